@@ -1,0 +1,48 @@
+"""What a user can do wrong, one exception each, with the exit code of `docs/exit-codes.md`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def printable(name: str | Path) -> str:
+    """Return a name that is safe in one line of a terminal: control characters are escaped.
+
+    >>> printable("a\\nb")
+    'a\\\\nb'
+    """
+    text = str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class VaeLocError(Exception):
+    """A fault that the user can mend. Its text is one line: what, needed, found, what to do."""
+
+    exit_code = 1
+
+    def __init__(self, subject: str | Path, message: str) -> None:
+        super().__init__(f"{printable(subject)}: {printable(message)}")
+
+
+class UnusableInput(VaeLocError):
+    """A scan, mask, list or output place that cannot be used."""
+
+    exit_code = 4
+
+
+class UnusableModel(VaeLocError):
+    """A model file that is damaged, foreign, or made for other data."""
+
+    exit_code = 5
+
+
+class UnusableOption(VaeLocError):
+    """Options that do not go together, or a value outside its range."""
+
+    exit_code = 2
+
+
+class TrainingDiverged(VaeLocError):
+    """The loss became NaN or infinite."""
+
+    exit_code = 4
