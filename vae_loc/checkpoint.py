@@ -1,0 +1,195 @@
+"""Model + facts <-> one safetensors file, proved whole before a tensor is built (design [6]).
+
+The file's only metadata entry, `vae_loc`, is JSON: the facts below and a SHA-256 over facts and
+tensors. No pickle anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vae_loc.errors import UnusableModel
+from vae_loc.volume import FloatArray, write_atomically
+
+FORMAT_VERSION = 1
+MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
+MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
+METHODS = ("rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi")
+Method = Literal["rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi"]
+# Probabilities at which healthy quantiles are stored: even steps, then a fine upper tail.
+LEVELS = np.unique(
+    np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 0.999, 37), np.linspace(0.999, 1, 21)])
+)
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Network(_Facts):
+    """What is needed to build the VAE again."""
+
+    latents: int = Field(gt=0, le=4096)
+    image_size: int = Field(ge=16, le=512, multiple_of=16)
+    c: float = Field(gt=0)
+
+
+class Preprocessing(_Facts):
+    """How slices were prepared; data prepared otherwise must not be scored."""
+
+    field_of_view_mm: float
+    intensity: str
+    clip_sd: tuple[float, float]
+    background_sd: float
+    smoothing_fwhm_mm: float
+
+
+class Training(_Facts):
+    """Where the weights come from."""
+
+    subjects: int
+    holdout_subjects: int
+    slices: int
+    epochs: int
+    seed: int
+    brain_mask: str
+    versions: dict[str, str]
+
+
+class Healthy(_Facts):
+    """Quantiles of every score on held-out healthy subjects, at `LEVELS`.
+
+    `maps` pools in-brain voxels on the scans' own grids; `slices` and `volumes` hold the
+    sample-wise Rec, KL and ELBO.
+    """
+
+    subjects: int
+    maps: dict[str, list[float]]
+    slices: dict[str, list[float]]
+    volumes: dict[str, list[float]]
+
+
+class Facts(_Facts):
+    """All that a checkpoint says of itself."""
+
+    format_version: int
+    contrast: str
+    network: Network
+    preprocessing: Preprocessing
+    training: Training
+    healthy: Healthy | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained VAE: `facts`, `weights` by parameter name (float32), SHA-256 `digest` of both."""
+
+    facts: Facts
+    weights: dict[str, FloatArray]
+    digest: str
+
+
+def checkpoint(facts: Facts, weights: dict[str, FloatArray]) -> Checkpoint:
+    """Return a checkpoint with its digest."""
+    return Checkpoint(facts, weights, _digest(facts, weights))
+
+
+def with_healthy(model: Checkpoint, healthy: Healthy) -> Checkpoint:
+    """Return a copy of `model` that knows the healthy distribution of its scores."""
+    facts = model.facts.model_copy(update={"healthy": healthy})
+    return replace(model, facts=facts, digest=_digest(facts, model.weights))
+
+
+def save_checkpoint(model: Checkpoint, path: Path) -> None:
+    """Write one safetensors file, whole or not at all; the same model gives the same bytes."""
+    from safetensors.numpy import save
+
+    header = json.dumps(
+        {"facts": json.loads(model.facts.model_dump_json()), "sha256": model.digest}, sort_keys=True
+    )
+    write_atomically(path, save(dict(model.weights), metadata={"vae_loc": header}))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint and prove that it is whole and ours.
+
+    Raises
+    ------
+    UnusableModel : if the file is missing, damaged, foreign, or of another format version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        if path.stat().st_size > MAX_MODEL_BYTES:
+            raise UnusableModel(path, f"expected a model of at most {MAX_MODEL_BYTES:.0e} bytes")
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UnusableModel(path, f"could not be read: {error.strerror}; `vae-loc info` lists models") from error
+    facts, digest = _parsed(path, raw)
+    try:
+        return Checkpoint(facts, load(raw), digest)
+    except SafetensorError as error:
+        raise UnusableModel(path, f"its tensors are damaged ({error}); fetch it again") from error
+
+
+def healthy_percentile(value: float, quantiles: list[float]) -> float:
+    """Return the percentage of the healthy distribution at or below `value`, 0 to 100."""
+    return 100 * float(np.interp(value, quantiles, LEVELS))
+
+
+def healthy_threshold(model: Checkpoint, method: Method, fpr: float) -> float:
+    """Return the map value that a share `fpr` of healthy voxels exceeds."""
+    if model.facts.healthy is None:
+        raise UnusableModel(model.digest[:12], "has no healthy statistics; give --threshold")
+    return float(np.interp(1 - fpr, LEVELS, model.facts.healthy.maps[method]))
+
+
+def quantiles(values: NDArray[np.floating]) -> list[float]:
+    """Return the quantiles of `values` at `LEVELS`, to 6 digits."""
+    return [float(f"{q:.6g}") for q in np.quantile(values.astype(np.float64), LEVELS)]
+
+
+def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
+    """Return facts and proven digest from header and bytes alone, before a tensor is built."""
+    size = int.from_bytes(raw[:8], "little")
+    if len(raw) < 9 or raw[8:9] != b"{" or size > MAX_HEADER_BYTES or 8 + size > len(raw):
+        raise UnusableModel(path, "expected a vae-loc model (.safetensors), found something else or a cut file")
+    try:
+        tensors = json.loads(raw[8 : 8 + size])
+        stated = json.loads(tensors.pop("__metadata__")["vae_loc"])
+        facts, digest = stated["facts"], stated["sha256"]
+        version = facts["format_version"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UnusableModel(path, "expected a vae-loc model, found a foreign or damaged safetensors file") from error
+    if version != FORMAT_VERSION:
+        raise UnusableModel(path, f"expected model format {FORMAT_VERSION}, found {version}; use the vae-loc it is of")
+    if _sha256(facts, tensors, raw[8 + size :]) != digest:
+        raise UnusableModel(path, "its SHA-256 does not fit its content: damaged or tampered; fetch it again")
+    try:
+        return Facts.model_validate_json(json.dumps(facts)), digest
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise UnusableModel(path, f"its header is wrong at {where}: {fault['msg']}; fetch it again") from error
+
+
+def _digest(facts: Facts, weights: dict[str, FloatArray]) -> str:
+    from safetensors.numpy import save
+
+    raw = save(dict(weights))
+    size = int.from_bytes(raw[:8], "little")
+    return _sha256(json.loads(facts.model_dump_json()), json.loads(raw[8 : 8 + size]), raw[8 + size :])
+
+
+def _sha256(facts: object, tensors: object, content: bytes) -> str:
+    head = json.dumps({"facts": facts, "tensors": tensors}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(head.encode() + content).hexdigest()

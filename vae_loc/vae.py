@@ -1,0 +1,72 @@
+"""The convolutional VAE and its ELBO terms, in one file.
+
+Zimmerer et al., MICCAI 2019, arXiv:1907.02796. Tensors are (B, C, H, W).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+CHANNELS = (16, 32, 64, 256)  # feature maps of the four strided convolutions, as in the paper
+SHRINKAGE = 2 ** len(CHANNELS)  # each strided layer halves H and W
+LEAK = 0.01  # slope of LeakyReLU below zero, PyTorch's default as in the authors' code
+LOG_SIGMA_RANGE = (-10.0, 10.0)  # keeps exp() finite in float32
+
+
+class VAE(nn.Module):
+    """q(z|x) = N(mu, sigma^2 I) and the mean g(z) of p(x|z) = N(g(z), c^2 I).
+
+    Parameters
+    ----------
+    latents : size of z
+    image_size : H = W of the slices in pixels, a multiple of 16
+    """
+
+    def __init__(self, *, latents: int = 256, image_size: int = 64) -> None:
+        super().__init__()
+        last = image_size // SHRINKAGE
+        down: list[nn.Module] = []
+        up: list[nn.Module] = []
+        for c_in, c_out in zip((1, *CHANNELS), CHANNELS, strict=False):
+            down += [nn.Conv2d(c_in, c_out, 4, stride=2, padding=1), nn.LeakyReLU(LEAK)]
+        down += [nn.Conv2d(CHANNELS[-1], 2 * latents, last)]  # (B, 2 * latents, 1, 1)
+        up += [nn.ConvTranspose2d(latents, CHANNELS[-1], last), nn.LeakyReLU(LEAK)]
+        for c_in, c_out in zip(CHANNELS[:0:-1], CHANNELS[-2::-1], strict=True):
+            up += [nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1), nn.LeakyReLU(LEAK)]
+        up += [nn.ConvTranspose2d(CHANNELS[0], 1, 4, stride=2, padding=1)]  # (B, 1, H, W)
+        self.encoder = nn.Sequential(*down)
+        self.decoder = nn.Sequential(*up)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mu and log sigma of q(z|x), each (B, latents), for slices (B, 1, H, W)."""
+        mu, log_sigma = self.encoder(x).flatten(1).chunk(2, dim=1)
+        return mu, log_sigma.clamp(*LOG_SIGMA_RANGE)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return g(z), (B, 1, H, W), for z (B, latents)."""
+        decoded: Tensor = self.decoder(z[:, :, None, None])
+        return decoded
+
+
+def kl_divergence(mu: Tensor, log_sigma: Tensor) -> Tensor:
+    """KL(q(z|x) || N(0, I)) in nats, (B,).
+
+    KL = sum_j 1/2 (mu_j^2 + sigma_j^2 - 1) - log sigma_j          (Kingma & Welling 2014, app. B)
+    """
+    return (0.5 * (mu.square() + (2 * log_sigma).exp() - 1) - log_sigma).sum(dim=1)
+
+
+def squared_error(x: Tensor, reconstruction: Tensor, c: float) -> Tensor:
+    """(x_i - g_i(z))^2 / (2 c^2) of every pixel: -log p(x|z) without its constant (design [1])."""
+    return (x - reconstruction).square() / (2 * c * c)
+
+
+def negative_elbo(model: VAE, x: Tensor, noise: Tensor, *, c: float) -> tuple[Tensor, Tensor]:
+    """Return KL and Rec of each slice, each (B,), with z = mu + sigma * noise.
+
+    Their sum is the training loss -ELBO; `noise` is standard normal, (B, latents).
+    """
+    mu, log_sigma = model.encode(x)
+    reconstruction = model.decode(mu + log_sigma.exp() * noise)
+    return kl_divergence(mu, log_sigma), squared_error(x, reconstruction, c).flatten(1).sum(dim=1)
