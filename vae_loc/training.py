@@ -1,0 +1,235 @@
+"""SliceStacks of healthy brains -> Checkpoint.
+
+Adam 1e-4, x0.1 on a plateau of the validation -ELBO, stop when it has not fallen for more than
+3 epochs (Zimmerer et al. 2019, section 2.3). Every epoch draws from its own seeded generator, so
+a resumed run goes the way of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vae_loc.canonical import BACKGROUND_SD, CLIP_SD
+from vae_loc.errors import TrainingDiverged, UnusableModel
+from vae_loc.slices import SliceStack, substantial
+from vae_loc.vae import VAE, negative_elbo
+from vae_loc.volume import FloatArray, write_atomically
+
+LEARNING_RATE = 1e-4
+PLATEAU_FACTOR = 0.1
+PLATEAU_PATIENCE = 1  # epochs without a better loss before the rate falls
+STOP_PATIENCE = 3  # more epochs than this without a better loss end the training
+MAX_ROTATION_RAD = math.radians(10)  # a head's tilt in the axial plane
+MAX_SCALE = 0.1  # adult heads differ by about +-10 %
+MAX_SHIFT = 0.06  # of half the image: 2 pixels, errors of a mask's centroid
+MAX_GAIN = 0.1  # contrast between scanners, relative
+MAX_OFFSET_SD = 0.2  # brightness between scanners
+VALIDATION_SEED = 0  # the validation noise is the same in every epoch
+
+
+@dataclass
+class History:
+    """How a training went: one row an epoch, the best loss, and what a resumption needs."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    best: float = math.inf
+    bad_epochs: int = 0
+    plateau_epochs: int = 0
+    learning_rate: float = LEARNING_RATE
+
+    @property
+    def finished(self) -> bool:
+        """True once the loss has not fallen for more than `STOP_PATIENCE` epochs."""
+        return self.bad_epochs > STOP_PATIENCE
+
+
+Progress = Callable[[int, int, int, float, float], None]  # epoch, batch, batches, KL, Rec
+
+
+def join_slices(stacks: Sequence[SliceStack]) -> FloatArray:
+    """Return the slices of all stacks with enough brain to learn from, (N, H, W)."""
+    return np.concatenate([stack.pixels[substantial(stack)] for stack in stacks])
+
+
+def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror, rotate, scale, shift and re-window every slice of a batch differently.
+
+    x : (B, 1, H, W) in canonical units. Interpolates among brain pixels only; the background
+    stays what it is.
+    """
+    count = len(x)
+
+    def uniform(limit: float) -> Tensor:
+        return (2 * torch.rand(count, generator=generator) - 1).to(x.device) * limit
+
+    angle, zoom = uniform(MAX_ROTATION_RAD), 1 + uniform(MAX_SCALE)
+    mirror = torch.where(uniform(1) > 0, 1.0, -1.0)
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    # H runs to the right: the mirror acts on the y of grid_sample, whose points are (x=W, y=H)
+    rows = [torch.stack([cos, -sin, uniform(MAX_SHIFT)], 1), torch.stack([sin * mirror, cos * mirror, uniform(MAX_SHIFT)], 1)]
+    brain = (x > BACKGROUND_SD).to(x.dtype)
+    points = functional.affine_grid(torch.stack(rows, 1), [count, 2, *x.shape[2:]], align_corners=False)
+    warped = functional.grid_sample(torch.cat([x * brain, brain], 1), points, align_corners=False)
+    values, coverage = warped[:, :1], warped[:, 1:]
+    gain, offset = 1 + uniform(MAX_GAIN), uniform(MAX_OFFSET_SD)
+    tissue = values / coverage.clamp_min(0.5) * gain[:, None, None, None] + offset[:, None, None, None]
+    return torch.where(coverage >= 0.5, tissue.clamp(*CLIP_SD), torch.full_like(tissue, BACKGROUND_SD))
+
+
+def train_vae(
+    training: FloatArray,
+    validation: FloatArray,
+    *,
+    latents: int = 256,
+    c: float = 1.0,
+    epochs: int = 100,
+    batch_size: int = 64,
+    seed: int = 0,
+    device: str = "cpu",
+    state: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> tuple[dict[str, FloatArray], History]:
+    """Train a VAE and return the weights of its best epoch, and its history.
+
+    Parameters
+    ----------
+    training, validation : float32 (N, H, W) slices of different subjects
+    state : where each epoch is saved for `resume`; None saves nothing
+
+    Raises
+    ------
+    TrainingDiverged : if a loss is NaN or infinite.
+    UnusableModel : if `state` is damaged or of another network.
+    """
+    torch.manual_seed(seed)
+    model = VAE(latents=latents, image_size=training.shape[1]).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    best = _weights(model)
+    history = History()
+    if resume and state is not None and state.exists():
+        best, history = _restore(state, model, optimizer)
+    x_train, x_valid = torch.from_numpy(training)[:, None], torch.from_numpy(validation)[:, None]
+    while len(history.epochs) < epochs and not history.finished:
+        epoch = len(history.epochs)
+        row = _train_epoch(model, optimizer, x_train, c, batch_size, _generator(seed, epoch), epoch, progress)
+        row |= _validate(model, x_valid, c, batch_size)
+        if not all(math.isfinite(value) for value in row.values()):
+            raise TrainingDiverged("training", f"the loss of epoch {epoch + 1} is not finite; use a larger --c")
+        if row["valid_loss"] < history.best:
+            best = _weights(model)
+        _advance(history, row, optimizer)
+        if state is not None:
+            _save_state(state, model, optimizer, best, history)
+    return best, history
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    mixed = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(mixed) >> 1)
+
+
+def _train_epoch(
+    model: VAE,
+    optimizer: torch.optim.Optimizer,
+    slices: Tensor,
+    c: float,
+    batch_size: int,
+    generator: torch.Generator,
+    epoch: int,
+    progress: Progress | None,
+) -> dict[str, float]:
+    model.train()
+    device = next(model.parameters()).device
+    batches = torch.randperm(len(slices), generator=generator).split(batch_size)
+    sums = np.zeros(2)
+    for index, chosen in enumerate(batches):
+        x = augment(slices[chosen].to(device), generator)
+        noise = torch.randn(len(x), model.decoder[0].in_channels, generator=generator).to(device)  # type: ignore[arg-type]
+        kl, rec = negative_elbo(model, x, noise, c=c)
+        optimizer.zero_grad(set_to_none=True)
+        (kl + rec).mean().backward()
+        optimizer.step()
+        terms = float(kl.detach().sum()), float(rec.detach().sum())
+        sums += terms
+        if progress is not None:
+            progress(epoch, index + 1, len(batches), terms[0] / len(x), terms[1] / len(x))
+    kl_mean, rec_mean = sums / len(slices)
+    return {"train_kl": float(kl_mean), "train_rec": float(rec_mean)}
+
+
+@torch.no_grad()
+def _validate(model: VAE, slices: Tensor, c: float, batch_size: int) -> dict[str, float]:
+    model.eval()
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(VALIDATION_SEED)
+    sums = np.zeros(2)
+    for x in slices.split(batch_size):
+        noise = torch.randn(len(x), model.decoder[0].in_channels, generator=generator)  # type: ignore[arg-type]
+        kl, rec = negative_elbo(model, x.to(device), noise.to(device), c=c)
+        sums += float(kl.sum()), float(rec.sum())
+    kl_mean, rec_mean = sums / len(slices)
+    return {"valid_kl": float(kl_mean), "valid_rec": float(rec_mean), "valid_loss": float(kl_mean + rec_mean)}
+
+
+def _advance(history: History, row: dict[str, float], optimizer: torch.optim.Optimizer) -> None:
+    """Take note of an epoch, lower the rate on a plateau."""
+    better = row["valid_loss"] < history.best
+    history.best = min(history.best, row["valid_loss"])
+    history.bad_epochs = 0 if better else history.bad_epochs + 1
+    history.plateau_epochs = 0 if better else history.plateau_epochs + 1
+    history.epochs.append({"epoch": len(history.epochs) + 1, **row, "learning_rate": history.learning_rate})
+    if history.plateau_epochs > PLATEAU_PATIENCE:
+        history.learning_rate *= PLATEAU_FACTOR
+        history.plateau_epochs = 0
+    for group in optimizer.param_groups:
+        group["lr"] = history.learning_rate
+
+
+def _weights(model: VAE) -> dict[str, FloatArray]:
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()}
+
+
+def _save_state(
+    path: Path, model: VAE, optimizer: torch.optim.Optimizer, best: dict[str, FloatArray], history: History
+) -> None:
+    from safetensors.numpy import save
+
+    tensors = {f"model.{name}": value for name, value in _weights(model).items()}
+    tensors |= {f"best.{name}": value for name, value in best.items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{index}.{name}": value.detach().cpu().numpy() for name, value in moments.items()}
+    write_atomically(path, save(tensors, metadata={"history": json.dumps(asdict(history))}))
+
+
+def _restore(path: Path, model: VAE, optimizer: torch.optim.Optimizer) -> tuple[dict[str, FloatArray], History]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            history = History(**json.loads(file.metadata()["history"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        groups: dict[str, dict[str, FloatArray]] = {"model": {}, "best": {}, "adam": {}}
+        for name, value in tensors.items():
+            kind, _, rest = name.partition(".")
+            groups[kind][rest] = value
+        model.load_state_dict({name: torch.from_numpy(value) for name, value in groups["model"].items()})
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise UnusableModel(path, "cannot be resumed: damaged, or of another network; train without --resume") from error
+    adam: dict[int, dict[str, Tensor]] = {}
+    for name, value in groups["adam"].items():
+        index, _, moment = name.partition(".")
+        adam.setdefault(int(index), {})[moment] = torch.from_numpy(value)
+    optimizer.load_state_dict({"state": adam, "param_groups": optimizer.state_dict()["param_groups"]})
+    for group in optimizer.param_groups:
+        group["lr"] = history.learning_rate
+    return groups["best"], history
