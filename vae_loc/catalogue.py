@@ -1,0 +1,46 @@
+"""Models by name: from an installed wheel, from a checkout, from a path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vae_loc.checkpoint import METHODS, Checkpoint, healthy_threshold
+from vae_loc.errors import UnusableModel
+
+PACKAGE = Path(__file__).parent
+PLACES = (PACKAGE / "models", PACKAGE.parent / "models")  # wheel, checkout
+SHOWN_FPRS = (0.01, 0.05, 0.10)
+
+
+def find_model(name: str) -> Path:
+    """Return the file of a shipped model's name (`t1`), or the path itself.
+
+    Raises
+    ------
+    UnusableModel : if there is neither.
+    """
+    for place in PLACES:
+        if "/" not in name and (place / f"{name}.safetensors").is_file():
+            return place / f"{name}.safetensors"
+    if Path(name).exists():
+        return Path(name)
+    shipped = sorted({path.stem for place in PLACES for path in place.glob("*.safetensors")})
+    raise UnusableModel(name, f"expected a model file or one of {', '.join(shipped) or 'no shipped model'}, found neither")
+
+
+def describe(path: Path, checkpoint: Checkpoint) -> dict[str, object]:
+    """Return what a person wants to know of a model, flat, in reading order."""
+    facts = checkpoint.facts
+    described: dict[str, object] = {
+        "file": str(path),
+        "sha256": checkpoint.digest,
+        "format_version": facts.format_version,
+        "contrast": facts.contrast,
+    }
+    described |= facts.network.model_dump() | facts.preprocessing.model_dump() | facts.training.model_dump()
+    if facts.healthy is not None:
+        described["healthy_subjects"] = facts.healthy.subjects
+        for method in METHODS:
+            for fpr in SHOWN_FPRS:
+                described[f"{method} at {fpr:.0%} healthy"] = healthy_threshold(checkpoint, method, fpr)  # type: ignore[arg-type]
+    return described

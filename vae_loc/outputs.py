@@ -1,0 +1,146 @@
+"""What `score`, `segment` and `train` leave on disk: names, maps, JSON, pictures."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from vae_loc.checkpoint import Checkpoint, Method, healthy_percentile, healthy_threshold
+from vae_loc.errors import UnusableOption
+from vae_loc.locate import Located
+from vae_loc.masks import threshold_map
+from vae_loc.report import save_montage
+from vae_loc.volume import Volume, stem, write_atomically, write_volume
+
+SHOWN_FPR = 0.01  # the colour bar ends at the score that 1 % of healthy voxels exceed, times 2
+REPORTED_PACKAGES = ("vae-loc", "torch", "numpy", "nibabel", "scipy", "deepbet")
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """How to make a mask of a map: an explicit threshold, else the healthy one at `fpr`."""
+
+    threshold: float | None
+    fpr: float
+    min_size_mm3: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the outputs of one scan go: a folder, or one map's file name."""
+
+    folder: Path
+    map_file: Path | None
+
+    def path(self, scan: Path, method: Method, kind: str) -> Path:
+        """Return the path of a scan's `anomaly.nii.gz`, `anomaly.png` or `mask.nii.gz`."""
+        if self.map_file is None:
+            return self.folder / f"{stem(scan)}_desc-{method.replace('-', '')}_{kind}"
+        if kind == "anomaly.nii.gz":
+            return self.map_file
+        name = stem(self.map_file)
+        return self.folder / (f"{name}.png" if kind == "anomaly.png" else f"{name}_{kind}")
+
+    def scores(self, scan: Path) -> Path:
+        """Return the path of a scan's JSON."""
+        name = stem(scan if self.map_file is None else self.map_file)
+        return self.folder / f"{name}_scores.json"
+
+
+def target(output: Path, *, scans: int, methods: int) -> Target:
+    """Read `-o`: a folder, or a NIfTI file name for one scan and one method."""
+    if not output.name.lower().endswith((".nii", ".nii.gz")) or output.is_dir():
+        return Target(output, None)
+    if scans > 1 or methods > 1:
+        raise UnusableOption("-o", f"{output.name} is one file for {scans} scans x {methods} methods; name a folder")
+    return Target(output.parent, output)
+
+
+def write_results(
+    volume: Volume, found: Located, checkpoint: Checkpoint, where: Target, segmentation: Segmentation | None
+) -> list[Path]:
+    """Write maps, masks, pictures and, last, the JSON that says that the rest is complete."""
+    written: list[Path] = []
+    masks: dict[str, object] = {}
+    for method, scores in found.maps.items():
+        path = where.path(volume.path, method, "anomaly.nii.gz")
+        write_volume(path, scores, volume)
+        written.append(path)
+        title = f"{volume.path.name}   {method}   model {checkpoint.facts.contrast} {checkpoint.digest[:8]}   research use only"
+        mask = None
+        if segmentation is not None:
+            threshold = segmentation.threshold
+            if threshold is None:
+                threshold = healthy_threshold(checkpoint, method, segmentation.fpr)
+            mask, components = threshold_map(
+                scores, volume, found.brain, threshold=threshold, min_size_mm3=segmentation.min_size_mm3
+            )
+            path = where.path(volume.path, method, "mask.nii.gz")
+            write_volume(path, mask, volume)
+            written.append(path)
+            masks[method] = {
+                "threshold": threshold,
+                "threshold_from": "option" if segmentation.threshold is not None else f"healthy fpr {segmentation.fpr:g}",
+                "min_size_mm3": segmentation.min_size_mm3,
+                "volume_ml": float(mask.sum()) * volume.voxel_mm3 / 1000,
+                "components": [asdict(component) for component in components],
+            }
+        path = where.path(volume.path, method, "anomaly.png")
+        save_montage(path, volume, scores, found.brain, title=title, ceiling=_ceiling(checkpoint, method, found), mask=mask)
+        written.append(path)
+    path = where.scores(volume.path)
+    summary = summarize(volume, found, checkpoint) | ({"masks": masks} if segmentation is not None else {})
+    write_json(path, summary)
+    return [*written, path]
+
+
+def summarize(volume: Volume, found: Located, checkpoint: Checkpoint) -> dict[str, object]:
+    """Return what the scores JSON holds: sample-wise scores, percentiles, facts, warnings."""
+    samples, healthy = found.scores, checkpoint.facts.healthy
+    rows = []
+    for index, position in enumerate(samples.positions_mm):
+        row: dict[str, object] = {"z_mm": round(float(position), 3), "counted": bool(samples.counted[index])}
+        for name, values in samples.slices.items():
+            row[name] = float(values[index])
+            row[f"{name}_percentile"] = healthy_percentile(row[name], healthy.slices[name]) if healthy else None  # type: ignore[arg-type]
+        rows.append(row)
+    scores: dict[str, float | None] = {}
+    for name, value in samples.volume.items():
+        scores[name] = value
+        scores[f"{name}_percentile"] = healthy_percentile(value, healthy.volumes[name]) if healthy else None
+    return {
+        "scan": str(volume.path),
+        "volume": scores,
+        "volume_rule": "mean over the slices that are counted",
+        "slices": rows,
+        "brain_ml": float(found.brain.sum()) * volume.voxel_mm3 / 1000,
+        "brain_mask": found.brain_source,
+        "warnings": list(found.warnings),
+        "model": {
+            "sha256": checkpoint.digest,
+            "contrast": checkpoint.facts.contrast,
+            "seed": checkpoint.facts.training.seed,
+            "healthy_subjects": healthy.subjects if healthy else 0,
+        },
+        "versions": versions(),
+        "use": "research only; not a medical device",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that shape a result."""
+    return {"python": platform.python_version()} | {name: version(name) for name in REPORTED_PACKAGES}
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write readable JSON, whole or not at all."""
+    write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))
+
+
+def _ceiling(checkpoint: Checkpoint, method: Method, found: Located) -> float:
+    if checkpoint.facts.healthy is not None:
+        return 2 * healthy_threshold(checkpoint, method, SHOWN_FPR)
+    return float(found.maps[method].max())

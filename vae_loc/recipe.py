@@ -1,0 +1,149 @@
+"""The way from a healthy cohort to a calibrated model on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from vae_loc.brain import find_brain
+from vae_loc.calibration import calibrate_healthy
+from vae_loc.canonical import to_canonical
+from vae_loc.checkpoint import FORMAT_VERSION, Facts, Network, Training, checkpoint, save_checkpoint
+from vae_loc.cohort import Case, split_subjects
+from vae_loc.errors import UnusableInput, UnusableOption, VaeLocError
+from vae_loc.locate import PREPROCESSING
+from vae_loc.outputs import versions, write_json
+from vae_loc.slices import SliceStack, to_slices
+from vae_loc.training import History, join_slices, train_vae
+from vae_loc.volume import read_volume
+
+BarMaker = Callable[[str, int], Callable[[str], None]]
+MaskOption = Path | Literal["auto", "none"] | None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The choices of a training; the paper's are the defaults of `vae-loc train`."""
+
+    contrast: str
+    latents: int
+    c: float
+    image_size: int
+    epochs: int
+    batch_size: int
+    seed: int
+    holdout: float
+
+
+def train_cohort(
+    cases: Sequence[Case],
+    output: Path,
+    recipe: Recipe,
+    *,
+    brain_mask: MaskOption = None,
+    device: str = "cpu",
+    resume: bool = False,
+    bars: BarMaker,
+) -> list[Path]:
+    """Train on four fifths of the subjects, calibrate on the rest, write model and record.
+
+    Returns
+    -------
+    The model, and `<model>.training.json` with history, seeds, versions and subject split.
+
+    Raises
+    ------
+    UnusableInput : naming every scan that cannot be used, before the first epoch.
+    TrainingDiverged : if the loss is not finite.
+    """
+    if output.suffix != ".safetensors":
+        raise UnusableOption("-o", f"expected a name ending in .safetensors, got {output.name}")
+    if recipe.image_size % 16 or not 16 <= recipe.image_size <= 512:
+        raise UnusableOption("--image-size", f"expected a multiple of 16 up to 512, got {recipe.image_size}")
+    split = split_subjects(cases, holdout=recipe.holdout, seed=recipe.seed)
+    advance = bars("reading", len(cases))
+    training, validation = (join_slices(s) for s in _read_all(split, brain_mask, recipe.image_size, advance))
+    state = output.with_suffix(".state.safetensors")
+    weights, history = train_vae(
+        training,
+        validation,
+        latents=recipe.latents,
+        c=recipe.c,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        device=device,
+        state=state,
+        resume=resume,
+        progress=_shown_losses(bars, recipe, len(training)),
+    )
+    facts = Facts(
+        format_version=FORMAT_VERSION,
+        contrast=recipe.contrast,
+        network=Network(latents=recipe.latents, image_size=recipe.image_size, c=recipe.c),
+        preprocessing=PREPROCESSING,
+        training=Training(
+            subjects=len({case.subject for case in split[0]}),
+            holdout_subjects=len({case.subject for case in split[1]}),
+            slices=len(training),
+            epochs=len(history.epochs),
+            seed=recipe.seed,
+            brain_mask="beside the scan, else auto" if brain_mask is None else str(brain_mask),
+            versions=versions(),
+        ),
+    )
+    advance = bars("calibrating", len(split[1]))
+    model = calibrate_healthy(
+        checkpoint(facts, weights), split[1], brain_mask=brain_mask, device=device, progress=lambda *_: advance("")
+    )
+    save_checkpoint(model, output)
+    record = output.with_suffix(".training.json")
+    write_json(record, _record(recipe, split, history, facts, model.digest))
+    state.unlink(missing_ok=True)
+    return [output, record]
+
+
+def _read_all(
+    split: Sequence[Sequence[Case]], brain_mask: MaskOption, image_size: int, advance: Callable[[str], None]
+) -> list[list[SliceStack]]:
+    """Prepare every scan; all bad ones are named at once."""
+    faults: list[VaeLocError] = []
+    stacks: list[list[SliceStack]] = [[] for _ in split]
+    for part, cases in enumerate(split):
+        for case in cases:
+            try:
+                volume = read_volume(case.scan)
+                brain, _ = find_brain(volume, brain_mask or case.brain_mask or "auto")
+                stacks[part].append(to_slices(to_canonical(volume, brain, image_size=image_size)))
+            except VaeLocError as error:
+                faults.append(error)
+            advance(case.subject)
+    if faults:
+        raise UnusableInput("cohort", f"{len(faults)} scans cannot be used: " + "; ".join(map(str, faults)))
+    return stacks
+
+
+def _shown_losses(bars: BarMaker, recipe: Recipe, slices: int) -> Callable[[int, int, int, float, float], None]:
+    batches = -(-slices // recipe.batch_size)
+    advance = bars("training", batches * recipe.epochs)
+
+    def show(epoch: int, batch: int, total: int, kl: float, rec: float) -> None:
+        advance(f"epoch {epoch + 1}/{recipe.epochs}  KL {kl:.1f}  Rec {rec:.1f}")
+
+    return show
+
+
+def _record(
+    recipe: Recipe, split: Sequence[Sequence[Case]], history: History, facts: Facts, digest: str
+) -> dict[str, object]:
+    return {
+        "recipe": asdict(recipe),
+        "model_sha256": digest,
+        "training_subjects": sorted({case.subject for case in split[0]}),
+        "holdout_subjects": sorted({case.subject for case in split[1]}),
+        "epochs": history.epochs,
+        "best_valid_loss": history.best,
+        "facts": facts.model_dump(exclude={"healthy"}),
+    }
