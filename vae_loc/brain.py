@@ -1,12 +1,13 @@
 """Volume -> brain mask: a file, the whole volume, an already stripped scan, or deepbet.
 
 Whole heads are extracted by deepbet (Fisch et al. 2024, doi:10.1016/j.compbiomed.2024.108845;
-MIT), whose weights lie inside its wheel: nothing is downloaded.
+MIT), whose weights lie inside its wheel: nothing is downloaded. It learned from T1 of adults.
 """
 
 from __future__ import annotations
 
 import functools
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,99 +20,176 @@ from vae_loc.volume import BoolArray, FloatArray, Volume, read_mask
 if TYPE_CHECKING:
     from deepbet.bet import BrainExtraction
 
-BRAIN_RANGE_ML = (400.0, 2500.0)  # from an infant's brain to beyond the largest adult intracranial volume
-MIN_EMPTY_BORDER = 0.8  # share of the volume's six faces that is background in a stripped scan
+BRAIN_RANGE_ML = (600.0, 2500.0)  # below the smallest adult brain, beyond the largest intracranial volume
+SIDE_RANGE_MM = (60.0, 240.0)  # of the mask's bounding box: a slab of a brain to a long head
+BOX_FILLING_RANGE = (0.3, 0.75)  # mask / bounding box; brains 0.4 to 0.6, an ellipsoid 0.52, a full box 1
+MIN_LARGEST_SHARE = 0.8  # of the voxels deepbet calls brain, in one piece
+MAX_FACE_SHARE = 0.25  # of any face of the volume; a head's neck or a slab's cut cover more, a stripped brain < 0.1
+MAX_SKULL_DIP = 0.82  # IXI heads with zeroed air 0.46 to 0.80, stripped T1, T2 and FLAIR 0.87 to 1.03
+SHELL_MM = 2.0  # thickness of the shells that look for the skull
+SKULL_DEPTH_MM = 24.0  # scalp and skull end above this depth
+MIN_SHELL_VOXELS = 20  # fewer give no median
 CLOSING_MM = 4.0  # bridges the sulci and ventricles that stripping left open
+INTENSITY_PERCENTILES = (0.5, 99.5)  # where deepbet clips
 MASK_PROBABILITY = 0.5  # deepbet's own threshold
 
 
 def find_brain(volume: Volume, how: Path | Literal["auto", "none"]) -> tuple[BoolArray, str]:
     """Return the brain mask, bool (I, J, K), and its source.
 
-    The source is `file`, `none` (every voxel), `skull-stripped` (the scan's own non-background
-    voxels, closed and filled) or `deepbet` (extracted from a whole head).
+    The source is `file`, `none` (every voxel that is not missing), `skull-stripped` (the scan's own
+    non-background voxels, closed and filled) or `deepbet` (extracted from a whole head).
 
     Raises
     ------
     UnusableInput : if the mask file does not fit, or no plausible brain can be extracted.
 
-    Does not tighten a wide mask.
+    Does not tighten a wide mask, and does not look whether a mask file holds a brain.
     """
     if how == "none":
-        return np.ones(volume.data.shape, dtype=bool), "none"
+        return _present(volume), "none"
     if how != "auto":
         return read_mask(how, volume), "file"
-    foreground = _foreground(volume)
-    if _is_stripped(volume, foreground):
-        return _closed(foreground, volume.spacing_mm), "skull-stripped"
-    mask = _extracted(volume)
-    _check_plausible(volume, mask)
-    return mask, "deepbet"
+    stripped = _stripped(volume)
+    if stripped is not None:
+        return stripped, "skull-stripped"
+    return _extracted(volume), "deepbet"
 
 
-def _foreground(volume: Volume) -> BoolArray:
-    """Return the voxels that are not the commonest value of the volume's faces."""
-    faces = np.concatenate([np.take(volume.data, i, axis).ravel() for axis in range(3) for i in (0, -1)])
-    values, counts = np.unique(faces, return_counts=True)
-    foreground: BoolArray = volume.data != values[counts.argmax()]
-    return foreground if volume.missing is None else foreground & ~volume.missing
+def _present(volume: Volume) -> BoolArray:
+    return np.ones(volume.data.shape, dtype=bool) if volume.missing is None else ~volume.missing
 
 
-def _is_stripped(volume: Volume, foreground: BoolArray) -> bool:
-    faces = np.concatenate([np.take(foreground, i, axis).ravel() for axis in range(3) for i in (0, -1)])
+def _stripped(volume: Volume) -> BoolArray | None:
+    """Return the brain of an already stripped scan, or None if this is not one.
+
+    A stripped scan has a constant background on the volume's faces, and what is left has the size
+    of a brain and no dark shell (the skull) under a brighter one (the scalp).
+    """
+    faces = [np.take(volume.data, i, axis).ravel() for axis in range(3) for i in (0, -1)]
+    values, counts = np.unique(np.concatenate(faces), return_counts=True)
+    background = float(values[counts.argmax()])
     low, high = BRAIN_RANGE_ML
-    return float(1 - faces.mean()) >= MIN_EMPTY_BORDER and low <= foreground.sum() * volume.voxel_mm3 / 1000 <= high
+    foreground: BoolArray = (volume.data != background) & _present(volume)
+    found_ml = np.count_nonzero(foreground) * volume.voxel_mm3 / 1000
+    if max(np.mean(face != background) for face in faces) > MAX_FACE_SHARE or not low / 2 <= found_ml <= high:
+        return None
+    mask = _closed(foreground, volume.spacing_mm)
+    if not low <= np.count_nonzero(mask) * volume.voxel_mm3 / 1000 <= high:
+        return None
+    return mask if _skull_dip(volume, mask, background) > MAX_SKULL_DIP else None
 
 
 def _closed(foreground: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:
     """Return the largest component, closed by `CLOSING_MM` and filled."""
-    from scipy.ndimage import binary_fill_holes, distance_transform_edt, label
+    from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
-    labels, count = label(foreground)
-    largest = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]) if count > 1 else foreground
+    largest = _largest_component(foreground)
+    box = _bounding_box(largest)
     margin = [int(np.ceil(CLOSING_MM / s)) + 1 for s in spacing_mm]
-    padded = np.pad(largest, [(m, m) for m in margin])
+    padded = np.pad(largest[box], [(m, m) for m in margin])
     dilated = distance_transform_edt(~padded, sampling=spacing_mm) <= CLOSING_MM
     closed = distance_transform_edt(dilated, sampling=spacing_mm) > CLOSING_MM
     filled = binary_fill_holes(closed | padded)
-    result: BoolArray = filled[tuple(slice(m, n - m) for m, n in zip(margin, filled.shape, strict=True))]
+    result: BoolArray = np.zeros_like(foreground)
+    result[box] = filled[tuple(slice(m, n - m) for m, n in zip(margin, filled.shape, strict=True))]
     return result
 
 
+def _skull_dip(volume: Volume, mask: BoolArray, background: float) -> float:
+    """Return how dark the darkest shell is that lies between two brighter ones; about 1 if there is none.
+
+    Shells of `SHELL_MM` by depth under the mask's surface, their medians m_1 ... m_n:
+    min over i of m_i / min(max(m_1 ... m_{i-1}), max(m_{i+1} ... m_n)). In a head the scalp, the
+    skull and the brain follow each other; in a stripped brain the medians only rise or fall.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    box = _bounding_box(mask)
+    depth = distance_transform_edt(np.pad(mask[box], 1), sampling=volume.spacing_mm)[1:-1, 1:-1, 1:-1]
+    inside = (depth > 0) & (depth <= SKULL_DEPTH_MM)
+    values, shells = volume.data[box][inside], np.ceil(depth[inside] / SHELL_MM)
+    values = values - min(background, float(np.percentile(values, 1)))
+    medians = [
+        float(np.median(values[shells == s]))
+        for s in range(1, int(SKULL_DEPTH_MM / SHELL_MM) + 1)
+        if np.count_nonzero(shells == s) >= MIN_SHELL_VOXELS
+    ]
+    brighter = [min(max(medians[:i]), max(medians[i + 1 :])) for i in range(1, len(medians) - 1)]
+    dips = [m / b for m, b in zip(medians[1:], brighter, strict=False) if b > 0]
+    return min(dips, default=1.0)
+
+
 def _extracted(volume: Volume) -> BoolArray:
-    """Run deepbet on the scan turned to RAS+ by flips and permutations, and turn the mask back."""
+    """Run deepbet on the scan turned to RAS+ by flips and permutations, and turn the mask back.
+
+    Raises
+    ------
+    UnusableInput : if what it finds is not like a brain.
+    """
     to_ras = nib.orientations.io_orientation(volume.affine)
     from_ras = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), to_ras)
-    data: FloatArray = nib.orientations.apply_orientation(volume.data, to_ras).astype(np.float32)
-    scale = float(np.percentile(data, 99.5)) or 1.0  # deepbet clips here; keeps 1e6 and 1e-6 alike
+    turned = nib.orientations.apply_orientation(volume.data, to_ras)
+    low, high = (float(p) for p in np.percentile(turned, INTENSITY_PERCENTILES))
+    scaled: FloatArray = np.ascontiguousarray((turned - low) / ((high - low) or 1.0), dtype=np.float32)
     try:
-        network = _deepbet()
-        probability = network.run_model(np.ascontiguousarray(data / scale))
-        mask = network.postprocess(probability > MASK_PROBABILITY)
+        brain_like = _deepbet().run_model(scaled) > MASK_PROBABILITY
     except (AssertionError, ValueError, RuntimeError, IndexError) as error:
-        raise _no_brain(volume, f"none ({error})") from error
-    result: BoolArray = nib.orientations.apply_orientation(mask > 0, from_ras)
-    return np.ascontiguousarray(result)
+        raise _no_brain(volume, "no brain") from error  # its way of saying that nothing is left to crop or label
+    mask = _plausible(volume, np.ascontiguousarray(nib.orientations.apply_orientation(brain_like, from_ras)))
+    return mask & _present(volume)
 
 
 @functools.cache
 def _deepbet() -> BrainExtraction:
-    from deepbet.bet import BrainExtraction
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit, in which its weights come
+        from deepbet.bet import BrainExtraction
 
-    return BrainExtraction(no_gpu=True)
+        return BrainExtraction(no_gpu=True)
 
 
-def _check_plausible(volume: Volume, mask: BoolArray) -> None:
+def _plausible(volume: Volume, brain_like: BoolArray) -> BoolArray:
+    """Return the largest component, filled, if it has the size and shape of a brain; else raise."""
+    from scipy.ndimage import binary_fill_holes
+
+    if not brain_like.any():
+        raise _no_brain(volume, "no brain")
+    largest = _largest_component(brain_like)
+    if (share := largest.sum() / brain_like.sum()) < MIN_LARGEST_SHARE:
+        raise _no_brain(volume, f"pieces, the largest {share:.0%} of them")
+    box = _bounding_box(largest)
+    largest[box] = binary_fill_holes(largest[box])
     low, high = BRAIN_RANGE_ML
-    found_ml = float(mask.sum()) * volume.voxel_mm3 / 1000
-    if not low <= found_ml <= high:
+    if not low <= (found_ml := largest.sum() * volume.voxel_mm3 / 1000) <= high:
         raise _no_brain(volume, f"{found_ml:.0f} ml")
+    sides_mm = [n * s for n, s in zip(largest[box].shape, volume.spacing_mm, strict=True)]
+    low, high = SIDE_RANGE_MM
+    if not low <= min(sides_mm) <= max(sides_mm) <= high:
+        raise _no_brain(volume, " x ".join(f"{s:.0f}" for s in sides_mm) + " mm")
+    low, high = BOX_FILLING_RANGE
+    if not low <= (filling := float(largest[box].mean())) <= high:
+        raise _no_brain(volume, f"a shape that fills {filling:.0%} of its box")
+    return largest
+
+
+def _largest_component(mask: BoolArray) -> BoolArray:
+    from scipy.ndimage import label
+
+    labels, count = label(mask)
+    result: BoolArray = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]) if count > 1 else mask.copy()
+    return result
+
+
+def _bounding_box(mask: BoolArray) -> tuple[slice, ...]:
+    found = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return tuple(slice(int(f[0]), int(f[-1]) + 1) for f in found)
 
 
 def _no_brain(volume: Volume, found: str) -> UnusableInput:
     low, high = BRAIN_RANGE_ML
     return UnusableInput(
         volume.path,
-        f"expected a head with a brain of {low:.0f} to {high:.0f} ml, brain extraction found {found}; "
-        "give --brain-mask FILE, or --brain-mask none if the whole volume is brain",
+        f"expected a stripped scan or a T1 head with one brain of {low:.0f} to {high:.0f} ml, "
+        f"brain extraction found {found}; give --brain-mask FILE, or --brain-mask none if the whole volume is brain",
     )

@@ -1,0 +1,73 @@
+"""deepbet against brainextractor (a port of FSL BET; `pip install brainextractor`) on IXI's masks.
+
+    python benchmarks/brain_extraction.py --data ../shared/data/ixi --n 20 -o docs/brain-extraction.md
+
+IXI's masks are automatic and intracranial-like, so the Dice says how near a tool is to them, not to the truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+
+from vae_loc.brain import find_brain
+from vae_loc.cohort import find_cases
+from vae_loc.volume import Volume, read_mask, read_volume
+
+
+def bet(volume: Volume) -> np.ndarray:
+    """Mask of brainextractor with its defaults."""
+    from brainextractor import BrainExtractor
+
+    extractor = BrainExtractor(img=nib.Nifti1Image(volume.data, volume.affine))
+    extractor.run()
+    return np.asarray(extractor.compute_mask()) > 0
+
+
+def main() -> None:
+    """Print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/ixi"))
+    parser.add_argument("--n", type=int, default=20)
+    parser.add_argument("-o", "--output", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    tools = {"deepbet": lambda v: find_brain(v, "auto")[0], "brainextractor": bet}
+    cases = find_cases([options.data])[:: max(1, 155 // options.n)][: options.n]
+    tools["deepbet"](read_volume(cases[0].scan))  # loading weights and compiling are not timed
+    tools["brainextractor"](read_volume(cases[0].scan))
+    results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in tools}
+    for case in cases:
+        volume = read_volume(case.scan)
+        reference = read_mask(case.brain_mask, volume)
+        for name, tool in tools.items():
+            start = time.process_time()
+            mask = tool(volume)
+            seconds = time.process_time() - start
+            dice = 2 * (mask & reference).sum() / (mask.sum() + reference.sum())
+            results[name].append((dice, mask.sum() / reference.sum(), seconds))
+    lines = ["| tool | Dice mean | sd | min | volume ratio | CPU s a scan (median) |", "|---|---|---|---|---|---|"]
+    for name, rows in results.items():
+        dice, ratio, seconds = np.array(rows).T
+        lines.append(
+            f"| {name} {version(name)} | {dice.mean():.3f} | {dice.std(ddof=1):.3f} | {dice.min():.3f} | {ratio.mean():.2f} | {np.median(seconds):.1f} |"
+        )
+    text = (
+        f"# Brain extraction\n\n{len(cases)} IXI scans, one thread, {platform.machine()}, torch {torch.__version__}. "
+        f"Made by `python benchmarks/brain_extraction.py --n {options.n}`.\n\n" + "\n".join(lines) + "\n\n"
+        "The reference masks are automatic and intracranial-like; a Dice here is agreement with them.\n"
+    )
+    print(text)
+    if options.output:
+        options.output.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

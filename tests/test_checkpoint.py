@@ -1,0 +1,57 @@
+"""A damaged, tampered or foreign model is refused before a tensor is built."""
+
+import pickle
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from vae_loc.checkpoint import healthy_threshold, load_checkpoint, save_checkpoint
+from vae_loc.errors import UnusableModel
+
+
+def test_a_checkpoint_survives_the_round_trip(model_file, tmp_path):
+    model = load_checkpoint(model_file)
+    save_checkpoint(model, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == model_file.read_bytes()
+
+
+def test_thresholds_rise_as_the_false_positive_rate_falls(model_file):
+    model = load_checkpoint(model_file)
+    values = [healthy_threshold(model, "combi", fpr) for fpr in (0.1, 0.05, 0.01)]
+    assert values == sorted(values)
+
+
+@pytest.mark.parametrize("place", [0, 9, 60, 2000, -1000, -1])
+def test_one_flipped_bit_is_refused(model_file, tmp_path, place):
+    raw = bytearray(model_file.read_bytes())
+    raw[place] ^= 1
+    (tmp_path / "bad.safetensors").write_bytes(raw)
+    with pytest.raises(UnusableModel):
+        load_checkpoint(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"x" * 100,
+        pickle.dumps({"a": 1}),
+        b"PK\x03\x04" + bytes(100),
+        save({"w": np.zeros(3, np.float32)}),
+        save({"w": np.zeros(3, np.float32)}, metadata={"vae_loc": "{}"}),
+        save({"w": np.zeros(3, np.float32)}, metadata={"vae_loc": '{"facts": {"format_version": 99}, "sha256": ""}'}),
+    ],
+)
+def test_foreign_files_are_refused(tmp_path, content):
+    (tmp_path / "m.safetensors").write_bytes(content)
+    with pytest.raises(UnusableModel):
+        load_checkpoint(tmp_path / "m.safetensors")
+
+
+def test_cut_or_extended_models_are_refused(model_file, tmp_path):
+    raw = model_file.read_bytes()
+    for content in (raw[:-1], raw[: len(raw) // 2], raw + b"\0"):
+        (tmp_path / "m.safetensors").write_bytes(content)
+        with pytest.raises(UnusableModel):
+            load_checkpoint(tmp_path / "m.safetensors")

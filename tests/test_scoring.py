@@ -1,0 +1,90 @@
+"""The five maps are those of the paper."""
+
+import numpy as np
+import pytest
+import torch
+
+from vae_loc.checkpoint import METHODS
+from vae_loc.scoring import score_slices
+from vae_loc.slices import SliceStack
+from vae_loc.vae import VAE, kl_divergence
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return VAE(latents=16).requires_grad_(False)
+
+
+@pytest.fixture
+def stack():
+    pixels = np.random.default_rng(0).standard_normal((7, 64, 64)).astype(np.float32)
+    return SliceStack(pixels, np.ones(pixels.shape, bool), np.arange(7.0), np.arange(7))
+
+
+def plain_autograd(model, x, c):
+    """Each score by its own forward pass and `backward`, one slice at a time."""
+    maps = {method: [] for method in METHODS}
+    for slice_ in x:
+        grads = {}
+        for term in ("kl", "rec", "elbo"):
+            inp = slice_[None].clone().requires_grad_()
+            mu, log_sigma = model.encode(inp)
+            kl = (0.5 * (mu**2 + torch.exp(log_sigma) ** 2 - 1) - log_sigma).sum()
+            error = (inp - model.decode(mu)) ** 2 / (2 * c**2)
+            {"kl": kl, "rec": error.sum(), "elbo": kl + error.sum()}[term].backward()
+            grads[term] = inp.grad.abs()
+        maps["rec-error"].append(error.detach())
+        for term in grads:
+            maps[f"{term}-grad"].append(grads[term])
+        maps["combi"].append(grads["kl"] * error.detach())
+    return {method: torch.cat(parts)[:, 0].numpy() for method, parts in maps.items()}
+
+
+@pytest.mark.parametrize("c", [0.5, 1.0, 4.0])
+def test_maps_equal_plain_autograd(model, stack, c):
+    expected = plain_autograd(model, torch.from_numpy(stack.pixels)[:, None], c)
+    found = score_slices(model, stack, c=c, methods=METHODS).maps
+    for method in METHODS:
+        scale = np.abs(expected[method]).max()
+        np.testing.assert_allclose(found[method], expected[method], rtol=1e-5, atol=1e-5 * scale, err_msg=method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_map_does_not_depend_on_the_others_asked_for(model, stack, method):
+    alone = score_slices(model, stack, c=1, methods=(method,)).maps[method]
+    together = score_slices(model, stack, c=1, methods=METHODS).maps[method]
+    np.testing.assert_allclose(alone, together, rtol=1e-5, atol=1e-7 * together.max())
+
+
+def test_a_slice_does_not_depend_on_its_neighbours(model, stack):
+    together = score_slices(model, stack, c=1, methods=METHODS)
+    one = SliceStack(stack.pixels[3:4], stack.mask[3:4], stack.positions_mm[3:4], stack.indices[3:4])
+    alone = score_slices(model, one, c=1, methods=METHODS)
+    np.testing.assert_allclose(alone.kl[0], together.kl[3], rtol=1e-5)
+    for method in METHODS:
+        expected = together.maps[method][3]
+        np.testing.assert_allclose(alone.maps[method][0], expected, rtol=1e-4, atol=1e-5 * expected.max())
+
+
+def test_kl_equals_torch_distributions():
+    mu, log_sigma = torch.randn(5, 9), torch.randn(5, 9)
+    q = torch.distributions.Normal(mu, log_sigma.exp())
+    p = torch.distributions.Normal(torch.zeros(5, 9), torch.ones(5, 9))
+    expected = torch.distributions.kl_divergence(q, p).sum(dim=1)
+    torch.testing.assert_close(kl_divergence(mu, log_sigma), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [32, 64, 128])
+def test_the_network_fits_every_image_size(size):
+    x = torch.zeros(2, 1, size, size)
+    model = VAE(latents=4, image_size=size)
+    mu, log_sigma = model.encode(x)
+    assert mu.shape == log_sigma.shape == (2, 4)
+    assert model.decode(mu).shape == x.shape
+
+
+def test_the_default_network_is_the_papers():
+    convolutions = [m for m in VAE().encoder if isinstance(m, torch.nn.Conv2d)]
+    assert [m.out_channels for m in convolutions] == [16, 32, 64, 256, 512]
+    assert all(m.kernel_size == (4, 4) for m in convolutions)
