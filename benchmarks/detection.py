@@ -1,6 +1,6 @@
 """Per-subject, in-brain AUROC and average precision of the five maps and of the bare intensity.
 
-    python benchmarks/detection.py ../shared/data/gliomas --labels '{subject}_seg.nii.gz' --contrast t1 -o docs/detection-gliomas.md
+    python benchmarks/detection.py ../shared/data/gliomas -o docs/detection-gliomas.md
 
 Average precision is scikit-learn's; the interval is a 95 % bootstrap over subjects (2000 resamples, seed 0).
 """
@@ -72,7 +72,9 @@ def table(rows: dict[str, dict[str, tuple[float, float, float]]], prevalence: di
         f"Model {digest[:12]}; {len(subjects)} subjects, in-brain voxels of the scan's own grid; "
         f"{platform.machine()}, torch {torch.__version__}. `flagged`: healthy-looking (unannotated) brain voxels above "
         f"the model's {FPR:.0%} threshold.\n",
-        "| map | AUROC mean [95 %] | AP mean [95 %] | flagged at 5 % | " + " | ".join(f"{s}: AUROC / AP" for s in subjects) + " |",
+        "| map | AUROC mean [95 %] | AP mean [95 %] | flagged at 5 % | "
+        + " | ".join(f"{s}: AUROC / AP" for s in subjects)
+        + " |",
         "|---|---|---|---|" + "---|" * len(subjects),
     ]
     for name in (*BASELINES, *METHODS):
@@ -80,8 +82,17 @@ def table(rows: dict[str, dict[str, tuple[float, float, float]]], prevalence: di
         low, high = np.percentile(values[picks].mean(axis=1)[:, :2], (2.5, 97.5), axis=0)
         cells = [f"{values[:, i].mean():.3f} [{low[i]:.3f}, {high[i]:.3f}]" for i in range(2)]
         flagged = "-" if name in BASELINES else f"{values[:, 2].mean():.1%}"
-        lines.append(f"| {name} | {cells[0]} | {cells[1]} | {flagged} | " + " | ".join(f"{a:.3f} / {p:.3f}" for a, p, _ in values) + " |")
-    lines.append("| prevalence (AP of chance) | 0.500 | " + f"{np.mean(list(prevalence.values())):.3f} | - | " + " | ".join(f"{prevalence[s]:.3f}" for s in subjects) + " |")
+        lines.append(
+            f"| {name} | {cells[0]} | {cells[1]} | {flagged} | "
+            + " | ".join(f"{a:.3f} / {p:.3f}" for a, p, _ in values)
+            + " |"
+        )
+    lines.append(
+        "| prevalence (AP of chance) | 0.500 | "
+        + f"{np.mean(list(prevalence.values())):.3f} | - | "
+        + " | ".join(f"{prevalence[s]:.3f}" for s in subjects)
+        + " |"
+    )
     return "\n".join(lines) + "\n"
 
 

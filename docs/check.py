@@ -1,6 +1,6 @@
 """Docs checks: links lead somewhere, and every option that the docs show exists.
 
-    python docs/check.py
+python docs/check.py
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def unknown_options(page: Path) -> list[str]:
                 faults.append(f"{page.name}: no command {command}")
                 continue
             for word in shlex.split(arguments):
-                if re.match(r"--?[a-z]", word) and not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", shown.output):
+                if re.match(r"--?[a-z]", word) and not re.search(
+                    rf"(?<![\w-]){re.escape(word)}(?![\w-])", shown.output
+                ):
                     faults.append(f"{page.name}: vae-loc {command} has no {word}")
     return faults
 

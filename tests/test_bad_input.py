@@ -41,7 +41,11 @@ def make(kind, path):
     elif kind == "singular":
         image = nib.Nifti1Image(phantom(AFFINE, SHAPE)[0], None)
         image.header["sform_code"] = 1
-        image.header["srow_x"], image.header["srow_y"], image.header["srow_z"] = [3, 0, 0, 0], [3, 0, 0, 0], [0, 0, 3, 0]
+        image.header["srow_x"], image.header["srow_y"], image.header["srow_z"] = (
+            [3, 0, 0, 0],
+            [3, 0, 0, 0],
+            [0, 0, 3, 0],
+        )
         nib.save(image, path)
     else:
         fill = {"zero": 0, "constant": 7, "NaN": np.nan, "complex": 1j}[kind]

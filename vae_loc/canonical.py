@@ -85,9 +85,7 @@ def to_canonical(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> Ca
     return CanonicalVolume(data, canonical_mask, grid, _coverage_warnings(mask, volume, grid))
 
 
-def from_canonical(
-    values: FloatArray, canonical: CanonicalVolume, volume: Volume, mask: BoolArray
-) -> FloatArray:
+def from_canonical(values: FloatArray, canonical: CanonicalVolume, volume: Volume, mask: BoolArray) -> FloatArray:
     """Bring a map from the canonical grid back onto the grid of `volume`.
 
     Parameters
@@ -132,7 +130,8 @@ def _standardized(volume: Volume, valid: BoolArray) -> FloatArray:
     scale = SD_PER_IQR * (high - low) or float(np.std(np.clip(brain, *np.percentile(brain, (1, 99)))))
     if scale == 0:
         raise UnusableInput(volume.path, f"expected tissue contrast, the brain is {median:g} everywhere")
-    return np.clip((volume.data - median) / scale, *CLIP_SD).astype(np.float32)
+    standardized: FloatArray = np.clip((volume.data - median) / scale, *CLIP_SD).astype(np.float32)
+    return standardized
 
 
 def _grid_around(volume: Volume, mask: BoolArray, image_size: int) -> Grid:

@@ -25,7 +25,9 @@ def find_model(name: str) -> Path:
     if Path(name).exists():
         return Path(name)
     shipped = sorted({path.stem for place in PLACES for path in place.glob("*.safetensors")})
-    raise UnusableModel(name, f"expected a model file or one of {', '.join(shipped) or 'no shipped model'}, found neither")
+    raise UnusableModel(
+        name, f"expected a model file or one of {', '.join(shipped) or 'no shipped model'}, found neither"
+    )
 
 
 def describe(path: Path, checkpoint: Checkpoint) -> dict[str, object]:

@@ -25,9 +25,7 @@ MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
 METHODS = ("rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi")
 Method = Literal["rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi"]
 # Probabilities at which healthy quantiles are stored: even steps, then a fine upper tail.
-LEVELS = np.unique(
-    np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 0.999, 37), np.linspace(0.999, 1, 21)])
-)
+LEVELS = np.unique(np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 0.999, 37), np.linspace(0.999, 1, 21)]))
 
 
 class _Facts(BaseModel):
@@ -112,9 +110,7 @@ def save_checkpoint(model: Checkpoint, path: Path) -> None:
     """Write one safetensors file, whole or not at all; the same model gives the same bytes."""
     from safetensors.numpy import save
 
-    header = json.dumps(
-        {"facts": json.loads(model.facts.model_dump_json()), "sha256": model.digest}, sort_keys=True
-    )
+    header = json.dumps({"facts": json.loads(model.facts.model_dump_json()), "sha256": model.digest}, sort_keys=True)
     write_atomically(path, save(dict(model.weights), metadata={"vae_loc": header}))
 
 

@@ -15,7 +15,7 @@ from vae_loc import __version__
 from vae_loc.errors import UnusableOption, VaeLocError, printable
 
 if TYPE_CHECKING:
-    from vae_loc.checkpoint import Method
+    pass
 
 app = typer.Typer(
     name="vae-loc",

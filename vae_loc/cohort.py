@@ -67,7 +67,9 @@ def split_subjects(cases: Sequence[Case], *, holdout: float, seed: int) -> tuple
     """
     subjects = sorted({case.subject for case in cases})
     if len(subjects) < 2:
-        raise UnusableInput("cohort", f"expected scans of at least 2 subjects, found {len(subjects)}; add healthy scans")
+        raise UnusableInput(
+            "cohort", f"expected scans of at least 2 subjects, found {len(subjects)}; add healthy scans"
+        )
     count = min(len(subjects) - 1, max(1, round(holdout * len(subjects))))
     order = np.random.default_rng(seed).permutation(len(subjects))
     held_out = {subjects[i] for i in order[:count]}

@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def printable(name: str | Path) -> str:
-    """Return a name that is safe in one line of a terminal: control characters are escaped.
+    r"""Return a name that is safe in one line of a terminal: control characters are escaped.
 
-    >>> printable("a\\nb")
-    'a\\\\nb'
+    >>> printable("a\nb")
+    'a\\nb'
     """
     text = str(name).encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -69,7 +69,8 @@ def write_results(
         path = where.path(volume.path, method, "anomaly.nii.gz")
         write_volume(path, scores, volume)
         written.append(path)
-        title = f"{volume.path.name}   {method}   model {checkpoint.facts.contrast} {checkpoint.digest[:8]}   research use only"
+        model = f"model {checkpoint.facts.contrast} {checkpoint.digest[:8]}"
+        title = f"{volume.path.name}   {method}   {model}   research use only"
         mask = None
         if segmentation is not None:
             threshold = segmentation.threshold
@@ -83,13 +84,17 @@ def write_results(
             written.append(path)
             masks[method] = {
                 "threshold": threshold,
-                "threshold_from": "option" if segmentation.threshold is not None else f"healthy fpr {segmentation.fpr:g}",
+                "threshold_from": "option"
+                if segmentation.threshold is not None
+                else f"healthy fpr {segmentation.fpr:g}",
                 "min_size_mm3": segmentation.min_size_mm3,
                 "volume_ml": float(mask.sum()) * volume.voxel_mm3 / 1000,
                 "components": [asdict(component) for component in components],
             }
         path = where.path(volume.path, method, "anomaly.png")
-        save_montage(path, volume, scores, found.brain, title=title, ceiling=_ceiling(checkpoint, method, found), mask=mask)
+        save_montage(
+            path, volume, scores, found.brain, title=title, ceiling=_ceiling(checkpoint, method, found), mask=mask
+        )
         written.append(path)
     path = where.scores(volume.path)
     summary = summarize(volume, found, checkpoint) | ({"masks": masks} if segmentation is not None else {})
@@ -137,7 +142,9 @@ def versions() -> dict[str, str]:
 
 def write_json(path: Path, content: object) -> None:
     """Write readable JSON, whole or not at all."""
-    write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))
+    write_atomically(
+        path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+    )
 
 
 def _ceiling(checkpoint: Checkpoint, method: Method, found: Located) -> float:

@@ -59,12 +59,16 @@ def save_montage(
         aspect = _axis_spacing(volume)[1] / _axis_spacing(volume)[0]
         layer = heat[k, rows, columns]
         axis.imshow(scan[k, rows, columns], cmap="gray", vmin=low, vmax=high, aspect=aspect)
-        axis.imshow(layer, cmap="inferno", norm=colour, alpha=MAX_OPACITY * np.clip(layer / (ceiling or 1), 0, 1), aspect=aspect)
+        axis.imshow(
+            layer, cmap="inferno", norm=colour, alpha=MAX_OPACITY * np.clip(layer / (ceiling or 1), 0, 1), aspect=aspect
+        )
         for outline, style in ((inside, "#6f6f6f"), (found, "cyan")):
             if outline[k, rows, columns].any():
                 axis.contour(outline[k, rows, columns], levels=[0.5], colors=style, linewidths=0.8)
         axis.set_axis_off()
-        axis.text(0.02, 0.98, _height_label(volume, int(k)), color="white", fontsize=7, va="top", transform=axis.transAxes)
+        axis.text(
+            0.02, 0.98, _height_label(volume, int(k)), color="white", fontsize=7, va="top", transform=axis.transAxes
+        )
     for side, x in (("R", 0.005), ("L", 0.985)):
         for axis in axes[:, 0] if side == "R" else axes[:, -1]:
             axis.text(x, 0.5, side, color="yellow", fontsize=10, va="center", transform=axis.transAxes)

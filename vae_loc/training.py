@@ -75,7 +75,10 @@ def augment(x: Tensor, generator: torch.Generator) -> Tensor:
     mirror = torch.where(uniform(1) > 0, 1.0, -1.0)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     # H runs to the right: the mirror acts on the y of grid_sample, whose points are (x=W, y=H)
-    rows = [torch.stack([cos, -sin, uniform(MAX_SHIFT)], 1), torch.stack([sin * mirror, cos * mirror, uniform(MAX_SHIFT)], 1)]
+    rows = [
+        torch.stack([cos, -sin, uniform(MAX_SHIFT)], 1),
+        torch.stack([sin * mirror, cos * mirror, uniform(MAX_SHIFT)], 1),
+    ]
     brain = (x > BACKGROUND_SD).to(x.dtype)
     points = functional.affine_grid(torch.stack(rows, 1), [count, 2, *x.shape[2:]], align_corners=False)
     warped = functional.grid_sample(torch.cat([x * brain, brain], 1), points, align_corners=False)
@@ -154,7 +157,7 @@ def _train_epoch(
     sums = np.zeros(2)
     for index, chosen in enumerate(batches):
         x = augment(slices[chosen].to(device), generator)
-        noise = torch.randn(len(x), model.decoder[0].in_channels, generator=generator).to(device)  # type: ignore[arg-type]
+        noise = torch.randn(len(x), model.latents, generator=generator).to(device)
         kl, rec = negative_elbo(model, x, noise, c=c)
         optimizer.zero_grad(set_to_none=True)
         (kl + rec).mean().backward()
@@ -174,7 +177,7 @@ def _validate(model: VAE, slices: Tensor, c: float, batch_size: int) -> dict[str
     generator = torch.Generator().manual_seed(VALIDATION_SEED)
     sums = np.zeros(2)
     for x in slices.split(batch_size):
-        noise = torch.randn(len(x), model.decoder[0].in_channels, generator=generator)  # type: ignore[arg-type]
+        noise = torch.randn(len(x), model.latents, generator=generator)
         kl, rec = negative_elbo(model, x.to(device), noise.to(device), c=c)
         sums += float(kl.sum()), float(rec.sum())
     kl_mean, rec_mean = sums / len(slices)
@@ -224,7 +227,9 @@ def _restore(path: Path, model: VAE, optimizer: torch.optim.Optimizer) -> tuple[
             groups[kind][rest] = value
         model.load_state_dict({name: torch.from_numpy(value) for name, value in groups["model"].items()})
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise UnusableModel(path, "cannot be resumed: damaged, or of another network; train without --resume") from error
+        raise UnusableModel(
+            path, "cannot be resumed: damaged, or of another network; train without --resume"
+        ) from error
     adam: dict[int, dict[str, Tensor]] = {}
     for name, value in groups["adam"].items():
         index, _, moment = name.partition(".")

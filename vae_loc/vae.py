@@ -5,7 +5,6 @@ Zimmerer et al., MICCAI 2019, arXiv:1907.02796. Tensors are (B, C, H, W).
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 CHANNELS = (16, 32, 64, 256)  # feature maps of the four strided convolutions, as in the paper
@@ -25,6 +24,7 @@ class VAE(nn.Module):
 
     def __init__(self, *, latents: int = 256, image_size: int = 64) -> None:
         super().__init__()
+        self.latents = latents
         last = image_size // SHRINKAGE
         down: list[nn.Module] = []
         up: list[nn.Module] = []

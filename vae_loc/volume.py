@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
+import math
 import os
 import stat
 import tempfile
@@ -129,7 +131,7 @@ def read_mask(path: Path, like: Volume) -> BoolArray:
         )
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in array.shape], [1])).reshape(4, -1)
     off_mm = float(np.abs((affine - like.affine) @ corners).max())
-    if off_mm > 1e-3 * max(1.0, max(like.spacing_mm)):
+    if off_mm > 1e-3 * max(1.0, *like.spacing_mm):
         raise UnusableInput(
             path,
             f"expected the affine of {like.path.name}, found corners {off_mm:.3g} mm away; "
@@ -225,12 +227,12 @@ def _decompressed(path: Path, file: IO[bytes]) -> bytes:
 
     try:
         with igzip.IGzipFile(fileobj=file, mode="rb") as stream:
-            head = cast(bytes, stream.read(540))
+            head = stream.read(540)
             limit = _size_limit(path, head, None)
-            body = cast(bytes, stream.read(limit - len(head)))
+            body = stream.read(limit - len(head))
             if len(head) + len(body) == limit and stream.read(1):
                 raise UnusableInput(path, "expected the end of the file after the voxels, found more data")
-    except (EOFError, zlib.error, isal_zlib.error, igzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, isal_zlib.error, gzip.BadGzipFile) as error:
         raise UnusableInput(
             path, f"expected a whole gzip file, found it damaged ({error}); copy or download it again"
         ) from error
@@ -285,7 +287,7 @@ def _looks_like(head: bytes) -> str:
 
 def _image_class(header: Header) -> type[nib.Nifti1Image]:
     is_nifti2 = isinstance(header, nib.Nifti2Header)
-    return cast("type[nib.Nifti1Image]", nib.Nifti2Image if is_nifti2 else nib.Nifti1Image)
+    return nib.Nifti2Image if is_nifti2 else nib.Nifti1Image
 
 
 def _parse(path: Path, raw: bytes) -> nib.Nifti1Image:
@@ -296,7 +298,7 @@ def _parse(path: Path, raw: bytes) -> nib.Nifti1Image:
         raise UnusableInput(
             path, f"expected integer or float voxels, found {name or 'an unknown type'}; convert the scan"
         )
-    needed = int(header["vox_offset"]) + int(np.prod(header.get_data_shape(), dtype=object)) * (
+    needed = int(header["vox_offset"]) + math.prod(int(n) for n in header.get_data_shape()) * (
         int(header["bitpix"]) // 8
     )
     if len(raw) < needed:
@@ -307,16 +309,14 @@ def _parse(path: Path, raw: bytes) -> nib.Nifti1Image:
         raise UnusableInput(path, f"expected a valid NIfTI header, found: {error}") from error
 
 
-def _scalars(
-    path: Path, image: nib.Nifti1Image, volume: int | None
-) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+def _scalars(path: Path, image: nib.Nifti1Image, volume: int | None) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return the scaled voxels of the one 3D volume asked for."""
     shape = image.shape
     slope, intercept = image.header["scl_slope"], image.header["scl_inter"]
     if np.isfinite(slope) and slope != 0 and not np.isfinite(intercept):
         raise UnusableInput(path, f"expected a finite intercept, the header says {intercept}")
     count = int(np.prod(shape[3:], dtype=int))
-    if len(shape) < 3 or len(shape) > 4 and count > 1:
+    if len(shape) < 3 or (len(shape) > 4 and count > 1):
         raise UnusableInput(path, f"expected a 3D volume, got shape {shape}")
     if count > 1 and volume is None:
         raise UnusableInput(path, f"expected a 3D volume, got shape {shape}; choose one with --volume")
@@ -356,9 +356,7 @@ def _geometry(path: Path, header: Header) -> tuple[NDArray[np.float64], tuple[st
     return affine, tuple(notes)
 
 
-def _content(
-    path: Path, array: NDArray[np.float64]
-) -> tuple[FloatArray, BoolArray | None, tuple[str, ...]]:
+def _content(path: Path, array: NDArray[np.float64]) -> tuple[FloatArray, BoolArray | None, tuple[str, ...]]:
     """Return float32 data with missing voxels at 0, or refuse a volume without content."""
     limit = float(np.finfo(np.float32).max)
     finite = np.isfinite(array) if array.dtype.kind == "f" else np.ones(array.shape, dtype=bool)
