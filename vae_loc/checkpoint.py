@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vae_loc.errors import UnusableModel
-from vae_loc.volume import FloatArray, write_atomically
+from vae_loc.files import write_atomically
+from vae_loc.volume import FloatArray
 
 FORMAT_VERSION = 1
 MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours

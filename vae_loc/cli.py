@@ -15,7 +15,8 @@ from vae_loc import __version__
 from vae_loc.errors import UnusableOption, VaeLocError, printable
 
 if TYPE_CHECKING:
-    pass
+    from vae_loc.outputs import Segmentation
+    from vae_loc.progress import Bars
 
 app = typer.Typer(
     name="vae-loc",
@@ -125,8 +126,8 @@ def segment(
     """
     from vae_loc.outputs import Segmentation
 
-    marking = Segmentation(threshold, fpr, _cubic_mm(min_size))
-    _locate_all(scans, model, output, method, brain_mask, volume, device, threads, quiet, as_json, marking)
+    how = Segmentation(threshold, fpr, _cubic_mm(min_size))
+    _locate_all(scans, model, output, method, brain_mask, volume, device, threads, quiet, as_json, how)
 
 
 @app.command()
@@ -202,51 +203,41 @@ def _locate_all(
     threads: int,
     quiet: bool,
     as_json: bool,
-    marking: object,
+    segmentation: Segmentation | None,
 ) -> None:
     from vae_loc.catalogue import find_model
     from vae_loc.checkpoint import METHODS, load_checkpoint
     from vae_loc.cohort import find_cases
     from vae_loc.outputs import target
-    from vae_loc.volume import read_volume
 
     methods = METHODS if method is MethodChoice.all else (method.value,)
     cases = find_cases(scans)
     where = target(output, scans=len(cases), methods=len(methods))
     checkpoint = load_checkpoint(find_model(model))
-    usable_device = _prepared_device(device, threads)
 
-    from vae_loc.locate import locate
-    from vae_loc.outputs import write_results
-    from vae_loc.scoring import build_model
+    from vae_loc.batch import locate_cases
 
-    network = build_model(checkpoint, usable_device)
-    written: dict[str, list[str]] = {}
-    failed: list[VaeLocError] = []
-    with _talking(quiet or as_json) as bars:
-        advance = bars("scoring", len(cases))
-        for case in cases:
-            try:
-                how = _brain_mask(brain_mask) or case.brain_mask or "auto"
-                scan = read_volume(case.scan, volume=volume)
-                found = locate(scan, checkpoint, network, brain_mask=how, methods=methods)  # type: ignore[arg-type]
-                paths = write_results(scan, found, checkpoint, where, marking)  # type: ignore[arg-type]
-            except VaeLocError as error:
-                if len(cases) == 1 or error.exit_code == 5:
-                    raise
-                failed.append(error)
-                _complain(str(error))
-            else:
-                written[str(case.scan)] = [str(path) for path in paths]
-                for warning in found.warnings if not quiet else ():
-                    _complain(f"warning: {printable(case.scan)}: {warning}")
-            advance("")
+    with _talking(quiet) as bars:
+        done = locate_cases(
+            cases,
+            checkpoint,
+            where,
+            methods=methods,  # type: ignore[arg-type]
+            brain_mask=_brain_mask(brain_mask),
+            volume=volume,
+            device=_prepared_device(device, threads),
+            segmentation=segmentation,
+            bars=bars,
+            warn=(lambda _: None) if quiet else _complain,
+        )
+    for error in done.failed:
+        _complain(f"vae-loc: {error}")
     if as_json:
-        typer.echo(json.dumps({"written": written, "failed": [str(error) for error in failed]}, indent=1))
-    elif not quiet:
-        typer.echo("\n".join(printable(path) for paths_of in written.values() for path in paths_of))
-    if failed:
-        raise typer.Exit(EXIT_SOME_FAILED if written else failed[0].exit_code)
+        typer.echo(json.dumps(done.as_json(), indent=1))
+    elif not quiet and done.written:
+        typer.echo("\n".join(printable(path) for paths in done.written.values() for path in paths))
+    if done.failed:
+        raise typer.Exit(EXIT_SOME_FAILED if done.written else done.failed[0].exit_code)
 
 
 def _prepared_device(device: str, threads: int) -> str:
@@ -290,7 +281,3 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
-
-
-if TYPE_CHECKING:
-    from vae_loc.progress import Bars

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -10,10 +9,11 @@ from pathlib import Path
 
 from vae_loc.checkpoint import Checkpoint, Method, healthy_percentile, healthy_threshold
 from vae_loc.errors import UnusableOption
+from vae_loc.files import write_json
 from vae_loc.locate import Located
 from vae_loc.masks import threshold_map
 from vae_loc.report import save_montage
-from vae_loc.volume import Volume, stem, write_atomically, write_volume
+from vae_loc.volume import Volume, stem, write_volume
 
 SHOWN_FPR = 0.01  # the colour bar ends at the score that 1 % of healthy voxels exceed, times 2
 REPORTED_PACKAGES = ("vae-loc", "torch", "numpy", "nibabel", "scipy", "deepbet")
@@ -138,13 +138,6 @@ def summarize(volume: Volume, found: Located, checkpoint: Checkpoint) -> dict[st
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that shape a result."""
     return {"python": platform.python_version()} | {name: version(name) for name in REPORTED_PACKAGES}
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write readable JSON, whole or not at all."""
-    write_atomically(
-        path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
-    )
 
 
 def _ceiling(checkpoint: Checkpoint, method: Method, found: Located) -> float:

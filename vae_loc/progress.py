@@ -1,34 +1,52 @@
-"""Progress bars on stderr, for a person at a terminal; silent elsewhere."""
+"""Progress on stderr: bars for a person at a terminal, now and then a line for a log."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+LOG_EVERY_S = 30.0  # where stderr is no terminal: often enough to see that it lives
+BarMaker = Callable[[str, int], Callable[[str], None]]  # (name, total) -> advance(note)
 
 
 class Bars:
     """A context in which `bars(name, total)` gives a function that advances one bar."""
 
     def __init__(self, quiet: bool) -> None:
-        console = Console(stderr=True)
+        self._console = Console(stderr=True)
+        self._logs = not quiet and not self._console.is_terminal
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
-            console=console,
-            disable=quiet or not console.is_terminal,
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
             transient=True,
         )
+        self._last_s = time.monotonic()
 
     def __call__(self, name: str, total: int) -> Callable[[str], None]:
         """Start a bar; the function returned advances it by one and shows a note."""
         task = self._progress.add_task(name, total=total, note="")
-        return lambda note: self._progress.update(task, advance=1, note=note)
+
+        def advance(note: str) -> None:
+            self._progress.update(task, advance=1, note=note)
+            if self._logs and time.monotonic() - self._last_s >= LOG_EVERY_S:
+                self._log(task)
+
+        return advance
+
+    def _log(self, task: TaskID) -> None:
+        self._last_s = time.monotonic()
+        shown = next(t for t in self._progress.tasks if t.id == task)
+        line = f"{shown.description} {shown.completed:g}/{shown.total:g}  {shown.fields['note']}"
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def __enter__(self) -> Bars:
         """Show the bars."""

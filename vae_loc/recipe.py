@@ -13,13 +13,14 @@ from vae_loc.canonical import to_canonical
 from vae_loc.checkpoint import FORMAT_VERSION, Facts, Network, Training, checkpoint, save_checkpoint
 from vae_loc.cohort import Case, split_subjects
 from vae_loc.errors import UnusableInput, UnusableOption, VaeLocError
+from vae_loc.files import write_json
 from vae_loc.locate import PREPROCESSING
-from vae_loc.outputs import versions, write_json
+from vae_loc.outputs import versions
+from vae_loc.progress import BarMaker
 from vae_loc.slices import SliceStack, to_slices
 from vae_loc.training import History, join_slices, train_vae
 from vae_loc.volume import read_volume
 
-BarMaker = Callable[[str, int], Callable[[str], None]]
 MaskOption = Path | Literal["auto", "none"] | None
 
 
@@ -79,21 +80,7 @@ def train_cohort(
         resume=resume,
         progress=_shown_losses(bars, recipe, len(training)),
     )
-    facts = Facts(
-        format_version=FORMAT_VERSION,
-        contrast=recipe.contrast,
-        network=Network(latents=recipe.latents, image_size=recipe.image_size, c=recipe.c),
-        preprocessing=PREPROCESSING,
-        training=Training(
-            subjects=len({case.subject for case in split[0]}),
-            holdout_subjects=len({case.subject for case in split[1]}),
-            slices=len(training),
-            epochs=len(history.epochs),
-            seed=recipe.seed,
-            brain_mask="beside the scan, else auto" if brain_mask is None else str(brain_mask),
-            versions=versions(),
-        ),
-    )
+    facts = _facts(recipe, split, len(training), len(history.epochs), brain_mask)
     advance = bars("calibrating", len(split[1]))
     model = calibrate_healthy(
         checkpoint(facts, weights), split[1], brain_mask=brain_mask, device=device, progress=lambda *_: advance("")
@@ -103,6 +90,25 @@ def train_cohort(
     write_json(record, _record(recipe, split, history, facts, model.digest))
     state.unlink(missing_ok=True)
     return [output, record]
+
+
+def _facts(recipe: Recipe, split: Sequence[Sequence[Case]], slices: int, epochs: int, brain_mask: MaskOption) -> Facts:
+    training, held_out = (len({case.subject for case in cases}) for cases in split)
+    return Facts(
+        format_version=FORMAT_VERSION,
+        contrast=recipe.contrast,
+        network=Network(latents=recipe.latents, image_size=recipe.image_size, c=recipe.c),
+        preprocessing=PREPROCESSING,
+        training=Training(
+            subjects=training,
+            holdout_subjects=held_out,
+            slices=slices,
+            epochs=epochs,
+            seed=recipe.seed,
+            brain_mask="beside the scan, else auto" if brain_mask is None else str(brain_mask),
+            versions=versions(),
+        ),
+    )
 
 
 def _read_all(

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
 
-from vae_loc.volume import BoolArray, FloatArray, Volume, write_atomically
+from vae_loc.files import write_atomically
+from vae_loc.volume import BoolArray, FloatArray, Volume
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 ROWS, COLUMNS = 4, 6  # slices shown, evenly spaced through the brain
 WINDOW_PERCENTILES = (1, 99)  # of the brain's intensities, black to white
+COLOURS = "inferno"
 MAX_OPACITY = 0.75  # of the map over the scan
 DOTS_PER_INCH = 110
 
@@ -37,48 +44,58 @@ def save_montage(
     Radiological view: the patient's right is on the left of the picture, front is up.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    scan, heat, inside, found = (
-        _axial(array, volume)
-        for array in (volume.data, scores, brain, mask if mask is not None else np.zeros_like(brain))
-    )
-    heights = np.flatnonzero(inside.any(axis=(1, 2)))
+    found = np.zeros_like(brain) if mask is None else mask
+    layers = tuple(_axial(array, volume) for array in (volume.data, scores, brain, found))
+    heights = np.flatnonzero(layers[2].any(axis=(1, 2)))
     shown = heights[np.linspace(0, len(heights) - 1, ROWS * COLUMNS + 2).round().astype(int)[1:-1]]
-    rows, columns = (slice(int(used.min()), int(used.max()) + 1) for used in np.nonzero(inside.any(axis=0)))
-    low, high = np.percentile(volume.data[brain], WINDOW_PERCENTILES)
-    width_mm = (columns.stop - columns.start) * _axis_spacing(volume)[0]
-    height_mm = (rows.stop - rows.start) * _axis_spacing(volume)[1]
-    figure = Figure(figsize=(2 * COLUMNS + 1, 2 * ROWS * height_mm / width_mm + 0.8), facecolor="black")
+    rows, columns = (slice(int(used.min()), int(used.max()) + 1) for used in np.nonzero(layers[2].any(axis=0)))
+    aspect = _axis_spacing(volume)[1] / _axis_spacing(volume)[0]
+    proportion = aspect * (rows.stop - rows.start) / (columns.stop - columns.start)
+    figure = Figure(figsize=(2 * COLUMNS + 1, 2 * ROWS * proportion + 0.8), facecolor="black")
     FigureCanvasAgg(figure)
     axes = figure.subplots(ROWS, COLUMNS, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
-    colour = Normalize(0, ceiling or 1)
+    low, high = np.percentile(volume.data[brain], WINDOW_PERCENTILES)
     for axis, k in zip(axes.ravel(), shown, strict=True):
-        aspect = _axis_spacing(volume)[1] / _axis_spacing(volume)[0]
-        layer = heat[k, rows, columns]
-        axis.imshow(scan[k, rows, columns], cmap="gray", vmin=low, vmax=high, aspect=aspect)
-        axis.imshow(
-            layer, cmap="inferno", norm=colour, alpha=MAX_OPACITY * np.clip(layer / (ceiling or 1), 0, 1), aspect=aspect
-        )
-        for outline, style in ((inside, "#6f6f6f"), (found, "cyan")):
-            if outline[k, rows, columns].any():
-                axis.contour(outline[k, rows, columns], levels=[0.5], colors=style, linewidths=0.8)
-        axis.set_axis_off()
-        axis.text(
-            0.02, 0.98, _height_label(volume, int(k)), color="white", fontsize=7, va="top", transform=axis.transAxes
-        )
-    for side, x in (("R", 0.005), ("L", 0.985)):
-        for axis in axes[:, 0] if side == "R" else axes[:, -1]:
-            axis.text(x, 0.5, side, color="yellow", fontsize=10, va="center", transform=axis.transAxes)
+        _draw_slice(axis, [layer[k, rows, columns] for layer in layers], (low, high), ceiling or 1, aspect)
+        _write(axis, 0.02, 0.95, _height_label(volume, int(k)))
+    for left, right in axes[:, [0, -1]]:
+        _write(left, 0.005, 0.5, "R", size=10)
+        _write(right, 0.93, 0.5, "L", size=10)
     figure.subplots_adjust(left=0.01, right=0.91, top=1 - 0.4 / figure.get_figheight(), bottom=0.02)
-    bar = figure.colorbar(ScalarMappable(colour, "inferno"), cax=figure.add_axes((0.925, 0.15, 0.015, 0.7)))
-    bar.ax.tick_params(colors="white", labelsize=7)
+    _draw_colour_bar(figure, ceiling or 1)
     figure.suptitle(title, color="white", fontsize=9, y=1 - 0.1 / figure.get_figheight(), va="top")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, facecolor="black", metadata={"Software": None})
     write_atomically(path, buffer.getvalue())
+
+
+def _draw_slice(
+    axis: Axes, layers: list[np.ndarray], window: tuple[float, float], ceiling: float, aspect: float
+) -> None:
+    """Draw scan, map and the outlines of brain and mask of one slice, (rows, columns) each."""
+    scan, heat, brain, found = layers
+    axis.imshow(scan, cmap="gray", vmin=window[0], vmax=window[1], aspect=aspect)
+    opacity = MAX_OPACITY * np.clip(heat / ceiling, 0, 1)
+    axis.imshow(heat, cmap=COLOURS, vmin=0, vmax=ceiling, alpha=opacity, aspect=aspect)
+    for outline, colour in ((brain, "#6f6f6f"), (found, "cyan")):
+        if outline.any():
+            axis.contour(outline, levels=[0.5], colors=colour, linewidths=0.8)
+    axis.set_axis_off()
+
+
+def _write(axis: Axes, x: float, y: float, text: str, size: float = 7) -> None:
+    axis.text(x, y, text, color="yellow", fontsize=size, va="center", transform=axis.transAxes)
+
+
+def _draw_colour_bar(figure: Figure, ceiling: float) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    place = figure.add_axes((0.925, 0.15, 0.015, 0.7))
+    bar = figure.colorbar(ScalarMappable(Normalize(0, ceiling), COLOURS), cax=place)
+    bar.ax.tick_params(colors="white", labelsize=7)
 
 
 def _orientation(volume: Volume) -> np.ndarray:

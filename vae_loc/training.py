@@ -20,9 +20,10 @@ from torch.nn import functional
 
 from vae_loc.canonical import BACKGROUND_SD, CLIP_SD
 from vae_loc.errors import TrainingDiverged, UnusableModel
+from vae_loc.files import write_atomically
 from vae_loc.slices import SliceStack, substantial
 from vae_loc.vae import VAE, negative_elbo
-from vae_loc.volume import FloatArray, write_atomically
+from vae_loc.volume import FloatArray
 
 LEARNING_RATE = 1e-4
 PLATEAU_FACTOR = 0.1
