@@ -24,6 +24,7 @@ BRAIN_RANGE_ML = (600.0, 2500.0)  # below the smallest adult brain, beyond the l
 SIDE_RANGE_MM = (60.0, 240.0)  # of the mask's bounding box: a slab of a brain to a long head
 BOX_FILLING_RANGE = (0.3, 0.75)  # mask / bounding box; brains 0.4 to 0.6, an ellipsoid 0.52, a full box 1
 MIN_LARGEST_SHARE = 0.8  # of the voxels deepbet calls brain, in one piece
+MIN_CONTRAST = 0.2  # (median brain - median rest) / (99th - 1st percentile); IXI heads 0.64 to 0.73, pure noise 0
 MAX_FACE_SHARE = 0.25  # of any face of the volume; a head's neck or a slab's cut cover more, a stripped brain < 0.1
 MAX_SKULL_DIP = 0.82  # IXI heads with zeroed air 0.46 to 0.80, stripped T1, T2 and FLAIR 0.87 to 1.03
 SHELL_MM = 2.0  # thickness of the shells that look for the skull
@@ -170,7 +171,16 @@ def _plausible(volume: Volume, brain_like: BoolArray) -> BoolArray:
     low, high = BOX_FILLING_RANGE
     if not low <= (filling := float(largest[box].mean())) <= high:
         raise _no_brain(volume, f"a shape that fills {filling:.0%} of its box")
+    if (contrast := _contrast(volume, largest)) < MIN_CONTRAST:
+        raise _no_brain(volume, f"a region {contrast:.0%} brighter than the rest")
     return largest
+
+
+def _contrast(volume: Volume, mask: BoolArray) -> float:
+    """Return how much brighter a mask is than the rest, relative to the volume's range; deepbet sees brains in noise."""
+    darkest, brightest = np.percentile(volume.data, (1, 99))
+    difference = np.median(volume.data[mask]) - np.median(volume.data[~mask])
+    return float(difference / ((brightest - darkest) or 1.0))
 
 
 def _largest_component(mask: BoolArray) -> BoolArray:

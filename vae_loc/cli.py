@@ -139,7 +139,7 @@ def train(
     latents: Annotated[int, typer.Option(min=1, max=4096, help="Size of z.")] = 256,
     c: Annotated[float, typer.Option("--c", min=0.001, help="Standard deviation of p(x|z).")] = 1.0,
     image_size: Annotated[int, typer.Option(help="Pixels of a slice's side: 32, 64 or 128.")] = 64,
-    epochs: Annotated[int, typer.Option(min=1, help="At most; training stops earlier on a plateau.")] = 100,
+    epochs: Annotated[int, typer.Option(min=1, help="At most; training stops earlier on a plateau.")] = 300,
     batch_size: Annotated[int, typer.Option(min=1, help="Slices a step; lower it if memory runs out.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights and the augmentation.")] = 0,
     holdout: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share of the SUBJECTS held out.")] = 0.2,

@@ -27,7 +27,7 @@ from vae_loc.volume import FloatArray
 
 LEARNING_RATE = 1e-4
 PLATEAU_FACTOR = 0.1
-PLATEAU_PATIENCE = 1  # epochs without a better loss before the rate falls
+PLATEAU_PATIENCE = 2  # epochs without a better loss before the rate falls
 STOP_PATIENCE = 3  # more epochs than this without a better loss end the training
 MAX_ROTATION_RAD = math.radians(10)  # a head's tilt in the axial plane
 MAX_SCALE = 0.1  # adult heads differ by about +-10 %
