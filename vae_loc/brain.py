@@ -177,7 +177,7 @@ def _plausible(volume: Volume, brain_like: BoolArray) -> BoolArray:
 
 
 def _contrast(volume: Volume, mask: BoolArray) -> float:
-    """Return how much brighter a mask is than the rest, relative to the volume's range; deepbet sees brains in noise."""
+    """Return how much brighter a mask is than the rest, relative to the range; deepbet sees brains in noise."""
     darkest, brightest = np.percentile(volume.data, (1, 99))
     difference = np.median(volume.data[mask]) - np.median(volume.data[~mask])
     return float(difference / ((brightest - darkest) or 1.0))
