@@ -1,6 +1,8 @@
 """The house is as `docs/design.md` says: ranks, and what must not exist."""
 
 import ast
+import doctest
+import importlib
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,8 @@ def test_modules_and_functions_stay_short(path):
     for function in (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef)):
         body = function.body[1:] if ast.get_docstring(function) and len(function.body) > 1 else function.body
         assert function.end_lineno - body[0].lineno < 40, function.name
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PACKAGE.glob("[a-z]*.py")))
+def test_the_examples_in_docstrings_are_true(name):
+    assert doctest.testmod(importlib.import_module(f"vae_loc.{name}")).failed == 0
