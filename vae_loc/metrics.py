@@ -1,0 +1,173 @@
+"""How well a score ranks lesion voxels: arrays in, numbers out. `docs/metrics.md` says what to trust.
+
+Every distinct score is an operating point: with tp and fp the voxels at or above it,
+
+    AUROC = sum (fp_n - fp_n-1) (tp_n + tp_n-1) / 2 / (P N)          (Mann-Whitney, ties count half)
+    AP    = sum (tp_n - tp_n-1) / P * tp_n / (tp_n + fp_n)           (step-wise; ties share one point)
+    Dice  = 2 tp / (P + tp + fp)                                     (the oracle takes the best of all)
+
+What has no positives or no negatives is undefined: None, never 0 or NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Counts = NDArray[np.int64]
+
+MAX_SCORES = 4_000_000  # sorted together at a time: 100 MB
+RESAMPLES = 2000  # of the bootstrap
+INTERVAL = (2.5, 97.5)  # percentiles: 95 %
+MIN_SUBJECTS = 2  # fewer have no spread
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What a score achieves on voxels with known labels.
+
+    Attributes
+    ----------
+    auroc, average_precision : 0 to 1, or None if one class is missing
+    best_dice : the ORACLE Dice, of the best threshold in hindsight; None without positives
+    best_threshold : scores ABOVE it make the mask of `best_dice`
+    """
+
+    positives: int
+    negatives: int
+    auroc: float | None
+    average_precision: float | None
+    best_dice: float | None
+    best_threshold: float | None
+
+
+def rank(labels: NDArray[np.bool_], scores: Floats) -> Ranking:
+    """Return the ranking of `scores` (any shape, finite) by `labels` (bool, the same shape).
+
+    >>> rank(np.array([0, 0, 1, 1]) > 0, np.array([0.1, 0.4, 0.35, 0.8])).auroc
+    0.75
+    """
+    return rank_sorted([np.sort(scores[labels])], [np.sort(scores[~labels])])
+
+
+def rank_sorted(positives: Sequence[Floats], negatives: Sequence[Floats], *, max_scores: int = MAX_SCORES) -> Ranking:
+    """Rank many subjects together, exactly, in bounded memory.
+
+    Parameters
+    ----------
+    positives, negatives : scores of each subject in ascending order; may be memory-mapped
+    max_scores : about how many are held at a time
+
+    Raises
+    ------
+    ValueError : if a score is NaN.
+    """
+    parts = (*positives, *negatives)
+    if any(len(part) and np.isnan(part[-1]) for part in parts):
+        raise ValueError("expected scores without NaN")
+    p, n = (sum(len(part) for part in side) for side in (positives, negatives))
+    tp = fp = 0
+    area = precision_sum = best_dice = 0.0
+    best: float | None = None
+    for values, more_tp, more_fp in _falling(positives, negatives, max_scores):
+        tps, fps = tp + np.cumsum(more_tp), fp + np.cumsum(more_fp)
+        area += float(np.sum(more_fp * (tps - more_tp / 2)))
+        precision_sum += float(np.sum(more_tp * (tps / (tps + fps))))
+        dice = 2 * tps / (p + tps + fps)
+        top = int(dice.argmax())
+        if p and dice[top] > best_dice:
+            best_dice, best = float(dice[top]), float(np.nextafter(values[top], values.dtype.type(-np.inf)))
+        tp, fp = int(tps[-1]), int(fps[-1])
+    return Ranking(
+        positives=p,
+        negatives=n,
+        auroc=area / p / n if p and n else None,
+        average_precision=precision_sum / p if p and n else None,
+        best_dice=best_dice if p else None,
+        best_threshold=best,
+    )
+
+
+def dice_at(positives: Floats, negatives: Floats, threshold: float) -> float | None:
+    """Return the Dice of the voxels above `threshold`; scores in ascending order. None without positives."""
+    tp, fp = above(positives, threshold), above(negatives, threshold)
+    return 2 * tp / (len(positives) + tp + fp) if len(positives) else None
+
+
+def above(scores: Floats, threshold: float) -> int:
+    """Return how many of `scores`, in ascending order, exceed `threshold`."""
+    edge = scores.dtype.type(threshold)  # in the scores' own type, else numpy copies them all to float64
+    if edge > threshold:
+        edge = np.nextafter(edge, scores.dtype.type(-np.inf))
+    return len(scores) - int(np.searchsorted(scores, edge, side="right"))
+
+
+def mean_interval(values: Sequence[float | None], *, seed: int = 0) -> dict[str, float | int | None]:
+    """Return mean over the subjects that have a value, its 95 % bootstrap interval, and how many they are.
+
+    Subjects are resampled with replacement, `RESAMPLES` times; never voxels.
+    """
+    known = np.array([value for value in values if value is not None])
+    if not len(known):
+        return {"mean": None, "low": None, "high": None, "subjects": 0}
+    low = high = None
+    if len(known) >= MIN_SUBJECTS:
+        means = known[resampled_subjects(len(known), seed)].mean(axis=1)
+        low, high = (float(value) for value in np.percentile(means, INTERVAL))
+    return {"mean": float(known.mean()), "low": low, "high": high, "subjects": len(known)}
+
+
+def resampled_subjects(count: int, seed: int) -> NDArray[np.intp]:
+    """Return indices (`RESAMPLES`, count) of subjects drawn with replacement."""
+    return np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
+
+
+def _falling(
+    positives: Sequence[Floats], negatives: Sequence[Floats], max_scores: int
+) -> Iterator[tuple[Floats, Counts, Counts]]:
+    """Yield (distinct scores, positives there, negatives there), highest first, some at a time."""
+    parts = [part for part in (*positives, *negatives) if len(part)]
+    cuts = _cuts(parts, max_scores)
+    for low, high in zip(cuts[1:], cuts[:-1], strict=True):
+        counted = [_counts(side, low, high) for side in (positives, negatives)]
+        values = np.unique(np.concatenate([value for value, _ in counted]))[::-1]
+        if len(values):
+            yield values, _aligned(values, *counted[0]), _aligned(values, *counted[1])
+
+
+def _cuts(parts: Sequence[Floats], max_scores: int) -> list[float]:
+    """Return scores from above the highest to below the lowest, with about `max_scores` between two."""
+    total = sum(len(part) for part in parts)
+    if total <= max_scores:
+        return [np.inf, -np.inf]
+    step = max(1, max_scores // (4 * len(parts)))
+    landmarks = np.sort(np.concatenate([np.asarray(part[::step], dtype=np.float64) for part in parts]))
+    every = max(1, max_scores // step)
+    return [np.inf, *np.unique(landmarks[every::every])[::-1], -np.inf]
+
+
+def _counts(side: Sequence[Floats], low: float, high: float) -> tuple[Floats, Counts]:
+    """Return the distinct scores in [low, high) of all parts together, ascending, and how often each occurs."""
+    values, counts = [], []
+    for part in side:
+        first, last = (np.searchsorted(part, part.dtype.type(edge)) for edge in (low, high))
+        span = np.asarray(part[first : last if np.isfinite(high) else len(part)])
+        distinct, times = np.unique(span, return_counts=True)
+        values.append(distinct)
+        counts.append(times)
+    if not values:
+        return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int64)
+    merged, where = np.unique(np.concatenate(values), return_inverse=True)
+    summed = np.bincount(where, weights=np.concatenate(counts), minlength=len(merged))
+    return merged, summed.astype(np.int64)
+
+
+def _aligned(values: Floats, distinct: Floats, counts: Counts) -> Counts:
+    """Return how often each of `values` (falling) occurs."""
+    result: Counts = np.zeros(len(values), dtype=np.int64)
+    result[len(values) - 1 - np.searchsorted(values[::-1], distinct)] = counts
+    return result
