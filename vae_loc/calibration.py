@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from vae_loc.canonical import to_place
 from vae_loc.checkpoint import METHODS, Checkpoint, Healthy, Method, quantiles, with_healthy
 from vae_loc.cohort import Case
 from vae_loc.errors import UnusableInput
-from vae_loc.locate import locate
+from vae_loc.locate import Located, locate
 from vae_loc.scoring import build_model
 from vae_loc.volume import FloatArray, read_volume
 
 MAX_VOXELS_PER_SCAN = 50_000  # evenly spaced sample: 155 scans x 5 maps stay below 160 MB
 SAMPLE_SCORES = ("rec", "kl", "elbo")
+MIN_SUBJECTS_AT_PLACE = 3  # fewer give no spread
+MIN_PLACE_SD = 0.1  # robust SDs; the interpolation noise of a homogeneous region
 
 
 def calibrate_healthy(
@@ -43,9 +47,10 @@ def calibrate_healthy(
     model = build_model(checkpoint, device)
     methods: tuple[Method, ...] = METHODS  # type: ignore[assignment]
     maps: dict[Method, list[FloatArray]] = {method: [] for method in methods}
-    slices: dict[str, list[np.ndarray]] = {name: [] for name in SAMPLE_SCORES}
+    slices: dict[str, list[NDArray[np.float64]]] = {name: [] for name in SAMPLE_SCORES}
     volumes: dict[str, list[float]] = {name: [] for name in SAMPLE_SCORES}
-    for done, case in enumerate(cases):
+    sums = np.zeros((3, *(checkpoint.facts.network.image_size,) * 3))
+    for done, case in enumerate(sorted(cases, key=lambda case: (case.subject, str(case.scan)))):
         how = brain_mask or case.brain_mask or "auto"
         found = locate(read_volume(case.scan), checkpoint, model, brain_mask=how, methods=methods)
         step = max(1, int(np.count_nonzero(found.brain)) // MAX_VOXELS_PER_SCAN)
@@ -54,6 +59,7 @@ def calibrate_healthy(
         for name in SAMPLE_SCORES:
             slices[name].append(found.scores.slices[name][found.scores.counted])
             volumes[name].append(found.scores.volume[name])
+        sums += _moments(found)
         if progress is not None:
             progress(done + 1, len(cases))
     healthy = Healthy(
@@ -62,4 +68,20 @@ def calibrate_healthy(
         slices={name: quantiles(np.concatenate(parts)) for name, parts in slices.items()},
         volumes={name: quantiles(np.array(values)) for name, values in volumes.items()},
     )
-    return with_healthy(checkpoint, healthy)
+    return with_healthy(checkpoint, healthy, _places(sums))
+
+
+def _moments(found: Located) -> NDArray[np.float64]:
+    """Return brain, intensity and its square at every place, (3, I, I, I)."""
+    brain = to_place(found.canonical.mask.astype(np.float32), found.canonical).astype(np.float64)
+    intensity = to_place(found.canonical.data, found.canonical) * brain
+    return np.stack([brain, intensity, intensity**2])
+
+
+def _places(sums: NDArray[np.float64]) -> dict[str, FloatArray]:
+    count, total, squares = sums
+    enough = count >= min(MIN_SUBJECTS_AT_PLACE, count.max())
+    mean = np.divide(total, count, out=np.zeros_like(total), where=enough)
+    variance = np.divide(squares, count, out=np.zeros_like(total), where=enough) - mean**2
+    sd = np.where(enough, np.sqrt(np.maximum(variance, MIN_PLACE_SD**2)), 0)
+    return {"intensity.mean": mean.astype(np.float32), "intensity.sd": sd.astype(np.float32)}

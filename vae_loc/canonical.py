@@ -48,12 +48,14 @@ class CanonicalVolume:
         `BACKGROUND_SD` outside the brain
     mask : bool (I, J, K), the brain
     grid : where it lies
+    centre_slice : the K at which the brain's centroid lies
     warnings : what the user should know, one line each
     """
 
     data: FloatArray
     mask: BoolArray
     grid: Grid
+    centre_slice: int
     warnings: tuple[str, ...] = ()
 
 
@@ -71,7 +73,7 @@ def to_canonical(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> Ca
     """
     valid = mask if volume.missing is None else mask & ~volume.missing
     standardized = _standardized(volume, valid)
-    grid = _grid_around(volume, mask, image_size)
+    grid, centre_slice = _grid_around(volume, mask, image_size)
     box, box_affine = _bounding_box(valid, volume.affine)
     weight = valid[box].astype(np.float32)
     sigmas = _lowpass_sigmas(volume.spacing_mm, grid.pixel_mm)
@@ -82,7 +84,7 @@ def to_canonical(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> Ca
     canonical_mask = coverage >= MIN_COVERAGE
     data = np.full(grid.shape, BACKGROUND_SD, dtype=np.float32)
     np.divide(values, coverage, out=data, where=canonical_mask)
-    return CanonicalVolume(data, canonical_mask, grid, _coverage_warnings(mask, volume, grid))
+    return CanonicalVolume(data, canonical_mask, grid, centre_slice, _coverage_warnings(mask, volume, grid))
 
 
 def from_canonical(values: FloatArray, canonical: CanonicalVolume, volume: Volume, mask: BoolArray) -> FloatArray:
@@ -119,6 +121,42 @@ def smoothed_in_brain(values: FloatArray, canonical: CanonicalVolume, fwhm_mm: f
     return result
 
 
+def onto_grid(values: FloatArray, volume: Volume, mask: BoolArray, grid: Grid) -> FloatArray:
+    """Bring `values` (I, J, K) of a volume's own grid onto `grid`: a low-pass, then linear; zero outside `mask`."""
+    box, box_affine = _bounding_box(mask, volume.affine)
+    sigmas = _lowpass_sigmas(volume.spacing_mm, grid.pixel_mm)
+    return _resampled(_smoothed((values * mask)[box].astype(np.float32), sigmas), box_affine, grid)
+
+
+def to_place(values: FloatArray, canonical: CanonicalVolume) -> FloatArray:
+    """Shift a canonical array along K so that the centroid lies in the middle of a cube; zero where there is nothing.
+
+    Returns
+    -------
+    float32 (I, J, I): the same voxel is about the same place in every brain, up to pose and size.
+    """
+    size = canonical.grid.shape[0]
+    result = np.zeros((size, size, size), dtype=np.float32)
+    of_place, of_canonical = _shared_slices(canonical)
+    result[:, :, of_place] = values[:, :, of_canonical]
+    return result
+
+
+def from_place(place: FloatArray, canonical: CanonicalVolume) -> FloatArray:
+    """Shift back what `to_place` shifted; zero beyond the cube."""
+    result = np.zeros(canonical.grid.shape, dtype=np.float32)
+    of_place, of_canonical = _shared_slices(canonical)
+    result[:, :, of_canonical] = place[:, :, of_place]
+    return result
+
+
+def _shared_slices(canonical: CanonicalVolume) -> tuple[slice, slice]:
+    size, height = canonical.grid.shape[0], canonical.grid.shape[2]
+    shift = size // 2 - canonical.centre_slice
+    first, last = max(0, shift), min(size, height + shift)
+    return slice(first, last), slice(first - shift, last - shift)
+
+
 def _standardized(volume: Volume, valid: BoolArray) -> FloatArray:
     brain = volume.data[valid].astype(np.float64)
     if brain.size < MIN_BRAIN_VOXELS:
@@ -134,8 +172,8 @@ def _standardized(volume: Volume, valid: BoolArray) -> FloatArray:
     return standardized
 
 
-def _grid_around(volume: Volume, mask: BoolArray, image_size: int) -> Grid:
-    """Return the RAS+ grid centred on the mask's centroid and as tall as the mask."""
+def _grid_around(volume: Volume, mask: BoolArray, image_size: int) -> tuple[Grid, int]:
+    """Return the RAS+ grid centred on the mask's centroid and as tall as the mask, and the K of the centroid."""
     indices = np.argwhere(mask)
     world = indices @ volume.affine[:3, :3].T + volume.affine[:3, 3]
     pixel = FIELD_OF_VIEW_MM / image_size
@@ -145,7 +183,7 @@ def _grid_around(volume: Volume, mask: BoolArray, image_size: int) -> Grid:
     affine = np.diag([pixel, pixel, pixel, 1.0])
     half = (image_size - 1) / 2
     affine[:3, 3] = centre - pixel * np.array([half, half, below])
-    return Grid((image_size, image_size, below + above + 1), affine)
+    return Grid((image_size, image_size, below + above + 1), affine), below
 
 
 def _coverage_warnings(mask: BoolArray, volume: Volume, grid: Grid) -> tuple[str, ...]:

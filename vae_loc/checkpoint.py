@@ -23,6 +23,7 @@ from vae_loc.volume import FloatArray
 FORMAT_VERSION = 1
 MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
 MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
+PLACE = "place."  # prefix of the tensors that are no weights
 METHODS = ("rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi")
 Method = Literal["rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi"]
 # Probabilities at which healthy quantiles are stored: even steps, then a fine upper tail.
@@ -76,6 +77,20 @@ class Healthy(_Facts):
     volumes: dict[str, list[float]]
 
 
+class Labelled(_Facts):
+    """Thresholds of maximal Dice on annotated subjects, and the Dice on the others.
+
+    `dice` holds, a map, the mean over the reported subjects and folds, and its standard deviation.
+    """
+
+    thresholds: dict[str, float]
+    dice: dict[str, tuple[float | None, float | None]]
+    calibration_subjects: int
+    reported_subjects: int
+    folds: int
+    seed: int
+
+
 class Facts(_Facts):
     """All that a checkpoint says of itself."""
 
@@ -85,26 +100,43 @@ class Facts(_Facts):
     preprocessing: Preprocessing
     training: Training
     healthy: Healthy | None = None
+    labelled: Labelled | None = None
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained VAE: `facts`, `weights` by parameter name (float32), SHA-256 `digest` of both."""
+    """A trained VAE.
+
+    Attributes
+    ----------
+    weights : float32, by parameter name
+    places : float32 (I, I, I), healthy statistics by place (`canonical.to_place`):
+        `intensity.mean` and `intensity.sd`; zero where no brain was
+    digest : SHA-256 of facts, weights and places
+    """
 
     facts: Facts
     weights: dict[str, FloatArray]
+    places: dict[str, FloatArray]
     digest: str
 
 
-def checkpoint(facts: Facts, weights: dict[str, FloatArray]) -> Checkpoint:
+def checkpoint(
+    facts: Facts, weights: dict[str, FloatArray], places: dict[str, FloatArray] | None = None
+) -> Checkpoint:
     """Return a checkpoint with its digest."""
-    return Checkpoint(facts, weights, _digest(facts, weights))
+    model = Checkpoint(facts, weights, places or {}, "")
+    return replace(model, digest=_digest(facts, _tensors(model)))
 
 
-def with_healthy(model: Checkpoint, healthy: Healthy) -> Checkpoint:
+def with_healthy(model: Checkpoint, healthy: Healthy, places: dict[str, FloatArray]) -> Checkpoint:
     """Return a copy of `model` that knows the healthy distribution of its scores."""
-    facts = model.facts.model_copy(update={"healthy": healthy})
-    return replace(model, facts=facts, digest=_digest(facts, model.weights))
+    return checkpoint(model.facts.model_copy(update={"healthy": healthy}), model.weights, places)
+
+
+def with_labelled(model: Checkpoint, labelled: Labelled) -> Checkpoint:
+    """Return a copy of `model` that knows thresholds from annotated subjects."""
+    return checkpoint(model.facts.model_copy(update={"labelled": labelled}), model.weights, model.places)
 
 
 def save_checkpoint(model: Checkpoint, path: Path) -> None:
@@ -112,7 +144,7 @@ def save_checkpoint(model: Checkpoint, path: Path) -> None:
     from safetensors.numpy import save
 
     header = json.dumps({"facts": json.loads(model.facts.model_dump_json()), "sha256": model.digest}, sort_keys=True)
-    write_atomically(path, save(dict(model.weights), metadata={"vae_loc": header}))
+    write_atomically(path, save(_tensors(model), metadata={"vae_loc": header}))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -133,9 +165,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise UnusableModel(path, f"could not be read: {error.strerror}; `vae-loc info` lists models") from error
     facts, digest = _parsed(path, raw)
     try:
-        return Checkpoint(facts, load(raw), digest)
+        tensors = load(raw)
     except SafetensorError as error:
         raise UnusableModel(path, f"its tensors are damaged ({error}); fetch it again") from error
+    places = {name.removeprefix(PLACE): tensor for name, tensor in tensors.items() if name.startswith(PLACE)}
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(PLACE)}
+    return Checkpoint(facts, weights, places, digest)
 
 
 def healthy_percentile(value: float, quantiles: list[float]) -> float:
@@ -179,10 +214,14 @@ def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
         raise UnusableModel(path, f"its header is wrong at {where}: {fault['msg']}; fetch it again") from error
 
 
-def _digest(facts: Facts, weights: dict[str, FloatArray]) -> str:
+def _tensors(model: Checkpoint) -> dict[str, FloatArray]:
+    return model.weights | {f"{PLACE}{name}": tensor for name, tensor in model.places.items()}
+
+
+def _digest(facts: Facts, tensors: dict[str, FloatArray]) -> str:
     from safetensors.numpy import save
 
-    raw = save(dict(weights))
+    raw = save(dict(tensors))
     size = int.from_bytes(raw[:8], "little")
     return _sha256(json.loads(facts.model_dump_json()), json.loads(raw[8 : 8 + size]), raw[8 + size :])
 

@@ -15,6 +15,7 @@ from vae_loc.canonical import (
     BACKGROUND_SD,
     CLIP_SD,
     FIELD_OF_VIEW_MM,
+    CanonicalVolume,
     from_canonical,
     smoothed_in_brain,
     to_canonical,
@@ -59,6 +60,7 @@ class Located:
     ----------
     maps : float32 (I, J, K) on the scan's own grid for each method, zero outside the brain
     brain : bool (I, J, K), the brain mask; `brain_source` says where it came from
+    canonical : the brain as the network saw it
     scores : sample-wise scores
     warnings : what the user should know, one line each
     """
@@ -66,6 +68,7 @@ class Located:
     maps: dict[Method, FloatArray]
     brain: BoolArray
     brain_source: str
+    canonical: CanonicalVolume
     scores: SampleScores
     warnings: tuple[str, ...]
 
@@ -103,7 +106,7 @@ def locate(
         smooth = smoothed_in_brain(from_slices(values, stack, canonical), canonical, SMOOTHING_FWHM_MM)
         maps[method] = from_canonical(smooth, canonical, volume, brain)
     samples = _sample_scores(stack.positions_mm, substantial(stack), scores.kl, scores.rec)
-    return Located(maps, brain, source, samples, volume.warnings + canonical.warnings)
+    return Located(maps, brain, source, canonical, samples, volume.warnings + canonical.warnings)
 
 
 def _sample_scores(

@@ -21,6 +21,9 @@ BoolArray = NDArray[np.bool_]
 VOXEL_SIZE_RANGE_MM = (0.05, 20.0)  # outside it the header's unit or affine is wrong
 MIN_VOXELS_PER_AXIS = 4  # fewer are a localizer or a cut, not a volume
 MAX_MISSING_SHARE = 0.5  # of the voxels; beyond it there is no scan left to judge
+GRID_TOLERANCE_MM = 1e-3  # corners of a mask and its scan farther apart than this are on two grids
+WHOLE_TOLERANCE = 1e-3  # of a label stored with a slope
+SHOWN_VALUES = 5  # of odd labels, in a note
 FORMS_TOLERANCE_MM = 0.01  # sform and qform nearer than this agree
 MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # NIfTI xyzt_units: unknown, m, mm, micron
 
@@ -99,29 +102,32 @@ def read_mask(path: Path, like: Volume) -> BoolArray:
     ------
     UnusableInput : if the file is damaged, of another shape or place than `like`, or empty.
     """
-    image = read_image(path)
-    array, _ = _scalars(path, image, None)
-    affine, _ = _geometry(path, image.header)
-    if array.shape != like.data.shape:
-        raise UnusableInput(
-            path,
-            f"expected a mask of shape {like.data.shape} like {like.path.name}, got {array.shape}; "
-            "make the mask on the scan's own grid",
-        )
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in array.shape], [1])).reshape(4, -1)
-    off_mm = float(np.abs((affine - like.affine) @ corners).max())
-    if off_mm > 1e-3 * max(1.0, *like.spacing_mm):
-        raise UnusableInput(
-            path,
-            f"expected the affine of {like.path.name}, found corners {off_mm:.3g} mm away; "
-            "make the mask on the scan's own grid",
-        )
-    if not np.isfinite(array).all():
-        raise UnusableInput(path, "expected a mask of finite values, found NaN or infinity")
-    mask: BoolArray = array > 0
+    mask: BoolArray = _on_grid_of(like, path) > 0
     if not mask.any():
         raise UnusableInput(path, "expected a mask with voxels > 0, found none")
     return mask
+
+
+def read_labels(path: Path, like: Volume) -> tuple[BoolArray, tuple[str, ...]]:
+    """Read an annotation on the grid of `like`: bool (I, J, K), True where it is > 0, and notes for the user.
+
+    Any non-negative whole numbers will do, {1, 2, 4} or 0/255 too; it may be empty.
+
+    Raises
+    ------
+    UnusableInput : if it is damaged, of another shape or place, or holds fractions, negatives, NaN or infinity.
+    """
+    array = _on_grid_of(like, path)
+    values = np.unique(array)
+    if values[0] < 0:
+        raise UnusableInput(path, f"expected labels >= 0, found {values[0]:g}; make lesions > 0 and all else 0")
+    if (fraction := np.abs(values - np.round(values))).max() > WHOLE_TOLERANCE:
+        found = values[fraction.argmax()]
+        raise UnusableInput(path, f"expected whole-numbered labels, found {found:g}; threshold a probability map first")
+    odd = [f"{value:g}" for value in values if round(float(value)) not in (0, 1)]
+    shown = ", ".join(odd[:SHOWN_VALUES]) + (", ..." if len(odd) > SHOWN_VALUES else "")
+    note = (f"{path.name}: labels {shown} were taken as lesion",) if odd else ()
+    return array > 0, note
 
 
 def write_volume(path: Path, data: NDArray[np.generic], like: Volume) -> None:
@@ -149,6 +155,30 @@ def write_volume(path: Path, data: NDArray[np.generic], like: Volume) -> None:
 
         raw = igzip.compress(raw, compresslevel=2, mtime=0)
     write_atomically(path, raw)
+
+
+def _on_grid_of(like: Volume, path: Path) -> NDArray[np.float64]:
+    """Return the finite voxels of a mask or annotation that lies on the grid of `like`."""
+    image = read_image(path)
+    array, _ = _scalars(path, image, None)
+    affine, _ = _geometry(path, image.header)
+    if array.shape != like.data.shape:
+        raise UnusableInput(
+            path,
+            f"expected a mask of shape {like.data.shape} like {like.path.name}, got {array.shape}; "
+            "make the mask on the scan's own grid",
+        )
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in array.shape], [1])).reshape(4, -1)
+    off_mm = float(np.abs((affine - like.affine) @ corners).max())
+    if off_mm > GRID_TOLERANCE_MM:
+        raise UnusableInput(
+            path,
+            f"expected the affine of {like.path.name}, found corners {off_mm:.3g} mm away; "
+            "make the mask on the scan's own grid",
+        )
+    if not np.isfinite(array).all():
+        raise UnusableInput(path, "expected a mask of finite values, found NaN or infinity")
+    return array
 
 
 def _scalars(path: Path, image: nib.Nifti1Image, volume: int | None) -> tuple[NDArray[np.float64], tuple[str, ...]]:
