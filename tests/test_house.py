@@ -12,16 +12,21 @@ import vae_loc
 PACKAGE = Path(vae_loc.__file__).parent
 RANKS = {
     "__init__": 0, "errors": 0, "progress": 0,
-    "files": 1, "nifti": 1, "vae": 1,
+    "files": 1, "nifti": 1, "vae": 1, "metrics": 1,
     "volume": 2,
-    "brain": 3, "canonical": 3, "checkpoint": 3, "masks": 3,
-    "slices": 4, "cohort": 4, "catalogue": 4,
-    "scoring": 5, "training": 5,
+    "brain": 3, "canonical": 3, "checkpoint": 3, "masks": 3, "spool": 3, "lesions": 3,
+    "slices": 4, "cohort": 4, "catalogue": 4, "baselines": 4,
+    "scoring": 5, "training": 5, "labels": 5,
     "locate": 6,
-    "calibration": 7, "report": 7,
+    "calibration": 7, "labelled": 7, "reliability": 7, "report": 7,
     "outputs": 8,
-    "batch": 9, "recipe": 9,
-    "cli": 10, "__main__": 11,
+    "measure": 9,
+    "evaluation": 10,
+    "figures": 11, "tables": 11,
+    "batch": 12, "recipe": 12, "recalibrate": 12, "assess": 12,
+    "options": 13,
+    "cli_assess": 14,
+    "cli": 15, "__main__": 16,
 }  # fmt: skip
 FORBIDDEN = {"pickle", "yaml", "urllib", "requests", "socket", "http", "click", "subprocess"}
 

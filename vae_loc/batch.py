@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
+from vae_loc.brain import BrainMask
 from vae_loc.checkpoint import Checkpoint, Method
 from vae_loc.cohort import Case
 from vae_loc.errors import UnusableInput, printable
@@ -38,7 +38,7 @@ def locate_cases(
     where: Target,
     *,
     methods: Sequence[Method],
-    brain_mask: Path | Literal["auto", "none"] | None = None,
+    brain_mask: BrainMask | None = None,
     volume: int | None = None,
     device: str = "cpu",
     segmentation: Segmentation | None = None,

@@ -20,6 +20,8 @@ from vae_loc.volume import BoolArray, FloatArray, Volume, read_mask
 if TYPE_CHECKING:
     from deepbet.bet import BrainExtraction
 
+BrainMask = Path | Literal["auto", "none"]  # a mask file, or how to find the brain
+
 BRAIN_RANGE_ML = (600.0, 2500.0)  # below the smallest adult brain, beyond the largest intracranial volume
 SIDE_RANGE_MM = (60.0, 240.0)  # of the mask's bounding box: a slab of a brain to a long head
 BOX_FILLING_RANGE = (0.3, 0.75)  # mask / bounding box; brains 0.4 to 0.6, an ellipsoid 0.52, a full box 1
@@ -35,7 +37,7 @@ INTENSITY_PERCENTILES = (0.5, 99.5)  # where deepbet clips
 MASK_PROBABILITY = 0.5  # deepbet's own threshold
 
 
-def find_brain(volume: Volume, how: Path | Literal["auto", "none"]) -> tuple[BoolArray, str]:
+def find_brain(volume: Volume, how: BrainMask) -> tuple[BoolArray, str]:
     """Return the brain mask, bool (I, J, K), and its source.
 
     The source is `file`, `none` (every voxel that is not missing), `skull-stripped` (the scan's own

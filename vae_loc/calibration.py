@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_loc.brain import BrainMask
 from vae_loc.canonical import to_place
 from vae_loc.checkpoint import METHODS, Checkpoint, Healthy, Method, quantiles, with_healthy
 from vae_loc.cohort import Case
@@ -27,7 +26,7 @@ def calibrate_healthy(
     checkpoint: Checkpoint,
     cases: Sequence[Case],
     *,
-    brain_mask: Path | Literal["auto", "none"] | None = None,
+    brain_mask: BrainMask | None = None,
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> Checkpoint:
@@ -45,16 +44,15 @@ def calibrate_healthy(
     if not cases:
         raise UnusableInput("calibration", "expected at least one healthy scan, got none")
     model = build_model(checkpoint, device)
-    methods: tuple[Method, ...] = METHODS  # type: ignore[assignment]
-    maps: dict[Method, list[FloatArray]] = {method: [] for method in methods}
+    maps: dict[Method, list[FloatArray]] = {method: [] for method in METHODS}
     slices: dict[str, list[NDArray[np.float64]]] = {name: [] for name in SAMPLE_SCORES}
     volumes: dict[str, list[float]] = {name: [] for name in SAMPLE_SCORES}
     sums = np.zeros((3, *(checkpoint.facts.network.image_size,) * 3))
     for done, case in enumerate(sorted(cases, key=lambda case: (case.subject, str(case.scan)))):
         how = brain_mask or case.brain_mask or "auto"
-        found = locate(read_volume(case.scan), checkpoint, model, brain_mask=how, methods=methods)
+        found = locate(read_volume(case.scan), checkpoint, model, brain_mask=how, methods=METHODS)
         step = max(1, int(np.count_nonzero(found.brain)) // MAX_VOXELS_PER_SCAN)
-        for method in methods:
+        for method in METHODS:
             maps[method].append(found.maps[method][found.brain][::step])
         for name in SAMPLE_SCORES:
             slices[name].append(found.scores.slices[name][found.scores.counted])

@@ -44,5 +44,10 @@ def describe(path: Path, checkpoint: Checkpoint) -> dict[str, object]:
         described["healthy_subjects"] = facts.healthy.subjects
         for method in METHODS:
             for fpr in SHOWN_FPRS:
-                described[f"{method} at {fpr:.0%} healthy"] = healthy_threshold(checkpoint, method, fpr)  # type: ignore[arg-type]
+                described[f"{method} at {fpr:.0%} healthy"] = healthy_threshold(checkpoint, method, fpr)
+    if facts.labelled is not None:
+        described["labelled_subjects"] = facts.labelled.calibration_subjects
+        described["labelled_reported"] = facts.labelled.reported_subjects
+        for method in METHODS:
+            described[f"{method} labelled"] = facts.labelled.thresholds[method]
     return described

@@ -24,8 +24,8 @@ FORMAT_VERSION = 1
 MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
 MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
 PLACE = "place."  # prefix of the tensors that are no weights
-METHODS = ("rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi")
 Method = Literal["rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi"]
+METHODS: tuple[Method, ...] = ("rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi")
 # Probabilities at which healthy quantiles are stored: even steps, then a fine upper tail.
 LEVELS = np.unique(np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 0.999, 37), np.linspace(0.999, 1, 21)]))
 
@@ -121,9 +121,7 @@ class Checkpoint:
     digest: str
 
 
-def checkpoint(
-    facts: Facts, weights: dict[str, FloatArray], places: dict[str, FloatArray] | None = None
-) -> Checkpoint:
+def checkpoint(facts: Facts, weights: dict[str, FloatArray], places: dict[str, FloatArray] | None = None) -> Checkpoint:
     """Return a checkpoint with its digest."""
     model = Checkpoint(facts, weights, places or {}, "")
     return replace(model, digest=_digest(facts, _tensors(model)))

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vae_loc import __version__
-from vae_loc.errors import UnusableOption, VaeLocError, printable
+from vae_loc import __version__, cli_assess
+from vae_loc.errors import VaeLocError, printable
+from vae_loc.options import (
+    EXIT_SOME_FAILED,
+    AsJson,
+    BrainMaskOption,
+    Device,
+    MethodChoice,
+    MethodOption,
+    Model,
+    Output,
+    Quiet,
+    Scans,
+    Threads,
+    VolumeIndex,
+    complain,
+    parsed_brain_mask,
+    parsed_cubic_mm,
+    prepared_device,
+    talking,
+)
 
 if TYPE_CHECKING:
     from vae_loc.outputs import Segmentation
-    from vae_loc.progress import Bars
 
 app = typer.Typer(
     name="vae-loc",
@@ -26,47 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130
-
-
-class MethodChoice(str, Enum):
-    """The five maps of the paper, or all of them."""
-
-    combi = "combi"
-    rec_error = "rec-error"
-    kl_grad = "kl-grad"
-    rec_grad = "rec-grad"
-    elbo_grad = "elbo-grad"
-    all = "all"
-
-
-Scans = Annotated[
-    list[Path],
-    typer.Argument(metavar="SCAN...", help="NIfTI scans, folders of them, or .txt lists with one path a line."),
-]
-Model = Annotated[
-    str,
-    typer.Option("-m", "--model", envvar="VAE_LOC_MODEL", help="A shipped model's name (t1) or a .safetensors file."),
-]
-Output = Annotated[
-    Path, typer.Option("-o", "--output", help="Folder, or a .nii[.gz] file name for one scan and one method.")
-]
-MethodOption = Annotated[MethodChoice, typer.Option("--method", help="Which map; combi = KL-Grad x Rec-Error.")]
-BrainMask = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE|auto|none",
-        help="Default: the sibling <subject>_brainmask.nii.gz where it exists, else auto. "
-        "auto: a skull-stripped scan is recognised, a whole head is extracted. none: the whole volume is brain.",
-        show_default=False,
-    ),
-]
-VolumeIndex = Annotated[int | None, typer.Option("--volume", min=0, help="Which volume of a 4D file, from 0.")]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where the network runs.")]
-Threads = Annotated[int, typer.Option(min=1, help="CPU threads of the network.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr, no paths on stdout.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of paths.")]
 
 
 def _version(wanted: bool) -> None:
@@ -88,7 +64,7 @@ def score(
     model: Model = "t1",
     output: Output = Path("."),
     method: MethodOption = MethodChoice.combi,
-    brain_mask: BrainMask = None,
+    brain_mask: BrainMaskOption = None,
     volume: VolumeIndex = None,
     device: Device = "cpu",
     threads: Threads = 1,
@@ -108,25 +84,34 @@ def segment(
     model: Model = "t1",
     output: Output = Path("."),
     method: MethodOption = MethodChoice.combi,
-    brain_mask: BrainMask = None,
+    brain_mask: BrainMaskOption = None,
     volume: VolumeIndex = None,
     threshold: Annotated[float | None, typer.Option(help="Map value above which a voxel is marked.")] = None,
     fpr: Annotated[
-        float, typer.Option(min=0.0001, max=0.5, help="Share of healthy voxels that the threshold may mark.")
-    ] = 0.05,
+        float | None,
+        typer.Option(
+            min=0.0001,
+            max=0.5,
+            help="Share of healthy voxels that the threshold may mark, if the model has no labelled calibration. "
+            "[default: 0.05]",
+            show_default=False,
+        ),
+    ] = None,
     min_size: Annotated[str, typer.Option(metavar="MM3", help="Smallest component kept, such as 100mm3.")] = "100mm3",
     device: Device = "cpu",
     threads: Threads = 1,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score scans and mark what exceeds the healthy threshold: masks and a table of components.
+    """Score scans and mark what exceeds a threshold: masks and a table of components.
 
+    The threshold is --threshold, else that of the model's labelled calibration (see vae-loc
+    calibrate), else the healthy one at --fpr.
     Example: vae-loc segment sample_data/patient07_t1.nii.gz -o results --fpr 0.01
     """
     from vae_loc.outputs import Segmentation
 
-    how = Segmentation(threshold, fpr, _cubic_mm(min_size))
+    how = Segmentation(threshold, fpr, parsed_cubic_mm(min_size))
     _locate_all(scans, model, output, method, brain_mask, volume, device, threads, quiet, as_json, how)
 
 
@@ -135,7 +120,7 @@ def train(
     scans: Scans,
     output: Annotated[Path, typer.Option("-o", "--output", help="The model to write, MODEL.safetensors.")],
     contrast: Annotated[str, typer.Option(help="What the scans are: t1, t2, flair, ...")] = "t1",
-    brain_mask: BrainMask = None,
+    brain_mask: BrainMaskOption = None,
     latents: Annotated[int, typer.Option(min=1, max=4096, help="Size of z.")] = 256,
     c: Annotated[float, typer.Option("--c", min=0.001, help="Standard deviation of p(x|z).")] = 1.0,
     image_size: Annotated[int, typer.Option(help="Pixels of a slice's side: 32, 64 or 128.")] = 64,
@@ -157,19 +142,23 @@ def train(
     from vae_loc.recipe import Recipe, train_cohort
 
     recipe = Recipe(contrast, latents, c, image_size, epochs, batch_size, seed, holdout)
-    with _talking(quiet) as bars:
+    with talking(quiet) as bars:
         cases = find_cases(scans, contrast=contrast)
         written = train_cohort(
             cases,
             output,
             recipe,
-            brain_mask=_brain_mask(brain_mask),
-            device=_prepared_device(device, threads),
+            brain_mask=parsed_brain_mask(brain_mask),
+            device=prepared_device(device, threads),
             resume=resume,
             bars=bars,
         )
     if not quiet:
         typer.echo("\n".join(printable(path) for path in written))
+
+
+app.command()(cli_assess.calibrate)
+app.command()(cli_assess.evaluate)
 
 
 @app.command()
@@ -208,7 +197,7 @@ def _locate_all(
     from vae_loc.catalogue import find_model
     from vae_loc.checkpoint import METHODS, load_checkpoint
     from vae_loc.cohort import find_cases
-    from vae_loc.outputs import target
+    from vae_loc.outputs import ignored_fpr, target
 
     methods = METHODS if method is MethodChoice.all else (method.value,)
     cases = find_cases(scans)
@@ -217,21 +206,23 @@ def _locate_all(
 
     from vae_loc.batch import locate_cases
 
-    with _talking(quiet) as bars:
+    with talking(quiet) as bars:
         done = locate_cases(
             cases,
             checkpoint,
             where,
-            methods=methods,  # type: ignore[arg-type]
-            brain_mask=_brain_mask(brain_mask),
+            methods=methods,
+            brain_mask=parsed_brain_mask(brain_mask),
             volume=volume,
-            device=_prepared_device(device, threads),
+            device=prepared_device(device, threads),
             segmentation=segmentation,
             bars=bars,
-            warn=(lambda _: None) if quiet else _complain,
+            warn=(lambda _: None) if quiet else complain,
         )
+    if segmentation and not quiet and (note := ignored_fpr(segmentation, checkpoint)):
+        complain(f"warning: {note}")
     for error in done.failed:
-        _complain(f"vae-loc: {error}")
+        complain(f"vae-loc: {error}")
     if as_json:
         typer.echo(json.dumps(done.as_json(), indent=1))
     elif not quiet and done.written:
@@ -240,44 +231,12 @@ def _locate_all(
         raise typer.Exit(EXIT_SOME_FAILED if done.written else done.failed[0].exit_code)
 
 
-def _prepared_device(device: str, threads: int) -> str:
-    import torch
-
-    from vae_loc.scoring import resolve_device
-
-    torch.set_num_threads(threads)
-    return resolve_device(device)
-
-
-def _brain_mask(option: str | None) -> Path | Literal["auto", "none"] | None:
-    if option is None or option in ("auto", "none"):
-        return option  # type: ignore[return-value]
-    return Path(option)
-
-
-def _cubic_mm(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(mm3)?", text)
-    if match is None:
-        raise UnusableOption("--min-size", f"expected cubic millimetres such as 100mm3, got {text}")
-    return float(match[1])
-
-
-def _talking(quiet: bool) -> Bars:
-    from vae_loc.progress import Bars
-
-    return Bars(quiet)
-
-
-def _complain(text: str) -> None:
-    sys.stderr.write(text + "\n")
-
-
 def main() -> None:
     """Run the command line; a fault of the user's is one line on stderr and an exit code."""
     try:
         app()
     except VaeLocError as error:
-        _complain(f"vae-loc: {error}")
+        complain(f"vae-loc: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.brain import find_brain
+from vae_loc.brain import BrainMask, find_brain
 from vae_loc.canonical import (
     BACKGROUND_SD,
     CLIP_SD,
@@ -78,7 +77,7 @@ def locate(
     checkpoint: Checkpoint,
     model: VAE,
     *,
-    brain_mask: Path | Literal["auto", "none"] = "auto",
+    brain_mask: BrainMask = "auto",
     methods: Sequence[Method] = ("combi",),
 ) -> Located:
     """Score one scan.

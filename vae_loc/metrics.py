@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 Counts = NDArray[np.int64]
+Interval = dict[str, float | int | None]  # mean, low, high, subjects
 
 MAX_SCORES = 4_000_000  # sorted together at a time: 100 MB
 RESAMPLES = 2000  # of the bootstrap
 INTERVAL = (2.5, 97.5)  # percentiles: 95 %
+EDGE_SAMPLE = 20  # scores looked at for every edge
 MIN_SUBJECTS = 2  # fewer have no spread
 
 
@@ -106,7 +108,7 @@ def above(scores: Floats, threshold: float) -> int:
     return len(scores) - int(np.searchsorted(scores, edge, side="right"))
 
 
-def mean_interval(values: Sequence[float | None], *, seed: int = 0) -> dict[str, float | int | None]:
+def mean_interval(values: Sequence[float | None], *, seed: int = 0) -> Interval:
     """Return mean over the subjects that have a value, its 95 % bootstrap interval, and how many they are.
 
     Subjects are resampled with replacement, `RESAMPLES` times; never voxels.
@@ -119,6 +121,70 @@ def mean_interval(values: Sequence[float | None], *, seed: int = 0) -> dict[str,
         means = known[resampled_subjects(len(known), seed)].mean(axis=1)
         low, high = (float(value) for value in np.percentile(means, INTERVAL))
     return {"mean": float(known.mean()), "low": low, "high": high, "subjects": len(known)}
+
+
+def binned(parts: Sequence[Floats], edges: Floats) -> Counts:
+    """Return how many scores of each part lie between two edges, highest bin first: int (S, B).
+
+    Parameters
+    ----------
+    parts : scores of each subject, ascending
+    edges : ascending; the first and last bin are open
+    """
+    below = np.array([np.searchsorted(part, edges.astype(part.dtype)) for part in parts]).reshape(len(parts), -1)
+    totals = np.array([[len(part)] for part in parts])
+    counts: Counts = np.diff(np.hstack([np.zeros_like(totals), below, totals]))[:, ::-1]
+    return counts
+
+
+def quantile_edges(positives: Sequence[Floats], negatives: Sequence[Floats], bins: int) -> Floats:
+    """Return at most `bins` - 1 distinct edges at which both classes are cut evenly."""
+    sides = []
+    for side in (positives, negatives):
+        step = max(1, sum(len(part) for part in side) // (EDGE_SAMPLE * bins))
+        sampled = np.sort(np.concatenate([np.asarray(part[::step]) for part in side] or [np.zeros(0, np.float32)]))
+        if len(sampled):
+            sides.append(sampled[np.linspace(0, len(sampled) - 1, bins // 2).astype(int)])
+    return np.unique(np.concatenate(sides))
+
+
+def curve(positives: NDArray[np.number], negatives: NDArray[np.number]) -> dict[str, NDArray[np.float64]]:
+    """Return rates at every bin (last axis, highest bin first): tpr, fpr, precision, dice; NaN where undefined."""
+    tp, fp = (np.cumsum(side, axis=-1, dtype=np.float64) for side in (positives, negatives))
+    p, n = tp[..., -1:], fp[..., -1:]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {"tpr": tp / p, "fpr": fp / n, "precision": tp / (tp + fp), "dice": 2 * tp / (p + tp + fp)}
+
+
+def pooled_intervals(positives: Counts, negatives: Counts, *, seed: int = 0) -> dict[str, tuple[float, float] | None]:
+    """Return 95 % intervals of pooled AUROC, average precision and oracle Dice; subjects are resampled.
+
+    Parameters
+    ----------
+    positives, negatives : (S, B) counts of each subject, highest bin first; scores in one bin are taken as tied
+    """
+    subjects = len(positives)
+    picks = resampled_subjects(subjects, seed)
+    drawn: dict[str, list[NDArray[np.float64]]] = {"auroc": [], "average_precision": [], "oracle_dice": []}
+    for some in np.array_split(picks, max(1, RESAMPLES // 100)):
+        weights = np.stack([np.bincount(row, minlength=subjects) for row in some]).astype(np.float64)
+        p, n = weights @ positives, weights @ negatives
+        rates = curve(p, n)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            middle = rates["tpr"] - p / p.sum(axis=1, keepdims=True) / 2
+            drawn["auroc"].append((n / n.sum(axis=1, keepdims=True) * middle).sum(axis=1))
+            step = p / p.sum(axis=1, keepdims=True) * np.where(p > 0, rates["precision"], 0)
+        drawn["average_precision"].append(step.sum(axis=1))
+        drawn["oracle_dice"].append(rates["dice"].max(axis=1))
+    return {name: _interval(np.concatenate(values), subjects) for name, values in drawn.items()}
+
+
+def _interval(values: NDArray[np.float64], subjects: int) -> tuple[float, float] | None:
+    known = values[np.isfinite(values)]
+    if subjects < MIN_SUBJECTS or not len(known):
+        return None
+    low, high = np.percentile(known, INTERVAL)
+    return float(low), float(high)
 
 
 def resampled_subjects(count: int, seed: int) -> NDArray[np.intp]:

@@ -15,17 +15,28 @@ from vae_loc.masks import threshold_map
 from vae_loc.report import save_montage
 from vae_loc.volume import Volume, stem, write_volume
 
+DEFAULT_FPR = 0.05
 SHOWN_FPR = 0.01  # the colour bar ends at the score that 1 % of healthy voxels exceed, times 2
 REPORTED_PACKAGES = ("vae-loc", "torch", "numpy", "nibabel", "scipy", "deepbet")
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """How to make a mask of a map: an explicit threshold, else the healthy one at `fpr`."""
+    """How to make a mask of a map: a threshold given, else the model's labelled one, else the healthy one at `fpr`."""
 
     threshold: float | None
-    fpr: float
+    fpr: float | None
     min_size_mm3: float
+
+    def applied(self, checkpoint: Checkpoint, method: Method) -> tuple[float, str]:
+        """Return the threshold of a map, and where it comes from."""
+        labelled = checkpoint.facts.labelled
+        if self.threshold is not None:
+            return self.threshold, "option"
+        if labelled is not None:
+            return labelled.thresholds[method], f"labelled calibration on {labelled.calibration_subjects} subjects"
+        fpr = DEFAULT_FPR if self.fpr is None else self.fpr
+        return healthy_threshold(checkpoint, method, fpr), f"healthy fpr {fpr:g}"
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,13 @@ def target(output: Path, *, scans: int, methods: int) -> Target:
     return Target(output.parent, output)
 
 
+def ignored_fpr(segmentation: Segmentation, checkpoint: Checkpoint) -> str | None:
+    """Return what to tell a user whose `--fpr` has no effect, or None."""
+    if segmentation.fpr is None or segmentation.threshold is not None or checkpoint.facts.labelled is None:
+        return None
+    return "the model's labelled calibration set the threshold, --fpr had no effect; use the uncalibrated model for it"
+
+
 def write_results(
     volume: Volume, found: Located, checkpoint: Checkpoint, where: Target, segmentation: Segmentation | None
 ) -> list[Path]:
@@ -73,9 +91,7 @@ def write_results(
         title = f"{volume.path.name}   {method}   {model}   research use only"
         mask = None
         if segmentation is not None:
-            threshold = segmentation.threshold
-            if threshold is None:
-                threshold = healthy_threshold(checkpoint, method, segmentation.fpr)
+            threshold, source = segmentation.applied(checkpoint, method)
             mask, components = threshold_map(
                 scores, volume, found.brain, threshold=threshold, min_size_mm3=segmentation.min_size_mm3
             )
@@ -84,9 +100,7 @@ def write_results(
             written.append(path)
             masks[method] = {
                 "threshold": threshold,
-                "threshold_from": "option"
-                if segmentation.threshold is not None
-                else f"healthy fpr {segmentation.fpr:g}",
+                "threshold_from": source,
                 "min_size_mm3": segmentation.min_size_mm3,
                 "volume_ml": float(mask.sum()) * volume.voxel_mm3 / 1000,
                 "components": [asdict(component) for component in components],

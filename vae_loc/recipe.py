@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
-from vae_loc.brain import find_brain
+from vae_loc.brain import BrainMask, find_brain
 from vae_loc.calibration import calibrate_healthy
 from vae_loc.canonical import to_canonical
 from vae_loc.checkpoint import FORMAT_VERSION, Facts, Network, Training, checkpoint, save_checkpoint
@@ -20,8 +19,6 @@ from vae_loc.progress import BarMaker
 from vae_loc.slices import SliceStack, to_slices
 from vae_loc.training import History, join_slices, train_vae
 from vae_loc.volume import read_volume
-
-MaskOption = Path | Literal["auto", "none"] | None
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ def train_cohort(
     output: Path,
     recipe: Recipe,
     *,
-    brain_mask: MaskOption = None,
+    brain_mask: BrainMask | None = None,
     device: str = "cpu",
     resume: bool = False,
     bars: BarMaker,
@@ -92,7 +89,9 @@ def train_cohort(
     return [output, record]
 
 
-def _facts(recipe: Recipe, split: Sequence[Sequence[Case]], slices: int, epochs: int, brain_mask: MaskOption) -> Facts:
+def _facts(
+    recipe: Recipe, split: Sequence[Sequence[Case]], slices: int, epochs: int, brain_mask: BrainMask | None
+) -> Facts:
     training, held_out = (len({case.subject for case in cases}) for cases in split)
     return Facts(
         format_version=FORMAT_VERSION,
@@ -112,7 +111,7 @@ def _facts(recipe: Recipe, split: Sequence[Sequence[Case]], slices: int, epochs:
 
 
 def _read_all(
-    split: Sequence[Sequence[Case]], brain_mask: MaskOption, image_size: int, advance: Callable[[str], None]
+    split: Sequence[Sequence[Case]], brain_mask: BrainMask | None, image_size: int, advance: Callable[[str], None]
 ) -> list[list[SliceStack]]:
     """Prepare every scan; all bad ones are named at once."""
     faults: list[VaeLocError] = []

@@ -1,0 +1,54 @@
+"""Annotated scans -> `evaluation.json`, `evaluation.csv` and figures in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vae_loc.brain import BrainMask
+from vae_loc.catalogue import find_model
+from vae_loc.checkpoint import load_checkpoint
+from vae_loc.cohort import find_cases
+from vae_loc.errors import UnusableOption
+from vae_loc.evaluation import Evaluation, evaluate, records
+from vae_loc.figures import save_figures
+from vae_loc.files import write_atomically, write_json
+from vae_loc.labels import find_labelled
+from vae_loc.outputs import versions
+from vae_loc.progress import BarMaker
+from vae_loc.tables import to_csv
+
+
+def assess(
+    scans: Sequence[Path],
+    labels: str | None,
+    model: str,
+    output: Path,
+    *,
+    maps: Path | None,
+    healthy: Sequence[Path],
+    brain_mask: BrainMask | None,
+    device: str,
+    seed: int,
+    bars: BarMaker,
+) -> tuple[Evaluation, list[Path]]:
+    """Evaluate a model, or the maps it wrote, and write all that was found; the JSON comes last.
+
+    Raises
+    ------
+    UnusableOption, UnusableInput, UnusableModel : as `evaluate` and `find_labelled`.
+    """
+    if maps is not None and not maps.is_dir():
+        raise UnusableOption("--maps", f"expected a folder of maps, got {maps}")
+    checkpoint = load_checkpoint(find_model(model))
+    contrast = checkpoint.facts.contrast
+    pairs = find_labelled(scans, labels, contrast=contrast)
+    controls = find_cases(healthy, contrast=contrast) if healthy else []
+    result = evaluate(
+        pairs, checkpoint, maps=maps, healthy=controls, brain_mask=brain_mask, device=device, seed=seed, bars=bars
+    )
+    table, summary = output / "evaluation.csv", output / "evaluation.json"
+    write_atomically(table, to_csv(records(result)))
+    figures = save_figures(result, output)
+    write_json(summary, result.summary | {"versions": versions(), "use": "research only; not a medical device"})
+    return result, [table, *figures, summary]

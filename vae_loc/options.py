@@ -1,0 +1,119 @@
+"""What the commands share: options, their parsing, and how they talk."""
+
+from __future__ import annotations
+
+import re
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vae_loc.errors import UnusableOption
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from vae_loc.brain import BrainMask
+    from vae_loc.progress import Bars
+
+LOG_WIDTH = 240  # of tables where stdout is no terminal: a row stays a line
+EXIT_SOME_FAILED = 3
+
+
+class MethodChoice(str, Enum):
+    """The five maps of the paper, or all of them."""
+
+    combi = "combi"
+    rec_error = "rec-error"
+    kl_grad = "kl-grad"
+    rec_grad = "rec-grad"
+    elbo_grad = "elbo-grad"
+    all = "all"
+
+
+Scans = Annotated[
+    list[Path],
+    typer.Argument(metavar="SCAN...", help="NIfTI scans, folders of them, or .txt lists with one path a line."),
+]
+Model = Annotated[
+    str,
+    typer.Option("-m", "--model", envvar="VAE_LOC_MODEL", help="A shipped model's name (t1) or a .safetensors file."),
+]
+Output = Annotated[
+    Path, typer.Option("-o", "--output", help="Folder, or a .nii[.gz] file name for one scan and one method.")
+]
+MethodOption = Annotated[MethodChoice, typer.Option("--method", help="Which map; combi = KL-Grad x Rec-Error.")]
+BrainMaskOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|auto|none",
+        help="Default: the sibling <subject>_brainmask.nii.gz where it exists, else auto. "
+        "auto: a skull-stripped scan is recognised, a whole head is extracted. none: the whole volume is brain.",
+        show_default=False,
+    ),
+]
+VolumeIndex = Annotated[int | None, typer.Option("--volume", min=0, help="Which volume of a 4D file, from 0.")]
+LabelsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="Path of a scan's annotation, with {subject}, the scan's file name up to its last underscore; "
+        "a bare name lies beside the scan. Or a .csv table with the columns scan and label.",
+        show_default=False,
+    ),
+]
+HealthyOption = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="SCAN", help="Healthy scans: a file, folder or list; may be repeated.", show_default=False),
+]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where the network runs.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads of the network.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr, no paths on stdout.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of paths.")]
+
+
+def show(table: Table) -> None:
+    """Print a table on stdout, wide where that is no terminal."""
+    from rich.console import Console
+
+    console = Console()
+    console.print(table, width=None if console.is_terminal else LOG_WIDTH)
+
+
+def prepared_device(device: str, threads: int) -> str:
+    """Return a usable torch device, and set how many threads the CPU uses."""
+    import torch
+
+    from vae_loc.scoring import resolve_device
+
+    torch.set_num_threads(threads)
+    return resolve_device(device)
+
+
+def parsed_brain_mask(option: str | None) -> BrainMask | None:
+    """Return what `--brain-mask` means."""
+    if option is None or option in ("auto", "none"):
+        return option  # type: ignore[return-value]
+    return Path(option)
+
+
+def parsed_cubic_mm(text: str) -> float:
+    """Return what `--min-size` means, in mm^3."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(mm3)?", text)
+    if match is None:
+        raise UnusableOption("--min-size", f"expected cubic millimetres such as 100mm3, got {text}")
+    return float(match[1])
+
+
+def talking(quiet: bool) -> Bars:
+    """Return the progress bars of a command."""
+    from vae_loc.progress import Bars
+
+    return Bars(quiet)
+
+
+def complain(text: str) -> None:
+    """Write one line to stderr."""
+    sys.stderr.write(text + "\n")
