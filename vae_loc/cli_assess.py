@@ -124,9 +124,9 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(result.summary, indent=1))
     elif not quiet:
-        from vae_loc.tables import evaluation_table
+        from vae_loc.tables import evaluation_tables
 
-        show(evaluation_table(result))
+        show(*evaluation_tables(result))
         typer.echo("\n".join(printable(path) for path in written))
     if result.failed:
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vae_loc.brain import BrainMask
     from vae_loc.progress import Bars
 
-LOG_WIDTH = 240  # of tables where stdout is no terminal: a row stays a line
+LOG_WIDTH = 120  # of tables where stdout is no terminal: a row stays a line
 EXIT_SOME_FAILED = 3
 
 
@@ -74,12 +74,15 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stder
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of paths.")]
 
 
-def show(table: Table) -> None:
-    """Print a table on stdout, wide where that is no terminal."""
+def show(*tables: Table) -> None:
+    """Print tables on stdout, not cut where that is no terminal."""
     from rich.console import Console
 
     console = Console()
-    console.print(table, width=None if console.is_terminal else LOG_WIDTH)
+    if not console.is_terminal:
+        console = Console(width=LOG_WIDTH)
+    for table in tables:
+        console.print(table)
 
 
 def prepared_device(device: str, threads: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,14 +17,13 @@ from vae_loc.metrics import Interval
 if TYPE_CHECKING:
     from rich.table import Table
 
-SHOWN = {
-    "AUROC": "auroc",
-    "AP": "average_precision",
-    "oracle Dice": "oracle_dice",
+RANKED = {"AUROC": "auroc", "AP": "average_precision", "oracle Dice": "oracle_dice"}
+THRESHOLDED = {
     "Dice calibrated": "dice_calibrated",
     "Dice at 5 %": "dice_fpr 5%",
     "flagged at 5 %": "flagged_fpr 5%",
 }
+POOLED = ("AUROC", "AP", "AUROC, paper's")  # the last counts the background
 
 
 def to_csv(records: Sequence[Mapping[str, object]]) -> bytes:
@@ -37,34 +36,52 @@ def to_csv(records: Sequence[Mapping[str, object]]) -> bytes:
     return buffer.getvalue().encode("utf-8", "backslashreplace")
 
 
-def evaluation_table(result: Evaluation) -> Table:
-    """Return the table of per-subject means with their intervals, baselines first."""
+def evaluation_tables(result: Evaluation) -> list[Table]:
+    """Return three tables, baselines first: ranking, masks, and all voxels pooled."""
+    pixel = result.summary["pixel"]
+    entries: dict[str, MapFigures] = pixel if isinstance(pixel, dict) else {}
+    ranked = _table("In-brain voxels, mean over subjects [95 % bootstrap over subjects]", RANKED, _beaten(result))
+    masks = _table("Masks: Dice, and unannotated voxels flagged", THRESHOLDED)
+    pooled = _table("All voxels pooled; the paper's way counts the background: trust neither alone", POOLED)
+    for name, entry in entries.items():
+        style = None if name in METHODS else "dim"
+        of = entry.get("per_subject", {})
+        if of:
+            ranked.add_row(name, *(_interval(of.get(figure)) for figure in RANKED.values()), style=style)
+        if name in METHODS:
+            masks.add_row(name, *(_interval(of.get(figure)) for figure in THRESHOLDED.values()))
+        figures, paper = entry.get("pooled", {}), entry.get("paper_protocol", {})
+        cells = (figures.get("auroc"), figures.get("average_precision"), paper.get("auroc"))
+        pooled.add_row(name, *(_number(value) for value in cells), style=style)
+    return [ranked, masks, pooled]
+
+
+def _table(title: str, columns: Iterable[str], caption: str | None = None) -> Table:
+    from rich import box
     from rich.table import Table
 
-    table = Table(title="In-brain voxels; mean over subjects [95 % bootstrap over subjects]")
+    table = Table(title=title, caption=caption, box=box.SIMPLE, title_justify="left", caption_justify="left")
     table.add_column("map", no_wrap=True)
-    for name in (*SHOWN, "pooled AUROC", "pooled AP", "paper's AUROC (background counted)"):
-        table.add_column(name, justify="right")
-    pixel = result.summary["pixel"]
-    for name, entry in pixel.items() if isinstance(pixel, dict) else ():
-        table.add_row(name, *_cells(entry), style=None if name in METHODS else "dim")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
-def _cells(entry: MapFigures) -> list[str]:
-    per_subject, pooled = entry.get("per_subject", {}), entry.get("pooled", {})
-    cells = [_interval(per_subject.get(figure)) for figure in SHOWN.values()]
-    cells += [_number(pooled.get(figure)) for figure in ("auroc", "average_precision")]
-    return [*cells, _number(entry.get("paper_protocol", {}).get("auroc"))]
+def _beaten(result: Evaluation) -> str:
+    """Return which baselines are not worse than the best map."""
+    found = result.summary["baselines_that_beat_the_model"]
+    said = [
+        f"{', '.join(names)} in {title}"
+        for title, figure in RANKED.items()
+        if isinstance(found, dict) and (names := found.get(figure))
+    ]
+    return f"NOT WORSE THAN THE BEST MAP: {'; '.join(said)}" if said else "No baseline reaches the best map."
 
 
 def calibration_table(rows: Sequence[FoldDice]) -> Table:
     """Return the thresholds of every map and fold, and what they achieve on the other subjects."""
-    from rich.table import Table
-
-    table = Table(title="Thresholds of maximal Dice on a fifth of the subjects; Dice on the others")
-    for name in ("map", "fold", "threshold", "Dice on the fifth", "Dice on the others (mean)", "sd", "scans"):
-        table.add_column(name, justify="left" if name == "map" else "right")
+    columns = ("fold", "threshold", "Dice there", "on the others", "sd", "scans")
+    table = _table("Threshold of maximal Dice on a fifth of the subjects; Dice on the others", columns)
     for row in rows:
         known = [dice for dice in row.dice.values() if dice is not None]
         spread = f"{np.std(known, ddof=1):.3f}" if len(known) > 1 else "-"
