@@ -47,29 +47,33 @@ def calibrate_labelled(
     Parameters
     ----------
     pairs : annotated scans of at least two subjects
-    folds : over how many of the fifths the calibration is repeated; the threshold stored is the
-        median of the folds'
+    folds : over how many of the fifths the calibration is repeated, those without an annotated
+        voxel left out; the threshold stored is the median of the folds'
 
     Raises
     ------
-    UnusableInput : if a scan cannot be used, or a calibration fifth holds no annotated voxel.
+    UnusableInput : if a scan cannot be used, or no calibration fifth holds an annotated voxel.
     """
     parts = split_parts([pair.case.subject for pair in pairs], seed=seed)
     with Spool() as spool:
         _fill(spool, checkpoint, pairs, brain_mask, device, progress)
         scores: dict[str, Parts] = {method: spool.parts(method) for method in METHODS}
         rows = [
-            _fold(method, fold, chosen, pairs, scores[method])
+            row
             for method in METHODS
             for fold, chosen in enumerate(parts[:folds])
+            if (row := _fold(method, fold, chosen, pairs, scores[method])) is not None
         ]
+    if not rows:
+        first = sorted(parts[0])[0]
+        raise UnusableInput("cohort", f"expected annotated voxels in {first}, ..., found none; take another --seed")
     subjects = {pair.case.subject for pair in pairs}
     labelled = Labelled(
         thresholds={m: float(np.median([row.threshold for row in rows if row.method == m])) for m in METHODS},
         dice={m: _mean_and_sd([row for row in rows if row.method == m]) for m in METHODS},
         calibration_subjects=len(parts[0]),
         reported_subjects=len(subjects) - len(parts[0]),
-        folds=min(folds, len(parts)),
+        folds=len({row.fold for row in rows}),
         seed=seed,
     )
     return with_labelled(checkpoint, labelled), rows
@@ -108,13 +112,12 @@ def _fill(
         progress(pair.case.scan.name)
 
 
-def _fold(method: str, fold: int, chosen: set[str], pairs: Sequence[LabelledCase], scores: Parts) -> FoldDice:
+def _fold(method: str, fold: int, chosen: set[str], pairs: Sequence[LabelledCase], scores: Parts) -> FoldDice | None:
+    """Calibrate on one fifth; None if nothing is annotated there."""
     inside = [pair.case.subject in chosen for pair in pairs]
     best = rank_sorted(*([part for part, used in zip(side, inside, strict=True) if used] for side in scores))
     if best.best_threshold is None or best.best_dice is None:
-        raise UnusableInput(
-            "cohort", f"expected annotated voxels in {', '.join(sorted(chosen))}; choose another --seed"
-        )
+        return None
     return FoldDice(
         method=method,
         fold=fold,
