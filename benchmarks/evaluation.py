@@ -1,0 +1,105 @@
+"""Evaluate the shipped model on the shared scans: `docs/evaluation.md`.
+
+    python benchmarks/evaluation.py --shared ../shared/data -o docs/evaluation.md
+
+Gliomas and multiple sclerosis (T1), and whether "5 % of healthy voxels" holds: the held-out healthy
+subjects are halved, one half calibrates, the other is flagged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import platform
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from vae_loc.calibration import calibrate_healthy
+from vae_loc.catalogue import find_model
+from vae_loc.checkpoint import METHODS, load_checkpoint
+from vae_loc.cohort import find_cases
+from vae_loc.evaluation import Evaluation, evaluate
+from vae_loc.labels import find_labelled
+from vae_loc.reliability import LEVELS, healthy_reliability
+from vae_loc.tables import evaluation_tables
+
+COHORTS = {"gliomas": "{subject}_seg.nii.gz", "ms": "{subject}_lesions.nii.gz"}
+
+
+def main() -> None:
+    """Print and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser.add_argument("-m", "--model", default="t1")
+    parser.add_argument("--record", type=Path, default=Path("models/t1.training.json"))
+    parser.add_argument("-o", "--output", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    checkpoint = load_checkpoint(find_model(options.model))
+    contrast = checkpoint.facts.contrast
+    text = (
+        f"# Evaluation of the model {options.model}\n\nModel {checkpoint.digest[:12]}, {contrast}. Made by "
+        f"`python benchmarks/evaluation.py -m {options.model}`; seed 0, {platform.machine()}, torch {torch.__version__}. "
+        "What the figures mean, and which to trust: [metrics.md](metrics.md).\n"
+    )
+    for cohort, labels in COHORTS.items():
+        pairs = find_labelled([options.shared / cohort], labels, contrast=contrast)
+        result = evaluate(pairs, checkpoint, bars=lambda *_: lambda _: None)
+        text += f"\n## {cohort}: {len(pairs)} patients\n\n```\n{shown(result)}```\n\n{by_subject(result)}"
+    text += f"\n## Healthy scans of the same scanner\n\n{halves(options, checkpoint)}"
+    print(text)
+    if options.output:
+        options.output.write_text(text)
+
+
+def shown(result: Evaluation) -> str:
+    """Return the tables that the command shows."""
+    console = Console(width=110, no_color=True, record=True, file=io.StringIO())
+    for table in evaluation_tables(result):
+        console.print(table)
+    slices = {name: entry for name, entry in result.summary["slices"].items() if isinstance(entry, dict)}
+    lines = [
+        f"slices {name}: AUROC {entry['auroc']:.3f} [{entry['interval'][0]:.3f}, {entry['interval'][1]:.3f}]"
+        for name, entry in slices.items()
+    ]
+    return console.export_text() + "\n".join(lines) + "\n"
+
+
+def by_subject(result: Evaluation) -> str:
+    """Return AUROC / AP of every subject as Markdown."""
+    subjects = [str(measured.facts["subject"]) for measured in result.measured]
+    lines = ["| AUROC / AP | " + " | ".join(subjects) + " |", "|---|" + "---|" * len(subjects)]
+    for name in result.curves:
+        rows = [next(row for row in measured.rows if row.map == name) for measured in result.measured]
+        lines.append(
+            f"| {name} | " + " | ".join(f"{row.auroc:.3f} / {row.average_precision:.3f}" for row in rows) + " |"
+        )
+    shares = [measured.facts["lesion_ml"] / measured.facts["brain_ml"] for measured in result.measured]
+    lines.append("| prevalence | " + " | ".join(f"0.500 / {share:.3f}" for share in shares) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def halves(options: argparse.Namespace, checkpoint: object) -> str:
+    """Calibrate on every second held-out subject, flag the others."""
+    held_out = json.loads(options.record.read_text())["holdout_subjects"]
+    cases = find_cases([options.shared / "ixi" / f"{name}_t1.nii.gz" for name in held_out])
+    calibrated = calibrate_healthy(checkpoint, cases[::2])
+    table = healthy_reliability(cases[1::2], calibrated, brain_mask=None, device="cpu", seed=0, progress=lambda _: None)
+    lines = [
+        f"{len(cases[::2])} held-out subjects calibrate, {table['subjects']} others are flagged; mean [95 %].\n",
+        "| stated | " + " | ".join(METHODS) + " |",
+        "|---|" + "---|" * len(METHODS),
+    ]
+    for index, level in enumerate(LEVELS):
+        cells = [table[name][index] for name in METHODS]
+        lines.append(
+            f"| {level:.1%} | " + " | ".join(f"{c['mean']:.2%} [{c['low']:.2%}, {c['high']:.2%}]" for c in cells) + " |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
