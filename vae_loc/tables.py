@@ -82,13 +82,22 @@ def calibration_table(rows: Sequence[FoldDice]) -> Table:
     """Return the thresholds of every map and fold, and what they achieve on the other subjects."""
     columns = ("fold", "threshold", "Dice there", "on the others", "sd", "scans")
     table = _table("Threshold of maximal Dice on a fifth of the subjects; Dice on the others", columns)
-    for row in rows:
-        known = [dice for dice in row.dice.values() if dice is not None]
-        spread = f"{np.std(known, ddof=1):.3f}" if len(known) > 1 else "-"
-        mean = f"{np.mean(known):.3f}" if known else "-"
-        chosen = f"{row.threshold:.4g}", f"{row.calibration_dice:.3f}"
-        table.add_row(row.method, str(row.fold + 1), *chosen, mean, spread, str(len(known)))
+    for name in dict.fromkeys(row.method for row in rows):
+        of = [row for row in rows if row.method == name]
+        for row in of:
+            chosen = f"{row.threshold:.4g}", f"{row.calibration_dice:.3f}"
+            table.add_row(name, str(row.fold + 1), *chosen, *_dice_cells([row]))
+        if len(of) > 1:
+            median = f"{np.median([row.threshold for row in of]):.4g}"
+            table.add_row(name, "all", median, "", *_dice_cells(of), style="bold", end_section=True)
     return table
+
+
+def _dice_cells(rows: Sequence[FoldDice]) -> tuple[str, str, str]:
+    """Return mean, standard deviation and number of the Dice of reported scans."""
+    known = [dice for row in rows for dice in row.dice.values() if dice is not None]
+    spread = f"{np.std(known, ddof=1):.3f}" if len(known) > 1 else "-"
+    return f"{np.mean(known):.3f}" if known else "-", spread, str(len(known))
 
 
 def _number(value: object) -> str:
