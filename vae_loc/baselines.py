@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vae_loc.canonical import CanonicalVolume, from_canonical, from_place, smoothed_in_brain
+from vae_loc.canonical import CanonicalVolume, from_canonical, smoothed_in_brain
+from vae_loc.normalise import at_place
 from vae_loc.volume import BoolArray, FloatArray, Volume
 
 BASELINES = ("intensity", "negative-intensity", "equalised-intensity", "place-z")
@@ -29,8 +30,7 @@ def baseline_maps(
         "equalised-intensity": equalize_hist(volume.data, nbins=BINS, mask=brain).astype(np.float32),
     }
     if "intensity.mean" in places:
-        mean, sd = (from_place(places[f"intensity.{name}"], canonical) for name in ("mean", "sd"))
-        z = np.zeros_like(canonical.data)
-        np.divide(np.abs(canonical.data - mean), sd, out=z, where=canonical.mask & (sd > 0))
+        mean, sd = (places[f"intensity.{name}"] for name in ("mean", "sd"))
+        z = np.abs(at_place(canonical.data, canonical.mask, mean, sd))
         maps["place-z"] = from_canonical(smoothed_in_brain(z, canonical, smoothing_mm), canonical, volume, brain)
     return maps

@@ -1,4 +1,4 @@
-"""Thresholds from healthy scans alone: quantiles of every score on a held-out fifth (design [7])."""
+"""What is healthy: mean and spread by place, and quantiles of every score, on a held-out fifth (design [7])."""
 
 from __future__ import annotations
 
@@ -7,35 +7,39 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.brain import BrainMask
-from vae_loc.canonical import to_place
-from vae_loc.checkpoint import METHODS, Checkpoint, Healthy, Method, quantiles, with_healthy
+from vae_loc.brain import BrainMask, find_brain
+from vae_loc.checkpoint import METHODS, Checkpoint, Healthy, Method, checkpoint, quantiles, with_healthy
 from vae_loc.cohort import Case
 from vae_loc.errors import UnusableInput
-from vae_loc.locate import Located, locate
+from vae_loc.locate import Appear, canonical_of, locate, score_canonical
+from vae_loc.normalise import Moments, mean_and_sd, moments, own_scale
 from vae_loc.scoring import build_model
+from vae_loc.vae import VAE
 from vae_loc.volume import FloatArray, read_volume
 
-MAX_VOXELS_PER_SCAN = 50_000  # evenly spaced sample: 155 scans x 5 maps stay below 160 MB
+MAX_VOXELS_PER_SCAN = 50_000  # evenly spaced sample: 155 scans x 10 maps stay below 320 MB
 SAMPLE_SCORES = ("rec", "kl", "elbo")
-MIN_SUBJECTS_AT_PLACE = 3  # fewer give no spread
-MIN_PLACE_SD = 0.1  # robust SDs; the interpolation noise of a homogeneous region
+INTENSITY = "intensity"
+AppearOf = Callable[[Case], Appear | None]
 
 
 def calibrate_healthy(
-    checkpoint: Checkpoint,
+    model: Checkpoint,
     cases: Sequence[Case],
     *,
     brain_mask: BrainMask | None = None,
     device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
+    appear_of: AppearOf = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Checkpoint:
-    """Return a copy of `checkpoint` that knows the healthy distribution of every score.
+    """Return a copy of `model` that knows the healthy distribution of every score.
 
     Parameters
     ----------
     cases : healthy scans that the model was not trained on
     brain_mask : None takes the mask beside each scan where there is one, else `auto`
+    appear_of : for models of a synthesized contrast: how each case is made to look
+    progress : called twice a scan
 
     Raises
     ------
@@ -43,43 +47,60 @@ def calibrate_healthy(
     """
     if not cases:
         raise UnusableInput("calibration", "expected at least one healthy scan, got none")
-    model = build_model(checkpoint, device)
+    ordered = sorted(cases, key=lambda case: (case.subject, str(case.scan)))
+    network = build_model(model, device)
+    places = {"template": model.places["template"]} if "template" in model.places else {}
+    bare = checkpoint(model.facts, model.weights, places)
+    sums: dict[str, Moments] = {}
+    for case in ordered:
+        for name, parts in _moments(case, bare, network, brain_mask, appear_of(case)).items():
+            sums[name] = sums[name] + parts if name in sums else parts
+        progress(case.scan.name)
+    for name, total in sums.items():
+        places |= dict(zip((f"{name}.mean", f"{name}.sd"), mean_and_sd(total), strict=True))
+    placed = checkpoint(model.facts, model.weights, places)
+    return with_healthy(placed, _quantiles(ordered, placed, network, brain_mask, appear_of, progress), places)
+
+
+def _moments(
+    case: Case, model: Checkpoint, network: VAE, brain_mask: BrainMask | None, appear: Appear | None
+) -> dict[str, Moments]:
+    """Return what one healthy brain adds to the statistics by place."""
+    volume = read_volume(case.scan)
+    brain, _ = find_brain(volume, brain_mask or case.brain_mask or "auto")
+    canonical = canonical_of(volume, brain, model, appear)
+    maps = score_canonical(canonical, model, network, METHODS).maps
+    found = {str(method): moments(own_scale(values, canonical.mask), canonical.mask) for method, values in maps.items()}
+    return found | {INTENSITY: moments(own_scale(canonical.data, canonical.mask), canonical.mask)}
+
+
+def _quantiles(
+    cases: Sequence[Case],
+    model: Checkpoint,
+    network: VAE,
+    brain_mask: BrainMask | None,
+    appear_of: AppearOf,
+    progress: Callable[[str], None],
+) -> Healthy:
     maps: dict[Method, list[FloatArray]] = {method: [] for method in METHODS}
+    raw_maps: dict[Method, list[FloatArray]] = {method: [] for method in METHODS}
     slices: dict[str, list[NDArray[np.float64]]] = {name: [] for name in SAMPLE_SCORES}
     volumes: dict[str, list[float]] = {name: [] for name in SAMPLE_SCORES}
-    sums = np.zeros((3, *(checkpoint.facts.network.image_size,) * 3))
-    for done, case in enumerate(sorted(cases, key=lambda case: (case.subject, str(case.scan)))):
+    for case in cases:
         how = brain_mask or case.brain_mask or "auto"
-        found = locate(read_volume(case.scan), checkpoint, model, brain_mask=how, methods=METHODS)
+        found = locate(read_volume(case.scan), model, network, brain_mask=how, methods=METHODS, appear=appear_of(case))
         step = max(1, int(np.count_nonzero(found.brain)) // MAX_VOXELS_PER_SCAN)
         for method in METHODS:
             maps[method].append(found.maps[method][found.brain][::step])
+            raw_maps[method].append(found.raw_maps[method][found.brain][::step])
         for name in SAMPLE_SCORES:
             slices[name].append(found.scores.slices[name][found.scores.counted])
             volumes[name].append(found.scores.volume[name])
-        sums += _moments(found)
-        if progress is not None:
-            progress(done + 1, len(cases))
-    healthy = Healthy(
+        progress(case.scan.name)
+    return Healthy(
         subjects=len({case.subject for case in cases}),
         maps={method: quantiles(np.concatenate(parts)) for method, parts in maps.items()},
+        raw_maps={method: quantiles(np.concatenate(parts)) for method, parts in raw_maps.items()},
         slices={name: quantiles(np.concatenate(parts)) for name, parts in slices.items()},
         volumes={name: quantiles(np.array(values)) for name, values in volumes.items()},
     )
-    return with_healthy(checkpoint, healthy, _places(sums))
-
-
-def _moments(found: Located) -> NDArray[np.float64]:
-    """Return brain, intensity and its square at every place, (3, I, I, I)."""
-    brain = to_place(found.canonical.mask.astype(np.float32), found.canonical).astype(np.float64)
-    intensity = to_place(found.canonical.data, found.canonical) * brain
-    return np.stack([brain, intensity, intensity**2])
-
-
-def _places(sums: NDArray[np.float64]) -> dict[str, FloatArray]:
-    count, total, squares = sums
-    enough = count >= min(MIN_SUBJECTS_AT_PLACE, count.max())
-    mean = np.divide(total, count, out=np.zeros_like(total), where=enough)
-    variance = np.divide(squares, count, out=np.zeros_like(total), where=enough) - mean**2
-    sd = np.where(enough, np.sqrt(np.maximum(variance, MIN_PLACE_SD**2)), 0)
-    return {"intensity.mean": mean.astype(np.float32), "intensity.sd": sd.astype(np.float32)}

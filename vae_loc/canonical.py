@@ -1,41 +1,43 @@
-"""Volume -> canonical grid and intensities, and the way back (design [3], [4], [5]).
+"""Volume -> canonical grid and intensities, and the way back (design [3], [4], [5], [25]).
 
-The canonical grid is RAS+, 3 mm isotropic for 64 pixels (192 mm field of view in the axial
-plane), centred on the brain mask. Scaling and resampling use only voxels inside the mask, so a
+The canonical grid is a RAS+ cube, 3 mm isotropic for 64 pixels (192 mm), centred on the brain and, where
+the model has a template, aligned to it. Scaling and resampling use only voxels inside the mask, so a
 whole head and its skull-stripped copy give the same slices.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
+from vae_loc.register import align
 from vae_loc.volume import BoolArray, FloatArray, Volume
 
 FIELD_OF_VIEW_MM = 192.0  # 64 pixels of 3 mm; holds an adult brain with room for pose errors
 CLIP_SD = (-3.5, 6.0)  # robust standard deviations kept; T1 CSF is near -3, FLAIR lesions below 6
+WIDE_CLIP_SD = (-12.0, 20.0)  # before resampling: one absurd voxel must not spread
 BACKGROUND_SD = -4.0  # outside the brain: a value that no tissue has
 SD_PER_IQR = 0.7413  # of a normal distribution
 FWHM_PER_SIGMA = 2.3548  # of a Gaussian
 MIN_COVERAGE = 0.5  # share of brain under a canonical pixel from which on it counts as brain
 MIN_BRAIN_VOXELS = 100  # fewer give no robust statistics
 MAX_OUTSIDE_SHARE = 0.01  # of the brain beyond the field of view before the user is told
+DARK_RIM_CONTRASTS = ("t1", "flair")  # CSF is dark: a wide mask shows by a dark rim
+RIM_DEPTH_MM = 9.0  # how far from the mask's surface its CSF is looked for
+RIM_DARK_SD = -1.75  # T1: 0.55 of the median; grey matter is above it
+MIN_TIGHT_SHARE = 0.7  # of the mask; less is left only if something else than the rim was dark
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A box of voxels in space: shape (I, J, K) and affine (4, 4) to RAS+ mm."""
+    """A box of voxels in space: shape (I, J, K), affine (4, 4) to RAS+ mm, nominal edge of a voxel in mm."""
 
     shape: tuple[int, int, int]
     affine: NDArray[np.float64]
-
-    @property
-    def pixel_mm(self) -> float:
-        """Edge of its isotropic voxels in mm."""
-        return float(self.affine[0, 0])
+    pixel_mm: float
 
 
 @dataclass(frozen=True)
@@ -44,47 +46,64 @@ class CanonicalVolume:
 
     Attributes
     ----------
-    data : float32 (I, J, K), robust standard deviations from the brain's median,
+    data : float32 (I, I, I), robust standard deviations from the brain's median,
         `BACKGROUND_SD` outside the brain
-    mask : bool (I, J, K), the brain
+    mask : bool (I, I, I), the brain without a dark rim
     grid : where it lies
-    centre_slice : the K at which the brain's centroid lies
     warnings : what the user should know, one line each
     """
 
     data: FloatArray
     mask: BoolArray
     grid: Grid
-    centre_slice: int
     warnings: tuple[str, ...] = ()
 
 
-def to_canonical(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> CanonicalVolume:
+def to_canonical(
+    volume: Volume,
+    mask: BoolArray,
+    *,
+    image_size: int = 64,
+    contrast: str = "t1",
+    template: FloatArray | None = None,
+) -> CanonicalVolume:
     """Bring a brain onto the canonical grid and intensity scale.
 
     z = (x - median) / (0.7413 IQR) over the brain, clipped to `CLIP_SD`; a Gaussian low-pass
     to the canonical resolution, normalised by the smoothed mask; linear interpolation.
 
+    Parameters
+    ----------
+    contrast : where CSF is dark, a rim of it is taken off the mask, so that wide and tight masks agree
+    template : float32 (I, I, I) to which the brain is aligned; None keeps the pose of the scanner
+
     Raises
     ------
     UnusableInput : if the brain is too small, or of one intensity.
-
-    Does not register: a head keeps its pose in scanner space.
     """
     valid = mask if volume.missing is None else mask & ~volume.missing
-    standardized = _standardized(volume, valid)
-    grid, centre_slice = _grid_around(volume, mask, image_size)
-    box, box_affine = _bounding_box(valid, volume.affine)
-    weight = valid[box].astype(np.float32)
-    sigmas = _lowpass_sigmas(volume.spacing_mm, grid.pixel_mm)
-    brain = _smoothed(weight, sigmas)
-    values = _smoothed(standardized[box] * weight, sigmas)
-    coverage = _resampled(brain, box_affine, grid)
-    values = _resampled(values, box_affine, grid)
-    canonical_mask = coverage >= MIN_COVERAGE
-    data = np.full(grid.shape, BACKGROUND_SD, dtype=np.float32)
-    np.divide(values, coverage, out=data, where=canonical_mask)
-    return CanonicalVolume(data, canonical_mask, grid, centre_slice, _coverage_warnings(mask, volume, grid))
+    wide = _standardized_volume(volume, valid)
+    grid = _grid_around(volume, mask, image_size)
+    values, brain = _sampled(wide, valid, volume, grid)
+    warnings: tuple[str, ...] = ()
+    if template is not None:
+        moved, fits = align(values, brain, template, grid.pixel_mm)
+        if fits:
+            grid = replace(grid, affine=_moved(grid, moved))
+            values, brain = _sampled(wide, valid, volume, grid)
+        else:
+            warnings = ("could not be aligned to the model's mean brain; its own pose was kept",)
+    if contrast in DARK_RIM_CONTRASTS:
+        brain = _without_rim(values, brain, grid.pixel_mm)
+    return CanonicalVolume(standardized(values, brain), brain, grid, warnings + _coverage_warnings(mask, volume, grid))
+
+
+def standardized(values: FloatArray, mask: BoolArray) -> FloatArray:
+    """Return robust standard deviations from the median of `mask`, clipped to `CLIP_SD`; background outside."""
+    low, median, high = np.percentile(values[mask], (25, 50, 75))
+    scale = SD_PER_IQR * (high - low) or float(np.std(values[mask])) or 1.0
+    result: FloatArray = np.where(mask, np.clip((values - median) / scale, *CLIP_SD), BACKGROUND_SD).astype(np.float32)
+    return result
 
 
 def from_canonical(values: FloatArray, canonical: CanonicalVolume, volume: Volume, mask: BoolArray) -> FloatArray:
@@ -100,7 +119,7 @@ def from_canonical(values: FloatArray, canonical: CanonicalVolume, volume: Volum
     float32 (I, J, K): linear interpolation among brain pixels, zero outside the brain.
     """
     box, box_affine = _bounding_box(mask, volume.affine)
-    target = Grid(mask[box].shape, box_affine)
+    target = Grid(mask[box].shape, box_affine, canonical.grid.pixel_mm)
     weight = canonical.mask.astype(np.float32)
     near_brain = _resampled(weight, canonical.grid.affine, target)
     interpolated = _resampled(values * weight, canonical.grid.affine, target)
@@ -128,36 +147,8 @@ def onto_grid(values: FloatArray, volume: Volume, mask: BoolArray, grid: Grid) -
     return _resampled(_smoothed((values * mask)[box].astype(np.float32), sigmas), box_affine, grid)
 
 
-def to_place(values: FloatArray, canonical: CanonicalVolume) -> FloatArray:
-    """Shift a canonical array along K so that the centroid lies in the middle of a cube; zero where there is nothing.
-
-    Returns
-    -------
-    float32 (I, J, I): the same voxel is about the same place in every brain, up to pose and size.
-    """
-    size = canonical.grid.shape[0]
-    result = np.zeros((size, size, size), dtype=np.float32)
-    of_place, of_canonical = _shared_slices(canonical)
-    result[:, :, of_place] = values[:, :, of_canonical]
-    return result
-
-
-def from_place(place: FloatArray, canonical: CanonicalVolume) -> FloatArray:
-    """Shift back what `to_place` shifted; zero beyond the cube."""
-    result = np.zeros(canonical.grid.shape, dtype=np.float32)
-    of_place, of_canonical = _shared_slices(canonical)
-    result[:, :, of_canonical] = place[:, :, of_place]
-    return result
-
-
-def _shared_slices(canonical: CanonicalVolume) -> tuple[slice, slice]:
-    size, height = canonical.grid.shape[0], canonical.grid.shape[2]
-    shift = size // 2 - canonical.centre_slice
-    first, last = max(0, shift), min(size, height + shift)
-    return slice(first, last), slice(first - shift, last - shift)
-
-
-def _standardized(volume: Volume, valid: BoolArray) -> FloatArray:
+def _standardized_volume(volume: Volume, valid: BoolArray) -> FloatArray:
+    """Return the volume on its own grid in robust standard deviations, clipped widely."""
     brain = volume.data[valid].astype(np.float64)
     if brain.size < MIN_BRAIN_VOXELS:
         raise UnusableInput(
@@ -168,28 +159,58 @@ def _standardized(volume: Volume, valid: BoolArray) -> FloatArray:
     scale = SD_PER_IQR * (high - low) or float(np.std(np.clip(brain, *np.percentile(brain, (1, 99)))))
     if scale == 0:
         raise UnusableInput(volume.path, f"expected tissue contrast, the brain is {median:g} everywhere")
-    standardized: FloatArray = np.clip((volume.data - median) / scale, *CLIP_SD).astype(np.float32)
-    return standardized
+    result: FloatArray = np.clip((volume.data - median) / scale, *WIDE_CLIP_SD).astype(np.float32)
+    return result
 
 
-def _grid_around(volume: Volume, mask: BoolArray, image_size: int) -> tuple[Grid, int]:
-    """Return the RAS+ grid centred on the mask's centroid and as tall as the mask, and the K of the centroid."""
-    indices = np.argwhere(mask)
-    world = indices @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+def _sampled(values: FloatArray, valid: BoolArray, volume: Volume, grid: Grid) -> tuple[FloatArray, BoolArray]:
+    """Bring values and mask of a volume's own grid onto `grid`, averaging brain voxels only."""
+    box, box_affine = _bounding_box(valid, volume.affine)
+    sigmas = _lowpass_sigmas(volume.spacing_mm, grid.pixel_mm)
+    weight = valid[box].astype(np.float32)
+    coverage = _resampled(_smoothed(weight, sigmas), box_affine, grid)
+    summed = _resampled(_smoothed(values[box] * weight, sigmas), box_affine, grid)
+    mask = coverage >= MIN_COVERAGE
+    result: FloatArray = np.zeros(grid.shape, dtype=np.float32)
+    np.divide(summed, coverage, out=result, where=mask)
+    return result, mask
+
+
+def _grid_around(volume: Volume, mask: BoolArray, image_size: int) -> Grid:
+    """Return the RAS+ cube centred on the mask's centroid."""
+    centre = volume.affine[:3, :3] @ np.argwhere(mask).mean(axis=0) + volume.affine[:3, 3]
     pixel = FIELD_OF_VIEW_MM / image_size
-    centre = world.mean(axis=0)
-    below = int(np.ceil((centre[2] - world[:, 2].min()) / pixel + 0.5))
-    above = int(np.ceil((world[:, 2].max() - centre[2]) / pixel + 0.5))
     affine = np.diag([pixel, pixel, pixel, 1.0])
-    half = (image_size - 1) / 2
-    affine[:3, 3] = centre - pixel * np.array([half, half, below])
-    return Grid((image_size, image_size, below + above + 1), affine), below
+    affine[:3, 3] = centre - pixel * (image_size - 1) / 2
+    return Grid((image_size,) * 3, affine, pixel)
+
+
+def _moved(grid: Grid, template2brain: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the affine of a grid whose voxels lie where the template's do in this brain."""
+    centring = np.diag([grid.pixel_mm] * 3 + [1.0])
+    centring[:3, 3] = -grid.pixel_mm * (grid.shape[0] - 1) / 2
+    result: NDArray[np.float64] = grid.affine @ np.linalg.inv(centring) @ template2brain @ centring
+    return result
+
+
+def _without_rim(values: FloatArray, mask: BoolArray, pixel_mm: float) -> BoolArray:
+    """Return the mask without the dark voxels near its surface, opened, in one piece."""
+    from scipy.ndimage import binary_opening, distance_transform_edt, label
+
+    if not mask.any():
+        return mask
+    depth_mm = distance_transform_edt(np.pad(mask, 1), sampling=pixel_mm)[1:-1, 1:-1, 1:-1]
+    dark = standardized(values, mask) < RIM_DARK_SD
+    kept = binary_opening(mask & ~(dark & (depth_mm <= RIM_DEPTH_MM)))
+    labels, count = label(kept)
+    tight: BoolArray = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]) if count else kept
+    return tight if tight.sum() >= MIN_TIGHT_SHARE * mask.sum() else mask
 
 
 def _coverage_warnings(mask: BoolArray, volume: Volume, grid: Grid) -> tuple[str, ...]:
-    world = np.argwhere(mask) @ volume.affine[:3, :3].T + volume.affine[:3, 3]
-    offset = np.abs(world[:, :2] - (grid.affine[:2, 3] + grid.pixel_mm * (grid.shape[0] - 1) / 2))
-    outside = float((offset > FIELD_OF_VIEW_MM / 2).any(axis=1).mean())
+    voxel2pixel = np.linalg.inv(grid.affine) @ volume.affine
+    pixels = np.argwhere(mask) @ voxel2pixel[:3, :3].T + voxel2pixel[:3, 3]
+    outside = float(((pixels < -0.5) | (pixels > grid.shape[0] - 0.5)).any(axis=1).mean())
     if outside <= MAX_OUTSIDE_SHARE:
         return ()
     return (f"{outside:.0%} of the mask lies outside the {FIELD_OF_VIEW_MM:g} mm field of view and is not scored",)

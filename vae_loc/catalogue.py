@@ -24,10 +24,14 @@ def find_model(name: str) -> Path:
             return place / f"{name}.safetensors"
     if Path(name).exists():
         return Path(name)
-    shipped = sorted({path.stem for place in PLACES for path in place.glob("*.safetensors")})
-    raise UnusableModel(
-        name, f"expected a model file or one of {', '.join(shipped) or 'no shipped model'}, found neither"
-    )
+    shipped = ", ".join(shipped_models()) or "no shipped model"
+    raise UnusableModel(name, f"expected a model file or one of {shipped}, found neither")
+
+
+def shipped_models() -> list[str]:
+    """Return the names of the models that come with vae-loc."""
+    found = {path.name for place in PLACES for path in place.glob("*.safetensors")}
+    return sorted(name.removesuffix(".safetensors") for name in found if not name.endswith(".state.safetensors"))
 
 
 def describe(path: Path, checkpoint: Checkpoint) -> dict[str, object]:

@@ -20,7 +20,7 @@ from vae_loc.errors import UnusableModel
 from vae_loc.files import write_atomically
 from vae_loc.volume import FloatArray
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
 MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
 PLACE = "place."  # prefix of the tensors that are no weights
@@ -50,6 +50,8 @@ class Preprocessing(_Facts):
     clip_sd: tuple[float, float]
     background_sd: float
     smoothing_fwhm_mm: float
+    pose: str
+    mask: str
 
 
 class Training(_Facts):
@@ -61,18 +63,20 @@ class Training(_Facts):
     epochs: int
     seed: int
     brain_mask: str
+    synthesized_from: str | None = None
     versions: dict[str, str]
 
 
 class Healthy(_Facts):
     """Quantiles of every score on held-out healthy subjects, at `LEVELS`.
 
-    `maps` pools in-brain voxels on the scans' own grids; `slices` and `volumes` hold the
-    sample-wise Rec, KL and ELBO.
+    `maps` pools in-brain voxels on the scans' own grids, `raw_maps` those of the bare scores; `slices`
+    and `volumes` hold the sample-wise Rec, KL and ELBO.
     """
 
     subjects: int
     maps: dict[str, list[float]]
+    raw_maps: dict[str, list[float]]
     slices: dict[str, list[float]]
     volumes: dict[str, list[float]]
 
@@ -110,8 +114,8 @@ class Checkpoint:
     Attributes
     ----------
     weights : float32, by parameter name
-    places : float32 (I, I, I), healthy statistics by place (`canonical.to_place`):
-        `intensity.mean` and `intensity.sd`; zero where no brain was
+    places : float32 (I, I, I) on the canonical grid, of 16 bits: `template`, the cohort's mean brain,
+        and the healthy `<score>.mean` and `<score>.sd` of every map and of the intensity
     digest : SHA-256 of facts, weights and places
     """
 
@@ -123,7 +127,8 @@ class Checkpoint:
 
 def checkpoint(facts: Facts, weights: dict[str, FloatArray], places: dict[str, FloatArray] | None = None) -> Checkpoint:
     """Return a checkpoint with its digest."""
-    model = Checkpoint(facts, weights, places or {}, "")
+    halved = {name: values.astype(np.float16).astype(np.float32) for name, values in (places or {}).items()}
+    model = Checkpoint(facts, weights, halved, "")
     return replace(model, digest=_digest(facts, _tensors(model)))
 
 
@@ -166,7 +171,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         tensors = load(raw)
     except SafetensorError as error:
         raise UnusableModel(path, f"its tensors are damaged ({error}); fetch it again") from error
-    places = {name.removeprefix(PLACE): tensor for name, tensor in tensors.items() if name.startswith(PLACE)}
+    places = {
+        name.removeprefix(PLACE): tensor.astype(np.float32)
+        for name, tensor in tensors.items()
+        if name.startswith(PLACE)
+    }
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(PLACE)}
     return Checkpoint(facts, weights, places, digest)
 
@@ -176,11 +185,12 @@ def healthy_percentile(value: float, quantiles: list[float]) -> float:
     return 100 * float(np.interp(value, quantiles, LEVELS))
 
 
-def healthy_threshold(model: Checkpoint, method: Method, fpr: float) -> float:
-    """Return the map value that a share `fpr` of healthy voxels exceeds."""
+def healthy_threshold(model: Checkpoint, method: Method, fpr: float, *, raw: bool = False) -> float:
+    """Return the map value that a share `fpr` of healthy voxels exceeds; `raw` for the bare score."""
     if model.facts.healthy is None:
         raise UnusableModel(model.digest[:12], "has no healthy statistics; give --threshold")
-    return float(np.interp(1 - fpr, LEVELS, model.facts.healthy.maps[method]))
+    healthy = model.facts.healthy.raw_maps if raw else model.facts.healthy.maps
+    return float(np.interp(1 - fpr, LEVELS, healthy[method]))
 
 
 def quantiles(values: NDArray[np.floating]) -> list[float]:
@@ -213,7 +223,7 @@ def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
 
 
 def _tensors(model: Checkpoint) -> dict[str, FloatArray]:
-    return model.weights | {f"{PLACE}{name}": tensor for name, tensor in model.places.items()}
+    return model.weights | {f"{PLACE}{name}": tensor.astype(np.float16) for name, tensor in model.places.items()}
 
 
 def _digest(facts: Facts, tensors: dict[str, FloatArray]) -> str:

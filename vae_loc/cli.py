@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,12 +16,17 @@ from vae_loc.options import (
     EXIT_SOME_FAILED,
     AsJson,
     BrainMaskOption,
+    ChosenModel,
+    ContrastOption,
     Device,
     MethodChoice,
     MethodOption,
-    Model,
     Output,
+    Percentile,
+    PolarityChoice,
+    PolarityOption,
     Quiet,
+    Raw,
     Scans,
     Threads,
     VolumeIndex,
@@ -32,7 +38,8 @@ from vae_loc.options import (
 )
 
 if TYPE_CHECKING:
-    from vae_loc.outputs import Segmentation
+    from vae_loc.batch import Wanted
+    from vae_loc.checkpoint import Method
 
 app = typer.Typer(
     name="vae-loc",
@@ -61,9 +68,13 @@ def _root(
 @app.command()
 def score(
     scans: Scans,
-    model: Model = "t1",
+    model: ChosenModel = None,
     output: Output = Path("."),
     method: MethodOption = MethodChoice.combi,
+    contrast: ContrastOption = None,
+    polarity: PolarityOption = PolarityChoice.any,
+    raw: Raw = False,
+    percentile: Percentile = False,
     brain_mask: BrainMaskOption = None,
     volume: VolumeIndex = None,
     device: Device = "cpu",
@@ -75,15 +86,25 @@ def score(
 
     Example: vae-loc score sample_data/patient07_t1.nii.gz -o results --method all
     """
-    _locate_all(scans, model, output, method, brain_mask, volume, device, threads, quiet, as_json, None)
+    from vae_loc.batch import Wanted
+
+    how = parsed_brain_mask(brain_mask)
+    wanted = Wanted(
+        _methods(method), model, contrast, how, volume, device, polarity.value, raw=raw, percentile=percentile
+    )
+    _locate_all(scans, output, wanted, threads, quiet, as_json)
 
 
 @app.command()
 def segment(
     scans: Scans,
-    model: Model = "t1",
+    model: ChosenModel = None,
     output: Output = Path("."),
     method: MethodOption = MethodChoice.combi,
+    contrast: ContrastOption = None,
+    polarity: PolarityOption = PolarityChoice.any,
+    raw: Raw = False,
+    percentile: Percentile = False,
     brain_mask: BrainMaskOption = None,
     volume: VolumeIndex = None,
     threshold: Annotated[float | None, typer.Option(help="Map value above which a voxel is marked.")] = None,
@@ -109,10 +130,15 @@ def segment(
     calibrate), else the healthy one at --fpr.
     Example: vae-loc segment sample_data/patient07_t1.nii.gz -o results --fpr 0.01
     """
+    from vae_loc.batch import Wanted
     from vae_loc.outputs import Segmentation
 
-    how = Segmentation(threshold, fpr, parsed_cubic_mm(min_size))
-    _locate_all(scans, model, output, method, brain_mask, volume, device, threads, quiet, as_json, how)
+    how = parsed_brain_mask(brain_mask)
+    marking = Segmentation(threshold, fpr, parsed_cubic_mm(min_size))
+    wanted = Wanted(
+        _methods(method), model, contrast, how, volume, device, polarity.value, raw, percentile, segmentation=marking
+    )
+    _locate_all(scans, output, wanted, threads, quiet, as_json)
 
 
 @app.command()
@@ -121,6 +147,12 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="The model to write, MODEL.safetensors.")],
     contrast: Annotated[str, typer.Option(help="What the scans are: t1, t2, flair, ...")] = "t1",
     brain_mask: BrainMaskOption = None,
+    synthesize_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="t1", help="The scans are T1; make them look like --contrast t2 or flair.", show_default=False
+        ),
+    ] = None,
     latents: Annotated[int, typer.Option(min=1, max=4096, help="Size of z.")] = 256,
     c: Annotated[float, typer.Option("--c", min=0.001, help="Standard deviation of p(x|z).")] = 1.0,
     image_size: Annotated[int, typer.Option(help="Pixels of a slice's side: 32, 64 or 128.")] = 64,
@@ -141,9 +173,9 @@ def train(
     from vae_loc.cohort import find_cases
     from vae_loc.recipe import Recipe, train_cohort
 
-    recipe = Recipe(contrast, latents, c, image_size, epochs, batch_size, seed, holdout)
+    recipe = Recipe(contrast, synthesize_from, latents, c, image_size, epochs, batch_size, seed, holdout)
     with talking(quiet) as bars:
-        cases = find_cases(scans, contrast=contrast)
+        cases = find_cases(scans, contrast=synthesize_from or contrast)
         written = train_cohort(
             cases,
             output,
@@ -181,46 +213,22 @@ def info(
         typer.echo("\n".join(f"{name:<28} {value}" for name, value in facts.items()))
 
 
-def _locate_all(
-    scans: list[Path],
-    model: str,
-    output: Path,
-    method: MethodChoice,
-    brain_mask: str | None,
-    volume: int | None,
-    device: str,
-    threads: int,
-    quiet: bool,
-    as_json: bool,
-    segmentation: Segmentation | None,
-) -> None:
-    from vae_loc.catalogue import find_model
-    from vae_loc.checkpoint import METHODS, load_checkpoint
-    from vae_loc.cohort import find_cases
-    from vae_loc.outputs import ignored_fpr, target
+def _methods(method: MethodChoice) -> tuple[Method, ...]:
+    from vae_loc.checkpoint import METHODS
 
-    methods = METHODS if method is MethodChoice.all else (method.value,)
-    cases = find_cases(scans)
-    where = target(output, scans=len(cases), methods=len(methods))
-    checkpoint = load_checkpoint(find_model(model))
+    return METHODS if method is MethodChoice.all else (method.value,)
 
+
+def _locate_all(scans: list[Path], output: Path, wanted: Wanted, threads: int, quiet: bool, as_json: bool) -> None:
     from vae_loc.batch import locate_cases
+    from vae_loc.cohort import find_cases
+    from vae_loc.outputs import target
 
+    cases = find_cases(scans)
+    where = target(output, scans=len(cases), methods=len(wanted.methods))
+    ready = replace(wanted, device=prepared_device(wanted.device, threads))
     with talking(quiet) as bars:
-        done = locate_cases(
-            cases,
-            checkpoint,
-            where,
-            methods=methods,
-            brain_mask=parsed_brain_mask(brain_mask),
-            volume=volume,
-            device=prepared_device(device, threads),
-            segmentation=segmentation,
-            bars=bars,
-            warn=(lambda _: None) if quiet else complain,
-        )
-    if segmentation and not quiet and (note := ignored_fpr(segmentation, checkpoint)):
-        complain(f"warning: {note}")
+        done = locate_cases(cases, where, ready, bars=bars, warn=(lambda _: None) if quiet else complain)
     for error in done.failed:
         complain(f"vae-loc: {error}")
     if as_json:

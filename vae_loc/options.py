@@ -33,6 +33,14 @@ class MethodChoice(str, Enum):
     all = "all"
 
 
+class PolarityChoice(str, Enum):
+    """Which anomalies count."""
+
+    any = "any"
+    bright = "bright"
+    dark = "dark"
+
+
 Scans = Annotated[
     list[Path],
     typer.Argument(metavar="SCAN...", help="NIfTI scans, folders of them, or .txt lists with one path a line."),
@@ -41,6 +49,25 @@ Model = Annotated[
     str,
     typer.Option("-m", "--model", envvar="VAE_LOC_MODEL", help="A shipped model's name (t1) or a .safetensors file."),
 ]
+ChosenModel = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        envvar="VAE_LOC_MODEL",
+        help="A shipped model's name (t1, t2, flair) or a .safetensors file. Default: by --contrast, else by the "
+        "file's name, else by the scan's intensities.",
+        show_default=False,
+    ),
+]
+ContrastOption = Annotated[
+    str | None, typer.Option(help="What the scans are (t1, t2, flair), to choose the model.", show_default=False)
+]
+PolarityOption = Annotated[
+    PolarityChoice, typer.Option("--polarity", help="Only what is brighter, or darker, than expected.")
+]
+Raw = Annotated[bool, typer.Option("--raw", help="The paper's bare scores, not normalised by place and scan.")]
+Percentile = Annotated[bool, typer.Option("--percentile", help="Also write the percentile among healthy voxels.")]
 Output = Annotated[
     Path, typer.Option("-o", "--output", help="Folder, or a .nii[.gz] file name for one scan and one method.")
 ]

@@ -7,17 +7,19 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from vae_loc.checkpoint import Checkpoint, Method, healthy_percentile, healthy_threshold
-from vae_loc.errors import UnusableOption
+import numpy as np
+
+from vae_loc.checkpoint import LEVELS, Checkpoint, Method, healthy_percentile, healthy_threshold
+from vae_loc.errors import UnusableModel, UnusableOption
 from vae_loc.files import write_json
 from vae_loc.locate import Located
 from vae_loc.masks import threshold_map
 from vae_loc.report import save_montage
-from vae_loc.volume import Volume, stem, write_volume
+from vae_loc.volume import FloatArray, Volume, stem, write_volume
 
 DEFAULT_FPR = 0.05
 SHOWN_FPR = 0.01  # the colour bar ends at the score that 1 % of healthy voxels exceed, times 2
-REPORTED_PACKAGES = ("vae-loc", "torch", "numpy", "nibabel", "scipy", "deepbet")
+REPORTED_PACKAGES = ("vae-loc", "torch", "numpy", "nibabel", "scipy", "SimpleITK", "deepbet")
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,15 @@ class Segmentation:
     fpr: float | None
     min_size_mm3: float
 
-    def applied(self, checkpoint: Checkpoint, method: Method) -> tuple[float, str]:
+    def applied(self, checkpoint: Checkpoint, method: Method, *, bare: bool) -> tuple[float, str]:
         """Return the threshold of a map, and where it comes from."""
         labelled = checkpoint.facts.labelled
         if self.threshold is not None:
             return self.threshold, "option"
-        if labelled is not None:
+        if labelled is not None and not bare:
             return labelled.thresholds[method], f"labelled calibration on {labelled.calibration_subjects} subjects"
         fpr = DEFAULT_FPR if self.fpr is None else self.fpr
-        return healthy_threshold(checkpoint, method, fpr), f"healthy fpr {fpr:g}"
+        return healthy_threshold(checkpoint, method, fpr, raw=bare), f"healthy fpr {fpr:g}"
 
 
 @dataclass(frozen=True)
@@ -78,20 +80,33 @@ def ignored_fpr(segmentation: Segmentation, checkpoint: Checkpoint) -> str | Non
 
 
 def write_results(
-    volume: Volume, found: Located, checkpoint: Checkpoint, where: Target, segmentation: Segmentation | None
+    volume: Volume,
+    found: Located,
+    checkpoint: Checkpoint,
+    where: Target,
+    segmentation: Segmentation | None,
+    *,
+    percentile: bool = False,
 ) -> list[Path]:
-    """Write maps, masks, pictures and, last, the JSON that says that the rest is complete."""
+    """Write maps, masks, pictures and, last, the JSON that says that the rest is complete.
+
+    With `percentile` also each map as the percentile among healthy voxels, 0 to 100.
+    """
     written: list[Path] = []
     masks: dict[str, object] = {}
     for method, scores in found.maps.items():
         path = where.path(volume.path, method, "anomaly.nii.gz")
         write_volume(path, scores, volume)
         written.append(path)
+        if percentile:
+            path = where.path(volume.path, method, "percentile.nii.gz")
+            write_volume(path, _percentiles(scores, found, checkpoint, method), volume)
+            written.append(path)
         model = f"model {checkpoint.facts.contrast} {checkpoint.digest[:8]}"
         title = f"{volume.path.name}   {method}   {model}   research use only"
         mask = None
         if segmentation is not None:
-            threshold, source = segmentation.applied(checkpoint, method)
+            threshold, source = segmentation.applied(checkpoint, method, bare=found.bare)
             mask, components = threshold_map(
                 scores, volume, found.brain, threshold=threshold, min_size_mm3=segmentation.min_size_mm3
             )
@@ -154,7 +169,16 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in REPORTED_PACKAGES}
 
 
+def _percentiles(scores: FloatArray, found: Located, checkpoint: Checkpoint, method: Method) -> FloatArray:
+    healthy = checkpoint.facts.healthy
+    if healthy is None:
+        raise UnusableModel(checkpoint.digest[:12], "has no healthy statistics for --percentile; calibrate it")
+    quantiles = healthy.raw_maps[method] if found.bare else healthy.maps[method]
+    result: FloatArray = np.where(found.brain, 100 * np.interp(scores, quantiles, LEVELS), 0).astype(np.float32)
+    return result
+
+
 def _ceiling(checkpoint: Checkpoint, method: Method, found: Located) -> float:
     if checkpoint.facts.healthy is not None:
-        return 2 * healthy_threshold(checkpoint, method, SHOWN_FPR)
+        return 2 * healthy_threshold(checkpoint, method, SHOWN_FPR, raw=found.bare)
     return float(found.maps[method].max())

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from vae_loc.brain import BrainMask, find_brain
 from vae_loc.calibration import calibrate_healthy
-from vae_loc.canonical import to_canonical
+from vae_loc.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, to_canonical
 from vae_loc.checkpoint import FORMAT_VERSION, Facts, Network, Training, checkpoint, save_checkpoint
 from vae_loc.cohort import Case, split_subjects
 from vae_loc.errors import UnusableInput, UnusableOption, VaeLocError
@@ -16,9 +20,13 @@ from vae_loc.files import write_json
 from vae_loc.locate import PREPROCESSING
 from vae_loc.outputs import versions
 from vae_loc.progress import BarMaker
+from vae_loc.register import TEMPLATE_SUBJECTS, build_template
 from vae_loc.slices import SliceStack, to_slices
+from vae_loc.synthesis import CONTRASTS, appearance
 from vae_loc.training import History, join_slices, train_vae
-from vae_loc.volume import read_volume
+from vae_loc.volume import FloatArray, read_volume
+
+APPEARANCES = 2  # of every scan, where they can be made
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,7 @@ class Recipe:
     """The choices of a training; the paper's are the defaults of `vae-loc train`."""
 
     contrast: str
+    synthesize_from: str | None
     latents: int
     c: float
     image_size: int
@@ -60,9 +69,13 @@ def train_cohort(
         raise UnusableOption("-o", f"expected a name ending in .safetensors, got {output.name}")
     if recipe.image_size % 16 or not 16 <= recipe.image_size <= 512:
         raise UnusableOption("--image-size", f"expected a multiple of 16 up to 512, got {recipe.image_size}")
+    if recipe.synthesize_from is not None and (recipe.synthesize_from != "t1" or recipe.contrast not in CONTRASTS):
+        known = ", ".join(CONTRASTS)
+        raise UnusableOption("--synthesize-from", f"expected t1, and --contrast one of {known}; got {recipe.contrast}")
     split = split_subjects(cases, holdout=recipe.holdout, seed=recipe.seed)
-    advance = bars("reading", len(cases))
-    training, validation = (join_slices(s) for s in _read_all(split, brain_mask, recipe.image_size, advance))
+    template = _template(split[0], recipe, brain_mask, bars)
+    stacks = _read_all(split, recipe, brain_mask, template, bars("reading", len(cases)))
+    training, validation = (join_slices(part) for part in stacks)
     state = output.with_suffix(".state.safetensors")
     weights, history = train_vae(
         training,
@@ -78,9 +91,13 @@ def train_cohort(
         progress=_shown_losses(bars, recipe, len(training)),
     )
     facts = _facts(recipe, split, len(training), len(history.epochs), brain_mask)
-    advance = bars("calibrating", len(split[1]))
     model = calibrate_healthy(
-        checkpoint(facts, weights), split[1], brain_mask=brain_mask, device=device, progress=lambda *_: advance("")
+        checkpoint(facts, weights, {"template": template}),
+        split[1],
+        brain_mask=brain_mask,
+        device=device,
+        appear_of=partial(_appearance_of, recipe) if recipe.synthesize_from else lambda _: None,
+        progress=bars("calibrating", 2 * len(split[1])),
     )
     save_checkpoint(model, output)
     record = output.with_suffix(".training.json")
@@ -104,24 +121,59 @@ def _facts(
             slices=slices,
             epochs=epochs,
             seed=recipe.seed,
+            synthesized_from=recipe.synthesize_from,
             brain_mask="beside the scan, else auto" if brain_mask is None else str(brain_mask),
             versions=versions(),
         ),
     )
 
 
+def _template(cases: Sequence[Case], recipe: Recipe, brain_mask: BrainMask | None, bars: BarMaker) -> FloatArray:
+    """Return the mean brain of evenly chosen training scans, aligned to each other."""
+    step = max(1, len(cases) // TEMPLATE_SUBJECTS)
+    chosen = cases[::step][:TEMPLATE_SUBJECTS]
+    advance = bars("template", len(chosen))
+    brains = []
+    for case in chosen:
+        canonical = _canonical(case, recipe, brain_mask, None)
+        brains.append((canonical.data, canonical.mask))
+        advance(case.subject)
+    return build_template(brains, FIELD_OF_VIEW_MM / recipe.image_size)
+
+
+def _canonical(
+    case: Case, recipe: Recipe, brain_mask: BrainMask | None, template: FloatArray | None
+) -> CanonicalVolume:
+    volume = read_volume(case.scan)
+    brain, _ = find_brain(volume, brain_mask or case.brain_mask or "auto")
+    contrast = recipe.synthesize_from or recipe.contrast
+    return to_canonical(volume, brain, image_size=recipe.image_size, contrast=contrast, template=template)
+
+
+def _appearance_of(recipe: Recipe, case: Case, variant: int = 0) -> Callable[[CanonicalVolume], CanonicalVolume]:
+    """Return how a case is made to look: random, but the same for the same seed, subject and variant."""
+    name = int.from_bytes(hashlib.sha256(case.subject.encode()).digest()[:4], "little")
+    rng = np.random.default_rng([recipe.seed, name, variant])
+    return lambda canonical: appearance(canonical, recipe.contrast, rng)
+
+
 def _read_all(
-    split: Sequence[Sequence[Case]], brain_mask: BrainMask | None, image_size: int, advance: Callable[[str], None]
+    split: Sequence[Sequence[Case]],
+    recipe: Recipe,
+    brain_mask: BrainMask | None,
+    template: FloatArray,
+    advance: Callable[[str], None],
 ) -> list[list[SliceStack]]:
-    """Prepare every scan; all bad ones are named at once."""
+    """Prepare every scan, in several appearances where they can be made; all bad ones are named at once."""
     faults: list[VaeLocError] = []
     stacks: list[list[SliceStack]] = [[] for _ in split]
+    varied = APPEARANCES if recipe.synthesize_from or recipe.contrast == "t1" else 0
     for part, cases in enumerate(split):
         for case in cases:
             try:
-                volume = read_volume(case.scan)
-                brain, _ = find_brain(volume, brain_mask or case.brain_mask or "auto")
-                stacks[part].append(to_slices(to_canonical(volume, brain, image_size=image_size)))
+                canonical = _canonical(case, recipe, brain_mask, template)
+                looks = [_appearance_of(recipe, case, variant)(canonical) for variant in range(varied)]
+                stacks[part] += [to_slices(look) for look in looks or [canonical]]
             except VaeLocError as error:
                 faults.append(error)
             advance(case.subject)

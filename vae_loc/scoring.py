@@ -36,10 +36,12 @@ class SliceScores:
     Attributes
     ----------
     maps : float32 (S, H, W) >= 0 for each method asked for; units as in the module's equations
+    residual : float32 (S, H, W), x - g(mu): above 0 where the slice is brighter than expected
     kl, rec : float64 (S,), in nats; rec without the constant of the Gaussian
     """
 
     maps: dict[Method, FloatArray]
+    residual: FloatArray
     kl: NDArray[np.float64]
     rec: NDArray[np.float64]
 
@@ -79,25 +81,27 @@ def score_slices(model: VAE, stack: SliceStack, *, c: float, methods: Sequence[M
     Does not smooth, and does not blank the background.
     """
     device = next(model.parameters()).device
-    kls, recs = [], []
+    kls, recs, residuals = [], [], []
     maps: dict[Method, list[FloatArray]] = {method: [] for method in methods}
     for batch in torch.from_numpy(stack.pixels).split(BATCH_SIZE):
-        batch_maps, kl, rec = _score_batch(model, batch[:, None].to(device), c, methods)
+        batch_maps, residual, kl, rec = _score_batch(model, batch[:, None].to(device), c, methods)
         kls.append(kl.double().cpu().numpy())
         recs.append(rec.double().cpu().numpy())
+        residuals.append(residual[:, 0].float().cpu().numpy())
         for method in methods:
             maps[method].append(batch_maps[method][:, 0].float().cpu().numpy())
     joined = {method: np.concatenate(parts) for method, parts in maps.items()}
-    return SliceScores(joined, np.concatenate(kls), np.concatenate(recs))
+    return SliceScores(joined, np.concatenate(residuals), np.concatenate(kls), np.concatenate(recs))
 
 
 def _score_batch(
     model: VAE, x: Tensor, c: float, methods: Sequence[Method]
-) -> tuple[dict[Method, Tensor], Tensor, Tensor]:
+) -> tuple[dict[Method, Tensor], Tensor, Tensor, Tensor]:
     x = x.detach().requires_grad_()
     mu, log_sigma = model.encode(x)
     kl = kl_divergence(mu, log_sigma)
-    error = squared_error(x, model.decode(mu), c)
+    expected = model.decode(mu)
+    error = squared_error(x, expected, c)
     rec = error.flatten(1).sum(dim=1)
     wanted = set(methods)
     needs_rec = bool(wanted & NEEDS_REC_GRADIENT)
@@ -111,4 +115,4 @@ def _score_batch(
         maps["rec-grad"] = rec_gradient.abs()
         if "elbo-grad" in wanted:
             maps["elbo-grad"] = (kl_gradient + rec_gradient).abs()
-    return maps, kl.detach(), rec.detach()
+    return maps, (x - expected).detach(), kl.detach(), rec.detach()

@@ -21,7 +21,7 @@ class SliceStack:
     ----------
     pixels : float32 (S, H, W); H runs to the right (R), W to the front (A)
     mask : bool (S, H, W), the brain
-    positions_mm : float64 (S,), height of each slice in RAS+ mm
+    positions_mm : float64 (S,), height of each slice's middle in RAS+ mm of the scan
     indices : int (S,), where each slice lies in the canonical volume
     """
 
@@ -35,7 +35,9 @@ def to_slices(canonical: CanonicalVolume) -> SliceStack:
     """Return the axial slices that hold brain."""
     brain_pixels = canonical.mask.sum(axis=(0, 1))
     indices = np.flatnonzero(brain_pixels > 0)
-    positions = canonical.grid.affine[2, 3] + canonical.grid.pixel_mm * indices
+    middle = (canonical.grid.shape[0] - 1) / 2
+    positions = canonical.grid.affine[2, :2].sum() * middle + canonical.grid.affine[2, 2] * indices
+    positions = positions + canonical.grid.affine[2, 3]
     pixels = np.ascontiguousarray(canonical.data[:, :, indices].transpose(2, 0, 1))
     mask = np.ascontiguousarray(canonical.mask[:, :, indices].transpose(2, 0, 1))
     return SliceStack(pixels, mask, positions, indices)

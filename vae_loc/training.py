@@ -34,6 +34,12 @@ MAX_SCALE = 0.1  # adult heads differ by about +-10 %
 MAX_SHIFT = 0.06  # of half the image: 2 pixels, errors of a mask's centroid
 MAX_GAIN = 0.1  # contrast between scanners, relative
 MAX_OFFSET_SD = 0.2  # brightness between scanners
+MAX_BIAS = 0.12  # relative, of the coil's slow shading
+BIAS_NODES = 4  # of its grid, over the image
+MEDIAN_SD = 3.8  # of a brain's median above zero intensity: shading multiplies from there
+MAX_NOISE_SD = 0.12
+MAX_BLUR = 0.6  # share of a 3x3 mean mixed in: lower resolutions than the cohort's
+BLURRED_SHARE, ERODED_SHARE = 0.6, 0.3  # of the slices; masks differ by a pixel in tightness
 VALIDATION_SEED = 0  # the validation noise is the same in every epoch
 
 
@@ -62,7 +68,7 @@ def join_slices(stacks: Sequence[SliceStack]) -> FloatArray:
 
 
 def augment(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror, rotate, scale, shift and re-window every slice of a batch differently.
+    """Mirror, rotate, scale, shift, and bring every slice of a batch to another scanner.
 
     x : (B, 1, H, W) in canonical units. Interpolates among brain pixels only; the background
     stays what it is.
@@ -86,7 +92,28 @@ def augment(x: Tensor, generator: torch.Generator) -> Tensor:
     values, coverage = warped[:, :1], warped[:, 1:]
     gain, offset = 1 + uniform(MAX_GAIN), uniform(MAX_OFFSET_SD)
     tissue = values / coverage.clamp_min(0.5) * gain[:, None, None, None] + offset[:, None, None, None]
-    return torch.where(coverage >= 0.5, tissue.clamp(*CLIP_SD), torch.full_like(tissue, BACKGROUND_SD))
+    tissue, kept = _other_scanner(tissue, coverage >= 0.5, generator)
+    return torch.where(kept, tissue.clamp(*CLIP_SD), torch.full_like(tissue, BACKGROUND_SD))
+
+
+def _other_scanner(tissue: Tensor, brain: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Shade, blur, add noise to, and tighten the mask of every slice of a batch differently."""
+    count, size = len(tissue), tissue.shape[2:]
+
+    def share() -> Tensor:
+        return torch.rand(count, 1, 1, 1, generator=generator).to(tissue.device)
+
+    nodes = torch.randn(count, 1, BIAS_NODES, BIAS_NODES, generator=generator).to(tissue.device)
+    shading = functional.interpolate(nodes, size=size, mode="bicubic", align_corners=True)
+    tissue = (tissue + MEDIAN_SD) * (MAX_BIAS * share() * shading).exp() - MEDIAN_SD
+    inside = brain.to(tissue.dtype)
+    near = functional.avg_pool2d(inside, 3, 1, 1).clamp_min(1 / 9)
+    mixed = MAX_BLUR * share() * (share() < BLURRED_SHARE)
+    tissue = tissue * (1 - mixed) + mixed * functional.avg_pool2d(tissue * inside, 3, 1, 1) / near
+    noise = torch.randn(tissue.shape, generator=generator).to(tissue.device)
+    tissue = tissue + MAX_NOISE_SD * share() * noise
+    eroded = -functional.max_pool2d(-inside, 3, 1, 1) > 0
+    return tissue, torch.where(share() < ERODED_SHARE, eroded & brain, brain)
 
 
 def train_vae(

@@ -1,0 +1,167 @@
+"""Another scanner, pose or contrast: what is healthy stays healthy, what is odd is found."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import centred, phantom, save
+from typer.testing import CliRunner
+
+from vae_loc.canonical import to_canonical
+from vae_loc.cli import app
+from vae_loc.normalise import at_place, mean_and_sd, moments, own_scale, positive, with_polarity
+from vae_loc.register import align, build_template, plausible
+from vae_loc.synthesis import appearance
+from vae_loc.volume import read_volume
+
+SHAPE = (40, 46, 36)
+AFFINE = centred(np.diag([4.0, 4.0, 4.0]), SHAPE)
+BALL = (28.0, 12.0, 16.0)
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result
+
+
+def cube(affine=AFFINE, seed=0):
+    """A phantom brain on a cube of 3 mm."""
+    grid = centred(np.diag([3.0, 3.0, 3.0]), (64, 64, 64))
+    return phantom(np.linalg.inv(affine) @ grid if affine is not AFFINE else grid, (64, 64, 64), seed=seed)
+
+
+def moved(zoom=1.0, turn_rad=0.0, shift_mm=0.0):
+    """An affine in mm."""
+    cos, sin = np.cos(turn_rad) * zoom, np.sin(turn_rad) * zoom
+    return np.array([[cos, -sin, 0, shift_mm], [sin, cos, 0, 0], [0, 0, zoom, 0], [0, 0, 0, 1.0]])
+
+
+@pytest.mark.parametrize("by", [moved(), moved(zoom=1.1), moved(turn_rad=0.15), moved(shift_mm=6.0)])
+def test_a_moved_brain_is_brought_back(by):
+    data, inside = cube()
+    there, there_inside = cube(affine=by)
+    template = build_template([(data, inside)], 3.0)
+    found, fits = align(there, there_inside, template, 3.0)
+    assert fits
+    corners = np.array([[40.0, 40, 30, 1], [-40, 30, -30, 1], [30, -50, 20, 1]]).T
+    assert np.abs((found - by) @ corners).max() < 4.5  # 1.5 pixels
+
+
+@pytest.mark.parametrize(
+    "affine",
+    [moved(zoom=2), moved(turn_rad=1.0), moved(shift_mm=60), np.diag([1, 1, -1, 1.0]), np.full((4, 4), np.nan)],
+    ids=["zoom", "turn", "shift", "mirror", "nan"],
+)
+def test_an_absurd_alignment_is_not_believed(affine):
+    assert not plausible(affine)
+
+
+def test_when_alignment_fails_the_pose_is_kept_with_a_warning(scan_volume, monkeypatch):
+    monkeypatch.setattr("vae_loc.canonical.align", lambda *_: (np.eye(4), False))
+    brain = scan_volume.data > 0
+    kept = to_canonical(scan_volume, brain, template=np.zeros((64, 64, 64), np.float32))
+    assert np.array_equal(kept.data, to_canonical(scan_volume, brain).data)
+    assert "could not be aligned" in kept.warnings[0]
+
+
+def test_a_wide_mask_is_tightened_where_fluid_is_dark(tmp_path):
+    data, inside = phantom(AFFINE, SHAPE)
+    grown, wide = phantom(AFFINE * np.array([[1], [1], [1], [1]]), SHAPE)
+    from scipy.ndimage import binary_dilation
+
+    wide = binary_dilation(inside, iterations=2)
+    volume = read_volume(save(tmp_path / "w_t1.nii.gz", np.where(inside, data, np.where(wide, 20, 0)), AFFINE))
+    tight, wide_kept = (to_canonical(volume, wide, contrast=contrast).mask.sum() for contrast in ("t1", "t2"))
+    expected = to_canonical(volume, inside).mask.sum()
+    assert tight == pytest.approx(expected, rel=0.03)
+    assert wide_kept > 1.15 * expected
+    assert grown.shape == data.shape
+
+
+def test_own_scale_does_not_depend_on_gain_or_offset():
+    rng = np.random.default_rng(0)
+    values, mask = rng.random((8, 8, 8)).astype(np.float32), rng.random((8, 8, 8)) < 0.7
+    assert np.allclose(own_scale(values, mask), own_scale(1e6 * values + 3e6, mask), atol=1e-2)
+
+
+def test_a_voxel_is_judged_by_its_place():
+    """The same value is ordinary where healthy brains vary, and odd where they do not."""
+    rng = np.random.default_rng(0)
+    mask = np.ones((16, 16, 16), bool)
+    spread = np.where(np.arange(16)[:, None, None] < 8, 0.2, 2.0) * np.ones(mask.shape)
+    brains = [(spread * rng.standard_normal(mask.shape)).astype(np.float32) for _ in range(40)]
+    mean, sd = mean_and_sd(sum(moments(brain, mask) for brain in brains))
+    odd = np.zeros(mask.shape, np.float32)
+    odd[3, 8, 8] = odd[12, 8, 8] = 1.5
+    odd += 0.01 * rng.standard_normal(mask.shape).astype(np.float32)
+    z = (odd - mean) / sd
+    assert z[3, 8, 8] > 3 * z[12, 8, 8]
+    judged = positive(at_place(brains[0], mask, mean, sd), mask)
+    assert judged.min() >= 0
+
+
+def test_polarity_keeps_one_sign():
+    values, residual = np.ones((2, 2, 2), np.float32), np.ones((2, 2, 2), np.float32)
+    residual[0] = -1
+    assert with_polarity(values, residual, "bright").sum() == 4
+    assert with_polarity(values, residual, "dark")[0].all()
+    assert with_polarity(values, residual, "any").all()
+
+
+@pytest.mark.parametrize(("contrast", "order"), [("t1", "fgw"), ("t2", "wgf"), ("flair", "fwg")])
+def test_a_synthesized_contrast_has_its_tissues_in_order(scan_volume, contrast, order):
+    """A phantom of three tissues: fluid, grey and white matter."""
+    brain = scan_volume.data > 0
+    canonical = to_canonical(scan_volume, brain)
+    thirds = np.digitize(np.arange(64), (22, 42))[:, None, None] * np.ones(canonical.mask.shape)
+    tissue = np.choose(thirds.astype(int), (-3.0, -0.5, 1.0)).astype(np.float32)
+    canonical.data[:] = np.where(canonical.mask, tissue, canonical.data)
+    for seed in range(3):
+        look = appearance(canonical, contrast, np.random.default_rng(seed))
+        means = {name: look.data[canonical.mask & (thirds == index)].mean() for index, name in enumerate("fgw")}
+        assert sorted("fgw", key=means.get) == list(order)
+        again = appearance(canonical, contrast, np.random.default_rng(seed))
+        assert np.array_equal(look.data, again.data)
+
+
+@pytest.mark.parametrize(("gain", "polarity"), [(3.0, "bright"), (0.3, "dark")])
+def test_a_bright_and_a_dark_ball_are_both_found(tmp_path, model_file, gain, polarity):
+    path = save(tmp_path / "b_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, gain=gain)[0], AFFINE)
+    for wanted in ("any", polarity):
+        run("score", path, "-m", model_file, "-o", tmp_path, "--method", "rec-error", "--polarity", wanted)
+        scores = nib.load(tmp_path / "b_t1_desc-recerror_anomaly.nii.gz").get_fdata()
+        peak = AFFINE[:3, :3] @ np.unravel_index(scores.argmax(), SHAPE) + AFFINE[:3, 3]
+        assert np.linalg.norm(peak - BALL) < 16
+
+
+def harmed(data, inside, kind):
+    """The same phantom from another scanner."""
+    if kind == "gamma":
+        return np.where(inside, 100 * (data / 100) ** 1.3, 0)
+    if kind == "bias":
+        return data * np.exp(0.1 * np.linspace(-1, 1, SHAPE[0]))[:, None, None]
+    return data
+
+
+@pytest.mark.parametrize("kind", ["same", "gamma", "bias"])
+def test_a_healthy_phantom_of_another_scanner_is_not_flagged(tmp_path, model_file, kind):
+    data, inside = phantom(AFFINE, SHAPE, seed=0.15)
+    path = save(tmp_path / "h_t1.nii.gz", harmed(data, inside, kind), AFFINE)
+    run("segment", path, "-m", model_file, "-o", tmp_path, "--fpr", "0.05", "--min-size", "0")
+    mask = nib.load(tmp_path / "h_t1_desc-combi_mask.nii.gz").get_fdata() > 0
+    assert mask[inside].mean() <= 0.08
+
+
+def test_raw_writes_the_bare_score_and_percentile_a_second_map(tmp_path, model_file, scan):
+    run("segment", scan, "-m", model_file, "-o", tmp_path / "n", "--percentile")
+    run("segment", scan, "-m", model_file, "-o", tmp_path / "r", "--raw")
+    normal, raw = (nib.load(tmp_path / f / "pat_t1_desc-combi_anomaly.nii.gz").get_fdata() for f in ("n", "r"))
+    assert not np.allclose(normal, raw)
+    percentile = nib.load(tmp_path / "n/pat_t1_desc-combi_percentile.nii.gz").get_fdata()
+    assert 0 <= percentile.min() <= percentile.max() <= 100
+    thresholds = [
+        json.loads((tmp_path / f / "pat_t1_scores.json").read_text())["masks"]["combi"]["threshold"] for f in ("n", "r")
+    ]
+    assert thresholds[0] != thresholds[1]
