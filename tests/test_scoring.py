@@ -44,16 +44,16 @@ def plain_autograd(model, x, c):
 @pytest.mark.parametrize("c", [0.5, 1.0, 4.0])
 def test_maps_equal_plain_autograd(model, stack, c):
     expected = plain_autograd(model, torch.from_numpy(stack.pixels)[:, None], c)
-    found = score_slices(model, stack, c=c, methods=METHODS).maps
+    found = score_slices(model, stack, c=c, methods=METHODS)
     for method in METHODS:
         scale = np.abs(expected[method]).max()
-        np.testing.assert_allclose(found[method], expected[method], rtol=1e-5, atol=1e-5 * scale, err_msg=method)
+        np.testing.assert_allclose(found.map(method), expected[method], rtol=1e-5, atol=1e-5 * scale, err_msg=method)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_map_does_not_depend_on_the_others_asked_for(model, stack, method):
-    alone = score_slices(model, stack, c=1, methods=(method,)).maps[method]
-    together = score_slices(model, stack, c=1, methods=METHODS).maps[method]
+    alone = score_slices(model, stack, c=1, methods=(method,)).map(method)
+    together = score_slices(model, stack, c=1, methods=METHODS).map(method)
     np.testing.assert_allclose(alone, together, rtol=1e-5, atol=1e-7 * together.max())
 
 
@@ -63,8 +63,8 @@ def test_a_slice_does_not_depend_on_its_neighbours(model, stack):
     alone = score_slices(model, one, c=1, methods=METHODS)
     np.testing.assert_allclose(alone.kl[0], together.kl[3], rtol=1e-5)
     for method in METHODS:
-        expected = together.maps[method][3]
-        np.testing.assert_allclose(alone.maps[method][0], expected, rtol=1e-4, atol=1e-5 * expected.max())
+        expected = together.map(method)[3]
+        np.testing.assert_allclose(alone.map(method)[0], expected, rtol=1e-4, atol=1e-5 * expected.max())
 
 
 def test_kl_equals_torch_distributions():

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from vae_loc.canonical import CanonicalVolume, from_canonical, smoothed_in_brain
-from vae_loc.normalise import at_place
+from vae_loc.canonical import CanonicalVolume, from_canonical
+from vae_loc.normalise import Polarity, at_place, levelled, two_scales, with_polarity
 from vae_loc.volume import BoolArray, FloatArray, Volume
 
-BASELINES = ("intensity", "negative-intensity", "equalised-intensity", "place-z")
+BASELINES = ("intensity", "negative-intensity", "equalised-intensity", "place-z", "place-z-bright", "place-z-dark")
+PLACE_Z: dict[str, Polarity] = {"place-z": "any", "place-z-bright": "bright", "place-z-dark": "dark"}
 BINS = 256  # of the histogram equalisation
 
 
 def baseline_maps(
-    volume: Volume, brain: BoolArray, canonical: CanonicalVolume, places: dict[str, FloatArray], *, smoothing_mm: float
+    volume: Volume, brain: BoolArray, canonical: CanonicalVolume, places: dict[str, FloatArray]
 ) -> dict[str, FloatArray]:
     """Return the baselines of a scan, float32 (I, J, K) each.
 
     intensity, negative-intensity : the scan, and its negative
     equalised-intensity : the share of brain voxels that are darker; ranks a single scan as intensity does
-    place-z : |x - mean| / sd of healthy brains at the same place, smoothed as the maps are; only if
-        `places` has it
+    place-z : the intensity in place of the residual: smoothed, levelled and set against healthy brains at the
+        same place, exactly as the maps are; `-bright` and `-dark` keep one sign. Only if `places` has it
     """
     from skimage.exposure import equalize_hist
 
@@ -31,6 +32,8 @@ def baseline_maps(
     }
     if "intensity.mean" in places:
         mean, sd = (places[f"intensity.{name}"] for name in ("mean", "sd"))
-        z = np.abs(at_place(canonical.data, canonical.mask, mean, sd))
-        maps["place-z"] = from_canonical(smoothed_in_brain(z, canonical, smoothing_mm), canonical, volume, brain)
+        even = levelled(two_scales(canonical.data, canonical.mask, canonical.grid.pixel_mm), canonical.mask)
+        z = at_place(even, canonical.mask, mean, sd)
+        for name, polarity in PLACE_Z.items():
+            maps[name] = from_canonical(with_polarity(z, polarity), canonical, volume, brain)
     return maps

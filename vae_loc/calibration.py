@@ -12,14 +12,13 @@ from vae_loc.checkpoint import METHODS, Checkpoint, Healthy, Method, checkpoint,
 from vae_loc.cohort import Case
 from vae_loc.errors import UnusableInput
 from vae_loc.locate import Appear, canonical_of, locate, score_canonical
-from vae_loc.normalise import Moments, mean_and_sd, moments, own_scale
+from vae_loc.normalise import Moments, mean_and_sd, moments
 from vae_loc.scoring import build_model
 from vae_loc.vae import VAE
 from vae_loc.volume import FloatArray, read_volume
 
 MAX_VOXELS_PER_SCAN = 50_000  # evenly spaced sample: 155 scans x 10 maps stay below 320 MB
 SAMPLE_SCORES = ("rec", "kl", "elbo")
-INTENSITY = "intensity"
 AppearOf = Callable[[Case], Appear | None]
 
 
@@ -69,9 +68,8 @@ def _moments(
     volume = read_volume(case.scan)
     brain, _ = find_brain(volume, brain_mask or case.brain_mask or "auto")
     canonical = canonical_of(volume, brain, model, appear)
-    maps = score_canonical(canonical, model, network, METHODS).maps
-    found = {str(method): moments(own_scale(values, canonical.mask), canonical.mask) for method, values in maps.items()}
-    return found | {INTENSITY: moments(own_scale(canonical.data, canonical.mask), canonical.mask)}
+    features = score_canonical(canonical, model, network, METHODS).features
+    return {str(name): moments(values, canonical.mask) for name, values in features.items()}
 
 
 def _quantiles(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
+from vae_loc.normalise import FWHM_PER_SIGMA
 from vae_loc.register import align
 from vae_loc.volume import BoolArray, FloatArray, Volume
 
@@ -21,7 +22,6 @@ CLIP_SD = (-3.5, 6.0)  # robust standard deviations kept; T1 CSF is near -3, FLA
 WIDE_CLIP_SD = (-12.0, 20.0)  # before resampling: one absurd voxel must not spread
 BACKGROUND_SD = -4.0  # outside the brain: a value that no tissue has
 SD_PER_IQR = 0.7413  # of a normal distribution
-FWHM_PER_SIGMA = 2.3548  # of a Gaussian
 MIN_COVERAGE = 0.5  # share of brain under a canonical pixel from which on it counts as brain
 MIN_BRAIN_VOXELS = 100  # fewer give no robust statistics
 MAX_OUTSIDE_SHARE = 0.01  # of the brain beyond the field of view before the user is told
@@ -126,17 +126,6 @@ def from_canonical(values: FloatArray, canonical: CanonicalVolume, volume: Volum
     inside = mask[box] & (near_brain > 1e-3)
     result = np.zeros(mask.shape, dtype=np.float32)
     np.divide(interpolated, near_brain, out=result[box], where=inside)
-    return result
-
-
-def smoothed_in_brain(values: FloatArray, canonical: CanonicalVolume, fwhm_mm: float) -> FloatArray:
-    """Smooth a map by a 3D Gaussian of `fwhm_mm`, over brain pixels only; zero outside."""
-    sigma = fwhm_mm / FWHM_PER_SIGMA / canonical.grid.pixel_mm
-    weight = canonical.mask.astype(np.float32)
-    brain = _smoothed(weight, (sigma,) * 3)
-    smooth = _smoothed(values * weight, (sigma,) * 3)
-    result = np.zeros_like(values)
-    np.divide(smooth, brain, out=result, where=canonical.mask)
     return result
 
 

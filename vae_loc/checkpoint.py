@@ -20,7 +20,7 @@ from vae_loc.errors import UnusableModel
 from vae_loc.files import write_atomically
 from vae_loc.volume import FloatArray
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
 MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
 PLACE = "place."  # prefix of the tensors that are no weights
@@ -52,6 +52,7 @@ class Preprocessing(_Facts):
     smoothing_fwhm_mm: float
     pose: str
     mask: str
+    normalisation: str
 
 
 class Training(_Facts):
@@ -115,7 +116,7 @@ class Checkpoint:
     ----------
     weights : float32, by parameter name
     places : float32 (I, I, I) on the canonical grid, of 16 bits: `template`, the cohort's mean brain,
-        and the healthy `<score>.mean` and `<score>.sd` of every map and of the intensity
+        and the healthy `<feature>.mean` and `<feature>.sd` of what the maps are made of
     digest : SHA-256 of facts, weights and places
     """
 

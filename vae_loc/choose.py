@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from vae_loc.brain import BrainMask, find_brain
-from vae_loc.calibration import INTENSITY
 from vae_loc.catalogue import find_model, shipped_models
 from vae_loc.checkpoint import Checkpoint, load_checkpoint
 from vae_loc.cohort import Case, contrast_of
 from vae_loc.errors import UnusableModel, printable
 from vae_loc.locate import canonical_of
+from vae_loc.normalise import levelled, two_scales
 from vae_loc.volume import Volume, read_volume
 
 Warn = Callable[[str], None]
@@ -47,6 +47,7 @@ def _most_alike(scan: Volume, how: BrainMask, known: list[str]) -> str:
 
 def _likeness(scan: Volume, brain: np.ndarray, model: Checkpoint) -> float:
     canonical = canonical_of(scan, brain, model)
-    mean, sd = (model.places[f"{INTENSITY}.{name}"] for name in ("mean", "sd"))
+    intensity = levelled(two_scales(canonical.data, canonical.mask, canonical.grid.pixel_mm), canonical.mask)
+    mean, sd = (model.places[f"intensity.{name}"] for name in ("mean", "sd"))
     both = canonical.mask & (sd > 0)
-    return float(np.corrcoef(canonical.data[both], mean[both])[0, 1])
+    return float(np.corrcoef(intensity[both], mean[both])[0, 1])

@@ -28,6 +28,7 @@ from vae_loc.options import (
     Quiet,
     Raw,
     Scans,
+    ScheduleChoice,
     Threads,
     VolumeIndex,
     complain,
@@ -156,7 +157,23 @@ def train(
     latents: Annotated[int, typer.Option(min=1, max=4096, help="Size of z.")] = 256,
     c: Annotated[float, typer.Option("--c", min=0.001, help="Standard deviation of p(x|z).")] = 1.0,
     image_size: Annotated[int, typer.Option(help="Pixels of a slice's side: 32, 64 or 128.")] = 64,
-    epochs: Annotated[int, typer.Option(min=1, help="At most; training stops earlier on a plateau.")] = 300,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Default: 1700 steps; under plateau at most 300.", show_default=False)
+    ] = None,
+    schedule: Annotated[
+        ScheduleChoice,
+        typer.Option(help="short: 1e-3, down a cosine; plateau: the paper's, 1e-4 until no gain."),
+    ] = ScheduleChoice.short,
+    coarse_noise: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=10,
+            metavar="SD",
+            help="Blobs added to what the network sees. Default: 3; synthesized 0.",
+            show_default=False,
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Slices a step; lower it if memory runs out.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights and the augmentation.")] = 0,
     holdout: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share of the SUBJECTS held out.")] = 0.2,
@@ -173,7 +190,19 @@ def train(
     from vae_loc.cohort import find_cases
     from vae_loc.recipe import Recipe, train_cohort
 
-    recipe = Recipe(contrast, synthesize_from, latents, c, image_size, epochs, batch_size, seed, holdout)
+    recipe = Recipe(
+        contrast,
+        synthesize_from,
+        latents,
+        c,
+        image_size,
+        epochs,
+        batch_size,
+        seed,
+        holdout,
+        schedule.value,
+        coarse_noise,
+    )
     with talking(quiet) as bars:
         cases = find_cases(scans, contrast=synthesize_from or contrast)
         written = train_cohort(

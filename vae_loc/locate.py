@@ -16,12 +16,12 @@ from vae_loc.canonical import (
     FIELD_OF_VIEW_MM,
     CanonicalVolume,
     from_canonical,
-    smoothed_in_brain,
     to_canonical,
 )
 from vae_loc.checkpoint import Checkpoint, Method, Preprocessing
 from vae_loc.errors import UnusableModel
-from vae_loc.normalise import Polarity, at_place, positive, with_polarity
+from vae_loc.judge import Features, features_of, judged
+from vae_loc.normalise import Polarity, smoothed, with_polarity
 from vae_loc.scoring import score_slices
 from vae_loc.slices import from_slices, substantial, to_slices
 from vae_loc.volume import BoolArray, FloatArray, Volume
@@ -31,15 +31,16 @@ if TYPE_CHECKING:
 
 Appear = Callable[[CanonicalVolume], CanonicalVolume]
 
-SMOOTHING_FWHM_MM = 6.0  # two canonical pixels: the same rule for all five maps (design [9])
+RAW_SMOOTHING_FWHM_MM = 6.0  # two canonical pixels: the same rule for all five bare maps (design [9])
 PREPROCESSING = Preprocessing(
     field_of_view_mm=FIELD_OF_VIEW_MM,
     intensity="median-iqr",
     clip_sd=CLIP_SD,
     background_sd=BACKGROUND_SD,
-    smoothing_fwhm_mm=SMOOTHING_FWHM_MM,
+    smoothing_fwhm_mm=RAW_SMOOTHING_FWHM_MM,
     pose="affine to template",
     mask="without dark rim",
+    normalisation="two scales, levelled, by place, by scan",
 )
 
 
@@ -62,11 +63,13 @@ class CanonicalScores:
 
     Attributes
     ----------
-    maps : float32 (I, I, I), the bare scores of each method, smoothed over the brain
-    residual : float32 (I, I, I), x - g(mu), smoothed likewise
+    raw_maps : float32 (I, I, I), the bare scores of each method, smoothed over the brain
+    features : what the normalised maps are made of
+    residual : float32 (I, I, I), x - g(mu), smoothed as the bare scores are
     """
 
-    maps: dict[Method, FloatArray]
+    raw_maps: dict[Method, FloatArray]
+    features: Features
     residual: FloatArray
     samples: SampleScores
 
@@ -128,16 +131,15 @@ def locate(
     brain, source = find_brain(volume, brain_mask)
     canonical = canonical_of(volume, brain, checkpoint, appear)
     scores = score_canonical(canonical, checkpoint, model, methods)
-    maps: dict[Method, FloatArray] = {}
-    raw_maps: dict[Method, FloatArray] = {}
-    for method, bare in scores.maps.items():
-        judged = bare
-        if f"{method}.mean" in checkpoint.places:
-            mean, sd = (checkpoint.places[f"{method}.{name}"] for name in ("mean", "sd"))
-            judged = positive(at_place(bare, canonical.mask, mean, sd), canonical.mask)
-        for on_grid, values in ((maps, judged), (raw_maps, bare)):
-            kept = with_polarity(values, scores.residual, polarity)
-            on_grid[method] = from_canonical(kept, canonical, volume, brain)
+    signed = judged(scores.features, canonical.mask, checkpoint.places, methods) or _signed(scores)
+
+    def on_grid(maps: dict[Method, FloatArray]) -> dict[Method, FloatArray]:
+        return {
+            method: from_canonical(with_polarity(values, polarity), canonical, volume, brain)
+            for method, values in maps.items()
+        }
+
+    maps, raw_maps = on_grid(signed), on_grid(_signed(scores))
     warnings = volume.warnings + canonical.warnings
     return Located(maps, raw_maps, brain, source, canonical, scores.samples, warnings)
 
@@ -168,16 +170,25 @@ def canonical_of(
 def score_canonical(
     canonical: CanonicalVolume, checkpoint: Checkpoint, model: VAE, methods: Sequence[Method]
 ) -> CanonicalScores:
-    """Score a brain on the canonical grid, and smooth the maps by the one rule for all of them."""
+    """Score a brain on the canonical grid: bare maps, smoothed by the one rule for all, and features."""
     stack = to_slices(canonical)
     found = score_slices(model, stack, c=checkpoint.facts.network.c, methods=methods)
 
-    def smoothed(values: FloatArray) -> FloatArray:
-        return smoothed_in_brain(from_slices(values, stack, canonical), canonical, SMOOTHING_FWHM_MM)
+    def smooth(values: FloatArray) -> FloatArray:
+        brain = from_slices(values, stack, canonical)
+        return smoothed(brain, canonical.mask, canonical.grid.pixel_mm, RAW_SMOOTHING_FWHM_MM)
 
     samples = _sample_scores(stack.positions_mm, substantial(stack), found.kl, found.rec)
-    maps = {method: smoothed(values) for method, values in found.maps.items() if method in methods}
-    return CanonicalScores(maps, smoothed(found.residual), samples)
+    fields = {name: from_slices(values, stack, canonical) for name, values in found.fields.items()}
+    features = features_of(fields, canonical, curve=checkpoint.facts.training.synthesized_from is not None)
+    raw_maps = {method: smooth(found.map(method)) for method in methods}
+    return CanonicalScores(raw_maps, features, smooth(found.fields["residual"]), samples)
+
+
+def _signed(scores: CanonicalScores) -> dict[Method, FloatArray]:
+    """Return the bare maps with the sign of the residual."""
+    sign = np.sign(scores.residual)
+    return {method: values * sign for method, values in scores.raw_maps.items()}
 
 
 def _sample_scores(

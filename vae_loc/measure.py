@@ -112,7 +112,6 @@ def measure(
         scored.brain,
         scored.canonical,
         checkpoint.places,
-        smoothing_mm=checkpoint.facts.preprocessing.smoothing_fwhm_mm,
     )
     annotated = _annotated(truth, scored)
     rows = [

@@ -1,10 +1,11 @@
-"""A map -> how unusual it is for this place and this scan (design [26]).
+"""A score map -> how unusual it is for this place and this scan (design [26]).
 
-    u = (m - median m) / (1.4826 MAD m)          over the scan's brain: its own noise and contrast
-    z = (u - mean u) / sd u                      over healthy brains at the same place
-    score = log(1 + exp z'), z' = z in the scan's own median and MAD again
+    s  = two-scale smoothing of the SIGNED map over the brain
+    u  = s - b, b the scan's own smooth field: robust, of second order, alike on the left and on the right
+    z  = (u - mean u) / sd u                       over healthy brains at the same place
+    z' = (z - median z) / (1.4826 MAD z)           over this scan's brain
 
-m is a map smoothed by `smoothed_in_brain`. The last step keeps the order of z' and is positive.
+A coil's shading is smooth and much the same on both sides; disease is neither.
 """
 
 from __future__ import annotations
@@ -17,17 +18,67 @@ from numpy.typing import NDArray
 from vae_loc.volume import BoolArray, FloatArray
 
 Polarity = Literal["any", "bright", "dark"]
+Moments = NDArray[np.float64]  # (3, I, I, I): number of brains, sum, sum of squares
+Columns = NDArray[np.float64]  # (N, P): P fields at N brain voxels
 
+FWHM_PER_SIGMA = 2.3548  # of a Gaussian
+SMOOTHING_FWHM_MM = (4.0, 14.0)  # a small lesion stays, a large one is gathered
+WIDE_SHARE = 0.8  # of the wider scale in the sum
 SD_PER_MAD = 1.4826  # of a normal distribution
 PLACE_SIGMA_PIXELS = 1.0  # by which mean and spread are smoothed: 31 subjects are few
 MIN_COUNT = 0.5  # smoothed number of brains; below it a place is unknown
 MIN_SD_SHARE = 0.3  # of the median spread: nowhere are healthy brains all alike
-Moments = NDArray[np.float64]  # (3, I, I, I): number of brains, sum, sum of squares
+FIELD_ORDER = 2  # of the polynomial of the scan's own field
+CUT_SD = 2.0  # robust standard deviations from which on a voxel has no say in the field: disease is large
+ITERATIONS = 12  # of the reweighted fit
+FITTED_VOXELS = 8000  # evenly spaced; more do not change a field of 7 terms
+
+
+def smoothed(values: FloatArray, mask: BoolArray, pixel_mm: float, fwhm_mm: float) -> FloatArray:
+    """Smooth a map by a 3D Gaussian of `fwhm_mm`, over brain pixels only; 0 outside."""
+    from scipy.ndimage import gaussian_filter
+
+    sigma = fwhm_mm / FWHM_PER_SIGMA / pixel_mm
+    weight = gaussian_filter(mask.astype(np.float32), sigma, mode="constant", truncate=3.0)
+    summed = gaussian_filter(values * mask, sigma, mode="constant", truncate=3.0)
+    result: FloatArray = np.zeros_like(values)
+    np.divide(summed, weight, out=result, where=mask)
+    return result
+
+
+def two_scales(values: FloatArray, mask: BoolArray, pixel_mm: float) -> FloatArray:
+    """Smooth a map by a narrow and a wide Gaussian, `SMOOTHING_FWHM_MM`, in one sum."""
+    narrow, wide = (smoothed(values, mask, pixel_mm, fwhm_mm) for fwhm_mm in SMOOTHING_FWHM_MM)
+    result: FloatArray = (1 - WIDE_SHARE) * narrow + WIDE_SHARE * wide
+    return result.astype(np.float32)
+
+
+def levelled(values: FloatArray, mask: BoolArray, expected: FloatArray | None = None) -> FloatArray:
+    """Return `values` without the scan's own field: what is smooth, left-right symmetric and not disease.
+
+    Parameters
+    ----------
+    values : float32 (I, I, I) on the canonical grid, whose first axis runs from left to right
+    expected : the intensity that the model expects, smoothed likewise; where given, a curve of second
+        order over it goes too: a synthesized contrast is never quite the scan's
+
+    A bisquare fit: a voxel beyond `CUT_SD` robust standard deviations has no say.
+    """
+    inside = np.argwhere(mask) / ((mask.shape[0] - 1) / 2) - 1
+    columns = _symmetric(inside)
+    if expected is not None:
+        curve = expected[mask].astype(np.float64)
+        columns = np.column_stack([columns, curve, curve**2])
+    result = np.zeros_like(values)
+    result[mask] = values[mask] - _robust_fit(columns, values[mask].astype(np.float64))
+    return result
 
 
 def own_scale(values: FloatArray, mask: BoolArray) -> FloatArray:
     """Return values in robust standard deviations from the median of `mask`, 0 outside."""
     inside = values[mask]
+    if not inside.size:
+        return np.zeros_like(values)
     median = np.median(inside)
     spread = SD_PER_MAD * np.median(np.abs(inside - median)) or float(inside.std()) or 1.0
     result: FloatArray = np.where(mask, (values - median) / spread, 0).astype(np.float32)
@@ -35,7 +86,7 @@ def own_scale(values: FloatArray, mask: BoolArray) -> FloatArray:
 
 
 def moments(values: FloatArray, mask: BoolArray) -> Moments:
-    """Return what one healthy brain adds to the statistics by place; `values` on the scan's own scale."""
+    """Return what one healthy brain adds to the statistics by place."""
     inside = values * mask
     return np.stack([mask, inside, inside.astype(np.float64) ** 2]).astype(np.float64)
 
@@ -54,23 +105,49 @@ def mean_and_sd(sums: Moments) -> tuple[FloatArray, FloatArray]:
 
 
 def at_place(values: FloatArray, mask: BoolArray, mean: FloatArray, sd: FloatArray) -> FloatArray:
-    """Return z' of a smoothed map: unusual for its place, on the scan's own scale; 0 where no healthy brain was."""
+    """Return z' of a levelled map: unusual for its place, on the scan's own scale; 0 where no healthy brain was."""
     known = mask & (sd > 0)
     z = np.zeros_like(values)
-    np.divide(own_scale(values, mask) - mean, sd, out=z, where=known)
-    return own_scale(z, mask)
+    np.divide(values - mean, sd, out=z, where=known)
+    return own_scale(z, known)
 
 
-def positive(z: FloatArray, mask: BoolArray) -> FloatArray:
-    """Return log(1 + exp z), in the order of z and above 0; 0 outside `mask`."""
-    result: FloatArray = np.where(mask, np.logaddexp(0, z), 0).astype(np.float32)
+def relative_to_place(values: FloatArray, mask: BoolArray, mean: FloatArray) -> FloatArray:
+    """Return a positive map as a multiple of its healthy mean at the place, with median 1 over the scan."""
+    known = mask & (mean > 0)
+    ratio = np.zeros_like(values)
+    np.divide(values, mean, out=ratio, where=known)
+    result: FloatArray = ratio / ((float(np.median(ratio[known])) if known.any() else 1.0) or 1.0)
     return result
 
 
-def with_polarity(values: FloatArray, residual: FloatArray, polarity: Polarity) -> FloatArray:
-    """Return `values` only where the smoothed residual x - g(mu) has the sign asked for, else 0."""
+def with_polarity(signed: FloatArray, polarity: Polarity) -> FloatArray:
+    """Return the magnitude of a signed map: of both signs, or only where it is `bright` (> 0) or `dark` (< 0)."""
     if polarity == "any":
-        return values
-    kept = residual > 0 if polarity == "bright" else residual < 0
-    result: FloatArray = values * kept
+        return np.abs(signed)
+    return np.maximum(signed if polarity == "bright" else -signed, 0)
+
+
+def _symmetric(places: NDArray[np.float64]) -> Columns:
+    """Return the terms x^a y^b z^c up to `FIELD_ORDER` that are even in x, at places (N, 3) in -1 ... 1."""
+    x, y, z = places.T
+    powers = range(FIELD_ORDER + 1)
+    return np.column_stack(
+        [x**a * y**b * z**c for a in powers for b in powers for c in powers if a % 2 == 0 and a + b + c <= FIELD_ORDER]
+    )
+
+
+def _robust_fit(columns: Columns, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the bisquare fit of `columns` to `values` (Beaton & Tukey 1974), (N,)."""
+    step = max(1, len(values) // FITTED_VOXELS)
+    some, goal = columns[::step], values[::step]
+    ridge = 1e-6 * np.eye(columns.shape[1])
+    weight = np.ones(len(goal))
+    for _ in range(ITERATIONS):
+        weighted = some * weight[:, None]
+        terms = np.linalg.solve(weighted.T @ some + ridge, weighted.T @ goal)
+        off = goal - some @ terms
+        spread = SD_PER_MAD * float(np.median(np.abs(off))) or 1.0
+        weight = np.maximum(1 - (off / (CUT_SD * spread)) ** 2, 0) ** 2
+    result: NDArray[np.float64] = columns @ terms
     return result

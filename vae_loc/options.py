@@ -41,6 +41,13 @@ class PolarityChoice(str, Enum):
     dark = "dark"
 
 
+class ScheduleChoice(str, Enum):
+    """How the learning rate goes."""
+
+    short = "short"
+    plateau = "plateau"
+
+
 Scans = Annotated[
     list[Path],
     typer.Argument(metavar="SCAN...", help="NIfTI scans, folders of them, or .txt lists with one path a line."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,25 +23,33 @@ from vae_loc.progress import BarMaker
 from vae_loc.register import TEMPLATE_SUBJECTS, build_template
 from vae_loc.slices import SliceStack, to_slices
 from vae_loc.synthesis import CONTRASTS, appearance
-from vae_loc.training import History, join_slices, train_vae
+from vae_loc.training import History, Schedule, join_slices, short_epochs, train_vae
 from vae_loc.volume import FloatArray, read_volume
 
+COARSE_NOISE_SD = 3.0  # in the brain's standard deviations
+PLATEAU_EPOCHS = 300  # at most
 APPEARANCES = 2  # of every scan, where they can be made
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The choices of a training; the paper's are the defaults of `vae-loc train`."""
+    """The choices of a training.
+
+    `epochs` None stands for the schedule's own number, `coarse_noise_sd` None for `COARSE_NOISE_SD` on real
+    scans and none on synthesized ones, whose appearances vary enough (docs/detection.md).
+    """
 
     contrast: str
     synthesize_from: str | None
     latents: int
     c: float
     image_size: int
-    epochs: int
+    epochs: int | None
     batch_size: int
     seed: int
     holdout: float
+    schedule: Schedule = "short"
+    coarse_noise_sd: float | None = None
 
 
 def train_cohort(
@@ -76,15 +84,18 @@ def train_cohort(
     template = _template(split[0], recipe, brain_mask, bars)
     stacks = _read_all(split, recipe, brain_mask, template, bars("reading", len(cases)))
     training, validation = (join_slices(part) for part in stacks)
+    recipe = _settled(recipe, len(training))
     state = output.with_suffix(".state.safetensors")
     weights, history = train_vae(
         training,
         validation,
         latents=recipe.latents,
         c=recipe.c,
-        epochs=recipe.epochs,
+        epochs=recipe.epochs or 1,
         batch_size=recipe.batch_size,
         seed=recipe.seed,
+        schedule=recipe.schedule,
+        coarse_noise_sd=recipe.coarse_noise_sd or 0.0,
         device=device,
         state=state,
         resume=resume,
@@ -104,6 +115,17 @@ def train_cohort(
     write_json(record, _record(recipe, split, history, facts, model.digest))
     state.unlink(missing_ok=True)
     return [output, record]
+
+
+def _settled(recipe: Recipe, slices: int) -> Recipe:
+    """Return the recipe with what it left open."""
+    epochs = short_epochs(slices, recipe.batch_size) if recipe.schedule == "short" else PLATEAU_EPOCHS
+    noise_sd = 0.0 if recipe.synthesize_from else COARSE_NOISE_SD
+    return replace(
+        recipe,
+        epochs=recipe.epochs or epochs,
+        coarse_noise_sd=noise_sd if recipe.coarse_noise_sd is None else recipe.coarse_noise_sd,
+    )
 
 
 def _facts(
@@ -184,7 +206,7 @@ def _read_all(
 
 def _shown_losses(bars: BarMaker, recipe: Recipe, slices: int) -> Callable[[int, int, int, float, float], None]:
     batches = -(-slices // recipe.batch_size)
-    advance = bars("training", batches * recipe.epochs)
+    advance = bars("training", batches * (recipe.epochs or 1))
 
     def show(epoch: int, batch: int, total: int, kl: float, rec: float) -> None:
         advance(f"epoch {epoch + 1}/{recipe.epochs}  KL {kl:.1f}  Rec {rec:.1f}")

@@ -5,13 +5,15 @@
     Combi_i     = KL-Grad_i * Rec-Error_i
 
 One forward pass and at most two backward passes with respect to the input give all of them:
-the gradient is linear, so ELBO-Grad is the magnitude of the sum of the other two.
+the gradient is linear, so ELBO-Grad is the magnitude of the sum of the other two. What the
+network gives is kept with its sign (`SliceScores.fields`); the maps are made of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,21 +31,38 @@ NEEDS_KL_GRADIENT = frozenset({"kl-grad", "elbo-grad", "combi"})
 NEEDS_REC_GRADIENT = frozenset({"rec-grad", "elbo-grad"})
 
 
+Field = Literal["residual", "kl-gradient", "rec-gradient"]
+
+
 @dataclass(frozen=True)
 class SliceScores:
     """Scores of a stack of S slices.
 
     Attributes
     ----------
-    maps : float32 (S, H, W) >= 0 for each method asked for; units as in the module's equations
-    residual : float32 (S, H, W), x - g(mu): above 0 where the slice is brighter than expected
+    fields : float32 (S, H, W) with sign: residual x - g(mu), above 0 where the slice is brighter than
+        expected; kl-gradient dKL/dx and rec-gradient dRec/dx where a method asked for needs them
+    c : standard deviation of p(x|z)
     kl, rec : float64 (S,), in nats; rec without the constant of the Gaussian
     """
 
-    maps: dict[Method, FloatArray]
-    residual: FloatArray
+    fields: dict[Field, FloatArray]
+    c: float
     kl: NDArray[np.float64]
     rec: NDArray[np.float64]
+
+    def map(self, method: Method) -> FloatArray:
+        """Return one of the paper's maps, float32 (S, H, W) >= 0; units as in the module's equations."""
+        of = self.fields
+        if method == "rec-error":
+            return np.square(of["residual"]) / np.float32(2 * self.c * self.c)
+        if method == "kl-grad":
+            return np.abs(of["kl-gradient"])
+        if method == "rec-grad":
+            return np.abs(of["rec-gradient"])
+        if method == "elbo-grad":
+            return np.abs(of["kl-gradient"] + of["rec-gradient"])
+        return self.map("kl-grad") * self.map("rec-error")
 
 
 def build_model(checkpoint: Checkpoint, device: str = "cpu") -> VAE:
@@ -81,38 +100,28 @@ def score_slices(model: VAE, stack: SliceStack, *, c: float, methods: Sequence[M
     Does not smooth, and does not blank the background.
     """
     device = next(model.parameters()).device
-    kls, recs, residuals = [], [], []
-    maps: dict[Method, list[FloatArray]] = {method: [] for method in methods}
+    kls, recs = [], []
+    fields: dict[Field, list[FloatArray]] = {}
     for batch in torch.from_numpy(stack.pixels).split(BATCH_SIZE):
-        batch_maps, residual, kl, rec = _score_batch(model, batch[:, None].to(device), c, methods)
+        found, kl, rec = _score_batch(model, batch[:, None].to(device), c, set(methods))
         kls.append(kl.double().cpu().numpy())
         recs.append(rec.double().cpu().numpy())
-        residuals.append(residual[:, 0].float().cpu().numpy())
-        for method in methods:
-            maps[method].append(batch_maps[method][:, 0].float().cpu().numpy())
-    joined = {method: np.concatenate(parts) for method, parts in maps.items()}
-    return SliceScores(joined, np.concatenate(residuals), np.concatenate(kls), np.concatenate(recs))
+        for name, values in found.items():
+            fields.setdefault(name, []).append(values[:, 0].float().cpu().numpy())
+    joined = {name: np.concatenate(parts) for name, parts in fields.items()}
+    return SliceScores(joined, c, np.concatenate(kls), np.concatenate(recs))
 
 
-def _score_batch(
-    model: VAE, x: Tensor, c: float, methods: Sequence[Method]
-) -> tuple[dict[Method, Tensor], Tensor, Tensor, Tensor]:
+def _score_batch(model: VAE, x: Tensor, c: float, wanted: set[Method]) -> tuple[dict[Field, Tensor], Tensor, Tensor]:
     x = x.detach().requires_grad_()
     mu, log_sigma = model.encode(x)
     kl = kl_divergence(mu, log_sigma)
     expected = model.decode(mu)
-    error = squared_error(x, expected, c)
-    rec = error.flatten(1).sum(dim=1)
-    wanted = set(methods)
+    rec = squared_error(x, expected, c).flatten(1).sum(dim=1)
+    fields: dict[Field, Tensor] = {"residual": (x - expected).detach()}
     needs_rec = bool(wanted & NEEDS_REC_GRADIENT)
-    maps: dict[Method, Tensor] = {"rec-error": error.detach()}
     if wanted & NEEDS_KL_GRADIENT:
-        (kl_gradient,) = torch.autograd.grad(kl.sum(), x, retain_graph=needs_rec)
-        maps["kl-grad"] = kl_gradient.abs()
-        maps["combi"] = maps["kl-grad"] * maps["rec-error"]
+        (fields["kl-gradient"],) = torch.autograd.grad(kl.sum(), x, retain_graph=needs_rec)
     if needs_rec:
-        (rec_gradient,) = torch.autograd.grad(rec.sum(), x)
-        maps["rec-grad"] = rec_gradient.abs()
-        if "elbo-grad" in wanted:
-            maps["elbo-grad"] = (kl_gradient + rec_gradient).abs()
-    return maps, (x - expected).detach(), kl.detach(), rec.detach()
+        (fields["rec-gradient"],) = torch.autograd.grad(rec.sum(), x)
+    return fields, kl.detach(), rec.detach()

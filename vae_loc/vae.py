@@ -62,11 +62,14 @@ def squared_error(x: Tensor, reconstruction: Tensor, c: float) -> Tensor:
     return (x - reconstruction).square() / (2 * c * c)
 
 
-def negative_elbo(model: VAE, x: Tensor, noise: Tensor, *, c: float) -> tuple[Tensor, Tensor]:
+def negative_elbo(
+    model: VAE, x: Tensor, noise: Tensor, *, c: float, target: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return KL and Rec of each slice, each (B,), with z = mu + sigma * noise.
 
-    Their sum is the training loss -ELBO; `noise` is standard normal, (B, latents).
+    Their sum is the training loss -ELBO; `noise` is standard normal, (B, latents). Rec is to `target`,
+    where the slices x were made worse on purpose; else to x.
     """
     mu, log_sigma = model.encode(x)
-    reconstruction = model.decode(mu + log_sigma.exp() * noise)
-    return kl_divergence(mu, log_sigma), squared_error(x, reconstruction, c).flatten(1).sum(dim=1)
+    error = squared_error(x if target is None else target, model.decode(mu + log_sigma.exp() * noise), c)
+    return kl_divergence(mu, log_sigma), error.flatten(1).sum(dim=1)
