@@ -55,7 +55,8 @@ class SliceScores:
         """Return one of the paper's maps, float32 (S, H, W) >= 0; units as in the module's equations."""
         of = self.fields
         if method == "rec-error":
-            return np.square(of["residual"]) / np.float32(2 * self.c * self.c)
+            error: FloatArray = (np.square(of["residual"]) / (2 * self.c * self.c)).astype(np.float32)
+            return error
         if method == "kl-grad":
             return np.abs(of["kl-gradient"])
         if method == "rec-grad":

@@ -1,0 +1,275 @@
+"""How well the shipped models find disease, and what each idea is worth: `docs/detection.md`.
+
+    python benchmarks/detection.py --shared ../shared/data -o docs/detection.md --montages DIR
+
+Patients lie in `gliomas/` and `ms/` below --shared as <subject>_<contrast>.nii.gz with <subject>_seg or
+<subject>_lesions; healthy scans in `ixi/`. All figures on the scans' own grids, inside the brain, a
+subject at a time, then the mean with a bootstrap over subjects. Seed 0; one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vae_loc.baselines import baseline_maps
+from vae_loc.brain import find_brain
+from vae_loc.calibration import calibrate_healthy
+from vae_loc.canonical import CanonicalVolume, from_canonical
+from vae_loc.catalogue import find_model
+from vae_loc.checkpoint import METHODS, Checkpoint, healthy_threshold, load_checkpoint
+from vae_loc.cohort import Case, find_cases
+from vae_loc.labels import find_labelled
+from vae_loc.locate import canonical_of, locate
+from vae_loc.metrics import above, dice_at, mean_interval, rank_sorted
+from vae_loc.normalise import at_place, levelled, mean_and_sd, moments, smoothed, two_scales
+from vae_loc.reliability import LEVELS, healthy_reliability
+from vae_loc.report import save_montage
+from vae_loc.scoring import build_model, score_slices
+from vae_loc.slices import from_slices, to_slices
+from vae_loc.synthesis import appearance
+from vae_loc.volume import read_labels, read_volume
+
+COHORTS = {"gliomas": "{subject}_seg.nii.gz", "ms": "{subject}_lesions.nii.gz"}
+POLARITY = {"t1": "dark", "t2": "bright", "flair": "bright"}  # of most disease
+FPR = 0.05
+Make = Callable[[dict, CanonicalVolume], np.ndarray]
+
+
+@dataclass
+class Figures:
+    """Of one map on one scan."""
+
+    auroc: float
+    ap: float
+    flagged: float | None
+    dice: float | None
+    oracle: float
+
+
+def figures(values: np.ndarray, truth: np.ndarray, brain: np.ndarray, threshold: float | None) -> Figures:
+    """Compare a map with the annotation inside the brain."""
+    lesion, other = np.sort(values[brain & truth]), np.sort(values[brain & ~truth])
+    ranking = rank_sorted([lesion], [other])
+    flagged = dice = None
+    if threshold is not None:
+        flagged, dice = above(other, threshold) / len(other), dice_at(lesion, other, threshold)
+    return Figures(ranking.auroc, ranking.average_precision, flagged, dice, ranking.best_dice)
+
+
+def smooth6(values: np.ndarray, canonical: CanonicalVolume) -> np.ndarray:
+    """The single scale of the bare maps."""
+    return smoothed(values, canonical.mask, canonical.grid.pixel_mm, 6.0)
+
+
+def two(values: np.ndarray, canonical: CanonicalVolume) -> np.ndarray:
+    """The two scales of the normalised maps."""
+    return two_scales(values, canonical.mask, canonical.grid.pixel_mm)
+
+
+def even(values: np.ndarray, canonical: CanonicalVolume) -> np.ndarray:
+    """Two scales, without the scan's own field."""
+    return levelled(two(values, canonical), canonical.mask)
+
+
+def even_curve(fields: dict, canonical: CanonicalVolume) -> np.ndarray:
+    """The same, without a curve over the expected intensity."""
+    residual = two(fields["residual"], canonical)
+    return levelled(residual, canonical.mask, two(canonical.data, canonical) - residual)
+
+
+# each step of the residual's way, beside what it replaces; all by place and on the scan's own scale
+STEPS: dict[str, Make] = {
+    "squared, then smoothed 6 mm (the paper's order)": lambda f, c: smooth6(f["residual"] ** 2, c),
+    "smoothed 6 mm with its sign": lambda f, c: smooth6(f["residual"], c),
+    "two scales": lambda f, c: two(f["residual"], c),
+    "two scales, symmetric field off": lambda f, c: even(f["residual"], c),
+    "two scales, field and curve off": even_curve,
+    "KL gradient with its sign, two scales": lambda f, c: two(f["kl-gradient"], c),
+    "KL gradient's magnitude, two scales": lambda f, c: two(np.abs(f["kl-gradient"]), c),
+}
+
+
+def main() -> None:
+    """Print and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser.add_argument(
+        "--variant", action="append", default=[], metavar="TITLE=MODEL", help="another model to compare"
+    )
+    parser.add_argument("--montages", type=Path, help="folder for a picture of every patient")
+    parser.add_argument("-o", "--output", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    text = (
+        "# Detection\n\nMade by `python benchmarks/detection.py`; seed 0, one thread, "
+        f"{platform.machine()}, torch {torch.__version__}. The reading is in [detection-reading.md](detection-reading.md).\n"
+    )
+    for contrast in POLARITY:
+        text += page(contrast, load_checkpoint(find_model(contrast)), options)
+    text += variants(options)
+    print(text)
+    if options.output:
+        options.output.write_text(text)
+
+
+def patients(shared: Path, cohort: str, contrast: str) -> list:
+    """Return the annotated scans of a cohort."""
+    scans = sorted((shared / cohort).glob(f"*_{contrast}.nii.gz"))
+    return find_labelled(scans, COHORTS[cohort], contrast=contrast)
+
+
+def page(contrast: str, model: Checkpoint, options: argparse.Namespace) -> str:
+    """Return the tables of one contrast."""
+    healthy, appear_of = held_out(options.shared, contrast)
+    text = f"\n## {contrast.upper()}: model {model.digest[:12]}\n"
+    for cohort in COHORTS:
+        rows, names = compare(model, patients(options.shared, cohort, contrast), options.montages)
+        text += f"\n### {cohort}, {contrast}\n\n" + table(rows, names)
+    text += f"\n### Steps of the residual's way, gliomas, {contrast}\n\n"
+    rows, names = steps(model, patients(options.shared, "gliomas", contrast), healthy, appear_of)
+    text += table(rows, names)
+    half = calibrate_healthy(model, healthy[::2], appear_of=appear_of)
+    if contrast == "t1":
+        found = healthy_reliability(healthy[1::2], half, brain_mask=None, device="cpu", seed=0, progress=lambda _: None)
+        cells = [found[method][LEVELS.index(FPR)] for method in METHODS]
+        shares = ", ".join(f"{m} {c['mean']:.1%} [{c['low']:.1%}, {c['high']:.1%}]" for m, c in zip(METHODS, cells))
+        text += (
+            f"\nHealthy voxels of the same scanner flagged at 5 % ({len(healthy[::2])} held-out subjects calibrate, "
+            f"{len(healthy[1::2])} others are flagged): {shares}.\n"
+        )
+    return text
+
+
+def held_out(shared: Path, contrast: str) -> tuple[list[Case], Callable]:
+    """Return the healthy cases that no model saw, and how they are made to look."""
+    record = json.loads(Path(f"models/{contrast}.training.json").read_text())
+    cases = find_cases([shared / "ixi" / f"{name}_t1.nii.gz" for name in record["holdout_subjects"]])
+
+    def appear(case: Case, canonical: CanonicalVolume) -> CanonicalVolume:
+        rng = np.random.default_rng([0, int("".join(filter(str.isdigit, case.subject)))])
+        return appearance(canonical, contrast, rng)
+
+    return cases, (lambda case: None) if contrast == "t1" else lambda case: partial(appear, case)
+
+
+def compare(model: Checkpoint, pairs: list, montages: Path | None) -> tuple[dict[str, list[Figures]], list[str]]:
+    """Return the figures of baselines and maps, for every polarity."""
+    network, rows = build_model(model), {}
+    one_sign = POLARITY[model.facts.contrast]
+    for pair in pairs:
+        volume = read_volume(pair.case.scan)
+        truth, _ = read_labels(pair.label, volume)
+        found = locate(volume, model, network, methods=METHODS)
+        signed = locate(volume, model, network, methods=METHODS, polarity=one_sign)
+        maps = {
+            name: (values, None)
+            for name, values in baseline_maps(volume, found.brain, found.canonical, model.places).items()
+        }
+        maps |= {f"{m}, bare": (found.raw_maps[m], healthy_threshold(model, m, FPR, raw=True)) for m in METHODS}
+        maps |= {m: (found.maps[m], healthy_threshold(model, m, FPR)) for m in METHODS}
+        maps |= {f"{m}, {one_sign}": (signed.maps[m], healthy_threshold(model, m, FPR)) for m in METHODS}
+        for name, (values, threshold) in maps.items():
+            rows.setdefault(name, []).append(figures(values, truth, found.brain, threshold))
+        if montages:
+            montages.mkdir(parents=True, exist_ok=True)
+            threshold = healthy_threshold(model, "combi", FPR)
+            save_montage(
+                montages / f"{pair.case.scan.name.removesuffix('.nii.gz')}.png",
+                volume,
+                found.maps["combi"],
+                found.brain,
+                title=f"{pair.case.scan.name} combi; cyan: annotation",
+                ceiling=3 * threshold,
+                mask=truth,
+            )
+    return rows, [pair.case.subject for pair in pairs]
+
+
+def fields_of(canonical: CanonicalVolume, model: Checkpoint, network: torch.nn.Module) -> dict:
+    """Return what the network says of a brain, on the canonical grid."""
+    stack = to_slices(canonical)
+    found = score_slices(network, stack, c=model.facts.network.c, methods=METHODS)
+    return {name: from_slices(values, stack, canonical) for name, values in found.fields.items()}
+
+
+def steps(model: Checkpoint, pairs: list, healthy: list[Case], appear_of: Callable) -> tuple[dict, list[str]]:
+    """Return the figures of every step; statistics by place from all held-out brains."""
+    network, sums = build_model(model), {}
+    for case in healthy:
+        volume = read_volume(case.scan)
+        brain, _ = find_brain(volume, case.brain_mask or "auto")
+        canonical = canonical_of(volume, brain, model, appear_of(case))
+        fields = fields_of(canonical, model, network)
+        for name, make in STEPS.items():
+            sums[name] = sums.get(name, 0) + moments(make(fields, canonical), canonical.mask)
+    places = {name: mean_and_sd(total) for name, total in sums.items()}
+    rows = {}
+    for pair in pairs:
+        volume = read_volume(pair.case.scan)
+        truth, _ = read_labels(pair.label, volume)
+        brain, _ = find_brain(volume, "auto")
+        canonical = canonical_of(volume, brain, model)
+        fields = fields_of(canonical, model, network)
+        for name, make in STEPS.items():
+            z = at_place(make(fields, canonical), canonical.mask, *places[name])
+            values = z if "magnitude" in name or "squared" in name else np.abs(z)
+            lowest = min(0.0, float(values.min()))
+            on_grid = from_canonical(values - lowest, canonical, volume, brain)
+            rows.setdefault(name, []).append(figures(on_grid, truth, brain, None))
+    return rows, [pair.case.subject for pair in pairs]
+
+
+def variants(options: argparse.Namespace) -> str:
+    """Return AP on the gliomas of models trained otherwise, beside the shipped ones."""
+    if not options.variant:
+        return ""
+    lines = [
+        "\n## Trained otherwise: gliomas, AP (AUROC)\n",
+        "| model | contrast | " + " | ".join(METHODS) + " | best, one sign |",
+        "|---|---|" + "---|" * (len(METHODS) + 1),
+    ]
+    named = [(f"shipped {c}", str(find_model(c))) for c in POLARITY] + [v.split("=", 1) for v in options.variant]
+    for title, path in named:
+        model = load_checkpoint(Path(path))
+        contrast = model.facts.contrast
+        rows, _ = compare(model, patients(options.shared, "gliomas", contrast), None)
+        mean = {name: (np.mean([f.ap for f in of]), np.mean([f.auroc for f in of])) for name, of in rows.items()}
+        best = max(mean[f"{m}, {POLARITY[contrast]}"] for m in METHODS)
+        lines.append(
+            f"| {title} | {contrast} | "
+            + " | ".join(f"{mean[m][0]:.3f} ({mean[m][1]:.3f})" for m in METHODS)
+            + f" | {best[0]:.3f} ({best[1]:.3f}) |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def table(rows: dict[str, list[Figures]], subjects: list[str]) -> str:
+    """Return a Markdown table: means with their interval, then the AP of every subject."""
+    lines = [
+        "| map | AUROC | AP | flagged | Dice at 5 % | oracle Dice | AP of " + ", ".join(subjects) + " |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, of in rows.items():
+
+        def cell(attribute: str, form: str = ".3f") -> str:
+            found = mean_interval([getattr(f, attribute) for f in of])
+            if found["mean"] is None:
+                return "-"
+            return f"{found['mean']:{form}} [{found['low']:{form}}, {found['high']:{form}}]"
+
+        cells = (cell("auroc"), cell("ap"), cell("flagged", ".1%"), cell("dice"), cell("oracle"))
+        lines.append(f"| {name} | " + " | ".join(cells) + " | " + " / ".join(f"{f.ap:.3f}" for f in of) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
