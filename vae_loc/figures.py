@@ -48,7 +48,8 @@ def _save(name: str, draw: Callable[[Axes, Evaluation], None], result: Evaluatio
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
-    draw(axis, result)
+    with mpl.rc_context({"text.parse_math": False}):  # a subject may be called $a$
+        draw(axis, result)
     if not axis.has_data():
         return []
     if axis.get_legend_handles_labels()[0]:

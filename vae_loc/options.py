@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import sys
 from enum import Enum
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vae_loc.errors import UnusableOption
+from vae_loc.errors import UnusableInput, UnusableOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -108,8 +110,10 @@ def show(*tables: Table) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=LOG_WIDTH)
-    for table in tables:
-        console.print(table)
+    with console.capture() as shown:
+        for table in tables:
+            console.print(table)
+    say(shown.get().rstrip("\n"))
 
 
 def prepared_device(device: str, threads: int) -> str:
@@ -145,5 +149,24 @@ def talking(quiet: bool) -> Bars:
 
 
 def complain(text: str) -> None:
-    """Write one line to stderr."""
-    sys.stderr.write(text + "\n")
+    """Write one line to stderr, if anybody listens."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+
+def say(text: str) -> None:
+    """Write results to stdout. That its reader went away is no fault: the files are on disk.
+
+    Raises
+    ------
+    UnusableInput : if it cannot be written for another reason, such as a full disk.
+    """
+    try:
+        typer.echo(text)
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # else Python writes the rest again when it ends
+        if not isinstance(error, BrokenPipeError):
+            raise UnusableInput("stdout", f"could not be written: {error.strerror}; the files are whole") from error

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
 
+from vae_loc.errors import printable
 from vae_loc.files import write_atomically
 from vae_loc.volume import BoolArray, FloatArray, Volume
 
@@ -21,6 +23,7 @@ WINDOW_PERCENTILES = (1, 99)  # of the brain's intensities, black to white
 COLOURS = "inferno"
 MAX_OPACITY = 0.75  # of the map over the scan
 DOTS_PER_INCH = 110
+MAX_TITLE = 160  # characters; of a longer name the end is shown
 
 
 def save_montage(
@@ -65,9 +68,13 @@ def save_montage(
         _write(right, 0.93, 0.5, "L", size=10)
     figure.subplots_adjust(left=0.01, right=0.91, top=1 - 0.4 / figure.get_figheight(), bottom=0.02)
     _draw_colour_bar(figure, ceiling or 1)
-    figure.suptitle(title, color="white", fontsize=9, y=1 - 0.1 / figure.get_figheight(), va="top")
+    shown_title = printable(title)[-MAX_TITLE:]
+    y = 1 - 0.1 / figure.get_figheight()
+    figure.suptitle(shown_title, color="white", fontsize=9, y=y, va="top", parse_math=False)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, facecolor="black", metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font does not have
+        figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, facecolor="black", metadata={"Software": None})
     write_atomically(path, buffer.getvalue())
 
 
