@@ -165,6 +165,9 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights and the augmentation.")] = 0,
     holdout: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share of the SUBJECTS held out.")] = 0.2,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from MODEL's .state file if there is one.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Go on without the scans that cannot be used, and list them.")
+    ] = False,
     device: Device = "auto",
     threads: Threads = 2,
     quiet: Quiet = False,
@@ -187,6 +190,7 @@ def train(
             brain_mask=parsed_brain_mask(brain_mask),
             device=prepared_device(device, threads),
             resume=resume,
+            skip_bad=skip_bad,
             bars=bars,
         )
     if not quiet:

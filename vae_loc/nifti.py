@@ -63,14 +63,13 @@ def read_image(path: Path, choose: Choose, *, may_be_sparse: bool = False) -> Im
     ------
     UnusableInput : if the file is missing, damaged, cut off, or no NIfTI of integers or floats.
     """
-    header, voxel_path = read_header(path), pair(path)[1]
+    header, voxel_path = read_header(path, may_be_sparse=may_be_sparse), pair(path)[1]
     index = choose(header)
     dtype = np.dtype(SCALARS[int(header["datatype"])]).newbyteorder(header.endianness)
     shape = header.get_data_shape()[:3]
     size, total = math.prod(shape) * dtype.itemsize, _voxel_bytes(header)
     start = int(header["vox_offset"])
     with opened(voxel_path, "a NIfTI file") as file:
-        _refuse_bomb(voxel_path, file, start + total, may_be_sparse)
         stream = _stream(voxel_path, file)
         _skip(voxel_path, stream, start + index * size)
         voxels = np.empty(size, dtype=np.uint8)
@@ -80,8 +79,8 @@ def read_image(path: Path, choose: Choose, *, may_be_sparse: bool = False) -> Im
     return Image(header, voxels.view(dtype).reshape(shape, order="F"))
 
 
-def read_header(path: Path) -> Header:
-    """Read and check the header alone, and whether a plain file is long enough for what it says.
+def read_header(path: Path, *, may_be_sparse: bool = False) -> Header:
+    """Read and check the header alone, and whether the file's length fits what it says.
 
     Raises
     ------
@@ -95,8 +94,13 @@ def read_header(path: Path) -> Header:
     with opened(voxel_path, "a NIfTI file") as file:
         found = os.fstat(file.fileno()).st_size
         needed = int(header["vox_offset"]) + _voxel_bytes(header)
-        if file.read(2) != GZIP and found < needed:
-            raise UnusableInput(voxel_path, f"expected {needed} bytes, found {found}: cut off; copy it again")
+        packed = file.read(2) == GZIP
+    if not packed and found < needed:
+        raise UnusableInput(voxel_path, f"expected {needed} bytes, found {found}: cut off; copy it again")
+    if packed and needed > max(BOMB_BYTES, BOMB_RATIO * found) and not may_be_sparse:
+        raise UnusableInput(
+            voxel_path, f"expected a scan, found {found} bytes that claim to hold {needed}; check the file"
+        )
     return header
 
 
@@ -193,8 +197,8 @@ def _header(path: Path, head: bytes, *, paired: bool) -> Header:
         if magic == (b"ni" if paired else b"n+") + version:
             return header
         if magic == (b"n+" if paired else b"ni") + version:
-            need = "pair of .hdr and .img" if paired else "single .nii file"
-            raise UnusableInput(path, f"expected the header of a {need}, found the other kind; convert it again")
+            need, found = ("an .hdr/.img pair", "a single file") if paired else ("a single file", "an .hdr/.img pair")
+            raise UnusableInput(path, f"expected the header of {need}, found that of {found}; convert it again")
     found = "gzip inside gzip; unpack it once" if head.startswith(GZIP) else looks_like(head)
     raise UnusableInput(path, f"expected a NIfTI file (.nii or .nii.gz), found {found}")
 
@@ -226,12 +230,6 @@ def _check_size(path: Path, header: Header, *, paired: bool) -> None:
 def _voxel_bytes(header: Header) -> int:
     shape = [int(n) for n in header["dim"][1 : 1 + int(header["dim"][0])]]
     return math.prod(shape) * int(header["bitpix"]) // 8
-
-
-def _refuse_bomb(path: Path, file: IO[bytes], claimed: int, may_be_sparse: bool) -> None:
-    packed = os.fstat(file.fileno()).st_size
-    if claimed > BOMB_BYTES and claimed > BOMB_RATIO * packed and not may_be_sparse:
-        raise UnusableInput(path, f"expected a scan, found {packed} bytes that claim to hold {claimed}; check the file")
 
 
 def _skip(path: Path, stream: _Stream, size: int) -> None:

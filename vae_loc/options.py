@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -142,10 +143,17 @@ def parsed_cubic_mm(text: str) -> float:
 
 
 def talking(quiet: bool) -> Bars:
-    """Return the progress bars of a command."""
+    """Return the progress bars of a command, and let the library's warnings through unless it is quiet."""
     from vae_loc.progress import Bars
 
+    logger = logging.getLogger("vae_loc")
+    logger.handlers, logger.propagate = [_Complaints(logging.ERROR if quiet else logging.WARNING)], False
     return Bars(quiet)
+
+
+class _Complaints(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage())
 
 
 def complain(text: str) -> None:

@@ -96,10 +96,11 @@ def target(output: Path, *, scans: Sequence[Path], methods: int) -> Target:
     UnusableOption : if it is one file for several maps, or ends like a file of another kind.
     UnusableInput : if it cannot be written.
     """
-    if os.path.isdir(output) or not output.name.lower().endswith((".nii", ".nii.gz", *OTHER_SUFFIXES)):
+    name = output.name.lower()
+    if os.path.isdir(output) or not name.endswith((".nii", *OTHER_SUFFIXES)):
         check_place(output / KINDS[0])
         return Target(output, None, unique_names(scans))
-    if output.name.lower().endswith(OTHER_SUFFIXES):
+    if not name.endswith((".nii", ".nii.gz")):
         raise UnusableOption("-o", f"expected a folder or a name ending in .nii or .nii.gz, got {output.name}")
     if len(scans) > 1 or methods > 1:
         raise UnusableOption(

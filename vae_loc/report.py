@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import logging
+import os
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +27,34 @@ WINDOW_PERCENTILES = (1, 99)  # of the brain's intensities, black to white
 COLOURS = "inferno"
 MAX_OPACITY = 0.75  # of the map over the scan
 DOTS_PER_INCH = 110
+MATPLOTLIB_FOLDERS = ("MPLCONFIGDIR", "XDG_CONFIG_HOME")
 MAX_TITLE = 160  # characters; of a longer name the end is shown
+
+
+def prepare_matplotlib() -> None:
+    """Import matplotlib so that it needs no folder of its own, and no settings from elsewhere have a say.
+
+    It would take a `matplotlibrc` from the working directory, which may switch on LaTeX; and where the
+    home cannot be written it would make a folder in TMPDIR, or stop if that cannot be written either.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    spec = importlib.util.find_spec("matplotlib")
+    own = Path(spec.origin).parent / "mpl-data" / "matplotlibrc" if spec and spec.origin else Path()
+    home = next((os.environ[name] for name in MATPLOTLIB_FOLDERS if os.environ.get(name)), "~/.config/matplotlib")
+    try:
+        Path(home).expanduser().mkdir(parents=True, exist_ok=True)
+        writable = os.access(Path(home).expanduser(), os.W_OK)
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
+        writable = False
+    if not writable:
+        os.environ["MATPLOTLIBRC"] = str(own)
+    import matplotlib as mpl
+
+    if not writable:
+        mpl.get_cachedir = lambda: os.devnull
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    dict.update(mpl.rcParams, mpl.rcParamsDefault)
 
 
 def save_montage(
@@ -46,6 +77,7 @@ def save_montage(
 
     Radiological view: the patient's right is on the left of the picture, front is up.
     """
+    prepare_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

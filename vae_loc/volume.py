@@ -242,10 +242,10 @@ def _scaled(path: Path, header: Header, stored: NDArray[np.generic]) -> NDArray[
     values = stored.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         scaled: NDArray[np.float64] = values * slope + intercept
-    overflown = np.isfinite(values) & ~(np.abs(scaled) <= np.finfo(np.float32).max)
+    overflown = np.isfinite(values) & ~(np.abs(scaled) < ABSURD)
     if overflown.any():
         raise UnusableInput(
-            path, f"expected a slope that float32 can hold, {slope:g} carries {overflown.sum()} voxels beyond it"
+            path, f"expected voxels below {ABSURD:g}, the slope {slope:g} carries {overflown.sum()} beyond it"
         )
     return scaled
 
