@@ -474,6 +474,14 @@ def refacted(**changes):
     return change
 
 
+def reshaped(raw, shape):
+    size = int.from_bytes(raw[:8], "little")
+    tensors = json.loads(raw[8 : 8 + size])
+    tensors[min(tensors.keys() - {"__metadata__"})]["shape"] = shape
+    head = json.dumps(tensors).encode()
+    return len(head).to_bytes(8, "little") + head + raw[8 + size :]
+
+
 def zipped():
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
@@ -525,6 +533,8 @@ modelled("model prepared otherwise", "otherwise", refacted(preprocessing__clip_s
 modelled("model with quantiles in part", "healthy", refacted(healthy__maps__combi=[1.0]))
 modelled("model without a map's quantiles", "", refacted(healthy__maps={}))
 modelled("model with an unknown fact", "header is wrong", refacted(surprise=1))
+modelled("model whose product of sides is a list", "foreign", lambda raw: reshaped(raw, [[0], 2_000_000_000]))
+modelled("model whose product of sides is text", "foreign", lambda raw: reshaped(raw, ["x", 2_000_000_000]))
 case("model missing", 5, "expected a model file")(lambda f, _: [save(f / "scan_t1.nii", BRAIN, AFFINE), "-m", f / "no"])
 case("model is a folder", 5, "a folder")(lambda f, _: [save(f / "scan_t1.nii", BRAIN, AFFINE), "-m", f])
 case("model is a FIFO", 5, "a pipe")(

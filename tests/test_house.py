@@ -37,7 +37,7 @@ FORBIDDEN = {
 }  # fmt: skip
 BANNED_CALLS = {"eval", "exec", "compile", "__import__", "input", "os.system", "os.popen", "np.load", "numpy.load"}
 BANNED_METHODS = ("torch.load", "torch.hub.load", ".extractall", ".unpack_archive", "load_state_dict_from_url",
-                  ".loads_pickle", "yaml.load", "jit.load", "importlib.import_module", "os.execv", "os.spawnv")  # fmt: skip
+                  ".loads_pickle", "yaml.load", "jit.load", "import_module", "os.execv", "os.spawnv")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,13 @@ BANNED_METHODS = ("torch.load", "torch.hub.load", ".extractall", ".unpack_archiv
 )  # fmt: skip
 def test_the_ban_sees_what_it_bans(line, tmp_path):
     (tmp_path / "cli.py").write_text(line + "\n")
-    with pytest.raises(AssertionError):
-        test_a_module_imports_only_from_lower_ranks(tmp_path / "cli.py")
-        test_nothing_is_unpickled_evaluated_unpacked_or_run(tmp_path / "cli.py")
+    faults = 0
+    for check in (test_a_module_imports_only_from_lower_ranks, test_nothing_is_unpickled_evaluated_unpacked_or_run):
+        try:
+            check(tmp_path / "cli.py")
+        except AssertionError:
+            faults += 1
+    assert faults == 1
 
 
 def imports(path):

@@ -235,7 +235,11 @@ def _tensor_bytes(path: Path, header: bytes) -> int:
         for name, tensor in tensors.items():
             first, last = tensor["data_offsets"]
             kind = "F16" if name.startswith(PLACE) else "F32"
-            if tensor["dtype"] != kind or last - first != math.prod(tensor["shape"]) * ITEM_BYTES[kind] or first < 0:
+            numbers = [first, last, *tensor["shape"]]
+            # types first: the product of a list or text and a number is that many copies of it
+            if any(type(number) is not int or not 0 <= number <= MAX_MODEL_BYTES for number in numbers):
+                raise ValueError(name)
+            if tensor["dtype"] != kind or last - first != math.prod(tensor["shape"]) * ITEM_BYTES[kind]:
                 raise ValueError(name)
             end = max(end, last)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -16,6 +16,7 @@ FORMS_TOLERANCE_MM = 0.01  # sform and qform nearer than this agree
 MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # NIfTI xyzt_units: unknown, m, mm, micron
 
 
+@np.errstate(all="ignore")  # what is not finite is refused by name
 def affine_mm(path: Path, header: nib.Nifti1Header) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return the affine to RAS+ in mm, float64 (4, 4), and what the user should know of it.
 
@@ -44,9 +45,8 @@ def affine_mm(path: Path, header: nib.Nifti1Header) -> tuple[NDArray[np.float64]
 def _check(path: Path, affine: NDArray[np.float64]) -> None:
     if not np.isfinite(affine).all():
         raise UnusableInput(path, "expected a finite affine, found NaN or infinity; convert the original again")
-    with np.errstate(over="ignore", invalid="ignore"):
-        sizes = np.linalg.norm(affine[:3, :3], axis=0)
-        independence = abs(np.linalg.det(affine[:3, :3])) / np.prod(sizes) if sizes.all() else 0.0
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    independence = abs(np.linalg.det(affine[:3, :3])) / np.prod(sizes) if sizes.all() else 0.0
     if not independence > MIN_INDEPENDENCE:
         raise UnusableInput(path, "expected an invertible affine, found a singular one; convert the original again")
     low, high = VOXEL_SIZE_RANGE_MM
@@ -56,8 +56,7 @@ def _check(path: Path, affine: NDArray[np.float64]) -> None:
 
 
 def _agree(qform: NDArray[np.float64], sform: NDArray[np.float64]) -> bool:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.abs(qform - sform).max() <= FORMS_TOLERANCE_MM)
+    return bool(np.abs(qform - sform).max() <= FORMS_TOLERANCE_MM)
 
 
 def _forms(path: Path, header: nib.Nifti1Header) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, str | None]:
@@ -70,8 +69,7 @@ def _forms(path: Path, header: nib.Nifti1Header) -> tuple[NDArray[np.float64], N
         header["pixdim"][0] = 1
     qform, fault = None, None
     try:
-        with np.errstate(invalid="ignore", over="ignore"):
-            qform = header.get_qform(coded=True)[0]
+        qform = header.get_qform(coded=True)[0]
     except (nib.spatialimages.HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
         if header["sform_code"] <= 0:
             raise UnusableInput(path, f"expected a valid qform, found: {error}") from error

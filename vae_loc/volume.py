@@ -24,6 +24,7 @@ MIN_VOXELS_PER_AXIS = 4  # fewer are a localizer or a cut, not a volume
 MIN_SIDE_MM, MIN_VOLUME_ML = 30.0, 100.0  # of the field of view: less than a slab of any brain
 ABSURD = 1e30  # no scanner's unit: a sentinel for missing, or damage
 CT_AIR, CT_AIR_SHARE = (-1100.0, -900.0), 0.1  # Hounsfield units around a head, and how much of them at least
+DESCRIPTIONS = ("descrip", "aux_file", "intent_name")  # free text in a header, besides its extensions
 MAX_MISSING_SHARE = 0.5  # of the voxels; beyond it there is no scan left to judge
 GRID_TOLERANCE_MM = 1e-3  # corners of a mask and its scan farther apart than this are on two grids
 WHOLE_TOLERANCE = 1e-3  # of a label stored with a slope
@@ -164,8 +165,10 @@ def write_volume(path: Path, data: NDArray[np.generic], like: Volume) -> None:
     header.set_data_dtype(dtype)
     header.set_slope_inter(1, 0)
     header["cal_min"], header["cal_max"] = 0, 0
+    for name in DESCRIPTIONS:  # they are of the scan, and may name the patient
+        header[name] = b""
     header["magic"], header["vox_offset"] = header.single_magic, header.single_vox_offset
-    no_extensions = bytes(header.single_vox_offset - header.sizeof_hdr)  # the scan's may name the patient
+    no_extensions = bytes(header.single_vox_offset - header.sizeof_hdr)
     raw = header.binaryblock + no_extensions + data.astype(dtype).tobytes(order="F")
     if path.name.lower().endswith(".gz"):
         from isal import igzip
