@@ -235,6 +235,7 @@ def _volume_index(path: Path, header: Header, volume: int | None) -> int:
     return volume or 0
 
 
+@np.errstate(all="ignore")  # signalling NaN, and what overflows, are refused by name or counted
 def _scaled(path: Path, header: Header, stored: NDArray[np.generic]) -> NDArray[np.float64]:
     """Return slope * stored + intercept; a slope of 0 or NaN means none."""
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
@@ -243,8 +244,7 @@ def _scaled(path: Path, header: Header, stored: NDArray[np.generic]) -> NDArray[
     if not math.isfinite(slope) or not math.isfinite(intercept):
         raise UnusableInput(path, f"expected a finite slope and intercept, the header says {slope:g} and {intercept:g}")
     values = stored.astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaled: NDArray[np.float64] = values * slope + intercept
+    scaled: NDArray[np.float64] = values * slope + intercept
     overflown = np.isfinite(values) & ~(np.abs(scaled) < ABSURD)
     if overflown.any():
         raise UnusableInput(
@@ -253,6 +253,7 @@ def _scaled(path: Path, header: Header, stored: NDArray[np.generic]) -> NDArray[
     return scaled
 
 
+@np.errstate(all="ignore")
 def _content(path: Path, array: NDArray[np.float64]) -> tuple[FloatArray, BoolArray | None, tuple[str, ...]]:
     """Return float32 data with missing voxels at 0, or refuse a volume without content."""
     present = np.abs(array) < ABSURD if array.dtype.kind == "f" else np.ones(array.shape, dtype=bool)
