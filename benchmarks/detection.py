@@ -141,7 +141,9 @@ def page(contrast: str, model: Checkpoint, options: argparse.Namespace) -> str:
     if contrast == "t1":
         found = healthy_reliability(healthy[1::2], half, brain_mask=None, device="cpu", seed=0, progress=lambda _: None)
         cells = [found[method][LEVELS.index(FPR)] for method in METHODS]
-        shares = ", ".join(f"{m} {c['mean']:.1%} [{c['low']:.1%}, {c['high']:.1%}]" for m, c in zip(METHODS, cells))
+        shares = ", ".join(
+            f"{m} {c['mean']:.1%} [{c['low']:.1%}, {c['high']:.1%}]" for m, c in zip(METHODS, cells, strict=True)
+        )
         text += (
             f"\nHealthy voxels of the same scanner flagged at 5 % ({len(healthy[::2])} held-out subjects calibrate, "
             f"{len(healthy[1::2])} others are flagged): {shares}.\n"
@@ -252,6 +254,14 @@ def variants(options: argparse.Namespace) -> str:
     return "\n".join(lines) + "\n"
 
 
+def cell(values: list[float | None], form: str = ".3f") -> str:
+    """Return mean and interval over the subjects."""
+    found = mean_interval(values)
+    if found["mean"] is None:
+        return "-"
+    return f"{found['mean']:{form}} [{found['low']:{form}}, {found['high']:{form}}]"
+
+
 def table(rows: dict[str, list[Figures]], subjects: list[str]) -> str:
     """Return a Markdown table: means with their interval, then the AP of every subject."""
     lines = [
@@ -259,14 +269,13 @@ def table(rows: dict[str, list[Figures]], subjects: list[str]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, of in rows.items():
-
-        def cell(attribute: str, form: str = ".3f") -> str:
-            found = mean_interval([getattr(f, attribute) for f in of])
-            if found["mean"] is None:
-                return "-"
-            return f"{found['mean']:{form}} [{found['low']:{form}}, {found['high']:{form}}]"
-
-        cells = (cell("auroc"), cell("ap"), cell("flagged", ".1%"), cell("dice"), cell("oracle"))
+        cells = (
+            cell([f.auroc for f in of]),
+            cell([f.ap for f in of]),
+            cell([f.flagged for f in of], ".1%"),
+            cell([f.dice for f in of]),
+            cell([f.oracle for f in of]),
+        )
         lines.append(f"| {name} | " + " | ".join(cells) + " | " + " / ".join(f"{f.ap:.3f}" for f in of) + " |")
     return "\n".join(lines) + "\n"
 

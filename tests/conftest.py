@@ -78,6 +78,20 @@ def model_file(healthy_folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def small_model(healthy_folder, tmp_path_factory):
+    """The smallest model that is whole: slices of 32 pixels, one epoch."""
+    from typer.testing import CliRunner
+
+    from vae_loc.cli import app
+
+    path = tmp_path_factory.mktemp("small") / "small.safetensors"
+    options = ["--epochs", "1", "--latents", "4", "--threads", "1", "--quiet", "--image-size", "32"]
+    result = CliRunner().invoke(app, ["train", str(healthy_folder), "-o", str(path), *options])
+    assert result.exit_code == 0, result.output
+    return path
+
+
+@pytest.fixture(scope="session")
 def trained(model_file):
     """(checkpoint, network) of `model_file`."""
     from vae_loc.checkpoint import load_checkpoint

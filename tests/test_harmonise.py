@@ -10,7 +10,16 @@ from typer.testing import CliRunner
 
 from vae_loc.canonical import to_canonical
 from vae_loc.cli import app
-from vae_loc.normalise import at_place, mean_and_sd, moments, own_scale, positive, with_polarity
+from vae_loc.normalise import (
+    at_place,
+    levelled,
+    mean_and_sd,
+    moments,
+    own_scale,
+    relative_to_place,
+    two_scales,
+    with_polarity,
+)
 from vae_loc.register import align, build_template, plausible
 from vae_loc.synthesis import appearance
 from vae_loc.volume import read_volume
@@ -96,18 +105,86 @@ def test_a_voxel_is_judged_by_its_place():
     odd = np.zeros(mask.shape, np.float32)
     odd[3, 8, 8] = odd[12, 8, 8] = 1.5
     odd += 0.01 * rng.standard_normal(mask.shape).astype(np.float32)
-    z = (odd - mean) / sd
+    z = at_place(odd, mask, mean, sd)
     assert z[3, 8, 8] > 3 * z[12, 8, 8]
-    judged = positive(at_place(brains[0], mask, mean, sd), mask)
-    assert judged.min() >= 0
+
+
+def test_a_scan_has_median_0_and_spread_1_of_its_own():
+    rng = np.random.default_rng(0)
+    mask = rng.random((16, 16, 16)) < 0.8
+    values = 3 + 5 * rng.standard_normal(mask.shape).astype(np.float32)
+    z = at_place(values, mask, np.zeros(mask.shape, np.float32), np.ones(mask.shape, np.float32))[mask]
+    assert np.median(z) == pytest.approx(0, abs=1e-5)
+    assert 1.4826 * np.median(np.abs(z)) == pytest.approx(1, rel=1e-4)
+
+
+def test_where_no_healthy_brain_was_nothing_is_said():
+    mask = np.ones((8, 8, 8), bool)
+    sd = np.ones(mask.shape, np.float32)
+    sd[:4] = 0
+    assert not at_place(np.arange(512, dtype=np.float32).reshape(8, 8, 8), mask, sd * 0, sd)[:4].any()
+
+
+def coordinates(size=32):
+    return np.meshgrid(*[np.linspace(-1, 1, size)] * 3, indexing="ij")
+
+
+def test_a_symmetric_field_is_levelled_and_a_lump_stays():
+    x, y, z = coordinates()
+    mask = x**2 + y**2 + z**2 < 0.9
+    lump = (x - 0.4) ** 2 + y**2 + z**2 < 0.25**2
+    noise = 0.1 * np.random.default_rng(0).standard_normal(mask.shape)
+    field = 1 + 2 * x**2 - y + 0.5 * z * y
+    even = levelled((field + noise + 3 * lump).astype(np.float32) * mask, mask)
+    assert np.abs(np.median(even[mask & ~lump])) < 0.02
+    assert even[mask & ~lump].std() < 0.15
+    assert even[lump].mean() == pytest.approx(3, abs=0.2)
+    assert not even[~mask].any()
+
+
+def test_what_differs_between_left_and_right_is_not_levelled():
+    x, y, z = coordinates()
+    mask = x**2 + y**2 + z**2 < 0.9
+    assert levelled((2 * x * mask).astype(np.float32), mask).std() > 0.5
+
+
+def test_a_curve_over_the_expected_intensity_is_levelled_only_if_asked_for():
+    rng = np.random.default_rng(0)
+    mask = np.ones((16, 16, 16), bool)
+    expected = rng.standard_normal(mask.shape).astype(np.float32)
+    values = expected + 0.5 * expected**2
+    assert levelled(values, mask, expected).std() < 1e-3
+    assert levelled(values, mask).std() > 0.5
+
+
+def test_levelling_scales_with_its_input():
+    rng = np.random.default_rng(0)
+    mask = rng.random((16, 16, 16)) < 0.8
+    values = rng.standard_normal(mask.shape).astype(np.float32) * mask
+    np.testing.assert_allclose(levelled(1000 * values, mask), 1000 * levelled(values, mask), rtol=1e-3, atol=1e-2)
+
+
+def test_two_scales_keep_a_constant_and_the_background():
+    mask = np.zeros((16, 16, 16), bool)
+    mask[3:12, 4:13, 2:14] = True
+    smooth = two_scales(np.full(mask.shape, 2.0, np.float32), mask, 3.0)
+    np.testing.assert_allclose(smooth[mask], 2, rtol=1e-5)
+    assert not smooth[~mask].any()
+
+
+def test_a_multiple_of_the_healthy_mean_has_median_1():
+    rng = np.random.default_rng(0)
+    mask = rng.random((8, 8, 8)) < 0.8
+    mean = rng.random(mask.shape).astype(np.float32) + 1
+    ratio = relative_to_place(7 * mean * mask, mask, mean)
+    np.testing.assert_allclose(ratio[mask], 1, rtol=1e-5)
 
 
 def test_polarity_keeps_one_sign():
-    values, residual = np.ones((2, 2, 2), np.float32), np.ones((2, 2, 2), np.float32)
-    residual[0] = -1
-    assert with_polarity(values, residual, "bright").sum() == 4
-    assert with_polarity(values, residual, "dark")[0].all()
-    assert with_polarity(values, residual, "any").all()
+    signed = np.array([-2.0, 0, 3], np.float32)
+    assert with_polarity(signed, "any").tolist() == [2, 0, 3]
+    assert with_polarity(signed, "bright").tolist() == [0, 0, 3]
+    assert with_polarity(signed, "dark").tolist() == [2, 0, 0]
 
 
 @pytest.mark.parametrize(("contrast", "order"), [("t1", "fgw"), ("t2", "wgf"), ("flair", "fwg")])

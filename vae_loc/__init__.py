@@ -3,9 +3,14 @@
 Research use only; not a medical device.
 """
 
-from importlib.metadata import PackageNotFoundError, version
 
-try:
-    __version__ = version("vae-loc")
-except PackageNotFoundError:  # a checkout that was never installed
-    __version__ = "0+unknown"
+def __getattr__(name: str) -> str:
+    """Give `__version__` when asked for: looking it up takes longer than all else that is imported here."""
+    if name != "__version__":
+        raise AttributeError(name)
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("vae-loc")
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "0+unknown"

@@ -1,6 +1,50 @@
-"""`python -m vae_loc`: the same as the `vae-loc` command."""
+"""The `vae-loc` command: ready for signals and closed streams before anything slow is imported."""
 
-from vae_loc.cli import main
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+SHOW_CURSOR = b"\x1b[?25h\r\n"  # a progress bar hides it
+
+
+def main() -> None:
+    """Run the command line so that SIGINT and SIGTERM end it at any moment, also during imports."""
+    _open_standard_files()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
+            signal.signal(number, _leave)
+    from vae_loc.cli import main as run
+
+    run()
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    """Remove what is half-written and end with 128 + the signal's number.
+
+    No exception is raised: inside an import or a callback of a library it would be printed, or swallowed.
+    """
+    remove_in_hand = getattr(sys.modules.get("vae_loc.files"), "remove_in_hand", None)
+    if remove_in_hand is not None:
+        remove_in_hand()
+    if os.isatty(2):
+        os.write(2, SHOW_CURSOR)
+    os._exit(128 + number)
+
+
+def _open_standard_files() -> None:
+    """Give closed streams /dev/null, lest an output file becomes descriptor 1 and takes what is printed."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # a name that the terminal's encoding does not have is no fault
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from vae_loc.cohort import find_cases
 from vae_loc.errors import UnusableOption
 from vae_loc.evaluation import Evaluation, evaluate, records
 from vae_loc.figures import save_figures
-from vae_loc.files import write_atomically, write_json
+from vae_loc.files import check_place, together, write_atomically, write_json
 from vae_loc.labels import find_labelled
 from vae_loc.outputs import versions
 from vae_loc.progress import BarMaker
@@ -40,6 +40,8 @@ def assess(
     """
     if maps is not None and not maps.is_dir():
         raise UnusableOption("--maps", f"expected a folder of maps, got {maps}")
+    table, summary = output / "evaluation.csv", output / "evaluation.json"
+    check_place(table)
     checkpoint = load_checkpoint(find_model(model))
     contrast = checkpoint.facts.contrast
     pairs = find_labelled(scans, labels, contrast=contrast)
@@ -47,8 +49,8 @@ def assess(
     result = evaluate(
         pairs, checkpoint, maps=maps, healthy=controls, brain_mask=brain_mask, device=device, seed=seed, bars=bars
     )
-    table, summary = output / "evaluation.csv", output / "evaluation.json"
-    write_atomically(table, to_csv(records(result)))
-    figures = save_figures(result, output)
-    write_json(summary, result.summary | {"versions": versions(), "use": "research only; not a medical device"})
+    with together():
+        write_atomically(table, to_csv(records(result)))
+        figures = save_figures(result, output)
+        write_json(summary, result.summary | {"versions": versions(), "use": "research only; not a medical device"})
     return result, [table, *figures, summary]

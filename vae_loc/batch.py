@@ -12,7 +12,9 @@ from vae_loc.checkpoint import Checkpoint, Method, load_checkpoint
 from vae_loc.choose import model_of
 from vae_loc.cohort import Case
 from vae_loc.errors import UnusableInput, printable
+from vae_loc.files import refuse_inputs
 from vae_loc.locate import locate
+from vae_loc.nifti import pair
 from vae_loc.normalise import Polarity
 from vae_loc.outputs import Segmentation, Target, ignored_fpr, write_results
 from vae_loc.progress import BarMaker
@@ -91,6 +93,8 @@ def _locate_case(
     models: dict[str, tuple[Checkpoint, VAE]],
     warn: Callable[[str], None],
 ) -> list[Path]:
+    given = [*pair(case.scan), wanted.brain_mask, case.brain_mask, wanted.model]
+    refuse_inputs(where.all_paths(case.scan, wanted.methods), [Path(path) for path in given if path])
     scan = read_volume(case.scan, volume=wanted.volume)
     name = wanted.model or model_of(
         case, contrast=wanted.contrast, volume=wanted.volume, brain_mask=wanted.brain_mask, say=warn

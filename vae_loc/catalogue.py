@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from vae_loc.checkpoint import METHODS, Checkpoint, healthy_threshold
@@ -22,7 +23,7 @@ def find_model(name: str) -> Path:
     for place in PLACES:
         if "/" not in name and (place / f"{name}.safetensors").is_file():
             return place / f"{name}.safetensors"
-    if Path(name).exists():
+    if os.path.exists(name):
         return Path(name)
     shipped = ", ".join(shipped_models()) or "no shipped model"
     raise UnusableModel(name, f"expected a model file or one of {shipped}, found neither")

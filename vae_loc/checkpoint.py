@@ -1,23 +1,27 @@
 """Model + facts <-> one safetensors file, proved whole before a tensor is built (design [6]).
 
 The file's only metadata entry, `vae_loc`, is JSON: the facts below and a SHA-256 over facts and
-tensors. No pickle anywhere.
+tensors. No pickle anywhere. A file may be hostile and its SHA-256 right: sizes, types and shapes are
+compared with the header before memory is taken for them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vae_loc.errors import UnusableModel
-from vae_loc.files import write_atomically
+from vae_loc.files import opened, write_atomically
+from vae_loc.signatures import looks_like
 from vae_loc.volume import FloatArray
 
 FORMAT_VERSION = 3
@@ -30,8 +34,13 @@ METHODS: tuple[Method, ...] = ("rec-error", "kl-grad", "rec-grad", "elbo-grad", 
 LEVELS = np.unique(np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 0.999, 37), np.linspace(0.999, 1, 21)]))
 
 
+SAMPLE_SCORES = ("rec", "kl", "elbo")
+ITEM_BYTES = {"F32": 4, "F16": 2}  # of the only types in our files: weights and places
+Quantiles = Annotated[list[float], Field(min_length=len(LEVELS), max_length=len(LEVELS))]
+
+
 class _Facts(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Network(_Facts):
@@ -76,10 +85,10 @@ class Healthy(_Facts):
     """
 
     subjects: int
-    maps: dict[str, list[float]]
-    raw_maps: dict[str, list[float]]
-    slices: dict[str, list[float]]
-    volumes: dict[str, list[float]]
+    maps: dict[str, Quantiles]
+    raw_maps: dict[str, Quantiles]
+    slices: dict[str, Quantiles]
+    volumes: dict[str, Quantiles]
 
 
 class Labelled(_Facts):
@@ -118,12 +127,14 @@ class Checkpoint:
     places : float32 (I, I, I) on the canonical grid, of 16 bits: `template`, the cohort's mean brain,
         and the healthy `<feature>.mean` and `<feature>.sd` of what the maps are made of
     digest : SHA-256 of facts, weights and places
+    path : where it was read from, for messages
     """
 
     facts: Facts
     weights: dict[str, FloatArray]
     places: dict[str, FloatArray]
     digest: str
+    path: Path | None = None
 
 
 def checkpoint(facts: Facts, weights: dict[str, FloatArray], places: dict[str, FloatArray] | None = None) -> Checkpoint:
@@ -157,16 +168,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises
     ------
     UnusableModel : if the file is missing, damaged, foreign, or of another format version.
+
+    Whether the weights are those of the network that the facts describe, `build_model` checks.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    try:
-        if path.stat().st_size > MAX_MODEL_BYTES:
-            raise UnusableModel(path, f"expected a model of at most {MAX_MODEL_BYTES:.0e} bytes")
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UnusableModel(path, f"could not be read: {error.strerror}; `vae-loc info` lists models") from error
+    raw = _read(path)
     facts, digest = _parsed(path, raw)
     try:
         tensors = load(raw)
@@ -178,7 +186,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if name.startswith(PLACE)
     }
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(PLACE)}
-    return Checkpoint(facts, weights, places, digest)
+    _check_values(path, facts, weights, places)
+    return Checkpoint(facts, weights, places, digest, path)
 
 
 def healthy_percentile(value: float, quantiles: list[float]) -> float:
@@ -199,11 +208,65 @@ def quantiles(values: NDArray[np.floating]) -> list[float]:
     return [float(f"{q:.6g}") for q in np.quantile(values.astype(np.float64), LEVELS)]
 
 
+def _read(path: Path) -> bytes:
+    """Return the whole file, once its header accounts for its size."""
+    with opened(path, "a vae-loc model (.safetensors)", UnusableModel) as file:
+        total = os.fstat(file.fileno()).st_size
+        start = file.read(512)
+        size = int.from_bytes(start[:8], "little")
+        if len(start) < 9 or start[8:9] != b"{" or size > total - 8:
+            found = looks_like(start) if start[8:9] != b"{" else "a file that is cut off"
+            raise UnusableModel(path, f"expected a vae-loc model (.safetensors), found {found}; fetch it again")
+        if size > MAX_HEADER_BYTES or total > MAX_MODEL_BYTES:
+            limits = f"{MAX_HEADER_BYTES} bytes of header and {MAX_MODEL_BYTES} in all"
+            raise UnusableModel(path, f"expected at most {limits}, found {size} and {total}; it is no model of vae-loc")
+        file.seek(8)
+        if (needed := 8 + size + _tensor_bytes(path, file.read(size))) != total:
+            raise UnusableModel(path, f"expected {needed} bytes by its header, found {total}; fetch it again")
+        file.seek(0)
+        return file.read(total)
+
+
+def _tensor_bytes(path: Path, header: bytes) -> int:
+    """Return how many bytes the tensors take; refuse types and shapes that no model of ours has."""
+    end = 0
+    try:
+        tensors = json.loads(header)
+        tensors.pop("__metadata__", None)
+        for name, tensor in tensors.items():
+            first, last = tensor["data_offsets"]
+            kind = "F16" if name.startswith(PLACE) else "F32"
+            numbers = [first, last, *tensor["shape"]]
+            # types first: the product of a list or text and a number is that many copies of it
+            if any(type(number) is not int or not 0 <= number <= MAX_MODEL_BYTES for number in numbers):
+                raise ValueError(name)
+            if tensor["dtype"] != kind or last - first != math.prod(tensor["shape"]) * ITEM_BYTES[kind]:
+                raise ValueError(name)
+            end = max(end, last)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UnusableModel(path, "expected a vae-loc model, found a foreign or damaged safetensors file") from error
+    return int(end)
+
+
+def _check_values(path: Path, facts: Facts, weights: dict[str, FloatArray], places: dict[str, FloatArray]) -> None:
+    """Refuse what a right SHA-256 does not exclude: values that are not finite, or statistics in part."""
+    bad = [name for name, tensor in (weights | places).items() if not np.isfinite(tensor).all()]
+    side = facts.network.image_size
+    bad += [name for name, place in places.items() if place.shape != (side,) * 3]
+    bad += [name for name in places if name.endswith(".mean") and f"{name.removesuffix('.mean')}.sd" not in places]
+    if facts.healthy is not None:
+        healthy = facts.healthy
+        bad += [name for name in METHODS if name not in healthy.maps or name not in healthy.raw_maps]
+        bad += [name for name in SAMPLE_SCORES if name not in healthy.slices or name not in healthy.volumes]
+    if facts.labelled is not None:
+        bad += [name for name in METHODS if name not in facts.labelled.thresholds]
+    if bad:
+        raise UnusableModel(path, f"its {bad[0]} is missing, of another shape, or not finite; train or fetch it again")
+
+
 def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
     """Return facts and proven digest from header and bytes alone, before a tensor is built."""
     size = int.from_bytes(raw[:8], "little")
-    if len(raw) < 9 or raw[8:9] != b"{" or size > MAX_HEADER_BYTES or 8 + size > len(raw):
-        raise UnusableModel(path, "expected a vae-loc model (.safetensors), found something else or a cut file")
     try:
         tensors = json.loads(raw[8 : 8 + size])
         stated = json.loads(tensors.pop("__metadata__")["vae_loc"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vae_loc import __version__, cli_assess
-from vae_loc.errors import VaeLocError, printable
+from vae_loc.errors import OutOfMemory, VaeLocError, is_out_of_memory, printable
 from vae_loc.options import (
     EXIT_SOME_FAILED,
     AsJson,
@@ -35,12 +35,14 @@ from vae_loc.options import (
     parsed_brain_mask,
     parsed_cubic_mm,
     prepared_device,
+    say,
     talking,
 )
 
 if TYPE_CHECKING:
     from vae_loc.batch import Wanted
     from vae_loc.checkpoint import Method
+    from vae_loc.cohort import Sifted
 
 app = typer.Typer(
     name="vae-loc",
@@ -55,7 +57,7 @@ EXIT_INTERRUPTED = 130
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"vae-loc {__version__}")
+        say(f"vae-loc {__version__}")
         raise typer.Exit
 
 
@@ -87,13 +89,14 @@ def score(
 
     Example: vae-loc score sample_data/patient07_t1.nii.gz -o results --method all
     """
+    how = parsed_brain_mask(brain_mask)
+    found = _sifted(scans, volume, as_json)
     from vae_loc.batch import Wanted
 
-    how = parsed_brain_mask(brain_mask)
     wanted = Wanted(
         _methods(method), model, contrast, how, volume, device, polarity.value, raw=raw, percentile=percentile
     )
-    _locate_all(scans, output, wanted, threads, quiet, as_json)
+    _locate_all(found, output, wanted, threads, quiet, as_json)
 
 
 @app.command()
@@ -131,15 +134,16 @@ def segment(
     calibrate), else the healthy one at --fpr.
     Example: vae-loc segment sample_data/patient07_t1.nii.gz -o results --fpr 0.01
     """
+    how, min_size_mm3 = parsed_brain_mask(brain_mask), parsed_cubic_mm(min_size)
+    found = _sifted(scans, volume, as_json)
     from vae_loc.batch import Wanted
     from vae_loc.outputs import Segmentation
 
-    how = parsed_brain_mask(brain_mask)
-    marking = Segmentation(threshold, fpr, parsed_cubic_mm(min_size))
+    marking = Segmentation(threshold, fpr, min_size_mm3)
     wanted = Wanted(
         _methods(method), model, contrast, how, volume, device, polarity.value, raw, percentile, segmentation=marking
     )
-    _locate_all(scans, output, wanted, threads, quiet, as_json)
+    _locate_all(found, output, wanted, threads, quiet, as_json)
 
 
 @app.command()
@@ -178,6 +182,9 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights and the augmentation.")] = 0,
     holdout: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share of the SUBJECTS held out.")] = 0.2,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from MODEL's .state file if there is one.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Go on without the scans that cannot be used, and list them.")
+    ] = False,
     device: Device = "auto",
     threads: Threads = 2,
     quiet: Quiet = False,
@@ -212,10 +219,11 @@ def train(
             brain_mask=parsed_brain_mask(brain_mask),
             device=prepared_device(device, threads),
             resume=resume,
+            skip_bad=skip_bad,
             bars=bars,
         )
     if not quiet:
-        typer.echo("\n".join(printable(path) for path in written))
+        say("\n".join(printable(path) for path in written))
 
 
 app.command()(cli_assess.calibrate)
@@ -237,9 +245,9 @@ def info(
     path = find_model(model)
     facts = describe(path, load_checkpoint(path))
     if as_json:
-        typer.echo(json.dumps(facts, indent=1))
+        say(json.dumps(facts, indent=1))
     else:
-        typer.echo("\n".join(f"{name:<28} {value}" for name, value in facts.items()))
+        say("\n".join(f"{name:<28} {printable(str(value))}" for name, value in facts.items()))
 
 
 def _methods(method: MethodChoice) -> tuple[Method, ...]:
@@ -248,22 +256,35 @@ def _methods(method: MethodChoice) -> tuple[Method, ...]:
     return METHODS if method is MethodChoice.all else (method.value,)
 
 
-def _locate_all(scans: list[Path], output: Path, wanted: Wanted, threads: int, quiet: bool, as_json: bool) -> None:
+def _sifted(scans: list[Path], volume: int | None, as_json: bool) -> Sifted:
+    """Return the scans whose headers can be used; end here, before torch is imported, if there is none."""
+    from vae_loc.cohort import find_cases, sift
+
+    found = sift(find_cases(scans), volume=volume)
+    if not found.cases:
+        for error in found.faults:
+            complain(f"vae-loc: {error}")
+        if as_json:
+            say(json.dumps({"written": {}, "failed": [str(error) for error in found.faults]}, indent=1))
+        raise typer.Exit(found.faults[0].exit_code)
+    return found
+
+
+def _locate_all(found: Sifted, output: Path, wanted: Wanted, threads: int, quiet: bool, as_json: bool) -> None:
     from vae_loc.batch import locate_cases
-    from vae_loc.cohort import find_cases
     from vae_loc.outputs import target
 
-    cases = find_cases(scans)
-    where = target(output, scans=len(cases), methods=len(wanted.methods))
+    where = target(output, scans=[case.scan for case in found.all_cases], methods=len(wanted.methods))
     ready = replace(wanted, device=prepared_device(wanted.device, threads))
     with talking(quiet) as bars:
-        done = locate_cases(cases, where, ready, bars=bars, warn=(lambda _: None) if quiet else complain)
+        done = locate_cases(found.cases, where, ready, bars=bars, warn=(lambda _: None) if quiet else complain)
+    done.failed[:0] = found.faults
     for error in done.failed:
         complain(f"vae-loc: {error}")
     if as_json:
-        typer.echo(json.dumps(done.as_json(), indent=1))
+        say(json.dumps(done.as_json(), indent=1))
     elif not quiet and done.written:
-        typer.echo("\n".join(printable(path) for paths in done.written.values() for path in paths))
+        say("\n".join(printable(path) for paths in done.written.values() for path in paths))
     if done.failed:
         raise typer.Exit(EXIT_SOME_FAILED if done.written else done.failed[0].exit_code)
 
@@ -275,5 +296,10 @@ def main() -> None:
     except VaeLocError as error:
         complain(f"vae-loc: {error}")
         sys.exit(error.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        complain(f"vae-loc: {OutOfMemory()}")
+        sys.exit(OutOfMemory.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)

@@ -23,6 +23,7 @@ from vae_loc.options import (
     complain,
     parsed_brain_mask,
     prepared_device,
+    say,
     show,
     talking,
 )
@@ -70,14 +71,14 @@ def calibrate(
             bars=bars,
         )
     if as_json:
-        typer.echo(json.dumps({"written": str(output), "folds": [asdict(row) for row in rows]}, indent=1))
+        say(json.dumps({"written": str(output), "folds": [asdict(row) for row in rows]}, indent=1))
         return
     if rows and not quiet:
         from vae_loc.tables import calibration_table
 
         show(calibration_table(rows))
     if not quiet:
-        typer.echo(printable(output))
+        say(printable(output))
 
 
 def evaluate(
@@ -122,11 +123,11 @@ def evaluate(
     for error in result.failed:
         complain(f"vae-loc: {error}")
     if as_json:
-        typer.echo(json.dumps(result.summary, indent=1))
+        say(json.dumps(result.summary, indent=1))
     elif not quiet:
         from vae_loc.tables import evaluation_tables
 
         show(*evaluation_tables(result))
-        typer.echo("\n".join(printable(path) for path in written))
+        say("\n".join(printable(path) for path in written))
     if result.failed:
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from vae_loc.errors import UnusableInput
-from vae_loc.volume import stem
+from vae_loc.files import read_text
+from vae_loc.volume import check_header, stem
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+PAIR_SUFFIXES = (".hdr", ".hdr.gz")  # each stands for its .img too
 LIST_SUFFIXES = (".txt", ".list")
 NOT_SCANS = ("brainmask", "mask", "seg", "lesions", "labels", "anomaly", "dseg")  # last part of a name
+BIDS_SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 CONTRASTS = {"t1": "t1", "t1w": "t1", "t2": "t2", "t2w": "t2", "flair": "flair"}
 
 
@@ -26,14 +32,37 @@ class Case:
     brain_mask: Path | None
 
 
-def subject_of(scan: Path) -> str:
-    """File name up to its last underscore: all scans of one subject share it.
+@dataclass(frozen=True)
+class Sifted:
+    """Cases whose headers can be used, those that were asked for, and what is wrong with the others."""
 
-    >>> subject_of(Path("IXI012_t1.nii.gz"))
-    'IXI012'
+    cases: list[Case]
+    all_cases: list[Case]
+    faults: list[UnusableInput]
+
+
+def subject_of(scan: Path) -> str:
+    """File name up to its last underscore, or its folder's name if it is only a contrast.
+
+    All scans of one subject share it.
+
+    >>> subject_of(Path("IXI012_t1.nii.gz")), subject_of(Path("IXI012/T1w.nii"))
+    ('IXI012', 'IXI012')
     """
     name = stem(scan)
+    if name.lower() in CONTRASTS and scan.parent.name:
+        return scan.parent.name
     return name.rpartition("_")[0] or name
+
+
+def person_of(subject: str) -> str:
+    """Return whose scan it is across sessions: the BIDS subject where the name has one.
+
+    >>> person_of("sub-01_ses-2"), person_of("IXI012")
+    ('sub-01', 'IXI012')
+    """
+    found = BIDS_SUBJECT.match(subject)
+    return found[0] if found else subject
 
 
 def contrast_of(scan: Path) -> str | None:
@@ -58,6 +87,39 @@ def find_cases(places: Sequence[Path], *, contrast: str | None = None) -> list[C
     return [Case(scan, subject_of(scan), _sibling_mask(scan)) for scan in scans]
 
 
+def sift(cases: Sequence[Case], *, volume: int | None = None) -> Sifted:
+    """Read every scan's header, and nothing else; return the good cases and the faults of the others."""
+    good: list[Case] = []
+    faults: list[UnusableInput] = []
+    for case in cases:
+        try:
+            check_header(case.scan, volume=volume)
+            good.append(case)
+        except UnusableInput as error:
+            faults.append(error)
+    return Sifted(good, list(cases), faults)
+
+
+def unique_names(scans: Sequence[Path]) -> dict[Path, str]:
+    """Return a name for every scan's outputs: its stem, with as many of its folders as make it unique.
+
+    >>> unique_names([Path("a/x.nii"), Path("b/x.nii"), Path("y.nii")])
+    {PosixPath('a/x.nii'): 'a_x', PosixPath('b/x.nii'): 'b_x', PosixPath('y.nii'): 'y'}
+    """
+    names = {scan: stem(scan) for scan in scans}
+    depth = 0
+    while len(set(names.values())) < len(names):
+        depth += 1
+        taken = Counter(names.values())
+        shared = {scan for scan, name in names.items() if taken[name] > 1}
+        if all(depth > len(scan.absolute().parts) for scan in shared):
+            return names | {scan: f"{names[scan]}-{number}" for number, scan in enumerate(sorted(shared), start=1)}
+        for scan in shared:
+            folders = scan.absolute().parts[1:-1][-depth:]
+            names[scan] = "_".join([*folders, stem(scan)])
+    return names
+
+
 def split_subjects(cases: Sequence[Case], *, holdout: float, seed: int) -> tuple[list[Case], list[Case]]:
     """Split cases by subject: (training, held out). The order of `cases` has no influence.
 
@@ -78,16 +140,13 @@ def split_subjects(cases: Sequence[Case], *, holdout: float, seed: int) -> tuple
 
 
 def _scans_in(place: Path, contrast: str | None) -> list[Path]:
-    if place.is_dir():
-        found = [path for path in sorted(place.iterdir()) if _is_scan(path, contrast)]
+    if os.path.isdir(place):
+        found = [path for path in _listed(place) if _is_scan(path, contrast)]
         if not found:
             raise UnusableInput(place, "expected a folder with .nii or .nii.gz scans, found none; check the folder")
         return found
     if place.name.lower().endswith(LIST_SUFFIXES):
-        try:
-            lines = [line.strip() for line in place.read_text(encoding="utf-8").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise UnusableInput(place, f"could not be read as a list of scans: {error}") from error
+        lines = [line.strip() for line in read_text(place, "a list of scans").splitlines()]
         listed = [place.parent / line for line in lines if line and not line.startswith("#")]
         if not listed:
             raise UnusableInput(place, "expected one scan a line, found none")
@@ -95,9 +154,16 @@ def _scans_in(place: Path, contrast: str | None) -> list[Path]:
     return [place]
 
 
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise UnusableInput(folder, f"could not be listed: {error.strerror}; check the folder") from error
+
+
 def _is_scan(path: Path, contrast: str | None) -> bool:
     name = path.name.lower()
-    if name.startswith(".") or not name.endswith(NIFTI_SUFFIXES):
+    if name.startswith(".") or not name.endswith(NIFTI_SUFFIXES + PAIR_SUFFIXES):
         return False
     if stem(path).rpartition("_")[2].lower() in NOT_SCANS:
         return False
@@ -107,6 +173,6 @@ def _is_scan(path: Path, contrast: str | None) -> bool:
 def _sibling_mask(scan: Path) -> Path | None:
     for suffix in NIFTI_SUFFIXES[::-1]:
         mask = scan.parent / f"{subject_of(scan)}_brainmask{suffix}"
-        if mask != scan and mask.is_file():
+        if mask != scan and os.path.isfile(mask):
             return mask
     return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+MEMORY_WORDS = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "can't start new thread")
+
 
 def printable(name: str | Path) -> str:
     r"""Return a name that is safe in one line of a terminal: control characters are escaped.
@@ -42,7 +44,22 @@ class UnusableOption(VaeLocError):
     exit_code = 2
 
 
+class OutOfMemory(VaeLocError):
+    """The machine has too little memory."""
+
+    exit_code = 4
+
+    def __init__(self) -> None:
+        super().__init__("memory", "not enough; lower --batch-size or --threads, or close other programs")
+
+
 class TrainingDiverged(VaeLocError):
     """The loss became NaN or infinite."""
 
     exit_code = 4
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether Python, numpy or torch ran out of memory; torch says so in words."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in MEMORY_WORDS)

@@ -14,6 +14,7 @@ from vae_loc.checkpoint import METHODS
 from vae_loc.evaluation import Evaluation
 from vae_loc.files import write_atomically
 from vae_loc.metrics import Floats
+from vae_loc.report import prepare_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +42,7 @@ def save_figures(result: Evaluation, folder: Path) -> list[Path]:
 
 
 def _save(name: str, draw: Callable[[Axes, Evaluation], None], result: Evaluation, folder: Path) -> list[Path]:
+    prepare_matplotlib()
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -48,7 +50,8 @@ def _save(name: str, draw: Callable[[Axes, Evaluation], None], result: Evaluatio
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
-    draw(axis, result)
+    with mpl.rc_context({"text.parse_math": False}):  # a subject may be called $a$
+        draw(axis, result)
     if not axis.has_data():
         return []
     if axis.get_legend_handles_labels()[0]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vae_loc.cohort import Case, find_cases
 from vae_loc.errors import UnusableInput, UnusableOption
+from vae_loc.files import read_text
 
 SUBJECT = "{subject}"
 COLUMNS = ("scan", "label")
@@ -49,7 +52,7 @@ def find_labelled(places: Sequence[Path], labels: str | None, *, contrast: str |
         paired = [LabelledCase(case, _label_of(case, labels)) for case in cases]
         annotations = {pair.label for pair in paired}
         found += [pair for pair in paired if pair.case.scan not in annotations]
-    missing = [pair.label for pair in found if not pair.label.is_file()]
+    missing = [pair.label for pair in found if not os.path.isfile(pair.label)]
     if missing:
         raise UnusableInput(missing[0], f"expected an annotation, found none ({len(missing)} missing); check --labels")
     if not found:
@@ -65,13 +68,12 @@ def _label_of(case: Case, pattern: str) -> Path:
 def _rows(table: Path) -> list[LabelledCase]:
     """Read a table; its paths start at its own folder."""
     try:
-        with open(table, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            absent = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
-            if absent:
-                raise UnusableInput(table, f"expected the columns scan and label, found no {absent[0]}")
-            pairs = [(table.parent / (row["scan"] or ""), table.parent / (row["label"] or "")) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(io.StringIO(read_text(table, "a table of scans and labels"), newline=""))
+        absent = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
+        if absent:
+            raise UnusableInput(table, f"expected the columns scan and label, found no {absent[0]}")
+        pairs = [(table.parent / (row["scan"] or ""), table.parent / (row["label"] or "")) for row in reader]
+    except csv.Error as error:
         raise UnusableInput(table, f"could not be read as a table of scans and labels: {error}") from error
     return [LabelledCase(find_cases([scan])[0], label) for scan, label in pairs]
 

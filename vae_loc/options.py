@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 import re
 import sys
 from enum import Enum
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vae_loc.errors import UnusableOption
+from vae_loc.errors import UnusableInput, UnusableOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -115,8 +118,10 @@ def show(*tables: Table) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=LOG_WIDTH)
-    for table in tables:
-        console.print(table)
+    with console.capture() as shown:
+        for table in tables:
+            console.print(table)
+    say(shown.get().rstrip("\n"))
 
 
 def prepared_device(device: str, threads: int) -> str:
@@ -145,12 +150,38 @@ def parsed_cubic_mm(text: str) -> float:
 
 
 def talking(quiet: bool) -> Bars:
-    """Return the progress bars of a command."""
+    """Return the progress bars of a command, and let the library's warnings through unless it is quiet."""
     from vae_loc.progress import Bars
 
+    logger = logging.getLogger("vae_loc")
+    logger.handlers, logger.propagate = [_Complaints(logging.ERROR if quiet else logging.WARNING)], False
     return Bars(quiet)
 
 
+class _Complaints(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage())
+
+
 def complain(text: str) -> None:
-    """Write one line to stderr."""
-    sys.stderr.write(text + "\n")
+    """Write one line to stderr, if anybody listens."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+
+def say(text: str) -> None:
+    """Write results to stdout. That its reader went away is no fault: the files are on disk.
+
+    Raises
+    ------
+    UnusableInput : if it cannot be written for another reason, such as a full disk.
+    """
+    try:
+        typer.echo(text)
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # else Python writes the rest again when it ends
+        if not isinstance(error, BrokenPipeError):
+            raise UnusableInput("stdout", f"could not be written: {error.strerror}; the files are whole") from error

@@ -9,6 +9,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from vae_loc.errors import printable
+
 LOG_EVERY_S = 30.0  # where stderr is no terminal: often enough to see that it lives
 BarMaker = Callable[[str, int], Callable[[str], None]]  # (name, total) -> advance(note)
 
@@ -24,7 +26,7 @@ class Bars:
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self._console,
             disable=quiet or not self._console.is_terminal,
             transient=True,
@@ -36,7 +38,7 @@ class Bars:
         task = self._progress.add_task(name, total=total, note="")
 
         def advance(note: str) -> None:
-            self._progress.update(task, advance=1, note=note)
+            self._progress.update(task, advance=1, note=printable(note))
             if self._logs and time.monotonic() - self._last_s >= LOG_EVERY_S:
                 self._log(task)
 

@@ -16,15 +16,17 @@ from vae_loc.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, to_canonical
 from vae_loc.checkpoint import FORMAT_VERSION, Facts, Network, Training, checkpoint, save_checkpoint
 from vae_loc.cohort import Case, split_subjects
 from vae_loc.errors import UnusableInput, UnusableOption, VaeLocError
-from vae_loc.files import write_json
+from vae_loc.files import check_place, refuse_inputs, together, write_json
+from vae_loc.intake import admit
 from vae_loc.locate import PREPROCESSING
 from vae_loc.outputs import versions
 from vae_loc.progress import BarMaker
 from vae_loc.register import TEMPLATE_SUBJECTS, build_template
 from vae_loc.slices import SliceStack, to_slices
+from vae_loc.state import History
 from vae_loc.synthesis import CONTRASTS, appearance
-from vae_loc.training import History, Schedule, join_slices, short_epochs, train_vae
-from vae_loc.volume import FloatArray, read_volume
+from vae_loc.training import Schedule, join_slices, short_epochs, train_vae
+from vae_loc.volume import FloatArray, Volume, read_volume
 
 COARSE_NOISE_SD = 3.0  # in the brain's standard deviations
 PLATEAU_EPOCHS = 300  # at most
@@ -60,6 +62,7 @@ def train_cohort(
     brain_mask: BrainMask | None = None,
     device: str = "cpu",
     resume: bool = False,
+    skip_bad: bool = False,
     bars: BarMaker,
 ) -> list[Path]:
     """Train on four fifths of the subjects, calibrate on the rest, write model and record.
@@ -70,22 +73,20 @@ def train_cohort(
 
     Raises
     ------
-    UnusableInput : naming every scan that cannot be used, before the first epoch.
+    UnusableInput : naming every scan that cannot be used, before the first epoch, unless `skip_bad`.
     TrainingDiverged : if the loss is not finite.
     """
-    if output.suffix != ".safetensors":
-        raise UnusableOption("-o", f"expected a name ending in .safetensors, got {output.name}")
-    if recipe.image_size % 16 or not 16 <= recipe.image_size <= 512:
-        raise UnusableOption("--image-size", f"expected a multiple of 16 up to 512, got {recipe.image_size}")
-    if recipe.synthesize_from is not None and (recipe.synthesize_from != "t1" or recipe.contrast not in CONTRASTS):
-        known = ", ".join(CONTRASTS)
-        raise UnusableOption("--synthesize-from", f"expected t1, and --contrast one of {known}; got {recipe.contrast}")
-    split = split_subjects(cases, holdout=recipe.holdout, seed=recipe.seed)
+    _check_options(output, recipe)
+    state, record = (output.with_suffix(f".{kind}") for kind in ("state.safetensors", "training.json"))
+    check_place(output)
+    refuse_inputs([output, state, record], [path for case in cases for path in (case.scan, case.brain_mask) if path])
+    prepare = partial(_tried, recipe, brain_mask)
+    admitted = admit(cases, prepare, skip_bad=skip_bad, advance=bars("checking", len(cases)))
+    split = split_subjects(admitted.cases, holdout=recipe.holdout, seed=recipe.seed)
     template = _template(split[0], recipe, brain_mask, bars)
-    stacks = _read_all(split, recipe, brain_mask, template, bars("reading", len(cases)))
+    stacks = _read_all(split, recipe, brain_mask, template, bars("reading", len(admitted.cases)))
     training, validation = (join_slices(part) for part in stacks)
     recipe = _settled(recipe, len(training))
-    state = output.with_suffix(".state.safetensors")
     weights, history = train_vae(
         training,
         validation,
@@ -110,9 +111,9 @@ def train_cohort(
         appear_of=partial(_appearance_of, recipe) if recipe.synthesize_from else lambda _: None,
         progress=bars("calibrating", 2 * len(split[1])),
     )
-    save_checkpoint(model, output)
-    record = output.with_suffix(".training.json")
-    write_json(record, _record(recipe, split, history, facts, model.digest))
+    with together():
+        save_checkpoint(model, output)
+        write_json(record, _record(recipe, split, history, facts, model.digest) | {"skipped": admitted.skipped})
     state.unlink(missing_ok=True)
     return [output, record]
 
@@ -126,6 +127,16 @@ def _settled(recipe: Recipe, slices: int) -> Recipe:
         epochs=recipe.epochs or epochs,
         coarse_noise_sd=noise_sd if recipe.coarse_noise_sd is None else recipe.coarse_noise_sd,
     )
+
+
+def _check_options(output: Path, recipe: Recipe) -> None:
+    if output.suffix != ".safetensors":
+        raise UnusableOption("-o", f"expected a name ending in .safetensors, got {output.name}")
+    if recipe.image_size % 16 or not 16 <= recipe.image_size <= 512:
+        raise UnusableOption("--image-size", f"expected a multiple of 16 up to 512, got {recipe.image_size}")
+    if recipe.synthesize_from is not None and (recipe.synthesize_from != "t1" or recipe.contrast not in CONTRASTS):
+        known = ", ".join(CONTRASTS)
+        raise UnusableOption("--synthesize-from", f"expected t1, and --contrast one of {known}; got {recipe.contrast}")
 
 
 def _facts(
@@ -161,6 +172,14 @@ def _template(cases: Sequence[Case], recipe: Recipe, brain_mask: BrainMask | Non
         brains.append((canonical.data, canonical.mask))
         advance(case.subject)
     return build_template(brains, FIELD_OF_VIEW_MM / recipe.image_size)
+
+
+def _tried(recipe: Recipe, brain_mask: BrainMask | None, case: Case) -> Volume:
+    """Prepare a case as training will, but for the template; return its scan."""
+    volume = read_volume(case.scan)
+    brain, _ = find_brain(volume, brain_mask or case.brain_mask or "auto")
+    to_canonical(volume, brain, image_size=recipe.image_size, contrast=recipe.synthesize_from or recipe.contrast)
+    return volume
 
 
 def _canonical(

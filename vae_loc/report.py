@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import logging
+import os
+import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
 
+from vae_loc.errors import printable
 from vae_loc.files import write_atomically
 from vae_loc.volume import BoolArray, FloatArray, Volume
 
@@ -21,6 +27,34 @@ WINDOW_PERCENTILES = (1, 99)  # of the brain's intensities, black to white
 COLOURS = "inferno"
 MAX_OPACITY = 0.75  # of the map over the scan
 DOTS_PER_INCH = 110
+MATPLOTLIB_FOLDERS = ("MPLCONFIGDIR", "XDG_CONFIG_HOME")
+MAX_TITLE = 160  # characters; of a longer name the end is shown
+
+
+def prepare_matplotlib() -> None:
+    """Import matplotlib so that it needs no folder of its own, and no settings from elsewhere have a say.
+
+    It would take a `matplotlibrc` from the working directory, which may switch on LaTeX; and where the
+    home cannot be written it would make a folder in TMPDIR, or stop if that cannot be written either.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    spec = importlib.util.find_spec("matplotlib")
+    own = Path(spec.origin).parent / "mpl-data" / "matplotlibrc" if spec and spec.origin else Path()
+    home = next((os.environ[name] for name in MATPLOTLIB_FOLDERS if os.environ.get(name)), "~/.config/matplotlib")
+    try:
+        Path(home).expanduser().mkdir(parents=True, exist_ok=True)
+        writable = os.access(Path(home).expanduser(), os.W_OK)
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
+        writable = False
+    if not writable:
+        os.environ["MATPLOTLIBRC"] = str(own)
+    import matplotlib as mpl
+
+    if not writable:
+        mpl.get_cachedir = lambda: os.devnull
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    dict.update(mpl.rcParams, mpl.rcParamsDefault)
 
 
 def save_montage(
@@ -43,6 +77,7 @@ def save_montage(
 
     Radiological view: the patient's right is on the left of the picture, front is up.
     """
+    prepare_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -65,9 +100,13 @@ def save_montage(
         _write(right, 0.93, 0.5, "L", size=10)
     figure.subplots_adjust(left=0.01, right=0.91, top=1 - 0.4 / figure.get_figheight(), bottom=0.02)
     _draw_colour_bar(figure, ceiling or 1)
-    figure.suptitle(title, color="white", fontsize=9, y=1 - 0.1 / figure.get_figheight(), va="top")
+    shown_title = printable(title)[-MAX_TITLE:]
+    y = 1 - 0.1 / figure.get_figheight()
+    figure.suptitle(shown_title, color="white", fontsize=9, y=y, va="top", parse_math=False)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, facecolor="black", metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font does not have
+        figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, facecolor="black", metadata={"Software": None})
     write_atomically(path, buffer.getvalue())
 
 

@@ -63,7 +63,8 @@ class SliceScores:
             return np.abs(of["rec-gradient"])
         if method == "elbo-grad":
             return np.abs(of["kl-gradient"] + of["rec-gradient"])
-        return self.map("kl-grad") * self.map("rec-error")
+        combi: FloatArray = self.map("kl-grad") * self.map("rec-error")
+        return combi
 
 
 def build_model(checkpoint: Checkpoint, device: str = "cpu") -> VAE:
@@ -74,11 +75,17 @@ def build_model(checkpoint: Checkpoint, device: str = "cpu") -> VAE:
     UnusableModel : if the tensors are not those of the network that the header describes.
     """
     network = checkpoint.facts.network
-    model = VAE(latents=network.latents, image_size=network.image_size)
-    try:
-        model.load_state_dict({name: torch.from_numpy(w.copy()) for name, w in checkpoint.weights.items()})
-    except RuntimeError as error:
-        raise UnusableModel(checkpoint.digest[:12], "its tensors do not fit the network in its header") from error
+    with torch.device("meta"):  # takes no memory: the header may lie about the size
+        model = VAE(latents=network.latents, image_size=network.image_size)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    odd = sorted(expected.items() ^ {(name, weight.shape) for name, weight in checkpoint.weights.items()})
+    if odd:
+        raise UnusableModel(
+            checkpoint.path or checkpoint.digest[:12],
+            f"its tensors do not fit the network in its header ({len(odd)} differ, first {odd[0][0]}); fetch it again",
+        )
+    weights = {name: torch.from_numpy(weight.copy()) for name, weight in checkpoint.weights.items()}
+    model.load_state_dict(weights, assign=True)
     return model.requires_grad_(False).eval().to(device)
 
 

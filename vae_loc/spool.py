@@ -10,6 +10,7 @@ from types import TracebackType
 
 import numpy as np
 
+from vae_loc.errors import UnusableInput
 from vae_loc.volume import BoolArray, FloatArray
 
 Span = tuple[int, int]  # first and last + 1, in scores
@@ -22,7 +23,10 @@ class Spool:
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="vae-loc-")  # noqa: SIM115
+        try:
+            self._file = tempfile.TemporaryFile(prefix="vae-loc-")  # noqa: SIM115
+        except OSError as error:
+            raise _full(error) from error
         self._end = 0
         self._spans: dict[str, list[tuple[Span, Span]]] = {}
 
@@ -33,13 +37,19 @@ class Spool:
         return sides
 
     def _write(self, scores: FloatArray) -> Span:
-        self._file.write(np.ascontiguousarray(scores, dtype=np.float32).data)
+        try:
+            self._file.write(np.ascontiguousarray(scores, dtype=np.float32).data)
+        except OSError as error:
+            raise _full(error) from error
         self._end += len(scores)
         return self._end - len(scores), self._end
 
     def parts(self, name: str) -> tuple[list[FloatArray], list[FloatArray]]:
         """Return (lesion, other) scores of every subject in the order they were added, ascending."""
-        self._file.flush()
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise _full(error) from error
         scores: FloatArray = (
             np.memmap(self._file, dtype=np.float32, mode="r", shape=(self._end,))
             if self._end
@@ -57,3 +67,9 @@ class Spool:
     ) -> None:
         """Remove the file."""
         self._file.close()
+
+
+def _full(error: OSError) -> UnusableInput:
+    return UnusableInput(
+        "TMPDIR", f"a temporary file could not be written: {error.strerror or error}; set it to a folder with space"
+    )

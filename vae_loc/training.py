@@ -8,10 +8,8 @@ own seeded generator, so a resumed run goes the way of an uninterrupted one.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -21,21 +19,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from vae_loc.canonical import BACKGROUND_SD, CLIP_SD
-from vae_loc.errors import TrainingDiverged, UnusableModel
-from vae_loc.files import write_atomically
+from vae_loc.errors import TrainingDiverged
 from vae_loc.slices import SliceStack, substantial
+from vae_loc.state import LEARNING_RATE, History, fingerprint, restore_state, save_state, weights_of
 from vae_loc.vae import VAE, negative_elbo
 from vae_loc.volume import FloatArray
 
 Schedule = Literal["short", "plateau"]
 
-LEARNING_RATE = 1e-4
 PEAK_LEARNING_RATE = 1e-3  # of the short schedule
 WARM_UP = 0.1  # of its steps
 SHORT_STEPS = 1700  # more make a better model of the cohort and a worse detector (docs/detection.md)
 PLATEAU_FACTOR = 0.1
 PLATEAU_PATIENCE = 2  # epochs without a better loss before the rate falls
-STOP_PATIENCE = 3  # more epochs than this without a better loss end the training
 MAX_ROTATION_RAD = math.radians(10)  # a head's tilt in the axial plane
 MAX_SCALE = 0.1  # adult heads differ by about +-10 %
 MAX_SHIFT = 0.06  # of half the image: 2 pixels, errors of a mask's centroid
@@ -49,22 +45,6 @@ MAX_BLUR = 0.6  # share of a 3x3 mean mixed in: lower resolutions than the cohor
 BLURRED_SHARE, ERODED_SHARE = 0.6, 0.3  # of the slices; masks differ by a pixel in tightness
 COARSE_NODES = (3, 16)  # of the coarse noise's grid: blobs of 12 to 64 mm
 VALIDATION_SEED = 0  # the validation noise is the same in every epoch
-
-
-@dataclass
-class History:
-    """How a training went: one row an epoch, the best loss, and what a resumption needs."""
-
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    best: float = math.inf
-    bad_epochs: int = 0
-    plateau_epochs: int = 0
-    learning_rate: float = LEARNING_RATE
-
-    @property
-    def finished(self) -> bool:
-        """True once the loss has not fallen for more than `STOP_PATIENCE` epochs."""
-        return self.bad_epochs > STOP_PATIENCE
 
 
 Progress = Callable[[int, int, int, float, float], None]  # epoch, batch, batches, KL, Rec
@@ -170,15 +150,17 @@ def train_vae(
     Raises
     ------
     TrainingDiverged : if a loss is NaN or infinite.
-    UnusableModel : if `state` is damaged or of another network.
+    UnusableModel : if `state` is damaged, or of other slices, options or network.
     """
     torch.manual_seed(seed)
     model = VAE(latents=latents, image_size=training.shape[1]).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
-    best = _weights(model)
+    best = weights_of(model)
     history = History()
+    way = f"{schedule} {epochs}" if schedule == "short" else schedule
+    run = fingerprint(training, validation, f"{latents} {c} {batch_size} {seed} {way} {coarse_noise_sd}")
     if resume and state is not None and state.exists():
-        best, history = _restore(state, model, optimizer)
+        best, history = restore_state(state, model, optimizer, run)
     x_train, x_valid = torch.from_numpy(training)[:, None], torch.from_numpy(validation)[:, None]
     while len(history.epochs) < epochs and not (schedule == "plateau" and history.finished):
         epoch = len(history.epochs)
@@ -190,12 +172,12 @@ def train_vae(
         row = _train_epoch(model, optimizer, x_train, c, batch_size, generator, epoch, rate, coarse_noise_sd, progress)
         row |= _validate(model, x_valid, c, batch_size)
         if not all(math.isfinite(value) for value in row.values()):
-            raise TrainingDiverged("training", f"the loss of epoch {epoch + 1} is not finite; use a larger --c")
+            raise _diverged(epoch)
         if row["valid_loss"] < history.best:
-            best = _weights(model)
+            best = weights_of(model)
         _advance(history, row, optimizer)
         if state is not None:
-            _save_state(state, model, optimizer, best, history)
+            save_state(state, model, optimizer, best, history, run)
     return best, history
 
 
@@ -238,6 +220,8 @@ def _train_epoch(
         (kl + rec).mean().backward()
         optimizer.step()
         terms = float(kl.detach().sum()), float(rec.detach().sum())
+        if not all(map(math.isfinite, terms)):
+            raise _diverged(epoch)
         sums += terms
         if progress is not None:
             progress(epoch, index + 1, len(batches), terms[0] / len(x), terms[1] / len(x))
@@ -273,43 +257,9 @@ def _advance(history: History, row: dict[str, float], optimizer: torch.optim.Opt
         group["lr"] = history.learning_rate
 
 
-def _weights(model: VAE) -> dict[str, FloatArray]:
-    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()}
-
-
-def _save_state(
-    path: Path, model: VAE, optimizer: torch.optim.Optimizer, best: dict[str, FloatArray], history: History
-) -> None:
-    from safetensors.numpy import save
-
-    tensors = {f"model.{name}": value for name, value in _weights(model).items()}
-    tensors |= {f"best.{name}": value for name, value in best.items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{index}.{name}": value.detach().cpu().numpy() for name, value in moments.items()}
-    write_atomically(path, save(tensors, metadata={"history": json.dumps(asdict(history))}))
-
-
-def _restore(path: Path, model: VAE, optimizer: torch.optim.Optimizer) -> tuple[dict[str, FloatArray], History]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            history = History(**json.loads(file.metadata()["history"]))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        groups: dict[str, dict[str, FloatArray]] = {"model": {}, "best": {}, "adam": {}}
-        for name, value in tensors.items():
-            kind, _, rest = name.partition(".")
-            groups[kind][rest] = value
-        model.load_state_dict({name: torch.from_numpy(value) for name, value in groups["model"].items()})
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise UnusableModel(
-            path, "cannot be resumed: damaged, or of another network; train without --resume"
-        ) from error
-    adam: dict[int, dict[str, Tensor]] = {}
-    for name, value in groups["adam"].items():
-        index, _, moment = name.partition(".")
-        adam.setdefault(int(index), {})[moment] = torch.from_numpy(value)
-    optimizer.load_state_dict({"state": adam, "param_groups": optimizer.state_dict()["param_groups"]})
-    for group in optimizer.param_groups:
-        group["lr"] = history.learning_rate
-    return groups["best"], history
+def _diverged(epoch: int) -> TrainingDiverged:
+    return TrainingDiverged(
+        "training",
+        f"the loss of epoch {epoch + 1} is NaN or infinite: --c is too small for these scans, or one is not what "
+        "it seems; use a larger --c. No model was written or replaced",
+    )

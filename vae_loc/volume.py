@@ -5,27 +5,30 @@ Axes, said once: arrays are (I, J, K) as on disk; affines map (i, j, k, 1) to RA
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.errors import UnusableInput
+from vae_loc.errors import UnusableInput, printable
 from vae_loc.files import write_atomically
-from vae_loc.nifti import Header, image_class, read_image
+from vae_loc.forms import affine_mm
+from vae_loc.nifti import Header, read_header, read_image
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
-VOXEL_SIZE_RANGE_MM = (0.05, 20.0)  # outside it the header's unit or affine is wrong
 MIN_VOXELS_PER_AXIS = 4  # fewer are a localizer or a cut, not a volume
+MIN_SIDE_MM, MIN_VOLUME_ML = 30.0, 100.0  # of the field of view: less than a slab of any brain
+ABSURD = 1e30  # no scanner's unit: a sentinel for missing, or damage
+CT_AIR, CT_AIR_SHARE = (-1100.0, -900.0), 0.1  # Hounsfield units around a head, and how much of them at least
+DESCRIPTIONS = ("descrip", "aux_file", "intent_name")  # free text in a header, besides its extensions
 MAX_MISSING_SHARE = 0.5  # of the voxels; beyond it there is no scan left to judge
 GRID_TOLERANCE_MM = 1e-3  # corners of a mask and its scan farther apart than this are on two grids
 WHOLE_TOLERANCE = 1e-3  # of a label stored with a slope
 SHOWN_VALUES = 5  # of odd labels, in a note
-FORMS_TOLERANCE_MM = 0.01  # sform and qform nearer than this agree
-MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # NIfTI xyzt_units: unknown, m, mm, micron
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def stem(path: Path) -> str:
     'sub-01_T1w'
     """
     name = path.name
-    for suffix in (".nii.gz", ".nii"):
+    for suffix in (".nii.gz", ".nii", ".hdr.gz", ".img.gz"):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return path.stem
@@ -88,30 +91,45 @@ def read_volume(path: Path, *, volume: int | None = None) -> Volume:
 
     Does not reorient or resample: `data[i, j, k]` is the voxel (i, j, k) of the file.
     """
-    image = read_image(path)
-    array, found = _scalars(path, image, volume)
-    affine, geometry_warnings = _geometry(path, image.header)
-    data, missing, content_warnings = _content(path, array)
+    image = read_image(path, lambda header: _checked_header(path, header, volume))
+    affine, geometry_warnings = affine_mm(path, image.header)
+    data, missing, content_warnings = _content(path, _scaled(path, image.header, image.stored))
+    count = math.prod(image.header.get_data_shape()[3:])
+    found = (f"volume {volume} of {count} was used",) if count > 1 else ()
     return Volume(data, affine, image.header, path, missing, found + geometry_warnings + content_warnings)
+
+
+def check_header(path: Path, *, volume: int | None = None) -> None:
+    """Refuse what `read_volume` would refuse for its header alone; no voxel is read.
+
+    Raises
+    ------
+    UnusableInput : as `read_volume`.
+    """
+    _checked_header(path, read_header(path), volume)
 
 
 def read_mask(path: Path, like: Volume) -> BoolArray:
     """Read a mask on the grid of `like`: bool (I, J, K), True where the file is > 0.
 
+    Other values than 0 and 1 are logged.
+
     Raises
     ------
-    UnusableInput : if the file is damaged, of another shape or place than `like`, or empty.
+    UnusableInput : as `read_labels`, or if it is empty.
     """
-    mask: BoolArray = _on_grid_of(like, path) > 0
+    mask, notes = read_labels(path, like, what="the mask")
     if not mask.any():
         raise UnusableInput(path, "expected a mask with voxels > 0, found none")
+    for note in notes:
+        logging.getLogger(__name__).warning("warning: %s", printable(note))
     return mask
 
 
-def read_labels(path: Path, like: Volume) -> tuple[BoolArray, tuple[str, ...]]:
+def read_labels(path: Path, like: Volume, *, what: str = "lesion") -> tuple[BoolArray, tuple[str, ...]]:
     """Read an annotation on the grid of `like`: bool (I, J, K), True where it is > 0, and notes for the user.
 
-    Any non-negative whole numbers will do, {1, 2, 4} or 0/255 too; it may be empty.
+    Any non-negative whole numbers will do, {1, 2, 4} or 0/255 too; it may be empty. `what` names it in the notes.
 
     Raises
     ------
@@ -126,7 +144,7 @@ def read_labels(path: Path, like: Volume) -> tuple[BoolArray, tuple[str, ...]]:
         raise UnusableInput(path, f"expected whole-numbered labels, found {found:g}; threshold a probability map first")
     odd = [f"{value:g}" for value in values if round(float(value)) not in (0, 1)]
     shown = ", ".join(odd[:SHOWN_VALUES]) + (", ..." if len(odd) > SHOWN_VALUES else "")
-    note = (f"{path.name}: labels {shown} were taken as lesion",) if odd else ()
+    note = (f"{path.name}: labels {shown} were taken as {what}",) if odd else ()
     return array > 0, note
 
 
@@ -141,15 +159,17 @@ def write_volume(path: Path, data: NDArray[np.generic], like: Volume) -> None:
 
     The slope is 1, the intercept 0. Same data, same bytes: no time is stored.
     """
-    dtype = np.uint8 if data.dtype in (np.bool_, np.uint8) else np.float32
-    header = like.header.copy()
+    dtype = np.dtype(np.uint8 if data.dtype in (np.bool_, np.uint8) else "<f4")
+    header = like.header.as_byteswapped("<")
     header.set_data_shape(data.shape)
     header.set_data_dtype(dtype)
     header.set_slope_inter(1, 0)
     header["cal_min"], header["cal_max"] = 0, 0
-    header.extensions.clear()  # they describe the scan, and may name the patient
-    image = image_class(header)(data.astype(dtype), header.get_best_affine(), header)
-    raw = image.to_bytes()
+    for name in DESCRIPTIONS:  # they are of the scan, and may name the patient
+        header[name] = b""
+    header["magic"], header["vox_offset"] = header.single_magic, header.single_vox_offset
+    no_extensions = bytes(header.single_vox_offset - header.sizeof_hdr)
+    raw = header.binaryblock + no_extensions + data.astype(dtype).tobytes(order="F")
     if path.name.lower().endswith(".gz"):
         from isal import igzip
 
@@ -159,15 +179,20 @@ def write_volume(path: Path, data: NDArray[np.generic], like: Volume) -> None:
 
 def _on_grid_of(like: Volume, path: Path) -> NDArray[np.float64]:
     """Return the finite voxels of a mask or annotation that lies on the grid of `like`."""
-    image = read_image(path)
-    array, _ = _scalars(path, image, None)
-    affine, _ = _geometry(path, image.header)
-    if array.shape != like.data.shape:
-        raise UnusableInput(
-            path,
-            f"expected a mask of shape {like.data.shape} like {like.path.name}, got {array.shape}; "
-            "make the mask on the scan's own grid",
-        )
+
+    def choose(header: Header) -> int:
+        index = _volume_index(path, header, None)
+        if (shape := header.get_data_shape()[:3]) != like.data.shape:
+            raise UnusableInput(
+                path,
+                f"expected a mask of shape {like.data.shape} like {like.path.name}, got {shape}; "
+                "make the mask on the scan's own grid",
+            )
+        return index
+
+    image = read_image(path, choose, may_be_sparse=True)
+    affine, _ = affine_mm(path, image.header)
+    array = _scaled(path, image.header, image.stored)
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in array.shape], [1])).reshape(4, -1)
     off_mm = float(np.abs((affine - like.affine) @ corners).max())
     if off_mm > GRID_TOLERANCE_MM:
@@ -181,66 +206,70 @@ def _on_grid_of(like: Volume, path: Path) -> NDArray[np.float64]:
     return array
 
 
-def _scalars(path: Path, image: nib.Nifti1Image, volume: int | None) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Return the scaled voxels of the one 3D volume asked for."""
-    shape = image.shape
-    slope, intercept = image.header["scl_slope"], image.header["scl_inter"]
-    if np.isfinite(slope) and slope != 0 and not np.isfinite(intercept):
-        raise UnusableInput(path, f"expected a finite intercept, the header says {intercept}")
-    count = int(np.prod(shape[3:], dtype=int))
-    if len(shape) < 3 or (len(shape) > 4 and count > 1):
-        raise UnusableInput(path, f"expected a 3D volume, got shape {shape}")
+def _checked_header(path: Path, header: Header, volume: int | None) -> int:
+    """Return which volume of the file to read, or refuse a header that no scan of a head has."""
+    index = _volume_index(path, header, volume)
+    affine, _ = affine_mm(path, header)
+    shape = header.get_data_shape()[:3]
+    sides_mm = np.linalg.norm(affine[:3, :3], axis=0) * shape
+    found_ml = abs(np.linalg.det(affine[:3, :3])) * math.prod(shape) / 1000
+    if min(shape) < MIN_VOXELS_PER_AXIS or sides_mm.min() < MIN_SIDE_MM or found_ml < MIN_VOLUME_ML:
+        found = " x ".join(f"{side:.3g}" for side in sides_mm)
+        raise UnusableInput(
+            path,
+            f"expected a volume that can hold a brain: {MIN_VOXELS_PER_AXIS} voxels and {MIN_SIDE_MM:g} mm an axis, "
+            f"{MIN_VOLUME_ML:g} ml; got shape {shape}, {found} mm",
+        )
+    return index
+
+
+def _volume_index(path: Path, header: Header, volume: int | None) -> int:
+    shape = header.get_data_shape()
+    if len(shape) not in (3, 4):
+        raise UnusableInput(path, f"expected a 3D volume, got shape {shape}; convert the scan")
+    count = math.prod(shape[3:])
     if count > 1 and volume is None:
         raise UnusableInput(path, f"expected a 3D volume, got shape {shape}; choose one with --volume")
     if not 0 <= (volume or 0) < count:
         raise UnusableInput(path, f"expected --volume 0 to {count - 1}, got {volume}")
-    if min(shape[:3]) < MIN_VOXELS_PER_AXIS:
-        raise UnusableInput(path, f"expected at least {MIN_VOXELS_PER_AXIS} voxels an axis, got shape {shape}")
-    picked = (slice(None),) * 3 + np.unravel_index(volume or 0, shape[3:] or (1,))[: len(shape) - 3]
-    note = (f"volume {volume} of {count} was used",) if count > 1 else ()
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.asanyarray(image.dataobj[picked]), note
+    return volume or 0
 
 
-def _geometry(path: Path, header: Header) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Return the affine in mm: sform, else qform, else pixdim, as nibabel chooses."""
-    unit = MM_PER_UNIT.get(int(header["xyzt_units"]) & 7)
-    if unit is None:
-        raise UnusableInput(path, f"expected mm, m or micron, the header's unit is {header['xyzt_units']}")
-    try:
-        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
-        qform = header.get_qform(coded=True)[0]
-    except (nib.spatialimages.HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
-        raise UnusableInput(path, f"expected a valid qform, found: {error}") from error
-    affine[:3] *= unit
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise UnusableInput(path, "expected an invertible affine, found a singular or non-finite one")
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    low, high = VOXEL_SIZE_RANGE_MM
-    if sizes.min() < low or sizes.max() > high:
-        found = " x ".join(f"{size:g}" for size in sizes)
-        raise UnusableInput(path, f"expected voxels of {low:g} to {high:g} mm, found {found} mm")
-    notes = []
-    if not header["sform_code"] and not header["qform_code"]:
-        notes.append("no sform or qform code: left and right are a guess from pixdim")
-    if header["sform_code"] and qform is not None and np.abs(qform[:3] * unit - affine[:3]).max() > FORMS_TOLERANCE_MM:
-        notes.append("sform and qform disagree: sform was used, both are written back unchanged")
-    return affine, tuple(notes)
+@np.errstate(all="ignore")  # signalling NaN, and what overflows, are refused by name or counted
+def _scaled(path: Path, header: Header, stored: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return slope * stored + intercept; a slope of 0 or NaN means none."""
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or math.isnan(slope) or (slope, intercept) == (1.0, 0.0):
+        return stored  # type: ignore[return-value]
+    if not math.isfinite(slope) or not math.isfinite(intercept):
+        raise UnusableInput(path, f"expected a finite slope and intercept, the header says {slope:g} and {intercept:g}")
+    values = stored.astype(np.float64)
+    scaled: NDArray[np.float64] = values * slope + intercept
+    overflown = np.isfinite(values) & ~(np.abs(scaled) < ABSURD)
+    if overflown.any():
+        raise UnusableInput(
+            path, f"expected voxels below {ABSURD:g}, the slope {slope:g} carries {overflown.sum()} beyond it"
+        )
+    return scaled
 
 
+@np.errstate(all="ignore")
 def _content(path: Path, array: NDArray[np.float64]) -> tuple[FloatArray, BoolArray | None, tuple[str, ...]]:
     """Return float32 data with missing voxels at 0, or refuse a volume without content."""
-    limit = float(np.finfo(np.float32).max)
-    finite = np.isfinite(array) if array.dtype.kind == "f" else np.ones(array.shape, dtype=bool)
-    missing_count = int(array.size - np.count_nonzero(finite))
+    present = np.abs(array) < ABSURD if array.dtype.kind == "f" else np.ones(array.shape, dtype=bool)
+    missing_count = int(array.size - np.count_nonzero(present))
     if missing_count > MAX_MISSING_SHARE * array.size:
         raise UnusableInput(path, f"expected a scan, {missing_count} of {array.size} voxels are NaN or infinite")
-    data = np.clip(np.where(finite, array, 0), -limit, limit).astype(np.float32)
-    values = data[finite]
+    data = np.where(present, array, 0).astype(np.float32)
+    values = data[present]
     low, high = float(values.min()), float(values.max())
     if low == high:
         raise UnusableInput(path, f"expected a scan, every voxel is {low:g}")
-    if missing_count == 0:
-        return data, None, ()
-    note = f"{missing_count} voxels are NaN or infinite and were treated as missing"
-    return data, ~finite, (note,)
+    if np.all((values == low) | (values == high)):
+        raise UnusableInput(path, f"expected a scan, found only {low:g} and {high:g}: a mask; name the scan it is of")
+    notes = []
+    if missing_count:
+        notes.append(f"{missing_count} voxels are NaN or infinite and were treated as missing")
+    if np.mean((values >= CT_AIR[0]) & (values <= CT_AIR[1])) >= CT_AIR_SHARE:
+        notes.append("its intensities look like CT (air near -1000); the models are for MRI")
+    return data, ~present if missing_count else None, tuple(notes)
