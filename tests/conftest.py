@@ -71,7 +71,7 @@ def model_file(healthy_folder, tmp_path_factory):
     from vae_loc.cli import app
 
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    options = ["--epochs", "2", "--latents", "8", "--threads", "1", "--quiet", "--image-size", "64"]
+    options = ["--epochs", "8", "--latents", "8", "--threads", "1", "--quiet", "--image-size", "64"]
     result = CliRunner().invoke(app, ["train", str(healthy_folder), "-o", str(path), *options])
     assert result.exit_code == 0, result.output
     return path

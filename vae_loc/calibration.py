@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.brain import BrainMask, find_brain
-from vae_loc.checkpoint import METHODS, Checkpoint, Healthy, Method, checkpoint, quantiles, with_healthy
+from vae_loc.checkpoint import METHODS, SAMPLE_SCORES, Checkpoint, Healthy, Method, checkpoint, quantiles, with_healthy
 from vae_loc.cohort import Case
 from vae_loc.errors import UnusableInput
 from vae_loc.locate import Appear, canonical_of, locate, score_canonical
@@ -18,7 +18,7 @@ from vae_loc.vae import VAE
 from vae_loc.volume import FloatArray, read_volume
 
 MAX_VOXELS_PER_SCAN = 50_000  # evenly spaced sample: 155 scans x 10 maps stay below 320 MB
-SAMPLE_SCORES = ("rec", "kl", "elbo")
+PRIOR_SUBJECTS = 10  # a site's 5 to 20 scans alone give no spread by place
 AppearOf = Callable[[Case], Appear | None]
 
 
@@ -56,9 +56,18 @@ def calibrate_healthy(
             sums[name] = sums[name] + parts if name in sums else parts
         progress(case.scan.name)
     for name, total in sums.items():
-        places |= dict(zip((f"{name}.mean", f"{name}.sd"), mean_and_sd(total), strict=True))
+        known = total + _prior(model, name)
+        places |= dict(zip((f"{name}.mean", f"{name}.sd"), mean_and_sd(known), strict=True))
     placed = checkpoint(model.facts, model.weights, places)
     return with_healthy(placed, _quantiles(ordered, placed, network, brain_mask, appear_of, progress), places)
+
+
+def _prior(model: Checkpoint, name: str) -> Moments | float:
+    """Return what the model already knows of healthy brains, as if of `PRIOR_SUBJECTS` of this site; 0 if nothing."""
+    if f"{name}.mean" not in model.places:
+        return 0.0
+    mean, sd = (model.places[f"{name}.{part}"].astype(np.float64) for part in ("mean", "sd"))
+    return PRIOR_SUBJECTS * np.stack([sd > 0, mean, mean**2 + sd**2]) * (sd > 0)
 
 
 def _moments(

@@ -1,8 +1,7 @@
 """Model + facts <-> one safetensors file, proved whole before a tensor is built (design [6]).
 
 The file's only metadata entry, `vae_loc`, is JSON: the facts below and a SHA-256 over facts and
-tensors. No pickle anywhere. A file may be hostile and its SHA-256 right: sizes, types and shapes are
-compared with the header before memory is taken for them.
+tensors. No pickle. A file may be hostile and its SHA-256 right: sizes, types and shapes are compared first.
 """
 
 from __future__ import annotations
@@ -30,10 +29,8 @@ MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
 PLACE = "place."  # prefix of the tensors that are no weights
 Method = Literal["rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi"]
 METHODS: tuple[Method, ...] = ("rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi")
-# Probabilities at which healthy quantiles are stored: even steps, then a fine upper tail.
+# probabilities at which healthy quantiles are stored: even steps, then a fine upper tail
 LEVELS = np.unique(np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 0.999, 37), np.linspace(0.999, 1, 21)]))
-
-
 SAMPLE_SCORES = ("rec", "kl", "elbo")
 ITEM_BYTES = {"F32": 4, "F16": 2}  # of the only types in our files: weights and places
 Quantiles = Annotated[list[float], Field(min_length=len(LEVELS), max_length=len(LEVELS))]

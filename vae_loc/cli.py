@@ -17,6 +17,7 @@ from vae_loc.options import (
     AsJson,
     BrainMaskOption,
     ChosenModel,
+    CoarseNoise,
     ContrastOption,
     Device,
     MethodChoice,
@@ -29,6 +30,7 @@ from vae_loc.options import (
     Raw,
     Scans,
     ScheduleChoice,
+    ScheduleOption,
     Threads,
     VolumeIndex,
     complain,
@@ -164,20 +166,8 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Default: 1700 steps; under plateau at most 300.", show_default=False)
     ] = None,
-    schedule: Annotated[
-        ScheduleChoice,
-        typer.Option(help="short: 1e-3, down a cosine; plateau: the paper's, 1e-4 until no gain."),
-    ] = ScheduleChoice.short,
-    coarse_noise: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=10,
-            metavar="SD",
-            help="Blobs added to what the network sees. Default: 3; synthesized 0.",
-            show_default=False,
-        ),
-    ] = None,
+    schedule: ScheduleOption = ScheduleChoice.short,
+    coarse_noise: CoarseNoise = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Slices a step; lower it if memory runs out.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights and the augmentation.")] = 0,
     holdout: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share of the SUBJECTS held out.")] = 0.2,

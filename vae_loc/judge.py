@@ -1,4 +1,4 @@
-"""What the network says of a brain -> the five normalised maps (design [26], [29]).
+"""What the network says of a brain -> the five normalised maps (design [34], [35]).
 
     Rec-Error = z'(residual)      Rec-Grad = z'(rec-gradient)      ELBO-Grad = z'(kl-gradient + rec-gradient)
     KL-Grad   = k                 Combi    = sqrt(k) |z'(residual)|

@@ -11,7 +11,7 @@ import numpy as np
 from vae_loc.baselines import baseline_maps
 from vae_loc.brain import BrainMask, find_brain
 from vae_loc.canonical import CanonicalVolume, onto_grid, to_canonical
-from vae_loc.checkpoint import METHODS, Checkpoint, Method, healthy_threshold
+from vae_loc.checkpoint import METHODS, SAMPLE_SCORES, Checkpoint, Method, healthy_threshold
 from vae_loc.errors import UnusableInput, UnusableModel
 from vae_loc.labels import LabelledCase
 from vae_loc.lesions import CLASS_NAMES, Lesions, find_lesions, match_lesions, size_classes
@@ -30,7 +30,6 @@ MIN_LESION_PIXELS = 20  # of a diseased slice of 64x64; fewer, but not none: the
 LESION_COVERAGE = 0.5  # of a canonical pixel from which on it is annotated
 ANY_COVERAGE = 1e-3  # below it a pixel holds no lesion
 PAPER = "@paper"  # suffix of a map's scores under the paper's protocol
-SAMPLE_SCORES = ("rec", "kl", "elbo")
 
 
 @dataclass(frozen=True)

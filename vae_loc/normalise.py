@@ -1,4 +1,4 @@
-"""A score map -> how unusual it is for this place and this scan (design [26]).
+"""A score map -> how unusual it is for this place and this scan (design [34]).
 
     s  = two-scale smoothing of the SIGNED map over the brain
     u  = s - b, b the scan's own smooth field: robust, of second order, alike on the left and on the right

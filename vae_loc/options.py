@@ -77,6 +77,20 @@ PolarityOption = Annotated[
     PolarityChoice, typer.Option("--polarity", help="Only what is brighter, or darker, than expected.")
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="The paper's bare scores, not normalised by place and scan.")]
+ScheduleOption = Annotated[
+    ScheduleChoice,
+    typer.Option("--schedule", help="short: 1e-3, down a cosine; plateau: the paper's, 1e-4 until no gain."),
+]
+CoarseNoise = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=10,
+        metavar="SD",
+        help="Blobs added to what the network sees. Default: 3; synthesized 0.",
+        show_default=False,
+    ),
+]
 Percentile = Annotated[bool, typer.Option("--percentile", help="Also write the percentile among healthy voxels.")]
 Output = Annotated[
     Path, typer.Option("-o", "--output", help="Folder, or a .nii[.gz] file name for one scan and one method.")

@@ -54,17 +54,18 @@ class SliceScores:
     def map(self, method: Method) -> FloatArray:
         """Return one of the paper's maps, float32 (S, H, W) >= 0; units as in the module's equations."""
         of = self.fields
+        found: FloatArray
         if method == "rec-error":
-            error: FloatArray = (np.square(of["residual"]) / (2 * self.c * self.c)).astype(np.float32)
-            return error
-        if method == "kl-grad":
-            return np.abs(of["kl-gradient"])
-        if method == "rec-grad":
-            return np.abs(of["rec-gradient"])
-        if method == "elbo-grad":
-            return np.abs(of["kl-gradient"] + of["rec-gradient"])
-        combi: FloatArray = self.map("kl-grad") * self.map("rec-error")
-        return combi
+            found = (np.square(of["residual"]) / (2 * self.c * self.c)).astype(np.float32)
+        elif method == "kl-grad":
+            found = np.abs(of["kl-gradient"])
+        elif method == "rec-grad":
+            found = np.abs(of["rec-gradient"])
+        elif method == "elbo-grad":
+            found = np.abs(of["kl-gradient"] + of["rec-gradient"])
+        else:
+            found = self.map("kl-grad") * self.map("rec-error")
+        return found
 
 
 def build_model(checkpoint: Checkpoint, device: str = "cpu") -> VAE:

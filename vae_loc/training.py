@@ -1,6 +1,6 @@
 """SliceStacks of healthy brains -> weights.
 
-Two schedules. `short` (design [30]): Adam, its rate up to 1e-3 and down to 0 along a cosine, over a set
+Two schedules. `short` (design [36]): Adam, its rate up to 1e-3 and down to 0 along a cosine, over a set
 number of epochs. `plateau`, the paper's (Zimmerer et al. 2019, section 2.3): Adam 1e-4, x0.1 on a plateau
 of the validation -ELBO, stop when it has not fallen for more than 3 epochs. Every epoch draws from its
 own seeded generator, so a resumed run goes the way of an uninterrupted one.
