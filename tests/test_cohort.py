@@ -21,6 +21,9 @@ from vae_loc.volume import read_volume
 TINY = ["--latents", "4", "--image-size", "32", "--threads", "1", "--quiet"]
 
 
+SOME_EPOCHS = ["--epochs", "12", "--batch-size", "8", *TINY]
+
+
 @pytest.fixture
 def cohort(healthy_folder, tmp_path):
     shutil.copytree(healthy_folder, tmp_path / "healthy")
@@ -132,11 +135,17 @@ def test_an_infinite_loss_stops_and_keeps_the_last_good_epoch(tmp_path):
     assert (tmp_path / "s").read_bytes() == kept
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(healthy_folder, tmp_path_factory):
+    output = tmp_path_factory.mktemp("whole") / "whole.safetensors"
+    assert finish(start("train", healthy_folder, *SOME_EPOCHS, "-o", output))[0] == 0
+    return output
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_training_resumes_to_the_same_bytes(cohort, tmp_path, number):
-    arguments = ["train", cohort, "--epochs", "12", "--batch-size", "4", *TINY, "-o"]
-    whole, halves = tmp_path / "whole.safetensors", tmp_path / "halves.safetensors"
-    assert finish(start(*arguments, whole))[0] == 0
+def test_an_interrupted_training_resumes_to_the_same_bytes(healthy_folder, uninterrupted, tmp_path, number):
+    arguments = ["train", healthy_folder, *SOME_EPOCHS, "-o"]
+    whole, halves = uninterrupted, tmp_path / "halves.safetensors"
     process = start(*arguments, halves)
     state = tmp_path / "halves.state.safetensors"
     for _ in range(6000):

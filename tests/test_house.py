@@ -13,7 +13,7 @@ PACKAGE = Path(vae_loc.__file__).parent
 RANKS = {
     "__init__": 0, "errors": 0, "signatures": 0,
     "files": 1, "forms": 1, "progress": 1, "vae": 1, "metrics": 1,
-    "nifti": 2,
+    "nifti": 2, "tensorfile": 2,
     "volume": 3,
     "register": 4, "normalise": 4,
     "brain": 4, "canonical": 5, "checkpoint": 4, "masks": 4, "spool": 4, "lesions": 4,

@@ -12,7 +12,7 @@ from vae_loc.cohort import find_cases
 from vae_loc.errors import UnusableOption
 from vae_loc.evaluation import Evaluation, evaluate, records
 from vae_loc.figures import save_figures
-from vae_loc.files import check_place, together, write_atomically, write_json
+from vae_loc.files import check_place, refuse_inputs, together, write_atomically, write_json
 from vae_loc.labels import find_labelled
 from vae_loc.outputs import versions
 from vae_loc.progress import BarMaker
@@ -42,6 +42,7 @@ def assess(
         raise UnusableOption("--maps", f"expected a folder of maps, got {maps}")
     table, summary = output / "evaluation.csv", output / "evaluation.json"
     check_place(table)
+    refuse_inputs([table, summary], [*scans, *healthy, *([Path(labels)] if labels else [])])
     checkpoint = load_checkpoint(find_model(model))
     contrast = checkpoint.facts.contrast
     pairs = find_labelled(scans, labels, contrast=contrast)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,20 +17,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vae_loc.errors import UnusableModel
-from vae_loc.files import opened, write_atomically
-from vae_loc.signatures import looks_like
+from vae_loc.files import write_atomically
+from vae_loc.tensorfile import read_tensor_file
 from vae_loc.volume import FloatArray
 
 FORMAT_VERSION = 3
-MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
-MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
 PLACE = "place."  # prefix of the tensors that are no weights
 Method = Literal["rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi"]
 METHODS: tuple[Method, ...] = ("rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi")
 # probabilities at which healthy quantiles are stored: even steps, then a fine upper tail
 LEVELS = np.unique(np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 0.999, 37), np.linspace(0.999, 1, 21)]))
 SAMPLE_SCORES = ("rec", "kl", "elbo")
-ITEM_BYTES = {"F32": 4, "F16": 2}  # of the only types in our files: weights and places
 Quantiles = Annotated[list[float], Field(min_length=len(LEVELS), max_length=len(LEVELS))]
 
 
@@ -171,7 +166,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    raw = _read(path)
+    raw = read_tensor_file(path, lambda name: "F16" if name.startswith(PLACE) else "F32")
     facts, digest = _parsed(path, raw)
     try:
         tensors = load(raw)
@@ -203,46 +198,6 @@ def healthy_threshold(model: Checkpoint, method: Method, fpr: float, *, raw: boo
 def quantiles(values: NDArray[np.floating]) -> list[float]:
     """Return the quantiles of `values` at `LEVELS`, to 6 digits."""
     return [float(f"{q:.6g}") for q in np.quantile(values.astype(np.float64), LEVELS)]
-
-
-def _read(path: Path) -> bytes:
-    """Return the whole file, once its header accounts for its size."""
-    with opened(path, "a vae-loc model (.safetensors)", UnusableModel) as file:
-        total = os.fstat(file.fileno()).st_size
-        start = file.read(512)
-        size = int.from_bytes(start[:8], "little")
-        if len(start) < 9 or start[8:9] != b"{" or size > total - 8:
-            found = looks_like(start) if start[8:9] != b"{" else "a file that is cut off"
-            raise UnusableModel(path, f"expected a vae-loc model (.safetensors), found {found}; fetch it again")
-        if size > MAX_HEADER_BYTES or total > MAX_MODEL_BYTES:
-            limits = f"{MAX_HEADER_BYTES} bytes of header and {MAX_MODEL_BYTES} in all"
-            raise UnusableModel(path, f"expected at most {limits}, found {size} and {total}; it is no model of vae-loc")
-        file.seek(8)
-        if (needed := 8 + size + _tensor_bytes(path, file.read(size))) != total:
-            raise UnusableModel(path, f"expected {needed} bytes by its header, found {total}; fetch it again")
-        file.seek(0)
-        return file.read(total)
-
-
-def _tensor_bytes(path: Path, header: bytes) -> int:
-    """Return how many bytes the tensors take; refuse types and shapes that no model of ours has."""
-    end = 0
-    try:
-        tensors = json.loads(header)
-        tensors.pop("__metadata__", None)
-        for name, tensor in tensors.items():
-            first, last = tensor["data_offsets"]
-            kind = "F16" if name.startswith(PLACE) else "F32"
-            numbers = [first, last, *tensor["shape"]]
-            # types first: the product of a list or text and a number is that many copies of it
-            if any(type(number) is not int or not 0 <= number <= MAX_MODEL_BYTES for number in numbers):
-                raise ValueError(name)
-            if tensor["dtype"] != kind or last - first != math.prod(tensor["shape"]) * ITEM_BYTES[kind]:
-                raise ValueError(name)
-            end = max(end, last)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UnusableModel(path, "expected a vae-loc model, found a foreign or damaged safetensors file") from error
-    return int(end)
 
 
 def _check_values(path: Path, facts: Facts, weights: dict[str, FloatArray], places: dict[str, FloatArray]) -> None:

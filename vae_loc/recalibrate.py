@@ -10,7 +10,7 @@ from vae_loc.calibration import calibrate_healthy
 from vae_loc.checkpoint import load_checkpoint, save_checkpoint
 from vae_loc.cohort import find_cases
 from vae_loc.errors import UnusableOption
-from vae_loc.files import check_place
+from vae_loc.files import check_place, refuse_inputs
 from vae_loc.labelled import FoldDice, calibrate_labelled
 from vae_loc.labels import find_labelled
 from vae_loc.progress import BarMaker
@@ -49,6 +49,7 @@ def recalibrate(
     if output.exists() and output.samefile(model):
         raise UnusableOption("-o", "expected a new file, got the model itself; it is never changed")
     check_place(output)
+    refuse_inputs([output], [*scans, *healthy])
     calibrated = load_checkpoint(model)
     contrast = calibrated.facts.contrast
     rows: list[FoldDice] = []
