@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument(
         "--variant", action="append", default=[], metavar="TITLE=MODEL", help="another model to compare"
     )
+    parser.add_argument("--only", choices=list(POLARITY), action="append", help="this contrast; may be repeated")
     parser.add_argument("--montages", type=Path, help="folder for a picture of every patient")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
@@ -114,7 +115,7 @@ def main() -> None:
         "# Detection\n\nMade by `python benchmarks/detection.py`; seed 0, one thread, "
         f"{platform.machine()}, torch {torch.__version__}. The reading is in [detection-reading.md](detection-reading.md).\n"
     )
-    for contrast in POLARITY:
+    for contrast in options.only or POLARITY:
         text += page(contrast, load_checkpoint(find_model(contrast)), options)
     text += variants(options)
     print(text)

@@ -56,8 +56,8 @@ def test_augmentation_differs_between_slices_and_keeps_the_background():
     assert all(not torch.equal(y[0], other) for other in y[1:])
     assert (y[:, :, 0] == -4).all()
     inside = y[y > -4]
-    assert inside.min() > -2
-    assert inside.max() < 2
+    assert inside.min() > -2.5  # shading by up to three of its standard deviations, gain, offset and noise; no background
+    assert inside.max() < 3.5
 
 
 def test_subjects_never_cross_the_split(tmp_path):
