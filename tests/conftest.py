@@ -65,7 +65,7 @@ def healthy_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def model_file(healthy_folder, tmp_path_factory):
-    """A model trained for two epochs on the phantoms, through the command line."""
+    """A model trained for eight epochs on the phantoms, through the command line."""
     from typer.testing import CliRunner
 
     from vae_loc.cli import app

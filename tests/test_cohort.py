@@ -170,7 +170,7 @@ def test_a_state_that_is_damaged_or_of_another_run_is_refused(tmp_path):
 
     x = np.random.default_rng(0).standard_normal((8, 32, 32)).astype(np.float32)
     state = tmp_path / "s"
-    train_vae(x, x, latents=4, epochs=1, state=state)
+    train_vae(x, x, latents=4, epochs=2, state=state)
     for options in ({"seed": 1}, {"c": 2.0}, {"batch_size": 3}, {"latents": 5}):
         with pytest.raises(UnusableModel, match="other scans or options"):
             train_vae(x, x, **({"latents": 4} | options), epochs=2, state=state, resume=True)

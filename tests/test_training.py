@@ -3,12 +3,13 @@
 import json
 
 import numpy as np
+import pytest
 import torch
 from typer.testing import CliRunner
 
 from vae_loc.cli import app
 from vae_loc.cohort import Case, split_subjects
-from vae_loc.training import augment, train_vae
+from vae_loc.training import add_coarse_noise, augment, short_epochs, short_rate, train_vae
 
 OPTIONS = ["--latents", "4", "--threads", "1", "--quiet"]
 
@@ -27,19 +28,46 @@ def test_same_seed_gives_the_same_bytes(healthy_folder, tmp_path):
 
 def test_the_record_holds_history_and_split(model_file):
     record = json.loads(model_file.with_suffix(".training.json").read_text())
-    assert len(record["epochs"]) == 2
+    assert len(record["epochs"]) == 8
     assert len(record["holdout_subjects"]) == 1
     assert not set(record["holdout_subjects"]) & set(record["training_subjects"])
     assert record["facts"]["training"]["versions"]["torch"]
 
 
-def test_resumed_training_equals_uninterrupted(tmp_path):
+@pytest.mark.parametrize("schedule", ["short", "plateau"])
+def test_resumed_training_equals_uninterrupted(tmp_path, schedule):
     x = np.random.default_rng(0).standard_normal((24, 32, 32)).astype(np.float32)
-    whole, _ = train_vae(x[4:], x[:4], latents=4, epochs=3, batch_size=8, state=tmp_path / "w")
-    train_vae(x[4:], x[:4], latents=4, epochs=1, batch_size=8, state=tmp_path / "s")
-    resumed, history = train_vae(x[4:], x[:4], latents=4, epochs=3, batch_size=8, state=tmp_path / "s", resume=True)
+    options = {"latents": 4, "epochs": 3, "batch_size": 8, "schedule": schedule, "coarse_noise_sd": 1.0}
+    whole, _ = train_vae(x[4:], x[:4], **options, state=tmp_path / "w")
+
+    def stop_in_the_second_epoch(epoch, *_):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_vae(x[4:], x[:4], **options, state=tmp_path / "s", progress=stop_in_the_second_epoch)
+    resumed, history = train_vae(x[4:], x[:4], **options, state=tmp_path / "s", resume=True)
     assert len(history.epochs) == 3
     assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_coarse_noise_stays_in_the_brain_and_is_as_strong_as_asked_for():
+    x = torch.full((16, 1, 64, 64), -4.0)
+    x[:, :, 16:48, 16:48] = 0
+    y = add_coarse_noise(x, 1.5, torch.Generator().manual_seed(0))
+    assert torch.equal(y[x == -4], x[x == -4])
+    assert 0.3 < (y - x)[x == 0].std() < 1.5
+    neighbours = (y[:, :, 17:48, 16:48] - y[:, :, 16:47, 16:48]).abs().mean()
+    assert neighbours < 0.5 * (y - x)[x == 0].abs().mean()
+
+
+def test_the_short_schedule_makes_about_its_number_of_steps():
+    assert short_epochs(10_696, 64) == 10
+    assert short_epochs(64, 64) == 1700
+    assert short_epochs(10**9, 64) == 1
+    rates = [short_rate(share) for share in np.linspace(0, 1, 101)]
+    assert max(rates) == pytest.approx(1e-3)
+    assert rates[-1] == pytest.approx(0)
 
 
 def test_training_lowers_the_loss():
@@ -56,7 +84,9 @@ def test_augmentation_differs_between_slices_and_keeps_the_background():
     assert all(not torch.equal(y[0], other) for other in y[1:])
     assert (y[:, :, 0] == -4).all()
     inside = y[y > -4]
-    assert inside.min() > -2.5  # shading by up to three of its standard deviations, gain, offset and noise; no background
+    assert (
+        inside.min() > -2.5
+    )  # shading, gain, offset and noise; no background
     assert inside.max() < 3.5
 
 

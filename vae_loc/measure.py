@@ -10,12 +10,12 @@ import numpy as np
 
 from vae_loc.baselines import baseline_maps
 from vae_loc.brain import BrainMask, find_brain
-from vae_loc.canonical import CanonicalVolume, onto_grid, to_canonical
+from vae_loc.canonical import CanonicalVolume, onto_grid
 from vae_loc.checkpoint import METHODS, SAMPLE_SCORES, Checkpoint, Method, healthy_threshold
 from vae_loc.errors import UnusableInput, UnusableModel
 from vae_loc.labels import LabelledCase
 from vae_loc.lesions import CLASS_NAMES, Lesions, find_lesions, match_lesions, size_classes
-from vae_loc.locate import SampleScores, locate
+from vae_loc.locate import SampleScores, canonical_of, locate
 from vae_loc.metrics import above, dice_at, rank_sorted
 from vae_loc.outputs import Target
 from vae_loc.slices import substantial, to_slices
@@ -144,7 +144,7 @@ def _read(volume: Volume, checkpoint: Checkpoint, folder: Path, how: BrainMask) 
     """Read the maps and scores that `score` or `segment` wrote into a folder."""
     where = Target(folder, None)
     brain, _ = find_brain(volume, how)
-    canonical = to_canonical(volume, brain, image_size=checkpoint.facts.network.image_size)
+    canonical = canonical_of(volume, brain, checkpoint)
     maps: dict[Method, FloatArray] = {}
     for method in METHODS:
         path = where.path(volume.path, method, "anomaly.nii.gz")
