@@ -84,9 +84,7 @@ def test_augmentation_differs_between_slices_and_keeps_the_background():
     assert all(not torch.equal(y[0], other) for other in y[1:])
     assert (y[:, :, 0] == -4).all()
     inside = y[y > -4]
-    assert (
-        inside.min() > -2.5
-    )  # shading, gain, offset and noise; no background
+    assert inside.min() > -2.5  # shading, gain, offset and noise; no background
     assert inside.max() < 3.5
 
 
