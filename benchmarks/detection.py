@@ -107,6 +107,7 @@ def main() -> None:
         "--variant", action="append", default=[], metavar="TITLE=MODEL", help="another model to compare"
     )
     parser.add_argument("--only", choices=list(POLARITY), action="append", help="this contrast; may be repeated")
+    parser.add_argument("--short", action="store_true", help="baselines and maps only, no steps and no site")
     parser.add_argument("--montages", type=Path, help="folder for a picture of every patient")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
@@ -136,6 +137,8 @@ def page(contrast: str, model: Checkpoint, options: argparse.Namespace) -> str:
     for cohort in COHORTS:
         rows, names = compare(model, patients(options.shared, cohort, contrast), options.montages)
         text += f"\n### {cohort}, {contrast}\n\n" + table(rows, names)
+    if options.short:
+        return text
     text += f"\n### Steps of the residual's way, gliomas, {contrast}\n\n"
     rows, names = steps(model, patients(options.shared, "gliomas", contrast), healthy, appear_of)
     text += table(rows, names)
