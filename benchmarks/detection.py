@@ -142,8 +142,8 @@ def page(contrast: str, model: Checkpoint, options: argparse.Namespace) -> str:
     text += f"\n### Steps of the residual's way, gliomas, {contrast}\n\n"
     rows, names = steps(model, patients(options.shared, "gliomas", contrast), healthy, appear_of)
     text += table(rows, names)
-    half = calibrate_healthy(model, healthy[::2], appear_of=appear_of)
     if contrast == "t1":
+        half = calibrate_healthy(model, healthy[::2])
         found = healthy_reliability(healthy[1::2], half, brain_mask=None, device="cpu", seed=0, progress=lambda _: None)
         cells = [found[method][LEVELS.index(FPR)] for method in METHODS]
         shares = ", ".join(
