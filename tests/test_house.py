@@ -28,7 +28,7 @@ RANKS = {
     "figures": 14, "tables": 14,
     "batch": 15, "recipe": 15, "recalibrate": 15, "assess": 15,
     "options": 16,
-    "cli_assess": 17,
+    "cli_assess": 17, "cli_score": 17,
     "cli": 18, "__main__": 19,
 }  # fmt: skip
 FORBIDDEN = {
