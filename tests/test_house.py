@@ -12,8 +12,8 @@ import vae_loc
 PACKAGE = Path(vae_loc.__file__).parent
 RANKS = {
     "__init__": 0, "errors": 0, "signatures": 0,
-    "files": 1, "forms": 1, "progress": 1, "vae": 1, "metrics": 1,
-    "nifti": 2, "tensorfile": 2,
+    "files": 1, "forms": 1, "events": 2, "workers": 2, "progress": 1, "vae": 1, "metrics": 1,
+    "nifti": 2, "tensorfile": 2, "digests": 2, "records": 2,
     "volume": 3,
     "register": 4, "normalise": 4,
     "brain": 4, "canonical": 5, "checkpoint": 4, "masks": 4, "spool": 4, "lesions": 4,
@@ -23,13 +23,14 @@ RANKS = {
     "locate": 9,
     "calibration": 10, "labelled": 10, "reliability": 10, "report": 10,
     "choose": 11, "outputs": 11, "intake": 11,
-    "measure": 12,
+    "measure": 12, "ledger": 12,
     "evaluation": 13,
     "figures": 14, "tables": 14,
     "batch": 15, "recipe": 15, "recalibrate": 15, "assess": 15,
     "options": 16,
-    "cli_assess": 17, "cli_score": 17,
-    "cli": 18, "__main__": 19,
+    "cli_cohort": 17,
+    "cli_assess": 18, "cli_score": 18,
+    "cli": 19, "__main__": 20,
 }  # fmt: skip
 FORBIDDEN = {
     "pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml", "tarfile", "zipfile",

@@ -16,7 +16,7 @@ from vae_loc.files import check_place, refuse_inputs, together, write_atomically
 from vae_loc.labels import find_labelled
 from vae_loc.outputs import versions
 from vae_loc.progress import BarMaker
-from vae_loc.tables import to_csv
+from vae_loc.records import to_csv
 
 
 def assess(

@@ -1,26 +1,34 @@
-"""Many scans -> their files on disk; one bad scan does not stop the others."""
+"""Many scans -> their files on disk and the cohort table; one bad scan does not stop the others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import functools
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from vae_loc.brain import BrainMask
-from vae_loc.catalogue import find_model
+from vae_loc.catalogue import find_model, shipped_models
 from vae_loc.checkpoint import Checkpoint, Method, load_checkpoint
 from vae_loc.choose import model_of
-from vae_loc.cohort import Case
-from vae_loc.errors import UnusableInput, printable
+from vae_loc.cohort import Case, Sifted, contrast_of
+from vae_loc.digests import sha256_of
+from vae_loc.errors import OurBug, OutOfMemory, VaeLocError, WorkerDied, is_out_of_memory, printable
 from vae_loc.files import refuse_inputs
+from vae_loc.ledger import Entry, Status, Summary, failure, trusted_summary, write_table
 from vae_loc.locate import locate
 from vae_loc.nifti import pair
 from vae_loc.normalise import Polarity
-from vae_loc.outputs import Segmentation, Target, ignored_fpr, write_results
+from vae_loc.outputs import Segmentation, Target, ignored_fpr, odd, write_results
 from vae_loc.progress import BarMaker
 from vae_loc.scoring import build_model
 from vae_loc.vae import VAE
 from vae_loc.volume import read_volume
+
+Stamp = tuple[int, int]  # of a file: inode, time of change in ns
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Wanted:
     model : a model's name or file; None chooses a shipped one by `contrast`, name or intensities
     brain_mask : None takes the mask beside each scan where there is one, else `auto`
     volume : which volume of 4D files, from 0
+    threads : of the network, in each process
     raw : the paper's bare scores instead of those normalised by place and scan
     percentile : also the percentile among healthy voxels
     """
@@ -42,91 +51,169 @@ class Wanted:
     brain_mask: BrainMask | None = None
     volume: int | None = None
     device: str = "cpu"
+    threads: int = 1
     polarity: Polarity = "any"
     raw: bool = False
     percentile: bool = False
     segmentation: Segmentation | None = None
 
+    def options(self) -> dict[str, object]:
+        """Return what shapes the outputs of a scan besides scan and model, as its JSON states it."""
+        named = asdict(self) | {"methods": list(self.methods), "brain_mask": str(self.brain_mask or "beside, or auto")}
+        return {name: value for name, value in named.items() if name not in ("model", "device", "threads")}
 
-@dataclass
-class Batch:
-    """What became of every scan: the files written, and the faults."""
 
-    written: dict[Path, list[Path]] = field(default_factory=dict)
-    failed: list[UnusableInput] = field(default_factory=list)
+@dataclass(frozen=True)
+class Plan:
+    """A run, as every process that has a part in it must know it; `token` tells it from other runs."""
 
-    def as_json(self) -> dict[str, object]:
-        """Return the batch as `--json` shows it."""
-        return {
-            "written": {str(scan): [str(path) for path in paths] for scan, paths in self.written.items()},
-            "failed": [str(error) for error in self.failed],
-        }
+    where: Target
+    wanted: Wanted
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A scan to score, unless outputs that may be trusted are there: any but those of the stamp `older`.
+
+    A task that is begun again, because its process died, thereby finds what it had finished.
+    """
+
+    case: Case
+    older: Stamp | None
+    skip_existing: bool
+
+
+Run = Callable[[Callable[[Task], Entry], Sequence[Task]], Iterator[tuple[int, Entry | None]]]
 
 
 def locate_cases(
-    cases: Sequence[Case], where: Target, wanted: Wanted, *, bars: BarMaker, warn: Callable[[str], None]
-) -> Batch:
-    """Score scans, and segment them if asked to, and write each one's files when it is done.
+    found: Sifted,
+    where: Target,
+    wanted: Wanted,
+    *,
+    run: Run,
+    table: Path | None = None,
+    skip_existing: bool = False,
+    bars: BarMaker,
+    each: Callable[[Entry], None],
+) -> list[Entry]:
+    """Score scans, and segment them if asked to; return what became of each, in the order they were asked for.
+
+    Parameters
+    ----------
+    run : applies a function to every task, in whichever processes, and yields index and result (None if its
+        process died)
+    table : where the cohort table is written at the end
+    skip_existing : leave alone what is whole and was made by the same model and options from the same scan
+    each : is told of every scan when it is done
 
     Raises
     ------
-    UnusableModel : if a model does not fit; an unusable scan is noted in the result instead.
+    UnusableModel : if the model named cannot be used; all that is wrong with a scan is noted in its entry.
     """
-    models: dict[str, tuple[Checkpoint, VAE]] = {}
+    plan = Plan(where, wanted)
     if wanted.model is not None:
-        _loaded(wanted.model, models, wanted, warn)
-    batch = Batch()
-    advance = bars("scoring", len(cases))
-    for case in cases:
-        try:
-            batch.written[case.scan] = _locate_case(case, where, wanted, models, warn)
-        except UnusableInput as error:
-            batch.failed.append(error)
+        _checkpoint(plan.token, wanted.model)
+    cases = found.cases
+    tasks = [Task(case, None if skip_existing else _stamp(where.scores(case.scan)), skip_existing) for case in cases]
+    entries = {case: failure(case, error) for case, error in found.faults.items()}
+    for entry in entries.values():
+        each(entry)
+    advance = bars("scoring", len(tasks))
+    for index, made in run(functools.partial(score_task, plan), tasks):
+        case = cases[index]
+        entries[case] = made or failure(case, WorkerDied(case.scan))
+        each(entries[case])
         advance(case.scan.name)
-    return batch
+    ordered = [entries[case] for case in found.all_cases]
+    if table is not None:
+        write_table(table, ordered, wanted.methods)
+    return ordered
 
 
-def _locate_case(
-    case: Case,
-    where: Target,
-    wanted: Wanted,
-    models: dict[str, tuple[Checkpoint, VAE]],
-    warn: Callable[[str], None],
-) -> list[Path]:
+def score_task(plan: Plan, task: Task) -> Entry:
+    """Score one scan; whatever goes wrong is noted in the entry."""
+    began = time.perf_counter()
+    try:
+        return _scored(plan, task, began)
+    except VaeLocError as error:
+        fault = error
+    except Exception as error:  # of ours or a library's: it must not cost the other scans of a night
+        fault = OutOfMemory() if is_out_of_memory(error) else OurBug(task.case.scan, error)
+    return failure(task.case, fault, time.perf_counter() - began)
+
+
+def _scored(plan: Plan, task: Task, began: float) -> Entry:
+    case, wanted, where = task.case, plan.wanted, plan.where
     given = [*pair(case.scan), wanted.brain_mask, case.brain_mask, wanted.model]
     refuse_inputs(where.all_paths(case.scan, wanted.methods), [Path(path) for path in given if path])
-    scan = read_volume(case.scan, volume=wanted.volume)
-    name = wanted.model or model_of(
-        case, contrast=wanted.contrast, volume=wanted.volume, brain_mask=wanted.brain_mask, say=warn
-    )
-    checkpoint, network = _loaded(name, models, wanted, warn)
+    scores = where.scores(case.scan)
     how = wanted.brain_mask or case.brain_mask or "auto"
+    made = {"inputs": _inputs(case, how), "options": wanted.options()}
+    if summary := _already(plan, task, made):
+        status: Status = "skipped" if task.skip_existing else "done"
+        return Entry(case, status, time.perf_counter() - began, scores, _short(summary))
+    scan = read_volume(case.scan, volume=wanted.volume)
+    notes: list[str] = []
+    name = wanted.model or model_of(
+        case, contrast=wanted.contrast, volume=wanted.volume, brain_mask=wanted.brain_mask, say=notes.append
+    )
+    checkpoint = _checkpoint(plan.token, name)
+    if wanted.segmentation and (note := ignored_fpr(wanted.segmentation, checkpoint)):
+        notes.append(f"warning: {note}")
+    network = _network(plan.token, name, wanted.device, wanted.threads)
     found = locate(scan, checkpoint, network, brain_mask=how, methods=wanted.methods, polarity=wanted.polarity)
     if wanted.raw:
         found = found.as_raw()
-    paths = write_results(scan, found, checkpoint, where, wanted.segmentation, percentile=wanted.percentile)
-    for warning in (*found.warnings, *_odd(found.scores.volume["elbo"], checkpoint)):
-        warn(f"warning: {printable(case.scan)}: {warning}")
-    return paths
-
-
-def _loaded(
-    name: str, models: dict[str, tuple[Checkpoint, VAE]], wanted: Wanted, warn: Callable[[str], None]
-) -> tuple[Checkpoint, VAE]:
-    if name not in models:
-        checkpoint = load_checkpoint(find_model(name))
-        models[name] = checkpoint, build_model(checkpoint, wanted.device)
-        if wanted.segmentation and (note := ignored_fpr(wanted.segmentation, checkpoint)):
-            warn(f"warning: {note}")
-    return models[name]
-
-
-def _odd(elbo: float, checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return a warning for a scan that is unlike every healthy one as a whole."""
-    healthy = checkpoint.facts.healthy
-    if healthy is None or elbo <= healthy.volumes["elbo"][-1]:
-        return ()
-    return (
-        f"less probable as a whole than every healthy {checkpoint.facts.contrast} scan of the model: much disease, "
-        "another contrast than the model's, another scanner, or a bad brain mask",
+    paths, summary = write_results(
+        scan, found, checkpoint, where, wanted.segmentation, percentile=wanted.percentile, made=made
     )
+    warnings = (*found.warnings, *odd(found, checkpoint))
+    notes += [f"warning: {printable(case.scan)}: {warning}" for warning in warnings]
+    seconds = time.perf_counter() - began
+    return Entry(case, "done", seconds, scores, _short(summary), tuple(paths), tuple(notes))
+
+
+def _already(plan: Plan, task: Task, made: Summary) -> dict[str, object] | None:
+    """Return the scores of outputs that may be trusted, or None."""
+    scores = plan.where.scores(task.case.scan)
+    if _stamp(scores) in (None, task.older):
+        return None
+    wanted, case = plan.wanted, task.case
+    contrast = case.contrast or wanted.contrast or contrast_of(case.scan)
+    names = [wanted.model] if wanted.model else [name for name in shipped_models() if contrast in (None, name)]
+    return trusted_summary(scores, made, {_checkpoint(plan.token, name).digest for name in names})
+
+
+def _inputs(case: Case, how: BrainMask) -> dict[str, str | None]:
+    """Return the SHA-256 of scan and brain mask."""
+    mask = sha256_of(*dict.fromkeys(pair(how))) if isinstance(how, Path) else None
+    return {"scan": sha256_of(*dict.fromkeys(pair(case.scan))), "brain_mask": mask}
+
+
+def _short(summary: dict[str, object]) -> dict[str, object]:
+    """Return scores without those of the single slices."""
+    return {name: value for name, value in summary.items() if name != "slices"}
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=4)
+def _checkpoint(token: str, name: str) -> Checkpoint:
+    """Return a model, read once a run and process; another run reads anew, for the file may be another by then."""
+    return load_checkpoint(find_model(name))
+
+
+@functools.lru_cache(maxsize=4)
+def _network(token: str, name: str, device: str, threads: int) -> VAE:
+    import torch
+
+    torch.set_num_threads(threads)
+    return build_model(_checkpoint(token, name), device)

@@ -26,7 +26,7 @@ def model_of(case: Case, *, contrast: str | None, volume: int | None, brain_mask
     UnusableModel : if no shipped model is of this contrast.
     """
     known = shipped_models()
-    wanted = contrast or contrast_of(case.scan)
+    wanted = case.contrast or contrast or contrast_of(case.scan)
     if wanted is None:
         scan = read_volume(case.scan, volume=volume)
         wanted = _most_alike(scan, brain_mask or case.brain_mask or "auto", known)

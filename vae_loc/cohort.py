@@ -1,4 +1,4 @@
-"""Folder / list / files -> cases, and splits by subject."""
+"""Folder / list / table / files -> cases, and splits by subject."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import numpy as np
 
 from vae_loc.errors import UnusableInput
 from vae_loc.files import read_text
+from vae_loc.records import read_csv
 from vae_loc.volume import check_header, stem
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 PAIR_SUFFIXES = (".hdr", ".hdr.gz")  # each stands for its .img too
 LIST_SUFFIXES = (".txt", ".list")
+TABLE_SUFFIX = ".csv"  # with the columns scan and, where they are known, mask, subject, contrast
 NOT_SCANS = ("brainmask", "mask", "seg", "lesions", "labels", "anomaly", "dseg")  # last part of a name
 BIDS_SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 CONTRASTS = {"t1": "t1", "t1w": "t1", "t2": "t2", "t2w": "t2", "flair": "flair"}
@@ -25,20 +27,21 @@ CONTRASTS = {"t1": "t1", "t1w": "t1", "t2": "t2", "t2w": "t2", "flair": "flair"}
 
 @dataclass(frozen=True)
 class Case:
-    """One scan, whose it is, and its brain mask where one lies beside it."""
+    """One scan, whose it is, its brain mask where one lies beside it, and its contrast where a table says so."""
 
     scan: Path
     subject: str
     brain_mask: Path | None
+    contrast: str | None = None
 
 
 @dataclass(frozen=True)
 class Sifted:
-    """Cases whose headers can be used, those that were asked for, and what is wrong with the others."""
+    """Cases as they were asked for, those whose headers can be used, and what is wrong with the others."""
 
-    cases: list[Case]
     all_cases: list[Case]
-    faults: list[UnusableInput]
+    cases: list[Case]
+    faults: dict[Case, UnusableInput]
 
 
 def subject_of(scan: Path) -> str:
@@ -71,33 +74,43 @@ def contrast_of(scan: Path) -> str | None:
 
 
 def find_cases(places: Sequence[Path], *, contrast: str | None = None) -> list[Case]:
-    """Return the scans named by files, folders and list files (`.txt`, one path a line).
+    """Return the scans named by files, folders, list files (`.txt`, one path a line) and tables (`.csv`).
 
     In a folder every NIfTI counts except masks, labels, our own outputs, hidden files, and scans
     whose name says another contrast. A sibling `<subject>_brainmask.nii.gz` becomes the mask.
+    A table has the column scan, and may have mask, subject and contrast; an empty cell, or a column
+    that is missing, means what a file's name would mean. Paths start at the folder of the list or table.
 
     Raises
     ------
     UnusableInput : if a place is missing or holds no scan.
     """
-    scans: dict[Path, None] = {}
+    cases: dict[Path, Case] = {}
     for place in places:
-        for scan in _scans_in(place, contrast):
-            scans.setdefault(scan)
-    return [Case(scan, subject_of(scan), _sibling_mask(scan)) for scan in scans]
+        for case in _cases_in(place, contrast):
+            cases.setdefault(case.scan, case)
+    return list(cases.values())
+
+
+def shard_of(cases: Sequence[Case], part: int, parts: int) -> list[Case]:
+    """Return every `parts`-th case from the `part`-th on, counted from 1: together the parts are all cases, once.
+
+    >>> cases = [Case(Path(f"{n}.nii"), str(n), None) for n in range(5)]
+    >>> [case.subject for case in shard_of(cases, 2, 3)]
+    ['1', '4']
+    """
+    return list(cases[part - 1 :: parts])
 
 
 def sift(cases: Sequence[Case], *, volume: int | None = None) -> Sifted:
     """Read every scan's header, and nothing else; return the good cases and the faults of the others."""
-    good: list[Case] = []
-    faults: list[UnusableInput] = []
+    faults: dict[Case, UnusableInput] = {}
     for case in cases:
         try:
             check_header(case.scan, volume=volume)
-            good.append(case)
         except UnusableInput as error:
-            faults.append(error)
-    return Sifted(good, list(cases), faults)
+            faults[case] = error
+    return Sifted(list(cases), [case for case in cases if case not in faults], faults)
 
 
 def unique_names(scans: Sequence[Path]) -> dict[Path, str]:
@@ -137,6 +150,28 @@ def split_subjects(cases: Sequence[Case], *, holdout: float, seed: int) -> tuple
     held_out = {subjects[i] for i in order[:count]}
     in_order = sorted(cases, key=lambda case: (case.subject, case.scan.name))
     return [c for c in in_order if c.subject not in held_out], [c for c in in_order if c.subject in held_out]
+
+
+def _cases_in(place: Path, contrast: str | None) -> list[Case]:
+    if not place.name.lower().endswith(TABLE_SUFFIX) or os.path.isdir(place):
+        return [Case(scan, subject_of(scan), _sibling_mask(scan)) for scan in _scans_in(place, contrast)]
+    rows = read_csv(place, "a table of scans", ["scan"])
+    if not rows or not all(row["scan"].strip() for row in rows):
+        raise UnusableInput(place, "expected a scan in every row, found none; fill the column scan")
+    listed = [_case_of(row, place.parent) for row in rows]
+    return [case for case in listed if contrast is None or case.contrast in (None, contrast)]
+
+
+def _case_of(row: dict[str, str], folder: Path) -> Case:
+    """Return the case of a table's row; what the row leaves open comes from the file's name."""
+    scan = folder / row["scan"].strip()
+    mask, subject, contrast = ((row.get(name) or "").strip() for name in ("mask", "subject", "contrast"))
+    return Case(
+        scan,
+        subject or subject_of(scan),
+        folder / mask if mask else _sibling_mask(scan),
+        CONTRASTS.get(contrast.lower(), contrast) or None,
+    )
 
 
 def _scans_in(place: Path, contrast: str | None) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 MEMORY_WORDS = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "can't start new thread")
@@ -51,6 +52,27 @@ class OutOfMemory(VaeLocError):
 
     def __init__(self) -> None:
         super().__init__("memory", "not enough; lower --batch-size or --threads, or close other programs")
+
+
+class WorkerDied(VaeLocError):
+    """A process that scored a scan was killed."""
+
+    exit_code = 4
+
+    def __init__(self, scan: Path) -> None:
+        super().__init__(scan, "its process died, twice: out of memory, or killed; give it more memory or lower --jobs")
+
+
+class OurBug(VaeLocError):
+    """An exception that nobody expected, on one scan of many."""
+
+    exit_code = 1
+
+    def __init__(self, scan: Path, error: Exception) -> None:
+        trace = " < ".join(
+            f"{frame.name}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__))
+        )
+        super().__init__(scan, f"a bug of ours, please report it: {type(error).__name__}: {error}; at {trace}")
 
 
 class TrainingDiverged(VaeLocError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from pathlib import Path
 
 from vae_loc.cohort import Case, find_cases
 from vae_loc.errors import UnusableInput, UnusableOption
-from vae_loc.files import read_text
+from vae_loc.records import read_csv
 
 SUBJECT = "{subject}"
 COLUMNS = ("scan", "label")
@@ -67,15 +65,8 @@ def _label_of(case: Case, pattern: str) -> Path:
 
 def _rows(table: Path) -> list[LabelledCase]:
     """Read a table; its paths start at its own folder."""
-    try:
-        reader = csv.DictReader(io.StringIO(read_text(table, "a table of scans and labels"), newline=""))
-        absent = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
-        if absent:
-            raise UnusableInput(table, f"expected the columns scan and label, found no {absent[0]}")
-        pairs = [(table.parent / (row["scan"] or ""), table.parent / (row["label"] or "")) for row in reader]
-    except csv.Error as error:
-        raise UnusableInput(table, f"could not be read as a table of scans and labels: {error}") from error
-    return [LabelledCase(find_cases([scan])[0], label) for scan, label in pairs]
+    rows = read_csv(table, "a table of scans and labels", COLUMNS)
+    return [LabelledCase(find_cases([table.parent / row["scan"]])[0], table.parent / row["label"]) for row in rows]
 
 
 def _of_table(cases: Sequence[Case], listed: Sequence[LabelledCase], table: Path) -> list[LabelledCase]:

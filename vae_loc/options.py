@@ -53,7 +53,11 @@ class ScheduleChoice(str, Enum):
 
 Scans = Annotated[
     list[Path],
-    typer.Argument(metavar="SCAN...", help="NIfTI scans, folders of them, or .txt lists with one path a line."),
+    typer.Argument(
+        metavar="SCAN...",
+        help="NIfTI scans, folders of them, .txt lists with one path a line, or .csv tables with the column scan "
+        "and, if you like, mask, subject, contrast.",
+    ),
 ]
 Model = Annotated[
     str,
@@ -121,6 +125,43 @@ HealthyOption = Annotated[
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where the network runs.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of the network.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Worker processes that score scans. Default: one a CPU, fewer for less than 4 scans each.",
+        show_default=False,
+    ),
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="dask|slurm|ADDRESS|FILE",
+        help="Score on a dask cluster: dask starts a local one, slurm one of dask-jobqueue; or a scheduler's "
+        "address (tcp://host:8786) or its scheduler file.",
+        show_default=False,
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N|slurm",
+        help="Only the I-th of N parts of the scans; slurm takes both from a SLURM array's environment.",
+        show_default=False,
+    ),
+]
+SkipExisting = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing", help="Leave alone what is whole and made from the same scan, model and options before."
+    ),
+]
+LogJson = Annotated[
+    Path | None,
+    typer.Option(
+        "--log-json", metavar="FILE|-", help="A line of JSON for every event; - is stderr.", show_default=False
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr, no paths on stdout.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of paths.")]
 
@@ -153,6 +194,29 @@ def parsed_brain_mask(option: str | None) -> BrainMask | None:
     if option is None or option in ("auto", "none"):
         return option  # type: ignore[return-value]
     return Path(option)
+
+
+def parsed_shard(option: str | None) -> tuple[int, int]:
+    """Return which part of how many `--shard` names, counted from 1; all is (1, 1).
+
+    >>> parsed_shard("2/4"), parsed_shard(None)
+    ((2, 4), (1, 1))
+    """
+    text = _slurm_shard() if option == "slurm" else option or "1/1"
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UnusableOption("--shard", f"expected I/N with 1 <= I <= N, or slurm, got {text}")
+    return int(match[1]), int(match[2])
+
+
+def _slurm_shard() -> str:
+    """Return I/N of a SLURM array's task: --array=0-7, 1-8 and 0-14:2 are all eight parts."""
+    try:
+        task, count = (int(os.environ[f"SLURM_ARRAY_TASK_{name}"]) for name in ("ID", "COUNT"))
+        first, step = (int(os.environ.get(f"SLURM_ARRAY_TASK_{name}", "1")) for name in ("MIN", "STEP"))
+    except (KeyError, ValueError) as error:
+        raise UnusableOption("--shard", f"slurm needs a SLURM array's environment, found no {error}") from error
+    return f"{(task - first) // step + 1}/{count}"
 
 
 def parsed_cubic_mm(text: str) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 
 from vae_loc.checkpoint import LEVELS, Checkpoint, Method, healthy_percentile, healthy_threshold
 from vae_loc.cohort import unique_names
+from vae_loc.digests import sha256_of
 from vae_loc.errors import UnusableModel, UnusableOption
 from vae_loc.files import check_place, together, write_json
 from vae_loc.locate import Located
@@ -125,23 +126,40 @@ def write_results(
     segmentation: Segmentation | None,
     *,
     percentile: bool = False,
-) -> list[Path]:
+    made: Mapping[str, object],
+) -> tuple[list[Path], dict[str, object]]:
     """Write maps, masks, pictures and, last, the JSON that says that the rest is complete: all of them or none.
 
-    With `percentile` also each map as the percentile among healthy voxels, 0 to 100.
+    Parameters
+    ----------
+    percentile : also each map as the percentile among healthy voxels, 0 to 100
+    made : `inputs` and `options`, for the JSON
+
+    Returns
+    -------
+    The files, and the content of the JSON.
     """
-    with together():
-        return _write_results(volume, found, checkpoint, where, segmentation, percentile)
+    with together() as group:
+        paths, masks = _write_maps(volume, found, checkpoint, where, segmentation, percentile)
+        scores = where.scores(volume.path)
+        marked = {"masks": masks} if segmentation is not None else {}
+        summary = {**summarize(volume, found, checkpoint), **marked, **made}
+        summary["files"] = {
+            os.path.relpath(staged.path, scores.parent): sha256_of(Path(staged.temporary)) for staged in group.files
+        }
+        write_json(scores, summary)
+    return [*paths, scores], summary
 
 
-def _write_results(
+def _write_maps(
     volume: Volume,
     found: Located,
     checkpoint: Checkpoint,
     where: Target,
     segmentation: Segmentation | None,
     percentile: bool,
-) -> list[Path]:
+) -> tuple[list[Path], dict[str, object]]:
+    """Write the files of every method; return them, and what the JSON says of the masks."""
     written: list[Path] = []
     masks: dict[str, object] = {}
     for method, scores in found.maps.items():
@@ -175,10 +193,7 @@ def _write_results(
             path, volume, scores, found.brain, title=title, ceiling=_ceiling(checkpoint, method, found), mask=mask
         )
         written.append(path)
-    path = where.scores(volume.path)
-    summary = summarize(volume, found, checkpoint) | ({"masks": masks} if segmentation is not None else {})
-    write_json(path, summary)
-    return [*written, path]
+    return written, masks
 
 
 def summarize(volume: Volume, found: Located, checkpoint: Checkpoint) -> dict[str, object]:
@@ -202,7 +217,8 @@ def summarize(volume: Volume, found: Located, checkpoint: Checkpoint) -> dict[st
         "slices": rows,
         "brain_ml": float(found.brain.sum()) * volume.voxel_mm3 / 1000,
         "brain_mask": found.brain_source,
-        "warnings": list(found.warnings),
+        "maps": {method: {"flagged": _flagged(found, checkpoint, method)} for method in found.maps},
+        "warnings": [*found.warnings, *odd(found, checkpoint)],
         "model": {
             "sha256": checkpoint.digest,
             "contrast": checkpoint.facts.contrast,
@@ -217,6 +233,25 @@ def summarize(volume: Volume, found: Located, checkpoint: Checkpoint) -> dict[st
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that shape a result."""
     return {"python": platform.python_version()} | {name: version(name) for name in REPORTED_PACKAGES}
+
+
+def odd(found: Located, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return a warning for a scan that is unlike every healthy one as a whole."""
+    healthy = checkpoint.facts.healthy
+    if healthy is None or found.scores.volume["elbo"] <= healthy.volumes["elbo"][-1]:
+        return ()
+    return (
+        f"less probable as a whole than every healthy {checkpoint.facts.contrast} scan of the model: much disease, "
+        "another contrast than the model's, another scanner, or a bad brain mask",
+    )
+
+
+def _flagged(found: Located, checkpoint: Checkpoint, method: Method) -> float | None:
+    """Return the share of brain voxels above what a share `DEFAULT_FPR` of healthy voxels exceeds."""
+    if checkpoint.facts.healthy is None:
+        return None
+    threshold = healthy_threshold(checkpoint, method, DEFAULT_FPR, raw=found.bare)
+    return float(np.mean(found.maps[method][found.brain] > threshold))
 
 
 def _percentiles(scores: FloatArray, found: Located, checkpoint: Checkpoint, method: Method) -> FloatArray:

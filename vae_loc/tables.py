@@ -1,10 +1,8 @@
-"""An evaluation or a calibration as tables: on screen and as CSV."""
+"""An evaluation or a calibration as tables on screen."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,16 +22,6 @@ THRESHOLDED = {
     "flagged at 5 %": "flagged_fpr 5%",
 }
 POOLED = ("AUROC", "AP", "AUROC, paper's")  # the last counts the background
-
-
-def to_csv(records: Sequence[Mapping[str, object]]) -> bytes:
-    """Return records as CSV, UTF-8; None is an empty cell."""
-    buffer = io.StringIO()
-    columns = list(dict.fromkeys(name for record in records for name in record))
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return buffer.getvalue().encode("utf-8", "backslashreplace")
 
 
 def evaluation_tables(result: Evaluation) -> list[Table]:

@@ -1,0 +1,142 @@
+"""How the commands that score scans run a cohort, and what they say of it."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from vae_loc import __version__
+from vae_loc.errors import printable
+from vae_loc.events import EventLog
+from vae_loc.options import EXIT_SOME_FAILED, complain, prepared_device, say, talking
+
+if TYPE_CHECKING:
+    from vae_loc.batch import Run, Wanted
+    from vae_loc.cohort import Case, Sifted
+    from vae_loc.ledger import Entry
+    from vae_loc.outputs import Target
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a cohort is run and what is said of it; see the options of the same names. `shard` is (part, parts)."""
+
+    jobs: int | None = None
+    scheduler: str | None = None
+    shard: tuple[int, int] = (1, 1)
+    skip_existing: bool = False
+    quiet: bool = False
+    as_json: bool = False
+    log_json: Path | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The scans of a command, and of its shard those whose headers can be used."""
+
+    cases: Sequence[Case]
+    part: Sifted
+
+
+def readable(scans: list[Path], volume: int | None, running: Running) -> Found:
+    """Return the scans whose headers can be used; end here, before anything slow is imported, if there is none."""
+    from vae_loc.cohort import find_cases, shard_of, sift
+
+    cases = find_cases(scans)
+    part = sift(shard_of(cases, *running.shard), volume=volume)
+    if part.faults and not part.cases:
+        faults = list(part.faults.values())
+        for error in faults:
+            complain(f"vae-loc: {error}")
+        if running.as_json:
+            say(json.dumps({"written": {}, "skipped": [], "failed": list(map(str, faults))}, indent=1))
+        raise typer.Exit(faults[0].exit_code)
+    return Found(cases, part)
+
+
+def locate_and_tell(found: Found, output: Path, wanted: Wanted, running: Running) -> None:
+    """Score scans into `output`, say what was written, and leave with the exit code."""
+    from vae_loc.ledger import table_name
+    from vae_loc.outputs import target
+
+    where = target(output, scans=[case.scan for case in found.cases], methods=len(wanted.methods))
+    alone = len(found.cases) < 2 or where.map_file is not None
+    table = None if alone else where.folder / table_name(*running.shard)
+    entries = scored(found.part, where, table, wanted, running)
+    tell(entries, table, running)
+
+
+def scored(part: Sifted, where: Target, table: Path | None, wanted: Wanted, running: Running) -> list[Entry]:
+    """Score scans in this process, in worker processes or on a cluster, and say on stderr how it goes."""
+    from vae_loc.batch import locate_cases
+    from vae_loc.ledger import row_of
+
+    jobs = _jobs(running, wanted, len(part.cases))
+    if jobs == 1 or wanted.device != "cpu":
+        wanted = replace(wanted, device=prepared_device(wanted.device, wanted.threads))
+    said: set[str] = set()
+    folder = where.folder if table is None else table.parent
+    with EventLog(running.log_json) as log, talking(running.quiet or log.on_stderr) as bars:
+
+        def each(entry: Entry) -> None:
+            log("scan", row_of(entry, folder, wanted.methods))
+            for note in entry.notes:
+                if note not in said and not running.quiet and not log.on_stderr:
+                    complain(note)
+                said.add(note)
+
+        start = {"version": __version__, "scans": len(part.all_cases), "jobs": jobs, "shard": list(running.shard)}
+        log("start", start | {"scheduler": running.scheduler})
+        entries = locate_cases(
+            part,
+            where,
+            wanted,
+            run=_engine(jobs),
+            table=table,
+            skip_existing=running.skip_existing,
+            bars=bars,
+            each=each,
+        )
+        counts = {status: sum(entry.status == status for entry in entries) for status in ("done", "skipped", "failed")}
+        log("end", counts | {"table": table and str(table)})
+        return entries
+
+
+def tell(entries: Sequence[Entry], table: Path | None, running: Running) -> None:
+    """Say what was written and what failed, in the order of the scans, and leave with the exit code."""
+    failed = [entry for entry in entries if entry.status == "failed"]
+    if str(running.log_json) != "-":
+        for entry in failed:
+            complain(f"vae-loc: {entry.error}")
+    written = {str(entry.case.scan): [str(path) for path in entry.written] for entry in entries if entry.written}
+    if running.as_json:
+        skipped = [str(entry.case.scan) for entry in entries if entry.status == "skipped"]
+        errors = [entry.error for entry in failed]
+        content = {"written": written, "skipped": skipped, "failed": errors, "table": table and str(table)}
+        say(json.dumps(content, indent=1))
+    elif not running.quiet:
+        paths = [path for paths in written.values() for path in paths] + ([str(table)] if table else [])
+        if paths:
+            say("\n".join(map(printable, paths)))
+    if failed:
+        raise typer.Exit(EXIT_SOME_FAILED if len(failed) < len(entries) else failed[0].exit_code)
+
+
+def _jobs(running: Running, wanted: Wanted, scans: int) -> int:
+    """Return how many processes score scans; a GPU is not shared unless asked for."""
+    from vae_loc.workers import default_jobs
+
+    asked = running.jobs or (default_jobs(scans) if wanted.device == "cpu" else 1)
+    return min(asked, max(1, scans))
+
+
+def _engine(jobs: int) -> Run:
+    from vae_loc.workers import in_processes, in_turn
+
+    return in_turn if jobs == 1 else functools.partial(in_processes, jobs=jobs, preload="vae_loc.batch")

@@ -1,0 +1,130 @@
+"""The cohort table: one row a scan, whatever became of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vae_loc import __version__
+from vae_loc.checkpoint import SAMPLE_SCORES, Method
+from vae_loc.cohort import Case
+from vae_loc.digests import are_whole
+from vae_loc.errors import UnusableInput, VaeLocError
+from vae_loc.files import read_text, write_atomically
+from vae_loc.records import to_csv
+
+TABLE = "cohort.csv"
+Status = Literal["done", "skipped", "failed"]
+Summary = Mapping[str, object]  # what a scores JSON holds
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What became of one scan.
+
+    Attributes
+    ----------
+    status : `skipped` if whole outputs of the same model, options and scan were there already
+    scores : its scores JSON, and `summary` that file's content; None where it failed
+    seconds : wall time that it took
+    written : the files written in this run
+    notes : warnings, one line each
+    error, exit_code : why it failed, and what a run of it alone ends with
+    """
+
+    case: Case
+    status: Status
+    seconds: float
+    scores: Path | None = None
+    summary: Summary | None = None
+    written: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: str = ""
+    exit_code: int = 0
+
+
+def failure(case: Case, error: VaeLocError, seconds: float = 0.0) -> Entry:
+    """Return the entry of a scan that cannot be scored."""
+    return Entry(case, "failed", seconds, error=str(error), exit_code=error.exit_code)
+
+
+def row_of(entry: Entry, folder: Path, methods: Sequence[Method]) -> dict[str, object]:
+    """Return an entry as a row of the table in `folder`; the columns are those of docs/cohorts.md.
+
+    What a failed scan does not have is None.
+    """
+    summary = entry.summary
+    row: dict[str, object] = {
+        "scan": str(entry.case.scan.absolute()),
+        "subject": entry.case.subject,
+        "contrast": _at(summary, "model", "contrast") or entry.case.contrast,
+        "status": entry.status,
+        "error": entry.error or None,
+        "scores": os.path.relpath(entry.scores, folder) if entry.scores else None,
+        "model": _at(summary, "model", "sha256"),
+        "brain_mask": _at(summary, "brain_mask"),
+        "brain_ml": _rounded(_at(summary, "brain_ml")),
+    }
+    for name in SAMPLE_SCORES:
+        row[name] = _rounded(_at(summary, "volume", name))
+        row[f"{name}_percentile"] = _rounded(_at(summary, "volume", f"{name}_percentile"))
+    for method in methods:
+        components = _at(summary, "masks", method, "components")
+        row[f"{method}_flagged"] = _rounded(_at(summary, "maps", method, "flagged"))
+        row[f"{method}_threshold"] = _rounded(_at(summary, "masks", method, "threshold"))
+        row[f"{method}_lesion_ml"] = _rounded(_at(summary, "masks", method, "volume_ml"))
+        row[f"{method}_lesions"] = len(components) if isinstance(components, list) else None
+    warnings = _at(summary, "warnings")
+    row["warnings"] = "; ".join(map(str, warnings)) if isinstance(warnings, list) else None
+    row["seconds"] = round(entry.seconds, 2)
+    return row
+
+
+def write_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]) -> None:
+    """Write the cohort table, in the order of `entries`."""
+    write_atomically(path, to_csv([row_of(entry, path.parent, methods) for entry in entries]))
+
+
+def table_name(part: int, parts: int) -> str:
+    """Return the name of the table of a cohort, or of one part of it.
+
+    >>> table_name(1, 1), table_name(2, 4)
+    ('cohort.csv', 'cohort_part-2-of-4.csv')
+    """
+    return TABLE if parts == 1 else f"cohort_part-{part}-of-{parts}.csv"
+
+
+def trusted_summary(scores: Path, made: Summary, models: Container[str]) -> dict[str, object] | None:
+    """Return the content of a scores JSON, if it may stand for scoring the scan again; else None.
+
+    Parameters
+    ----------
+    made : `inputs` and `options` as the JSON must state them
+    models : SHA-256 of the models that it may be of
+
+    Every file that the JSON names must be there with the SHA-256 that it states, and this version of
+    vae-loc must have made it.
+    """
+    try:
+        summary = json.loads(read_text(scores, "scores"))
+        same = all(summary[name] == json.loads(json.dumps(made[name])) for name in ("inputs", "options"))
+        known = summary["model"]["sha256"] in models and summary["versions"]["vae-loc"] == __version__
+        whole = are_whole({scores.parent / name: digest for name, digest in summary["files"].items()})
+    except (UnusableInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return dict(summary) if same and known and whole else None
+
+
+def _at(content: object, *names: str) -> object:
+    for name in names:
+        content = content.get(name) if isinstance(content, Mapping) else None
+    return content
+
+
+def _rounded(value: object) -> object:
+    """Return a number to 6 digits: a table is read by people."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
