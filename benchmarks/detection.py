@@ -14,8 +14,7 @@ import json
 import platform
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,20 +23,21 @@ import torch
 from vae_loc.baselines import baseline_maps
 from vae_loc.brain import find_brain
 from vae_loc.calibration import calibrate_healthy
-from vae_loc.canonical import CanonicalVolume, from_canonical
+from vae_loc.canonical import CanonicalVolume, from_canonical, onto_grid
 from vae_loc.catalogue import find_model
 from vae_loc.checkpoint import METHODS, Checkpoint, healthy_threshold, load_checkpoint
 from vae_loc.cohort import Case, find_cases
+from vae_loc.judge import judged
 from vae_loc.labels import find_labelled
-from vae_loc.locate import canonical_of, locate
+from vae_loc.locate import canonical_of, locate, score_canonical
 from vae_loc.metrics import Interval, above, dice_at, mean_interval, rank_sorted
-from vae_loc.normalise import at_place, levelled, mean_and_sd, moments, smoothed, two_scales
+from vae_loc.normalise import at_place, evened, levelled, mean_and_sd, moments, smoothed, two_scales
 from vae_loc.reliability import LEVELS, healthy_reliability
 from vae_loc.report import save_montage
 from vae_loc.scoring import build_model, score_slices
 from vae_loc.slices import from_slices, to_slices
-from vae_loc.synthesis import appearance
-from vae_loc.volume import read_labels, read_volume, write_volume
+from vae_loc.synthesis import appearance_of
+from vae_loc.volume import Volume, read_labels, read_volume, write_volume
 
 COHORTS = {"gliomas": "{subject}_seg.nii.gz", "ms": "{subject}_lesions.nii.gz"}
 POLARITY = {"t1": "dark", "t2": "bright", "flair": "bright"}  # of most disease
@@ -78,7 +78,7 @@ def two(values: np.ndarray, canonical: CanonicalVolume) -> np.ndarray:
 
 def even(values: np.ndarray, canonical: CanonicalVolume) -> np.ndarray:
     """Two scales, without the scan's own field."""
-    return levelled(two(values, canonical), canonical.mask)
+    return evened(values, canonical.mask, canonical.grid.pixel_mm)
 
 
 def even_curve(fields: dict, canonical: CanonicalVolume) -> np.ndarray:
@@ -139,9 +139,18 @@ def page(contrast: str, model: Checkpoint, options: argparse.Namespace) -> str:
         text += f"\n### {cohort}, {contrast}\n\n" + table(rows, names)
     if options.short:
         return text
+    rows, names = compare(model, patients(options.shared, "gliomas", contrast), None, prepared=without_bias)
+    rows = {name: of for name, of in rows.items() if name in METHODS or name.startswith("place-z")}
+    text += f"\n### gliomas, {contrast}, after N4 bias correction\n\n" + table(rows, names)
     text += f"\n### Steps of the residual's way, gliomas, {contrast}\n\n"
     rows, names = steps(model, patients(options.shared, "gliomas", contrast), healthy, appear_of)
     text += table(rows, names)
+    rows, prevalences = transplants(model, patients(options.shared, "gliomas", contrast), healthy, appear_of)
+    text += (
+        f"\n### Gliomas transplanted into {len(healthy)} held-out healthy brains, {contrast}, on the canonical grid\n\n"
+        f"Mean prevalence {np.mean(prevalences):.3f}. The patients' intensities, in robust standard deviations.\n\n"
+    )
+    text += table(rows, [])
     if contrast == "t1":
         half = calibrate_healthy(model, healthy[::2])
         found = healthy_reliability(healthy[1::2], half, brain_mask=None, device="cpu", seed=0, progress=lambda _: None)
@@ -198,19 +207,32 @@ def held_out(shared: Path, contrast: str) -> tuple[list[Case], Callable]:
     record = json.loads(Path(f"models/{contrast}.training.json").read_text())
     cases = find_cases([shared / "ixi" / f"{name}_t1.nii.gz" for name in record["holdout_subjects"]])
 
-    def appear(case: Case, canonical: CanonicalVolume) -> CanonicalVolume:
-        rng = np.random.default_rng([0, int("".join(filter(str.isdigit, case.subject)))])
-        return appearance(canonical, contrast, rng)
-
-    return cases, (lambda case: None) if contrast == "t1" else lambda case: partial(appear, case)
+    return cases, (lambda case: None) if contrast == "t1" else lambda case: appearance_of(case.subject, contrast)
 
 
-def compare(model: Checkpoint, pairs: list, montages: Path | None) -> tuple[dict[str, list[Figures]], list[str]]:
+def without_bias(volume: Volume) -> Volume:
+    """Return a scan after N4 (Tustison et al. 2010) at a quarter of its resolution."""
+    import SimpleITK as sitk
+
+    brain, _ = find_brain(volume, "auto")
+    image, mask = (sitk.GetImageFromArray(a.transpose(2, 1, 0)) for a in (volume.data, brain.astype(np.uint8)))
+    for part in (image, mask):
+        part.SetSpacing(volume.spacing_mm)
+    corrector = sitk.N4BiasFieldCorrectionImageFilter()
+    corrector.SetNumberOfWorkUnits(1)
+    corrector.Execute(sitk.Shrink(image, [4] * 3), sitk.Shrink(mask, [4] * 3))
+    field = sitk.GetArrayFromImage(corrector.GetLogBiasFieldAsImage(image)).transpose(2, 1, 0)
+    return replace(volume, data=np.where(brain, volume.data / np.exp(field), 0).astype(np.float32))
+
+
+def compare(
+    model: Checkpoint, pairs: list, montages: Path | None, prepared: Callable[[Volume], Volume] = lambda volume: volume
+) -> tuple[dict[str, list[Figures]], list[str]]:
     """Return the figures of baselines and maps, for every polarity."""
     network, rows = build_model(model), {}
     one_sign = POLARITY[model.facts.contrast]
     for pair in pairs:
-        volume = read_volume(pair.case.scan)
+        volume = prepared(read_volume(pair.case.scan))
         truth, _ = read_labels(pair.label, volume)
         found = locate(volume, model, network, methods=METHODS)
         signed = locate(volume, model, network, methods=METHODS, polarity=one_sign)
@@ -272,6 +294,42 @@ def steps(model: Checkpoint, pairs: list, healthy: list[Case], appear_of: Callab
     return rows, [pair.case.subject for pair in pairs]
 
 
+def transplanted(host: CanonicalVolume, patient: CanonicalVolume, lesion: np.ndarray) -> CanonicalVolume:
+    """Return a healthy brain with a patient's lesion, both aligned to the same template; its edge is blended."""
+    inside = lesion & host.mask & patient.mask
+    share = smoothed(inside.astype(np.float32), host.mask, host.grid.pixel_mm, host.grid.pixel_mm) * inside
+    return replace(host, data=np.where(inside, (1 - share) * host.data + share * patient.data, host.data))
+
+
+def transplants(model: Checkpoint, pairs: list, healthy: list[Case], appear_of: Callable) -> tuple[dict, list[float]]:
+    """Return the figures of every map on held-out healthy brains, each with the lesions of one patient; and prevalences."""
+    network, rows, prevalences = build_model(model), {}, []
+    lesions = []
+    for pair in pairs:
+        volume = read_volume(pair.case.scan)
+        brain, _ = find_brain(volume, "auto")
+        canonical = canonical_of(volume, brain, model)
+        truth, _ = read_labels(pair.label, volume)
+        lesions.append((canonical, onto_grid(truth.astype(np.float32), volume, brain, canonical.grid) > 0.5))
+    thresholds = {method: healthy_threshold(model, method, FPR) for method in METHODS}
+    for index, case in enumerate(healthy):
+        volume = read_volume(case.scan)
+        brain, _ = find_brain(volume, case.brain_mask or "auto")
+        patient, lesion = lesions[index % len(lesions)]
+        host = transplanted(canonical_of(volume, brain, model, appear_of(case)), patient, lesion)
+        truth = lesion & host.mask & patient.mask
+        prevalences.append(float(truth.sum() / host.mask.sum()))
+        features = score_canonical(host, model, network, METHODS).features
+        maps = dict(judged(features, host.mask, model.places, METHODS))
+        maps["place-z"] = at_place(
+            features["intensity"], host.mask, model.places["intensity.mean"], model.places["intensity.sd"]
+        )
+        for name in ("place-z", *METHODS):
+            found = figures(np.abs(maps[name]), truth, host.mask, thresholds.get(name))
+            rows.setdefault(name, []).append(found)
+    return rows, prevalences
+
+
 def variants(options: argparse.Namespace) -> str:
     """Return AP on the gliomas of models trained otherwise, beside the shipped ones."""
     if not options.variant:
@@ -309,20 +367,20 @@ def cell_of(found: Interval, form: str = ".3f") -> str:
 
 
 def table(rows: dict[str, list[Figures]], subjects: list[str]) -> str:
-    """Return a Markdown table: means with their interval, then the AP of every subject."""
-    lines = [
-        "| map | AUROC | AP | flagged | Dice at 5 % | oracle Dice | AP of " + ", ".join(subjects) + " |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """Return a Markdown table: means with their interval, then the AP of every subject, if named."""
+    head = "| map | AUROC | AP | flagged | Dice at 5 % | oracle Dice |"
+    lines = [head + (f" AP of {', '.join(subjects)} |" if subjects else ""), "|---" * (7 if subjects else 6) + "|"]
     for name, of in rows.items():
-        cells = (
+        cells = [
+            name,
             cell([f.auroc for f in of]),
             cell([f.ap for f in of]),
             cell([f.flagged for f in of], ".1%"),
             cell([f.dice for f in of]),
             cell([f.oracle for f in of]),
-        )
-        lines.append(f"| {name} | " + " | ".join(cells) + " | " + " / ".join(f"{f.ap:.3f}" for f in of) + " |")
+        ]
+        cells += [" / ".join(f"{f.ap:.3f}" for f in of)] if subjects else []
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -182,12 +182,23 @@ def test_two_scales_keep_a_constant_and_the_background():
     assert not smooth[~mask].any()
 
 
-def test_a_multiple_of_the_healthy_mean_has_median_1():
+def test_a_ratio_to_the_healthy_mean_has_median_1_and_one_spread_on_every_scanner():
     rng = np.random.default_rng(0)
-    mask = rng.random((8, 8, 8)) < 0.8
+    mask = rng.random((16, 16, 16)) < 0.8
     mean = rng.random(mask.shape).astype(np.float32) + 1
-    ratio = relative_to_place(7 * mean * mask, mask, mean)
-    np.testing.assert_allclose(ratio[mask], 1, rtol=1e-5)
+    noise = rng.standard_normal(mask.shape)
+    one, other = (
+        relative_to_place((gain * mean * np.exp(spread * noise) * mask).astype(np.float32), mask, mean)
+        for gain, spread in ((7, 0.1), (0.3, 0.9))
+    )
+    np.testing.assert_allclose(np.median(one[mask]), 1, rtol=1e-3)
+    np.testing.assert_allclose(one, other, rtol=1e-3)
+    assert not one[~mask].any()
+
+
+def test_a_ratio_that_is_the_same_everywhere_is_1():
+    mask = np.ones((4, 4, 4), bool)
+    np.testing.assert_allclose(relative_to_place(7 * np.ones((4, 4, 4), np.float32), mask, mask.astype(np.float32)), 1)
 
 
 def test_polarity_keeps_one_sign():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vae_loc.canonical import CanonicalVolume, from_canonical
-from vae_loc.normalise import Polarity, at_place, levelled, two_scales, with_polarity
+from vae_loc.normalise import Polarity, at_place, evened, with_polarity
 from vae_loc.volume import BoolArray, FloatArray, Volume
 
 BASELINES = ("intensity", "negative-intensity", "equalised-intensity", "place-z", "place-z-bright", "place-z-dark")
@@ -32,7 +32,7 @@ def baseline_maps(
     }
     if "intensity.mean" in places:
         mean, sd = (places[f"intensity.{name}"] for name in ("mean", "sd"))
-        even = levelled(two_scales(canonical.data, canonical.mask, canonical.grid.pixel_mm), canonical.mask)
+        even = evened(canonical.data, canonical.mask, canonical.grid.pixel_mm)
         z = at_place(even, canonical.mask, mean, sd)
         for name, polarity in PLACE_Z.items():
             maps[name] = from_canonical(with_polarity(z, polarity), canonical, volume, brain)

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vae_loc.brain import BrainMask, find_brain
+from vae_loc.canonical import CanonicalVolume, standardized
 from vae_loc.catalogue import find_model, shipped_models
-from vae_loc.checkpoint import Checkpoint, load_checkpoint
+from vae_loc.checkpoint import load_checkpoint
 from vae_loc.cohort import Case, contrast_of
 from vae_loc.errors import UnusableModel, printable
 from vae_loc.locate import canonical_of
-from vae_loc.normalise import levelled, two_scales
-from vae_loc.volume import Volume, read_volume
+from vae_loc.normalise import robust_fit, smoothed
+from vae_loc.register import BRAIN_OFFSET
+from vae_loc.volume import FloatArray, Volume, read_volume
 
 Warn = Callable[[str], None]
+DETAIL_FWHM_MM = (4.0, 24.0)  # between noise and shading
+GREY_SD = -0.5  # of the mean T1 brain: fluid lies below, white matter above
+CLEAR_CONTRAST = 1 / 3  # of T1's own
 
 
 def model_of(case: Case, *, contrast: str | None, volume: int | None, brain_mask: BrainMask | None, say: Warn) -> str:
@@ -29,7 +35,7 @@ def model_of(case: Case, *, contrast: str | None, volume: int | None, brain_mask
     wanted = case.contrast or contrast or contrast_of(case.scan)
     if wanted is None:
         scan = read_volume(case.scan, volume=volume)
-        wanted = _most_alike(scan, brain_mask or case.brain_mask or "auto", known)
+        wanted = _by_intensities(scan, brain_mask or case.brain_mask or "auto")
         say(f"{printable(case.scan)}: taken for {wanted} by its intensities; --contrast says otherwise")
     if wanted not in known:
         raise UnusableModel(
@@ -38,16 +44,33 @@ def model_of(case: Case, *, contrast: str | None, volume: int | None, brain_mask
     return wanted
 
 
-def _most_alike(scan: Volume, how: BrainMask, known: list[str]) -> str:
-    """Return the model whose healthy mean brain the scan correlates best with, place by place."""
+def _by_intensities(scan: Volume, how: BrainMask) -> str:
     brain, _ = find_brain(scan, how)
-    correlations = {name: _likeness(scan, brain, load_checkpoint(find_model(name))) for name in known}
-    return max(correlations, key=lambda name: correlations[name])
+    atlas = load_checkpoint(find_model("t1"))
+    canonical = canonical_of(scan, brain, atlas)
+    return contrast_by_tissue(canonical, atlas.places["template"])
 
 
-def _likeness(scan: Volume, brain: np.ndarray, model: Checkpoint) -> float:
-    canonical = canonical_of(scan, brain, model)
-    intensity = levelled(two_scales(canonical.data, canonical.mask, canonical.grid.pixel_mm), canonical.mask)
-    mean, sd = (model.places[f"intensity.{name}"] for name in ("mean", "sd"))
-    both = canonical.mask & (sd > 0)
-    return float(np.corrcoef(intensity[both], mean[both])[0, 1])
+def contrast_by_tissue(canonical: CanonicalVolume, template: FloatArray) -> str:
+    """Return t1, t2 or flair: by what fluid and white matter look like beside grey matter (design [42]).
+
+    Parameters
+    ----------
+    canonical : the brain, aligned to `template`
+    template : float32 (I, I, I), the mean T1 brain, which says where fluid and white matter lie
+
+    The detail of the brain is fitted by that of both, robustly, so that shading and lesions have no say. Beside grey
+    matter, white matter is much brighter only in T1, and fluid much darker or the tissues alike only in FLAIR.
+    """
+    mask = canonical.mask & (template > BRAIN_OFFSET)
+    mean = standardized(template, mask)
+
+    def detail(values: FloatArray) -> NDArray[np.float64]:
+        fine, coarse = (smoothed(values, mask, canonical.grid.pixel_mm, fwhm_mm) for fwhm_mm in DETAIL_FWHM_MM)
+        return (fine - coarse)[mask].astype(np.float64)
+
+    tissues = np.column_stack([detail(np.minimum(mean, GREY_SD)), detail(np.maximum(mean, GREY_SD))])
+    fluid, white = robust_fit(tissues, detail(canonical.data))
+    if white > CLEAR_CONTRAST:
+        return "t1"
+    return "t2" if fluid + white < -CLEAR_CONTRAST else "flair"

@@ -4,7 +4,8 @@
     KL-Grad   = k                 Combi    = sqrt(k) |z'(residual)|
 
 z' as in `normalise`, in the scan's robust standard deviations; k = smoothed |kl-gradient| as a multiple of its
-healthy mean at the place. Combi^2 is the paper's product, KL-Grad times squared residual, of normalised factors.
+healthy mean at the place, log-normal over the scan (`relative_to_place`). Combi^2 is the paper's product, KL-Grad times
+squared residual, of normalised factors.
 """
 
 from __future__ import annotations

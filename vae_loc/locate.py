@@ -40,7 +40,7 @@ PREPROCESSING = Preprocessing(
     smoothing_fwhm_mm=RAW_SMOOTHING_FWHM_MM,
     pose="affine to template",
     mask="without dark rim",
-    normalisation="two scales, levelled, by place, by scan",
+    normalisation="two scales, levelled, by place, by scan; log-normal KL-Grad",
 )
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from vae_loc.brain import BrainMask, find_brain
 from vae_loc.calibration import calibrate_healthy
@@ -24,7 +21,7 @@ from vae_loc.progress import BarMaker
 from vae_loc.register import TEMPLATE_SUBJECTS, build_template
 from vae_loc.slices import SliceStack, to_slices
 from vae_loc.state import History
-from vae_loc.synthesis import CONTRASTS, appearance
+from vae_loc.synthesis import CONTRASTS, Appear, appearance_of
 from vae_loc.training import Schedule, join_slices, short_epochs, train_vae
 from vae_loc.volume import FloatArray, Volume, read_volume
 
@@ -191,11 +188,8 @@ def _canonical(
     return to_canonical(volume, brain, image_size=recipe.image_size, contrast=contrast, template=template)
 
 
-def _appearance_of(recipe: Recipe, case: Case, variant: int = 0) -> Callable[[CanonicalVolume], CanonicalVolume]:
-    """Return how a case is made to look: random, but the same for the same seed, subject and variant."""
-    name = int.from_bytes(hashlib.sha256(case.subject.encode()).digest()[:4], "little")
-    rng = np.random.default_rng([recipe.seed, name, variant])
-    return lambda canonical: appearance(canonical, recipe.contrast, rng)
+def _appearance_of(recipe: Recipe, case: Case, variant: int = 0) -> Appear:
+    return appearance_of(case.subject, recipe.contrast, seed=recipe.seed, variant=variant)
 
 
 def _read_all(

@@ -7,6 +7,8 @@ flow have no place in it.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +25,7 @@ FLUID, WHITE = T1_LANDMARKS[1], 1.0
 GAMMA_RANGE = (0.75, 1.3)  # of T1: scanners and sequences differ by about this
 VENTRICLE_DEPTH_MM, VENTRICLE_T1 = 12.0, 0.35  # fluid this deep is a ventricle
 Rng = np.random.Generator
+Appear = Callable[[CanonicalVolume], CanonicalVolume]
 
 
 def appearance(canonical: CanonicalVolume, contrast: str, rng: Rng) -> CanonicalVolume:
@@ -42,6 +45,13 @@ def appearance(canonical: CanonicalVolume, contrast: str, rng: Rng) -> Canonical
         border = _ventricle_border(t1, canonical)
         values = np.where(border, tissue[1] + (tissue[3] - tissue[1]) * share, values)
     return replace(canonical, data=standardized(values.astype(np.float32), canonical.mask))
+
+
+def appearance_of(subject: str, contrast: str, *, seed: int = 0, variant: int = 0) -> Appear:
+    """Return how a subject is made to look: random, but the same for the same seed, subject and variant."""
+    name = int.from_bytes(hashlib.sha256(subject.encode()).digest()[:4], "little")
+    rng = np.random.default_rng([seed, name, variant])
+    return lambda canonical: appearance(canonical, contrast, rng)
 
 
 def _t2(rng: Rng) -> NDArray[np.float64]:

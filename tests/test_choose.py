@@ -1,0 +1,38 @@
+"""Which shipped model a scan gets when neither the user nor its name says."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vae_loc.brain import find_brain
+from vae_loc.catalogue import find_model
+from vae_loc.checkpoint import load_checkpoint
+from vae_loc.choose import contrast_by_tissue, model_of
+from vae_loc.cohort import Case
+from vae_loc.locate import canonical_of
+from vae_loc.synthesis import appearance_of
+from vae_loc.volume import read_volume
+
+SAMPLES = Path(__file__).parents[1] / "sample_data"
+
+
+@pytest.mark.parametrize("contrast", ["t1", "t2", "flair"])
+def test_a_scan_without_a_contrast_in_its_name_is_told_by_its_tissues(tmp_path, contrast):
+    shutil.copy(SAMPLES / f"patient07_{contrast}.nii.gz", tmp_path / "scan.nii.gz")
+    said: list[str] = []
+    name = model_of(
+        Case(tmp_path / "scan.nii.gz", "x", None), contrast=None, volume=None, brain_mask=None, say=said.append
+    )
+    assert name == contrast
+    assert "by its intensities" in said[0]
+
+
+@pytest.mark.parametrize("contrast", ["t2", "flair"])
+def test_synthesized_contrasts_are_told_too(contrast):
+    scan = read_volume(SAMPLES / "IXI012_t1.nii.gz")
+    atlas = load_checkpoint(find_model("t1"))
+    canonical = canonical_of(scan, find_brain(scan, SAMPLES / "IXI012_brainmask.nii.gz")[0], atlas)
+    for seed in range(3):
+        look = appearance_of("IXI012", contrast, seed=seed)(canonical)
+        assert contrast_by_tissue(look, atlas.places["template"]) == contrast
