@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vae_loc import __version__, cli_assess, cli_score
+from vae_loc import __version__, cli_assess, cli_reproduce, cli_score
 from vae_loc.errors import OutOfMemory, VaeLocError, is_out_of_memory, printable
 from vae_loc.options import (
     AsJson,
@@ -126,6 +126,7 @@ def train(
 
 app.command()(cli_assess.calibrate)
 app.command()(cli_assess.evaluate)
+app.command()(cli_reproduce.reproduce)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from vae_loc.report import prepare_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS: dict[str, str] = dict(
     zip(METHODS, ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00"), strict=True)
@@ -42,13 +43,9 @@ def save_figures(result: Evaluation, folder: Path) -> list[Path]:
 
 
 def _save(name: str, draw: Callable[[Axes, Evaluation], None], result: Evaluation, folder: Path) -> list[Path]:
-    prepare_matplotlib()
+    figure = blank_figure(SIZE_INCHES)
     import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
-    FigureCanvasAgg(figure)
     axis = figure.subplots()
     with mpl.rc_context({"text.parse_math": False}):  # a subject may be called $a$
         draw(axis, result)
@@ -56,8 +53,25 @@ def _save(name: str, draw: Callable[[Axes, Evaluation], None], result: Evaluatio
         return []
     if axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize=7, frameon=False)
+    return save_figure(figure, folder, name)
+
+
+def blank_figure(size_inches: tuple[float, float]) -> Figure:
+    """Return a figure that needs no display."""
+    prepare_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size_inches, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG and SVG; return the paths. The same figure is the same bytes: no date, a fixed salt."""
+    import matplotlib as mpl
+
     paths = []
-    # without date and with a fixed salt the same figures are the same bytes
     with mpl.rc_context({"svg.hashsalt": "vae-loc"}):
         for kind, facts in (("png", {"Software": None}), ("svg", {"Date": None})):
             buffer = io.BytesIO()

@@ -1,0 +1,78 @@
+"""What the experiments share in showing: a Markdown table, a curve with its band, a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vae_loc import __version__
+from vae_loc.files import write_atomically
+from vae_loc.reproduce.sweep import TIMING, read_rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Entry = Mapping[str, str | float | int]
+
+CITATION = (
+    "Zimmerer, Isensee, Petersen, Kohl, Maier-Hein: Unsupervised Anomaly Localization using Variational "
+    "Auto-Encoders, MICCAI 2019, [arXiv:1907.02796](https://arxiv.org/abs/1907.02796)"
+)
+BAND_OPACITY = 0.2
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table; the first column left, the others right.
+
+    >>> print(markdown_table(["a", "b"], [["x", 1]]))
+    | a | b |
+    |---|--:|
+    | x | 1 |
+    """
+    lines: list[Sequence[object]] = [columns, ["---", *["--:"] * (len(columns) - 1)], *rows]
+    marks = {1: "|"}
+    return "\n".join(
+        "|" + "|".join(map(str, line)) + "|" if index in marks else "| " + " | ".join(map(str, line)) + " |"
+        for index, line in enumerate(lines)
+    )
+
+
+def spread(entry: Entry, score: str) -> str:
+    """Return mean, lowest and highest of a score, as in a table of `aggregated`.
+
+    >>> spread({"kl mean": 0.5, "kl min": 0.4, "kl max": 0.625}, "kl")
+    '0.500 [0.400, 0.625]'
+    """
+    values = [entry[f"{score} {name}"] for name in ("mean", "min", "max")]
+    if "" in values:
+        return "-"
+    mean, low, high = (float(value) for value in values)
+    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def draw_spread(axis: Axes, x: Sequence[float], entries: Sequence[Entry], score: str, label: str, colour: str) -> None:
+    """Draw the mean over the seeds as a line, lowest to highest as a band."""
+    mean, low, high = ([_number(entry[f"{score} {name}"]) for entry in entries] for name in ("mean", "min", "max"))
+    axis.plot(x, mean, "o-", ms=3, lw=1.2, label=label, color=colour)
+    axis.fill_between(x, low, high, color=colour, alpha=BAND_OPACITY, lw=0)
+
+
+def write_page(folder: Path, title: str, paragraphs: Sequence[str]) -> Path:
+    """Write the folder's README.md, and how long its runs took."""
+    times = read_rows(folder / TIMING)
+    parts = [f"# {title}", *paragraphs]
+    if times:
+        wall_s, cpu_s = (sum(float(row[name]) for row in times) for name in ("wall_s", "cpu_s"))
+        parts.append(
+            f"{len(times)} runs: {wall_s / 60:.1f} minutes of wall time one after the other, {cpu_s / 60:.1f} of CPU "
+            f"([timing.csv](timing.csv)). vae-loc {__version__}."
+        )
+    path = folder / "README.md"
+    write_atomically(path, ("\n\n".join(parts) + "\n").encode())
+    return path
+
+
+def _number(value: str | float) -> float:
+    return float(value) if value != "" else math.nan

@@ -1,0 +1,165 @@
+"""Many runs, each a setting and a seed -> one table that grows row by row and survives a kill.
+
+Results stand in `runs.csv`, in the order of the runs and not of their ends; how long each took stands in
+`timing.csv`, apart, so that the same seeds give the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from pathlib import Path
+
+import numpy as np
+
+from vae_loc.errors import UnusableInput
+from vae_loc.files import check_place, read_text, together, write_atomically
+from vae_loc.progress import BarMaker
+from vae_loc.tables import to_csv
+
+Key = dict[str, str]  # what makes a run: its setting and its seed, as they stand in the table
+Row = dict[str, str]  # a key and its results
+Perform = Callable[[Key], dict[str, float]]
+
+RUNS, TIMING = "runs.csv", "timing.csv"
+DIGITS = 6  # of a result: one more than a test set of 10 000 can tell apart
+
+
+def keys_of(settings: Sequence[dict[str, object]], seeds: int) -> list[Key]:
+    """Return every setting with every seed, seeds outermost: all settings are known once before any twice."""
+    found: dict[tuple[str, ...], Key] = {}
+    for seed in range(seeds):
+        for setting in settings:
+            key = {name: str(value) for name, value in (setting | {"seed": seed}).items()}
+            found.setdefault(tuple(key.values()), key)
+    return list(found.values())
+
+
+def sweep(keys: Sequence[Key], perform: Perform, folder: Path, *, jobs: int, bars: BarMaker) -> list[Row]:
+    """Perform the runs that the folder's table does not hold yet; return the rows of all `keys`.
+
+    Parameters
+    ----------
+    perform : key -> results; with `jobs` > 1 it must be picklable, and runs in processes of one thread
+    folder : where the tables grow; what other keys stand there stays
+
+    Raises
+    ------
+    UnusableInput : if the folder cannot be written, or holds the table of another experiment.
+    """
+    table, timing = folder / RUNS, folder / TIMING
+    check_place(table)
+    rows, times = _known(table, keys), _known(timing, keys)
+    missing = [key for key in keys if _name(key) not in rows]
+    advance = bars("runs", len(keys))
+    for _ in range(len(keys) - len(missing)):
+        advance("already there")
+    begun = time.monotonic()
+    for done, (key, results, wall_s, cpu_s) in enumerate(_performed(missing, perform, jobs), start=1):
+        rows[_name(key)] = key | {name: _written(value) for name, value in results.items()}
+        times[_name(key)] = key | {"wall_s": f"{wall_s:.1f}", "cpu_s": f"{cpu_s:.1f}"}
+        with together():
+            write_atomically(table, to_csv(_ordered(rows, keys)))
+            write_atomically(timing, to_csv(_ordered(times, keys)))
+        left_min = (time.monotonic() - begun) / done * (len(missing) - done) / 60
+        advance(f"{' '.join(key.values())}, {left_min:.0f} min left")
+    return [rows[_name(key)] for key in keys]
+
+
+def aggregated(rows: Sequence[Row], keys: Sequence[str], scores: Sequence[str]) -> list[dict[str, str | float | int]]:
+    """Return mean, lowest and highest over the seeds of each setting.
+
+    Parameters
+    ----------
+    keys : columns of the setting, without the seed
+    scores : columns of the results
+    """
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    table: list[dict[str, str | float | int]] = []
+    for setting, some in groups.items():
+        entry: dict[str, str | float | int] = dict(zip(keys, setting, strict=True))
+        entry["seeds"] = len(some)
+        for score in scores:
+            values = [float(row[score]) for row in some if row[score]]
+            for name, summed in (("mean", np.mean), ("min", np.min), ("max", np.max)):
+                entry[f"{score} {name}"] = round(float(summed(values)), DIGITS) if values else ""
+        table.append(entry)
+    return table
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a table that `sweep` wrote; none if there is no such file."""
+    if not path.exists():
+        return []
+    return list(csv.DictReader(io.StringIO(read_text(path, "a table of runs"), newline="")))
+
+
+def _known(path: Path, keys: Sequence[Key]) -> dict[tuple[str, ...], Row]:
+    columns = list(keys[0])
+    known = {}
+    for row in read_rows(path):
+        if list(row)[: len(columns)] != columns:
+            found = ", ".join(list(row)[: len(columns)])
+            raise UnusableInput(path, f"expected the columns {', '.join(columns)}, found {found}; choose another -o")
+        known[tuple(row[column] for column in columns)] = row
+    return known
+
+
+def _name(key: Key) -> tuple[str, ...]:
+    return tuple(key.values())
+
+
+def _ordered(rows: dict[tuple[str, ...], Row], keys: Sequence[Key]) -> list[Row]:
+    """Return rows in the order of the keys; those of earlier, other keys in front, sorted."""
+    places = {_name(key): place for place, key in enumerate(keys)}
+    return [rows[name] for name in sorted(rows, key=lambda name: (places.get(name, -1), name))]
+
+
+def _written(value: float) -> str:
+    return "" if np.isnan(value) else f"{round(value, DIGITS):.10g}"
+
+
+def _performed(
+    keys: Sequence[Key], perform: Perform, jobs: int
+) -> Iterator[tuple[Key, dict[str, float], float, float]]:
+    """Yield each run as it ends, with its wall and CPU seconds."""
+    if jobs == 1 or len(keys) < 2:
+        for key in keys:
+            yield _timed(perform, key)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(keys)), mp_context=context, initializer=_begin_worker) as pool:
+        waiting = {pool.submit(_timed, perform, key) for key in keys}
+        while waiting:
+            ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in ended:
+                yield future.result()
+
+
+def _timed(perform: Perform, key: Key) -> tuple[Key, dict[str, float], float, float]:
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    results = perform(key)
+    return key, results, time.perf_counter() - wall_s, time.process_time() - cpu_s
+
+
+def _begin_worker() -> None:
+    """Use one thread, and end with the parent: a killed sweep must leave nothing running."""
+    import torch
+
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
