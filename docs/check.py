@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from vae_loc.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [p for folder in (".", "docs", "models", "sample_data") for p in sorted((ROOT / folder).glob("*.md"))]
+FOLDERS = (".", "docs", "docs/reproduction", "docs/reproduction/*", "models", "sample_data")
+PAGES = [page for folder in FOLDERS for page in sorted(ROOT.glob(f"{folder}/*.md"))]
 
 
 def broken_links(page: Path) -> list[str]:

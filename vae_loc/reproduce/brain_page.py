@@ -10,13 +10,13 @@ import numpy as np
 from vae_loc.figures import blank_figure, save_figure
 from vae_loc.files import write_atomically
 from vae_loc.labelled import PARTS
+from vae_loc.records import to_csv
 from vae_loc.reproduce.authors import NO_FAULTS
 from vae_loc.reproduce.brain import BASE, SETTING, kept_model, loaded, names_of
 from vae_loc.reproduce.brain_data import MAPS, Patient
 from vae_loc.reproduce.brain_measures import maps_of
 from vae_loc.reproduce.pages import CITATION, Entry, draw_spread, markdown_table, spread, write_page
 from vae_loc.reproduce.sweep import Row, aggregated
-from vae_loc.tables import to_csv
 
 SAMPLE = {"kl": "KL", "rec": "Rec", "elbo": "-ELBO", "area": "brain area (no network)"}
 PIXEL = {

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from vae_loc.figures import blank_figure, save_figure
 from vae_loc.files import write_atomically
+from vae_loc.records import to_csv
 from vae_loc.reproduce.fashion import BASE, CLAIM_LOG_CS, SCORES, SETTING
 from vae_loc.reproduce.pages import CITATION, Entry, draw_spread, markdown_table, spread, write_page
 from vae_loc.reproduce.sweep import Row, aggregated
-from vae_loc.tables import to_csv
 
 NAMES = {"kl": "KL", "rec": "Rec", "elbo": "-ELBO"}
 COLOURS = {"kl": "#0072b2", "rec": "#d55e00", "elbo": "#333333"}

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vae_loc.files import write_atomically
+from vae_loc.records import to_csv
 from vae_loc.reproduce.brain import names_of
 from vae_loc.reproduce.brain_data import MAPS
 from vae_loc.reproduce.brain_page import PIXEL
 from vae_loc.reproduce.faults import SETTING
 from vae_loc.reproduce.pages import CITATION, Entry, markdown_table, spread, write_page
 from vae_loc.reproduce.sweep import Row, aggregated
-from vae_loc.tables import to_csv
 
 KINDS = {"auroc": "inside the brain, mean over the patients", "auroc all pixels": "all pixels, background included"}
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from vae_loc.figures import blank_figure, save_figure
 from vae_loc.files import write_atomically
+from vae_loc.records import to_csv
 from vae_loc.reproduce.mixture import (
     HIDDEN,
     LATENTS,
@@ -26,7 +27,6 @@ from vae_loc.reproduce.mixture import (
 )
 from vae_loc.reproduce.pages import CITATION, Entry, markdown_table, spread, write_page
 from vae_loc.reproduce.sweep import Row, aggregated
-from vae_loc.tables import to_csv
 
 ARROW_STEP = 8  # nodes of the grid between two arrows
 FLOOR_NATS = 12.0  # below the highest value: what is lower is as dark

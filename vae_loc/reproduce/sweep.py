@@ -6,22 +6,18 @@ Results stand in `runs.csv`, in the order of the runs and not of their ends; how
 
 from __future__ import annotations
 
-import csv
-import io
-import multiprocessing
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from vae_loc.errors import UnusableInput
-from vae_loc.files import check_place, read_text, together, write_atomically
+from vae_loc.errors import OutOfMemory, UnusableInput
+from vae_loc.files import check_place, together, write_atomically
 from vae_loc.progress import BarMaker
-from vae_loc.tables import to_csv
+from vae_loc.records import read_csv, to_csv
+from vae_loc.workers import in_processes, in_turn
 
 Key = dict[str, str]  # what makes a run: its setting and its seed, as they stand in the table
 Row = dict[str, str]  # a key and its results
@@ -46,12 +42,13 @@ def sweep(keys: Sequence[Key], perform: Perform, folder: Path, *, jobs: int, bar
 
     Parameters
     ----------
-    perform : key -> results; with `jobs` > 1 it must be picklable, and runs in processes of one thread
+    perform : key -> results; with `jobs` > 1 a module's function or its partial, in processes of one thread
     folder : where the tables grow; what other keys stand there stays
 
     Raises
     ------
     UnusableInput : if the folder cannot be written, or holds the table of another experiment.
+    OutOfMemory : if a worker process was killed with the same run twice.
     """
     table, timing = folder / RUNS, folder / TIMING
     check_place(table)
@@ -97,9 +94,7 @@ def aggregated(rows: Sequence[Row], keys: Sequence[str], scores: Sequence[str]) 
 
 def read_rows(path: Path) -> list[Row]:
     """Return the rows of a table that `sweep` wrote; none if there is no such file."""
-    if not path.exists():
-        return []
-    return list(csv.DictReader(io.StringIO(read_text(path, "a table of runs"), newline="")))
+    return read_csv(path, "a table of runs", []) if path.exists() else []
 
 
 def _known(path: Path, keys: Sequence[Key]) -> dict[tuple[str, ...], Row]:
@@ -131,35 +126,15 @@ def _performed(
     keys: Sequence[Key], perform: Perform, jobs: int
 ) -> Iterator[tuple[Key, dict[str, float], float, float]]:
     """Yield each run as it ends, with its wall and CPU seconds."""
-    if jobs == 1 or len(keys) < 2:
-        for key in keys:
-            yield _timed(perform, key)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(keys)), mp_context=context, initializer=_begin_worker) as pool:
-        waiting = {pool.submit(_timed, perform, key) for key in keys}
-        while waiting:
-            ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in ended:
-                yield future.result()
+    timed = partial(_timed, perform)
+    done = in_turn(timed, keys) if jobs == 1 else in_processes(timed, keys, jobs=jobs, preload=__name__)
+    for index, found in done:
+        if found is None:  # its process was killed, twice
+            raise OutOfMemory
+        yield keys[index], *found
 
 
-def _timed(perform: Perform, key: Key) -> tuple[Key, dict[str, float], float, float]:
+def _timed(perform: Perform, key: Key) -> tuple[dict[str, float], float, float]:
     wall_s, cpu_s = time.perf_counter(), time.process_time()
     results = perform(key)
-    return key, results, time.perf_counter() - wall_s, time.process_time() - cpu_s
-
-
-def _begin_worker() -> None:
-    """Use one thread, and end with the parent: a killed sweep must leave nothing running."""
-    import torch
-
-    torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    return results, time.perf_counter() - wall_s, time.process_time() - cpu_s
