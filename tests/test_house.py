@@ -21,9 +21,9 @@ RANKS = {
     "scoring": 7, "training": 7, "labels": 6, "state": 6,
     "judge": 8,
     "locate": 9,
-    "calibration": 10, "labelled": 10, "reliability": 10, "report": 10,
+    "calibration": 10, "labelled": 10, "places": 10, "reliability": 10, "report": 10,
     "choose": 11, "outputs": 11, "intake": 11,
-    "measure": 12, "ledger": 12,
+    "measure": 12, "bids": 12, "ledger": 12,
     "evaluation": 13,
     "figures": 14, "tables": 14,
     "batch": 15, "recipe": 15, "recalibrate": 15, "assess": 15,
@@ -34,7 +34,7 @@ RANKS = {
     "reproduce.fashion_page": 17, "reproduce.mixture_page": 17, "reproduce.brain_page": 17, "reproduce.faults_page": 18,
     "options": 16,
     "cli_cohort": 17,
-    "cli_assess": 18, "cli_score": 18, "cli_reproduce": 19,
+    "cli_assess": 18, "cli_bids": 18, "cli_score": 18, "cli_reproduce": 19,
     "cli": 20, "__main__": 21,
 }  # fmt: skip
 FORBIDDEN = {

@@ -22,7 +22,8 @@ from vae_loc.ledger import Entry, Status, Summary, failure, trusted_summary, wri
 from vae_loc.locate import locate
 from vae_loc.nifti import pair
 from vae_loc.normalise import Polarity
-from vae_loc.outputs import Segmentation, Target, ignored_fpr, odd, write_results
+from vae_loc.outputs import Segmentation, ignored_fpr, odd, write_results
+from vae_loc.places import Place
 from vae_loc.progress import BarMaker
 from vae_loc.scoring import build_model
 from vae_loc.vae import VAE
@@ -67,7 +68,7 @@ class Wanted:
 class Plan:
     """A run, as every process that has a part in it must know it; `token` tells it from other runs."""
 
-    where: Target
+    where: Place
     wanted: Wanted
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
@@ -89,7 +90,7 @@ Run = Callable[[Callable[[Task], Entry], Sequence[Task]], Iterator[tuple[int, En
 
 def locate_cases(
     found: Sifted,
-    where: Target,
+    where: Place,
     wanted: Wanted,
     *,
     run: Run,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vae_loc import __version__, cli_assess, cli_reproduce, cli_score
+from vae_loc import __version__, cli_assess, cli_bids, cli_reproduce, cli_score
 from vae_loc.errors import OutOfMemory, VaeLocError, is_out_of_memory, printable
 from vae_loc.options import (
     AsJson,
@@ -54,6 +54,7 @@ def _root(
 
 app.command()(cli_score.score)
 app.command()(cli_score.segment)
+app.command(context_settings={"allow_extra_args": True})(cli_bids.bids)
 
 
 @app.command()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vae_loc.batch import Run, Wanted
     from vae_loc.cohort import Case, Sifted
     from vae_loc.ledger import Entry
-    from vae_loc.outputs import Target
+    from vae_loc.places import Place
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,10 @@ class Running:
     log_json: Path | None = None
 
 
-@dataclass(frozen=True)
-class Found:
-    """The scans of a command, and of its shard those whose headers can be used."""
+def readable(cases: Sequence[Case], volume: int | None, running: Running) -> Sifted:
+    """Return the scans of the shard; end here, before anything slow is imported, if no header can be used."""
+    from vae_loc.cohort import shard_of, sift
 
-    cases: Sequence[Case]
-    part: Sifted
-
-
-def readable(scans: list[Path], volume: int | None, running: Running) -> Found:
-    """Return the scans whose headers can be used; end here, before anything slow is imported, if there is none."""
-    from vae_loc.cohort import find_cases, shard_of, sift
-
-    cases = find_cases(scans)
     part = sift(shard_of(cases, *running.shard), volume=volume)
     if part.faults and not part.cases:
         faults = list(part.faults.values())
@@ -57,22 +48,21 @@ def readable(scans: list[Path], volume: int | None, running: Running) -> Found:
         if running.as_json:
             say(json.dumps({"written": {}, "skipped": [], "failed": list(map(str, faults))}, indent=1))
         raise typer.Exit(faults[0].exit_code)
-    return Found(cases, part)
+    return part
 
 
-def locate_and_tell(found: Found, output: Path, wanted: Wanted, running: Running) -> None:
-    """Score scans into `output`, say what was written, and leave with the exit code."""
+def locate_and_tell(cases: Sequence[Case], part: Sifted, output: Path, wanted: Wanted, running: Running) -> None:
+    """Score a part of the scans into `output`, say what was written, and leave with the exit code."""
     from vae_loc.ledger import table_name
-    from vae_loc.outputs import target
+    from vae_loc.places import target
 
-    where = target(output, scans=[case.scan for case in found.cases], methods=len(wanted.methods))
-    alone = len(found.cases) < 2 or where.map_file is not None
+    where = target(output, scans=[case.scan for case in cases], methods=len(wanted.methods))
+    alone = len(cases) < 2 or where.map_file is not None
     table = None if alone else where.folder / table_name(*running.shard)
-    entries = scored(found.part, where, table, wanted, running)
-    tell(entries, table, running)
+    tell(scored(part, where, table, wanted, running), table, running)
 
 
-def scored(part: Sifted, where: Target, table: Path | None, wanted: Wanted, running: Running) -> list[Entry]:
+def scored(part: Sifted, where: Place, table: Path | None, wanted: Wanted, running: Running) -> list[Entry]:
     """Score scans in this process, in worker processes or on a cluster, and say on stderr how it goes."""
     from vae_loc.batch import locate_cases
     from vae_loc.ledger import row_of
@@ -81,11 +71,10 @@ def scored(part: Sifted, where: Target, table: Path | None, wanted: Wanted, runn
     if jobs == 1 or wanted.device != "cpu":
         wanted = replace(wanted, device=prepared_device(wanted.device, wanted.threads))
     said: set[str] = set()
-    folder = where.folder if table is None else table.parent
     with EventLog(running.log_json) as log, talking(running.quiet or log.on_stderr) as bars:
 
         def each(entry: Entry) -> None:
-            log("scan", row_of(entry, folder, wanted.methods))
+            log("scan", row_of(entry, where.folder, wanted.methods))
             for note in entry.notes:
                 if note not in said and not running.quiet and not log.on_stderr:
                     complain(note)

@@ -66,13 +66,16 @@ def score(
     """
     how = parsed_brain_mask(brain_mask)
     running = Running(jobs, scheduler, parsed_shard(shard), skip_existing, quiet, as_json, log_json)
-    found = readable(scans, volume, running)
+    from vae_loc.cohort import find_cases
+
+    cases = find_cases(scans)
+    part = readable(cases, volume, running)
     from vae_loc.batch import Wanted
 
     wanted = Wanted(
         _methods(method), model, contrast, how, volume, device, threads, polarity.value, raw=raw, percentile=percentile
     )
-    locate_and_tell(found, output, wanted, running)
+    locate_and_tell(cases, part, output, wanted, running)
 
 
 def segment(
@@ -116,7 +119,10 @@ def segment(
     """
     how, min_size_mm3 = parsed_brain_mask(brain_mask), parsed_cubic_mm(min_size)
     running = Running(jobs, scheduler, parsed_shard(shard), skip_existing, quiet, as_json, log_json)
-    found = readable(scans, volume, running)
+    from vae_loc.cohort import find_cases
+
+    cases = find_cases(scans)
+    part = readable(cases, volume, running)
     from vae_loc.batch import Wanted
     from vae_loc.outputs import Segmentation
 
@@ -133,7 +139,7 @@ def segment(
         percentile=percentile,
         segmentation=Segmentation(threshold, fpr, min_size_mm3),
     )
-    locate_and_tell(found, output, wanted, running)
+    locate_and_tell(cases, part, output, wanted, running)
 
 
 def _methods(method: MethodChoice) -> tuple[Method, ...]:

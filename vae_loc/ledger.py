@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,7 +38,7 @@ class Entry:
 
     case: Case
     status: Status
-    seconds: float
+    seconds: float | None
     scores: Path | None = None
     summary: Summary | None = None
     written: tuple[Path, ...] = ()
@@ -47,7 +47,7 @@ class Entry:
     exit_code: int = 0
 
 
-def failure(case: Case, error: VaeLocError, seconds: float = 0.0) -> Entry:
+def failure(case: Case, error: VaeLocError, seconds: float | None = None) -> Entry:
     """Return the entry of a scan that cannot be scored."""
     return Entry(case, "failed", seconds, error=str(error), exit_code=error.exit_code)
 
@@ -80,7 +80,7 @@ def row_of(entry: Entry, folder: Path, methods: Sequence[Method]) -> dict[str, o
         row[f"{method}_lesions"] = len(components) if isinstance(components, list) else None
     warnings = _at(summary, "warnings")
     row["warnings"] = "; ".join(map(str, warnings)) if isinstance(warnings, list) else None
-    row["seconds"] = round(entry.seconds, 2)
+    row["seconds"] = None if entry.seconds is None else round(entry.seconds, 2)
     return row
 
 
@@ -109,14 +109,35 @@ def trusted_summary(scores: Path, made: Summary, models: Container[str]) -> dict
     Every file that the JSON names must be there with the SHA-256 that it states, and this version of
     vae-loc must have made it.
     """
+    summary, stated = _whole_summary(scores), json.loads(json.dumps(made))
+    if summary is None or any(summary.get(name) != stated[name] for name in ("inputs", "options")):
+        return None
+    model, version = _at(summary, "model", "sha256"), _at(summary, "versions", "vae-loc")
+    return summary if model in models and version == __version__ else None
+
+
+def read_entries(cases: Sequence[Case], scores_of: Callable[[Path], Path]) -> list[Entry]:
+    """Return what earlier runs made of scans: `done` where all files of a scores JSON are there and whole."""
+    entries = []
+    for case in cases:
+        scores = scores_of(case.scan)
+        summary = _whole_summary(scores)
+        if summary is None:
+            fault = UnusableInput(case.scan, f"expected whole outputs beside {scores.name}, found none; score it first")
+            entries.append(failure(case, fault))
+        else:
+            entries.append(Entry(case, "done", None, scores, summary))
+    return entries
+
+
+def _whole_summary(scores: Path) -> dict[str, object] | None:
+    """Return the content of a scores JSON if every file that it names is there and whole, else None."""
     try:
         summary = json.loads(read_text(scores, "scores"))
-        same = all(summary[name] == json.loads(json.dumps(made[name])) for name in ("inputs", "options"))
-        known = summary["model"]["sha256"] in models and summary["versions"]["vae-loc"] == __version__
         whole = are_whole({scores.parent / name: digest for name, digest in summary["files"].items()})
     except (UnusableInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return dict(summary) if same and known and whole else None
+    return dict(summary) if whole else None
 
 
 def _at(content: object, *names: str) -> object:

@@ -17,7 +17,7 @@ from vae_loc.labels import LabelledCase
 from vae_loc.lesions import CLASS_NAMES, Lesions, find_lesions, match_lesions, size_classes
 from vae_loc.locate import SampleScores, canonical_of, locate
 from vae_loc.metrics import above, dice_at, rank_sorted
-from vae_loc.outputs import Target
+from vae_loc.places import Target
 from vae_loc.slices import substantial, to_slices
 from vae_loc.spool import Spool
 from vae_loc.vae import VAE

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from vae_loc.checkpoint import LEVELS, Checkpoint, Method, healthy_percentile, healthy_threshold
-from vae_loc.cohort import unique_names
 from vae_loc.digests import sha256_of
-from vae_loc.errors import UnusableModel, UnusableOption
-from vae_loc.files import check_place, together, write_json
+from vae_loc.errors import UnusableModel
+from vae_loc.files import together, write_json
 from vae_loc.locate import Located
 from vae_loc.masks import threshold_map
+from vae_loc.places import Place
 from vae_loc.report import save_montage
-from vae_loc.volume import FloatArray, Volume, stem, write_volume
+from vae_loc.volume import FloatArray, Volume, write_volume
 
 DEFAULT_FPR = 0.05
-KINDS = ("anomaly.nii.gz", "percentile.nii.gz", "mask.nii.gz", "anomaly.png")
-MAX_STEM_BYTES = 220  # 255 less the longest of our endings
-OTHER_SUFFIXES = (".gz", ".png", ".jpg", ".pdf", ".svg", ".json", ".csv", ".txt", ".safetensors", ".pt", ".pth", ".npy",
-                  ".npz", ".hdr", ".img", ".mgh", ".mgz", ".mnc", ".nrrd", ".mha", ".dcm", ".zip", ".bz2")  # fmt: skip
 SHOWN_FPR = 0.01  # the colour bar ends at the score that 1 % of healthy voxels exceed, times 2
 REPORTED_PACKAGES = ("vae-loc", "torch", "numpy", "nibabel", "scipy", "SimpleITK", "deepbet")
 
@@ -50,67 +45,6 @@ class Segmentation:
         return healthy_threshold(checkpoint, method, fpr, raw=bare), f"healthy fpr {fpr:g}"
 
 
-@dataclass(frozen=True)
-class Target:
-    """Where the outputs of scans go: a folder, or one map's file name.
-
-    `names` are those of scans whose file names alone would not tell their outputs apart.
-    """
-
-    folder: Path
-    map_file: Path | None
-    names: Mapping[Path, str] = field(default_factory=dict)
-
-    def path(self, scan: Path, method: Method, kind: str) -> Path:
-        """Return the path of a scan's `anomaly.nii.gz`, `anomaly.png` or `mask.nii.gz`."""
-        if self.map_file is None:
-            return self.folder / f"{self._name(scan)}_desc-{method.replace('-', '')}_{kind}"
-        if kind == "anomaly.nii.gz":
-            return self.map_file
-        name = stem(self.map_file)
-        return self.folder / (f"{name}.png" if kind == "anomaly.png" else f"{name}_{kind}")
-
-    def scores(self, scan: Path) -> Path:
-        """Return the path of a scan's JSON."""
-        name = self._name(scan) if self.map_file is None else stem(self.map_file)
-        return self.folder / f"{name}_scores.json"
-
-    def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
-        """Return every path that may be written for a scan."""
-        return [self.path(scan, method, kind) for method in methods for kind in KINDS] + [self.scores(scan)]
-
-    def _name(self, scan: Path) -> str:
-        """Return what the names of a scan's outputs begin with; file systems allow 255 bytes for all."""
-        name = self.names.get(scan) or stem(scan)
-        raw = os.fsencode(name)
-        if len(raw) <= MAX_STEM_BYTES:
-            return name
-        digest = hashlib.sha256(raw).hexdigest()[:8]
-        return f"{raw[: MAX_STEM_BYTES - 9].decode('utf-8', 'ignore')}-{digest}"
-
-
-def target(output: Path, *, scans: Sequence[Path], methods: int) -> Target:
-    """Read `-o`: a folder, or a NIfTI file name for one scan and one method; prove that it can be written.
-
-    Raises
-    ------
-    UnusableOption : if it is one file for several maps, or ends like a file of another kind.
-    UnusableInput : if it cannot be written.
-    """
-    name = output.name.lower()
-    if os.path.isdir(output) or not name.endswith((".nii", *OTHER_SUFFIXES)):
-        check_place(output / KINDS[0])
-        return Target(output, None, unique_names(scans))
-    if not name.endswith((".nii", ".nii.gz")):
-        raise UnusableOption("-o", f"expected a folder or a name ending in .nii or .nii.gz, got {output.name}")
-    if len(scans) > 1 or methods > 1:
-        raise UnusableOption(
-            "-o", f"{output.name} is one file for {len(scans)} scans x {methods} methods; name a folder"
-        )
-    check_place(output)
-    return Target(output.parent, output)
-
-
 def ignored_fpr(segmentation: Segmentation, checkpoint: Checkpoint) -> str | None:
     """Return what to tell a user whose `--fpr` has no effect, or None."""
     if segmentation.fpr is None or segmentation.threshold is not None or checkpoint.facts.labelled is None:
@@ -122,7 +56,7 @@ def write_results(
     volume: Volume,
     found: Located,
     checkpoint: Checkpoint,
-    where: Target,
+    where: Place,
     segmentation: Segmentation | None,
     *,
     percentile: bool = False,
@@ -132,7 +66,7 @@ def write_results(
 
     Parameters
     ----------
-    percentile : also each map as the percentile among healthy voxels, 0 to 100
+    percentile : also each map as the percentile among healthy voxels, 0 to `where.percentile_top`
     made : `inputs` and `options`, for the JSON
 
     Returns
@@ -141,6 +75,7 @@ def write_results(
     """
     with together() as group:
         paths, masks = _write_maps(volume, found, checkpoint, where, segmentation, percentile)
+        paths += where.companions(volume, found, masks)
         scores = where.scores(volume.path)
         marked = {"masks": masks} if segmentation is not None else {}
         summary = {**summarize(volume, found, checkpoint), **marked, **made}
@@ -155,20 +90,21 @@ def _write_maps(
     volume: Volume,
     found: Located,
     checkpoint: Checkpoint,
-    where: Target,
+    where: Place,
     segmentation: Segmentation | None,
     percentile: bool,
-) -> tuple[list[Path], dict[str, object]]:
+) -> tuple[list[Path], dict[str, dict[str, object]]]:
     """Write the files of every method; return them, and what the JSON says of the masks."""
     written: list[Path] = []
-    masks: dict[str, object] = {}
+    masks: dict[str, dict[str, object]] = {}
     for method, scores in found.maps.items():
         path = where.path(volume.path, method, "anomaly.nii.gz")
         write_volume(path, scores, volume)
         written.append(path)
         if percentile:
             path = where.path(volume.path, method, "percentile.nii.gz")
-            write_volume(path, _percentiles(scores, found, checkpoint, method), volume)
+            percentiles = _percentiles(scores, found, checkpoint, method)
+            write_volume(path, percentiles * np.float32(where.percentile_top / 100), volume)
             written.append(path)
         model = f"model {checkpoint.facts.contrast} {checkpoint.digest[:8]}"
         title = f"{volume.path.name}   {method}   {model}   research use only"
