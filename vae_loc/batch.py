@@ -25,7 +25,7 @@ from vae_loc.normalise import Polarity
 from vae_loc.outputs import Segmentation, ignored_fpr, odd, write_results
 from vae_loc.places import Place
 from vae_loc.progress import BarMaker
-from vae_loc.scoring import build_model
+from vae_loc.scoring import build_model, resolve_device
 from vae_loc.vae import VAE
 from vae_loc.volume import read_volume
 
@@ -217,4 +217,4 @@ def _network(token: str, name: str, device: str, threads: int) -> VAE:
     import torch
 
     torch.set_num_threads(threads)
-    return build_model(_checkpoint(token, name), device)
+    return build_model(_checkpoint(token, name), resolve_device(device))

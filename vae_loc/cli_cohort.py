@@ -68,7 +68,7 @@ def scored(part: Sifted, where: Place, table: Path | None, wanted: Wanted, runni
     from vae_loc.ledger import row_of
 
     jobs = _jobs(running, wanted, len(part.cases))
-    if jobs == 1 or wanted.device != "cpu":
+    if running.scheduler is None and (jobs == 1 or wanted.device != "cpu"):
         wanted = replace(wanted, device=prepared_device(wanted.device, wanted.threads))
     said: set[str] = set()
     with EventLog(running.log_json) as log, talking(running.quiet or log.on_stderr) as bars:
@@ -86,7 +86,7 @@ def scored(part: Sifted, where: Place, table: Path | None, wanted: Wanted, runni
             part,
             where,
             wanted,
-            run=_engine(jobs),
+            run=_engine(jobs, running.scheduler),
             table=table,
             skip_existing=running.skip_existing,
             bars=bars,
@@ -119,13 +119,18 @@ def tell(entries: Sequence[Entry], table: Path | None, running: Running) -> None
 
 def _jobs(running: Running, wanted: Wanted, scans: int) -> int:
     """Return how many processes score scans; a GPU is not shared unless asked for."""
-    from vae_loc.workers import default_jobs
+    from vae_loc.workers import default_jobs, usable_cpus
 
-    asked = running.jobs or (default_jobs(scans) if wanted.device == "cpu" else 1)
+    pays = usable_cpus() if running.scheduler else default_jobs(scans) if wanted.device == "cpu" else 1
+    asked = running.jobs or pays
     return min(asked, max(1, scans))
 
 
-def _engine(jobs: int) -> Run:
+def _engine(jobs: int, scheduler: str | None) -> Run:
     from vae_loc.workers import in_processes, in_turn
 
+    if scheduler is not None:
+        from vae_loc.cluster import on_cluster
+
+        return functools.partial(on_cluster, scheduler=scheduler, jobs=jobs)
     return in_turn if jobs == 1 else functools.partial(in_processes, jobs=jobs, preload="vae_loc.batch")

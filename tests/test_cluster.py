@@ -1,0 +1,159 @@
+"""A cohort on a dask cluster, whose workers may die, and on SLURM."""
+
+import contextlib
+import csv
+import functools
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from corpus import GOOD
+from test_bad_input import run
+from test_process import finish, names, start
+
+pytest.importorskip("distributed")
+SCANS = 10
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(SCANS):
+        (tmp_path / "in" / f"s{number:02}_t1.nii").write_bytes(GOOD)
+    return tmp_path / "in"
+
+
+def statuses(folder):
+    with open(folder / "cohort.csv", newline="") as file:
+        return [row["status"] for row in csv.DictReader(file)]
+
+
+@contextlib.contextmanager
+def running_cluster(place, workers):
+    """A scheduler and workers as processes, started by dask's own commands."""
+    file = place / "scheduler.json"
+    common = ["--scheduler-file", str(file), "--no-dashboard"]
+
+    def dask(*arguments):
+        command = [sys.executable, "-m", "dask", *arguments, *common]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    processes = [dask("scheduler", "--port", "0")]
+    try:
+        while not file.exists():
+            time.sleep(0.05)
+        processes += [dask("worker", "--nthreads", "1", "--no-nanny") for _ in range(workers)]
+        yield file, processes[1:]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+class Seen(threading.Thread):
+    """Every version of every scores JSON that ever was in a folder: a file made anew is another inode."""
+
+    def __init__(self, folder):
+        super().__init__(daemon=True)
+        self.folder, self.versions, self.ended = folder, {}, False
+
+    def run(self):
+        while not self.ended:
+            with contextlib.suppress(OSError):
+                for path in self.folder.glob("*_scores.json"):
+                    found = path.stat()
+                    self.versions.setdefault(path.name, set()).add((found.st_ino, found.st_mtime_ns))
+            time.sleep(0.005)
+
+
+def test_a_worker_killed_half_way_loses_no_scan_and_does_none_twice(cohort, tmp_path, small_model):
+    out, log = tmp_path / "out", tmp_path / "log.jsonl"
+    seen = Seen(out)
+    seen.start()
+    with running_cluster(tmp_path, workers=2) as (scheduler, workers):
+        arguments = ["score", cohort, "-m", small_model, "-o", out, "--scheduler", scheduler, "--log-json", log]
+        process = start(*arguments)
+        while not log.exists() or log.read_text().count('"event": "scan"') < 4:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        workers[0].send_signal(signal.SIGKILL)
+        code, _, err = finish(process)
+    seen.ended = True
+    assert code == 0, err
+    assert statuses(out) == ["done"] * SCANS
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert sorted(event["scan"] for event in events if event["event"] == "scan") == sorted(map(str, cohort.iterdir()))
+    assert len(seen.versions) == SCANS
+    assert all(len(versions) == 1 for versions in seen.versions.values())
+
+
+def test_a_task_begun_again_finds_what_it_had_finished(cohort, tmp_path, small_model):
+    from vae_loc.batch import Plan, Task, Wanted, _stamp, score_task
+    from vae_loc.cohort import find_cases
+    from vae_loc.places import target
+
+    case = find_cases([cohort])[0]
+    where = target(tmp_path / "out", scans=[case.scan], methods=1)
+    work = functools.partial(score_task, Plan(where, Wanted(["combi"], model=str(small_model))))
+    first = work(Task(case, None, skip_existing=False))
+    made = _stamp(where.scores(case.scan))
+    again = work(Task(case, None, skip_existing=False))
+    assert (again.status, again.written) == ("done", ())
+    assert again.summary == first.summary
+    assert _stamp(where.scores(case.scan)) == made
+    anew = work(Task(case, made, skip_existing=False))  # another run, which was not asked to trust it
+    assert anew.written == first.written
+    assert _stamp(where.scores(case.scan)) != made
+
+
+SBATCH = """#!/bin/sh
+# a stand-in for SLURM's sbatch: runs the script at once, says its number
+for last; do :; done
+setsid /bin/sh "$last" >/dev/null 2>&1 &
+echo $! >> "$QUEUE"
+echo "Submitted batch job $!"
+"""
+
+
+def test_slurm_jobs_are_asked_for_and_score(cohort, tmp_path, small_model):
+    pytest.importorskip("dask_jobqueue")
+    for name, content in (("sbatch", SBATCH), ("scancel", '#!/bin/sh\nkill -- "-$1"\n')):
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    for path in sorted(cohort.iterdir())[2:]:
+        path.unlink()
+    environment = os.environ | {
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        "QUEUE": str(tmp_path / "queue"),
+        "DASK_JOBQUEUE__SLURM__INTERFACE": "lo",
+    }
+    arguments = ["score", "in", "-m", small_model, "-o", "out", "--scheduler", "slurm", "--jobs", 1]
+    try:
+        code, _, err = finish(start(*arguments, env=environment, cwd=tmp_path))
+        assert code == 0, err
+        assert statuses(tmp_path / "out") == ["done", "done"]
+        assert len((tmp_path / "queue").read_text().split()) == 1
+    finally:
+        for number in (tmp_path / "queue").read_text().split() if (tmp_path / "queue").exists() else []:
+            with contextlib.suppress(OSError):
+                os.killpg(int(number), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "words"), [("nowhere.json", "expected dask, slurm"), ("tcp://127.0.0.1:1", "was not reached")]
+)
+def test_a_scheduler_that_is_not_there_is_named(scheduler, words, cohort, tmp_path, small_model, monkeypatch, capsys):
+    monkeypatch.setattr("vae_loc.cluster.TIMEOUT_S", 1)
+    arguments = ["score", cohort, "-m", small_model, "-o", tmp_path / "out", "--scheduler", scheduler]
+    code, said = run(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert words in said.err.splitlines()[-1]
+    assert not names(tmp_path / "out")

@@ -1,0 +1,108 @@
+"""Tasks on a dask cluster: a local one, one of SLURM jobs, or one that runs already."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from vae_loc.errors import UnusableOption
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+TaskT = TypeVar("TaskT")
+ResultT = TypeVar("ResultT")
+
+LOCAL, SLURM = "dask", "slurm"
+ALLOWED_DEATHS = 1  # of workers on one task, as with worker processes: the second makes it a failure
+TIMEOUT_S = 60  # to reach a scheduler
+SLURM_JOB = {"cores": 1, "processes": 1, "memory": "4 GB"}  # where dask-jobqueue's own settings say nothing
+
+
+def on_cluster(
+    work: Callable[[TaskT], ResultT], tasks: Sequence[TaskT], *, scheduler: str, jobs: int
+) -> Iterator[tuple[int, ResultT | None]]:
+    """Yield index and result of every task as it is done, on a dask.distributed cluster; None if it kills workers.
+
+    Parameters
+    ----------
+    work : a function of a module that the workers can import, and its `functools.partial`
+    scheduler : `dask` for a cluster of `jobs` processes on this machine, `slurm` for one of `jobs` SLURM jobs, as
+        dask-jobqueue's settings describe them, an address, or a scheduler file
+
+    dask begins a task again whose worker died, and also one that was done, if its result had not been
+    fetched: `work` must find what it had finished.
+
+    Raises
+    ------
+    UnusableOption : if there is no such cluster, or its workers do not have this package.
+    """
+    with _client(scheduler, jobs) as client:
+        from distributed import KilledWorker, as_completed
+
+        here = functools.partial(_here, os.getcwd(), work)
+        index_of = {client.submit(here, task, pure=False): index for index, task in enumerate(tasks)}
+        for future in as_completed(index_of):
+            error = future.exception() if future.status == "error" else None
+            if error is not None and not isinstance(error, KilledWorker):
+                raise UnusableOption(
+                    "--scheduler", f"its workers cannot score ({error!r}); install vae-loc there"
+                ) from error
+            yield index_of[future], future.result() if error is None else None
+            future.release()
+
+
+def _here(folder: str, work: Callable[[TaskT], ResultT], task: TaskT) -> ResultT:
+    """Do a task where the command was given, so that relative paths mean the same."""
+    os.chdir(folder)
+    return work(task)
+
+
+@contextlib.contextmanager
+def _client(scheduler: str, jobs: int) -> Iterator[Client]:
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise UnusableOption("--scheduler", f"needs {error.name}; pip install 'vae-loc[cluster]'") from error
+    dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_DEATHS})
+    with contextlib.ExitStack() as stack:
+        if scheduler == LOCAL:
+            cluster = LocalCluster(
+                n_workers=jobs, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            )
+            yield stack.enter_context(Client(stack.enter_context(cluster)))
+        elif scheduler == SLURM:
+            yield stack.enter_context(Client(stack.enter_context(_slurm_cluster(jobs))))
+        else:
+            yield stack.enter_context(_running(scheduler))
+
+
+def _slurm_cluster(jobs: int) -> contextlib.AbstractContextManager[object]:
+    try:
+        import dask
+        from dask_jobqueue import SLURMCluster
+    except ImportError as error:
+        raise UnusableOption("--scheduler", f"slurm needs {error.name}; pip install 'vae-loc[cluster]'") from error
+    unsaid = {name: value for name, value in SLURM_JOB.items() if not dask.config.get(f"jobqueue.slurm.{name}", None)}
+    cluster = SLURMCluster(**unsaid)
+    cluster.scale(jobs=jobs)
+    return cluster  # type: ignore[no-any-return]
+
+
+def _running(scheduler: str) -> Client:
+    from distributed import Client
+
+    if "://" not in scheduler and not Path(scheduler).is_file():
+        raise UnusableOption("--scheduler", f"expected dask, slurm, tcp://host:port or a file, got {scheduler}")
+    try:
+        if "://" in scheduler:
+            return Client(scheduler, timeout=TIMEOUT_S)
+        return Client(scheduler_file=scheduler, timeout=TIMEOUT_S)
+    except (OSError, ValueError) as error:
+        raise UnusableOption("--scheduler", f"{scheduler} was not reached: {error}") from error
