@@ -29,7 +29,7 @@ def unknown_options(page: Path) -> list[str]:
     """Return options shown in code blocks that the command does not have."""
     faults = []
     for block in re.findall(r"```(?:sh|bash|console)?\n(.*?)```", page.read_text(), re.S):
-        for call in re.findall(r"^(?:.*&& )?vae-loc ([a-z]+) ([^\n]*)", block, re.M):
+        for call in re.findall(r"^(?:.*&& )?vae-loc ([a-z]+) ([^\n]*)", block.replace("\\\n", " "), re.M):
             command, arguments = call
             shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
             if shown.exit_code:

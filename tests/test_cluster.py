@@ -5,12 +5,14 @@ import csv
 import functools
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from corpus import GOOD
@@ -18,7 +20,7 @@ from test_bad_input import run
 from test_process import finish, names, start
 
 pytest.importorskip("distributed")
-SCANS = 10
+SCANS = 8
 
 
 @pytest.fixture
@@ -112,6 +114,38 @@ def test_a_task_begun_again_finds_what_it_had_finished(cohort, tmp_path, small_m
     assert _stamp(where.scores(case.scan)) != made
 
 
+def script(page, first_line):
+    """The shell script of a docs page whose code begins with a line."""
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.S)
+    return next(block for block in blocks if block.startswith(first_line))
+
+
+def test_the_slurm_array_of_the_docs_scores_every_scan_once(cohort, tmp_path, small_model, request):
+    for path in sorted(cohort.iterdir())[4:]:
+        path.unlink()
+    page = request.config.rootpath / "docs" / "cluster.md"
+    (tmp_path / "array.sh").write_text(script(page, "#!/bin/bash"))
+    (tmp_path / "scans.csv").write_text("scan\n" + "".join(f"in/{path.name}\n" for path in sorted(cohort.iterdir())))
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "VAE_LOC_MODEL": str(small_model),
+        "SLURM_CPUS_PER_TASK": "1",
+        "SLURM_ARRAY_TASK_COUNT": "2",
+        "SLURM_ARRAY_TASK_MIN": "1",
+    }
+    for task in ("1", "2"):
+        one = environment | {"SLURM_ARRAY_TASK_ID": task}
+        done = subprocess.run(["bash", "array.sh"], cwd=tmp_path, env=one, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").glob("*_scores.json")}
+    assert len(made) == 4
+    command = script(page, "vae-loc").replace("--jobs 4", "--jobs 1")
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert statuses(tmp_path / "results") == ["skipped"] * 4
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+
+
 SBATCH = """#!/bin/sh
 # a stand-in for SLURM's sbatch: runs the script at once, says its number
 for last; do :; done
@@ -137,7 +171,7 @@ def test_slurm_jobs_are_asked_for_and_score(cohort, tmp_path, small_model):
     }
     arguments = ["score", "in", "-m", small_model, "-o", "out", "--scheduler", "slurm", "--jobs", 1]
     try:
-        code, _, err = finish(start(*arguments, env=environment, cwd=tmp_path))
+        code, _, err = finish(start(*arguments, env=environment, cwd=tmp_path), 300)
         assert code == 0, err
         assert statuses(tmp_path / "out") == ["done", "done"]
         assert len((tmp_path / "queue").read_text().split()) == 1
