@@ -33,7 +33,7 @@ from vae_loc.locate import canonical_of, locate, score_canonical
 from vae_loc.metrics import Interval, above, dice_at, mean_interval, rank_sorted
 from vae_loc.normalise import at_place, evened, levelled, mean_and_sd, moments, smoothed, two_scales
 from vae_loc.reliability import LEVELS, healthy_reliability
-from vae_loc.report import save_montage
+from vae_loc.report import montage_png
 from vae_loc.scoring import build_model, score_slices
 from vae_loc.slices import from_slices, to_slices
 from vae_loc.synthesis import appearance_of
@@ -248,8 +248,7 @@ def compare(
         if montages:
             montages.mkdir(parents=True, exist_ok=True)
             threshold = healthy_threshold(model, "combi", FPR)
-            save_montage(
-                montages / f"{pair.case.scan.name.removesuffix('.nii.gz')}.png",
+            picture = montage_png(
                 volume,
                 found.maps["combi"],
                 found.brain,
@@ -257,6 +256,7 @@ def compare(
                 ceiling=3 * threshold,
                 mask=truth,
             )
+            (montages / f"{pair.case.scan.name.removesuffix('.nii.gz')}.png").write_bytes(picture)
     return rows, [pair.case.subject for pair in pairs]
 
 

@@ -1,4 +1,4 @@
-"""Docs checks: links lead somewhere, and every option that the docs show exists.
+"""Docs checks: links lead somewhere, every option that the docs show exists, cli.md is what the commands say.
 
 python docs/check.py
 """
@@ -10,6 +10,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from reference import faults as reference_faults
 from typer.testing import CliRunner
 
 from vae_loc.cli import app
@@ -46,6 +47,7 @@ def unknown_options(page: Path) -> list[str]:
 def main() -> int:
     """Print every fault; 1 if there is one."""
     faults = [fault for page in PAGES for fault in broken_links(page) + unknown_options(page)]
+    faults += reference_faults()
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M)
     if version and f"## {version[1]}" not in (ROOT / "CHANGELOG.md").read_text():
         faults.append(f"CHANGELOG.md: no heading for version {version[1]}")

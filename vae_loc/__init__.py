@@ -1,11 +1,22 @@
 """vae-loc: show which voxels of a brain MRI a VAE trained on healthy brains finds improbable.
 
-Research use only; not a medical device.
+`vae_loc.localize("scan.nii.gz")` is the way in from Python. Research use only; not a medical device.
 """
 
+from typing import TYPE_CHECKING
 
-def __getattr__(name: str) -> str:
-    """Give `__version__` when asked for: looking it up takes longer than all else that is imported here."""
+if TYPE_CHECKING:
+    from vae_loc.api import localize as localize
+
+    __version__: str
+
+
+def __getattr__(name: str) -> object:
+    """Give `localize` and `__version__` when asked for: what they need takes longer than all else here."""
+    if name == "localize":
+        from vae_loc.api import localize
+
+        return localize
     if name != "__version__":
         raise AttributeError(name)
     from importlib.metadata import PackageNotFoundError, version

@@ -44,6 +44,7 @@ class Wanted:
     threads : of the network, in each process
     raw : the paper's bare scores instead of those normalised by place and scan
     percentile : also the percentile among healthy voxels
+    report : also a page for people
     """
 
     methods: Sequence[Method]
@@ -56,6 +57,7 @@ class Wanted:
     polarity: Polarity = "any"
     raw: bool = False
     percentile: bool = False
+    report: bool = False
     segmentation: Segmentation | None = None
 
     def options(self) -> dict[str, object]:
@@ -168,7 +170,14 @@ def _scored(plan: Plan, task: Task, began: float) -> Entry:
     if wanted.raw:
         found = found.as_raw()
     paths, summary = write_results(
-        scan, found, checkpoint, where, wanted.segmentation, percentile=wanted.percentile, made=made
+        scan,
+        found,
+        checkpoint,
+        where,
+        wanted.segmentation,
+        percentile=wanted.percentile,
+        report=wanted.report,
+        made=made,
     )
     warnings = (*found.warnings, *odd(found, checkpoint))
     notes += [f"warning: {printable(case.scan)}: {warning}" for warning in warnings]

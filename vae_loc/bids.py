@@ -31,6 +31,7 @@ Anomaly maps of brain MRI, each scan's on its own grid. Research use only; not a
 - `*_label-anomaly_probseg.nii.gz`: the map as the percentile among voxels of healthy brains, 0 to 1
 - `*_label-anomaly_mask.nii.gz`: what exceeds the threshold that its sidecar names
 - `*_desc-brain_mask.nii.gz`: the brain that was looked at
+- `*_report.html`: a page a scan to look at; `cohort.html`: all of them
 - `*_anomaly.nii.gz`: the map in its own units; `*_scores.json`: scores, components, warnings, model, versions
 
 Derivatives of scans that are no T1w carry the scan's suffix in `desc-`.
@@ -67,12 +68,16 @@ class Derivatives:
         """Return the path of a scan's JSON."""
         return self._beside(scan, f"desc-{_source(scan)[1]}anomaly_scores.json")
 
+    def page(self, scan: Path) -> Path:
+        """Return the path of a scan's report."""
+        return self._beside(scan, f"desc-{_source(scan)[1]}anomaly_report.html")
+
     def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
         """Return every path that may be written for a scan."""
         images = [self.path(scan, method, kind) for method in methods for kind in ("percentile.nii.gz", "mask.nii.gz")]
         images.append(self._brain(scan))
         others = [self.path(scan, method, kind) for method in methods for kind in ("anomaly.nii.gz", "anomaly.png")]
-        return [*images, *map(_sidecar, images), *others, self.scores(scan)]
+        return [*images, *map(_sidecar, images), *others, self.scores(scan), self.page(scan)]
 
     def companions(self, volume: Volume, found: Located, masks: Mapping[str, Mapping[str, object]]) -> list[Path]:
         """Write the brain mask, and the sidecars that say what each image is."""

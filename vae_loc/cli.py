@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vae_loc import __version__, cli_assess, cli_bids, cli_reproduce, cli_score
+from vae_loc import __version__, cli_assess, cli_bids, cli_doctor, cli_reproduce, cli_score
 from vae_loc.errors import OutOfMemory, VaeLocError, is_out_of_memory, printable
 from vae_loc.options import (
     AsJson,
@@ -91,7 +91,8 @@ def train(
     """Train a model on healthy scans, and store the healthy distribution of its scores.
 
     A sibling <subject>_brainmask.nii.gz is used as brain mask where it exists; the subject is the
-    file name up to its last underscore. Example: vae-loc train healthy/ -o models/t1.safetensors
+    file name up to its last underscore.
+    Example: vae-loc train healthy/ -o models/t1.safetensors
     """
     from vae_loc.cohort import find_cases
     from vae_loc.recipe import Recipe, train_cohort
@@ -128,6 +129,7 @@ def train(
 app.command()(cli_assess.calibrate)
 app.command()(cli_assess.evaluate)
 app.command()(cli_reproduce.reproduce)
+app.command()(cli_doctor.doctor)
 
 
 @app.command()

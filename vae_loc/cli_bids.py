@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vae_loc.cli_cohort import Running, readable, scored, tell
+from vae_loc.cli_cohort import Running, page_beside, readable, scored, tell
 from vae_loc.errors import UnusableOption
 from vae_loc.options import (
     AsJson,
@@ -20,6 +20,7 @@ from vae_loc.options import (
     PolarityChoice,
     PolarityOption,
     Quiet,
+    Report,
     SchedulerOption,
     Shard,
     SkipExisting,
@@ -66,6 +67,7 @@ def bids(
     contrast: Annotated[BidsContrast, typer.Option(help="Which scans: T1w, T2w, FLAIR.")] = BidsContrast.t1,
     model: ChosenModel = None,
     polarity: PolarityOption = PolarityChoice.any,
+    report: Report = False,
     brain_mask: BrainMaskOption = None,
     threshold: Annotated[float | None, typer.Option(help="Map value above which a voxel is marked.")] = None,
     fpr: Annotated[float | None, typer.Option(min=0.0001, max=0.5, help="As in segment.", show_default=False)] = None,
@@ -89,7 +91,7 @@ def bids(
     """Segment the scans of a BIDS dataset, into a dataset of derivatives (BIDS App).
 
     participant writes maps as percentiles, masks, brain masks, figures and scores; group then writes
-    cohort.csv, one row a scan.
+    cohort.csv, one row a scan, and cohort.html, the same to look at.
     Example: vae-loc bids dataset dataset/derivatives/vae-loc participant --participant-label 01 02
     """
     running = Running(jobs, scheduler, parsed_shard(shard), skip_existing, quiet, as_json, log_json)
@@ -108,7 +110,7 @@ def bids(
 
         entries = read_entries(cases, where.scores)
         write_table(output_dir / TABLE, entries, ["combi"])
-        tell(entries, output_dir / TABLE, running)
+        tell(entries, [output_dir / TABLE, page_beside(output_dir / TABLE)], running)
         return
     part = readable(cases, None, running)
     from vae_loc.batch import Wanted
@@ -124,9 +126,10 @@ def bids(
         threads,
         polarity.value,
         percentile=True,
+        report=report,
         segmentation=Segmentation(threshold, fpr, min_size_mm3),
     )
-    tell(scored(part, where, None, wanted, running), None, running)
+    tell(scored(part, where, None, wanted, running), [], running)
 
 
 def _labels(given: list[str] | None, more: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from vae_loc import __version__
-from vae_loc.errors import printable
+from vae_loc.cli_dicom import with_segmentations
+from vae_loc.errors import UnusableInput, printable
 from vae_loc.events import EventLog
 from vae_loc.options import EXIT_SOME_FAILED, complain, prepared_device, say, talking
 
 if TYPE_CHECKING:
     from vae_loc.batch import Run, Wanted
     from vae_loc.cohort import Case, Sifted
+    from vae_loc.dicom import Converted
     from vae_loc.ledger import Entry
     from vae_loc.places import Place
 
@@ -36,11 +38,20 @@ class Running:
     log_json: Path | None = None
 
 
-def readable(cases: Sequence[Case], volume: int | None, running: Running) -> Sifted:
-    """Return the scans of the shard; end here, before anything slow is imported, if no header can be used."""
+def readable(
+    cases: Sequence[Case],
+    volume: int | None,
+    running: Running,
+    *,
+    known: Mapping[Path, UnusableInput] | None = None,
+) -> Sifted:
+    """Return the scans of the shard; end here, before anything slow is imported, if no header can be used.
+
+    `known` are the faults of scans that need not be looked at.
+    """
     from vae_loc.cohort import shard_of, sift
 
-    part = sift(shard_of(cases, *running.shard), volume=volume)
+    part = sift(shard_of(cases, *running.shard), volume=volume, known=known)
     if part.faults and not part.cases:
         faults = list(part.faults.values())
         for error in faults:
@@ -51,15 +62,40 @@ def readable(cases: Sequence[Case], volume: int | None, running: Running) -> Sif
     return part
 
 
-def locate_and_tell(cases: Sequence[Case], part: Sifted, output: Path, wanted: Wanted, running: Running) -> None:
-    """Score a part of the scans into `output`, say what was written, and leave with the exit code."""
+def locate_and_tell(
+    cases: Sequence[Case],
+    part: Sifted,
+    output: Path,
+    wanted: Wanted,
+    running: Running,
+    *,
+    dicom: Converted | None = None,
+) -> None:
+    """Score a part of the scans into `output`, say what was written, and leave with the exit code.
+
+    Masks of the series in `dicom` are written as DICOM Segmentations too.
+    """
     from vae_loc.ledger import table_name
     from vae_loc.places import target
 
     where = target(output, scans=[case.scan for case in cases], methods=len(wanted.methods))
     alone = len(cases) < 2 or where.map_file is not None
     table = None if alone else where.folder / table_name(*running.shard)
-    tell(scored(part, where, table, wanted, running), table, running)
+    entries = scored(part, where, table, wanted, running)
+    if dicom is not None:
+        entries = with_segmentations(entries, dicom, where, wanted.methods)
+    tables = [] if table is None else [table, page_beside(table)] if wanted.report else [table]
+    tell(entries, tables, running)
+
+
+def page_beside(table: Path) -> Path:
+    """Write a cohort table as a page too, and return its path."""
+    from vae_loc.cohortpage import cohort_page
+    from vae_loc.files import write_atomically
+
+    page = table.with_suffix(".html")
+    write_atomically(page, cohort_page(table))
+    return page
 
 
 def scored(part: Sifted, where: Place, table: Path | None, wanted: Wanted, running: Running) -> list[Entry]:
@@ -97,8 +133,8 @@ def scored(part: Sifted, where: Place, table: Path | None, wanted: Wanted, runni
         return entries
 
 
-def tell(entries: Sequence[Entry], table: Path | None, running: Running) -> None:
-    """Say what was written and what failed, in the order of the scans, and leave with the exit code."""
+def tell(entries: Sequence[Entry], tables: Sequence[Path], running: Running) -> None:
+    """Say what was written, `tables` last, and what failed, in the order of the scans; leave with the exit code."""
     failed = [entry for entry in entries if entry.status == "failed"]
     if str(running.log_json) != "-":
         for entry in failed:
@@ -107,10 +143,11 @@ def tell(entries: Sequence[Entry], table: Path | None, running: Running) -> None
     if running.as_json:
         skipped = [str(entry.case.scan) for entry in entries if entry.status == "skipped"]
         errors = [entry.error for entry in failed]
-        content = {"written": written, "skipped": skipped, "failed": errors, "table": table and str(table)}
+        table = str(tables[0]) if tables else None
+        content = {"written": written, "skipped": skipped, "failed": errors, "table": table}
         say(json.dumps(content, indent=1))
     elif not running.quiet:
-        paths = [path for paths in written.values() for path in paths] + ([str(table)] if table else [])
+        paths = [path for paths in written.values() for path in paths] + [str(path) for path in tables]
         if paths:
             say("\n".join(map(printable, paths)))
     if failed:

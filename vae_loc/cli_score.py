@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vae_loc.cli_cohort import Running, locate_and_tell, readable
+from vae_loc.cli_dicom import converted
 from vae_loc.options import (
     AsJson,
     BrainMaskOption,
     ChosenModel,
     ContrastOption,
     Device,
+    DicomSeg,
     Jobs,
     LogJson,
     MethodChoice,
@@ -24,8 +26,10 @@ from vae_loc.options import (
     PolarityOption,
     Quiet,
     Raw,
+    Report,
     Scans,
     SchedulerOption,
+    Series,
     Shard,
     SkipExisting,
     Threads,
@@ -48,8 +52,10 @@ def score(
     polarity: PolarityOption = PolarityChoice.any,
     raw: Raw = False,
     percentile: Percentile = False,
+    report: Report = False,
     brain_mask: BrainMaskOption = None,
     volume: VolumeIndex = None,
+    series: Series = None,
     device: Device = "cpu",
     threads: Threads = 1,
     jobs: Jobs = None,
@@ -68,12 +74,23 @@ def score(
     running = Running(jobs, scheduler, parsed_shard(shard), skip_existing, quiet, as_json, log_json)
     from vae_loc.cohort import find_cases
 
-    cases = find_cases(scans)
-    part = readable(cases, volume, running)
+    dicom = converted(scans, output, series=series, needed=False, quiet=quiet)
+    cases = find_cases(dicom.places)
+    part = readable(cases, volume, running, known=dicom.faults)
     from vae_loc.batch import Wanted
 
     wanted = Wanted(
-        _methods(method), model, contrast, how, volume, device, threads, polarity.value, raw=raw, percentile=percentile
+        _methods(method),
+        model,
+        contrast,
+        how,
+        volume,
+        device,
+        threads,
+        polarity.value,
+        raw=raw,
+        percentile=percentile,
+        report=report,
     )
     locate_and_tell(cases, part, output, wanted, running)
 
@@ -87,8 +104,10 @@ def segment(
     polarity: PolarityOption = PolarityChoice.any,
     raw: Raw = False,
     percentile: Percentile = False,
+    report: Report = False,
     brain_mask: BrainMaskOption = None,
     volume: VolumeIndex = None,
+    series: Series = None,
     threshold: Annotated[float | None, typer.Option(help="Map value above which a voxel is marked.")] = None,
     fpr: Annotated[
         float | None,
@@ -101,6 +120,7 @@ def segment(
         ),
     ] = None,
     min_size: Annotated[str, typer.Option(metavar="MM3", help="Smallest component kept, such as 100mm3.")] = "100mm3",
+    dicom_seg: DicomSeg = False,
     device: Device = "cpu",
     threads: Threads = 1,
     jobs: Jobs = None,
@@ -121,8 +141,9 @@ def segment(
     running = Running(jobs, scheduler, parsed_shard(shard), skip_existing, quiet, as_json, log_json)
     from vae_loc.cohort import find_cases
 
-    cases = find_cases(scans)
-    part = readable(cases, volume, running)
+    dicom = converted(scans, output, series=series, needed=dicom_seg, quiet=quiet)
+    cases = find_cases(dicom.places)
+    part = readable(cases, volume, running, known=dicom.faults)
     from vae_loc.batch import Wanted
     from vae_loc.outputs import Segmentation
 
@@ -137,9 +158,10 @@ def segment(
         polarity.value,
         raw=raw,
         percentile=percentile,
+        report=report,
         segmentation=Segmentation(threshold, fpr, min_size_mm3),
     )
-    locate_and_tell(cases, part, output, wanted, running)
+    locate_and_tell(cases, part, output, wanted, running, dicom=dicom if dicom_seg else None)
 
 
 def _methods(method: MethodChoice) -> tuple[Method, ...]:

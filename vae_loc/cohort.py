@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,10 +102,17 @@ def shard_of(cases: Sequence[Case], part: int, parts: int) -> list[Case]:
     return list(cases[part - 1 :: parts])
 
 
-def sift(cases: Sequence[Case], *, volume: int | None = None) -> Sifted:
-    """Read every scan's header, and nothing else; return the good cases and the faults of the others."""
-    faults: dict[Case, UnusableInput] = {}
+def sift(
+    cases: Sequence[Case], *, volume: int | None = None, known: Mapping[Path, UnusableInput] | None = None
+) -> Sifted:
+    """Read every scan's header, and nothing else; return the good cases and the faults of the others.
+
+    `known` are the faults of scans that need not be looked at any more.
+    """
+    faults = {case: known[case.scan] for case in cases if known and case.scan in known}
     for case in cases:
+        if case in faults:
+            continue
         try:
             check_header(case.scan, volume=volume)
         except UnusableInput as error:

@@ -56,7 +56,7 @@ Scans = Annotated[
     typer.Argument(
         metavar="SCAN...",
         help="NIfTI scans, folders of them, .txt lists with one path a line, or .csv tables with the column scan "
-        "and, if you like, mask, subject, contrast.",
+        "and, if you like, mask, subject, contrast. For score and segment also DICOM: a series' folder or zip.",
     ),
 ]
 Model = Annotated[
@@ -96,6 +96,16 @@ CoarseNoise = Annotated[
     ),
 ]
 Percentile = Annotated[bool, typer.Option("--percentile", help="Also write the percentile among healthy voxels.")]
+Report = Annotated[
+    bool, typer.Option("--report", help="Also write a page a scan: viewer, components, scores; for people to look at.")
+]
+Series = Annotated[
+    str | None,
+    typer.Option(metavar="UID", help="Which series of a DICOM folder or zip that holds several.", show_default=False),
+]
+DicomSeg = Annotated[
+    bool, typer.Option("--dicom-seg", help="Also write the mask as a DICOM Segmentation of the series scored.")
+]
 Output = Annotated[
     Path, typer.Option("-o", "--output", help="Folder, or a .nii[.gz] file name for one scan and one method.")
 ]

@@ -14,11 +14,12 @@ import numpy as np
 from vae_loc.checkpoint import LEVELS, Checkpoint, Method, healthy_percentile, healthy_threshold
 from vae_loc.digests import sha256_of
 from vae_loc.errors import UnusableModel
-from vae_loc.files import together, write_json
+from vae_loc.files import together, write_atomically, write_json
 from vae_loc.locate import Located
 from vae_loc.masks import threshold_map
+from vae_loc.page import Picture, scan_page
 from vae_loc.places import Place
-from vae_loc.report import save_montage
+from vae_loc.report import montage_png
 from vae_loc.volume import FloatArray, Volume, write_volume
 
 DEFAULT_FPR = 0.05
@@ -60,6 +61,7 @@ def write_results(
     segmentation: Segmentation | None,
     *,
     percentile: bool = False,
+    report: bool = False,
     made: Mapping[str, object],
 ) -> tuple[list[Path], dict[str, object]]:
     """Write maps, masks, pictures and, last, the JSON that says that the rest is complete: all of them or none.
@@ -67,6 +69,7 @@ def write_results(
     Parameters
     ----------
     percentile : also each map as the percentile among healthy voxels, 0 to `where.percentile_top`
+    report : also a page for people
     made : `inputs` and `options`, for the JSON
 
     Returns
@@ -74,11 +77,14 @@ def write_results(
     The files, and the content of the JSON.
     """
     with together() as group:
-        paths, masks = _write_maps(volume, found, checkpoint, where, segmentation, percentile)
+        paths, masks, pictures = _write_maps(volume, found, checkpoint, where, segmentation, percentile)
         paths += where.companions(volume, found, masks)
         scores = where.scores(volume.path)
         marked = {"masks": masks} if segmentation is not None else {}
         summary = {**summarize(volume, found, checkpoint), **marked, **made}
+        if report:
+            paths.append(where.page(volume.path))
+            write_atomically(paths[-1], scan_page(volume, found, checkpoint, pictures, summary))
         summary["files"] = {
             os.path.relpath(staged.path, scores.parent): sha256_of(Path(staged.temporary)) for staged in group.files
         }
@@ -93,10 +99,11 @@ def _write_maps(
     where: Place,
     segmentation: Segmentation | None,
     percentile: bool,
-) -> tuple[list[Path], dict[str, dict[str, object]]]:
-    """Write the files of every method; return them, and what the JSON says of the masks."""
+) -> tuple[list[Path], dict[str, dict[str, object]], dict[Method, Picture]]:
+    """Write the files of every method; return them, what the JSON says of the masks, and what the report shows."""
     written: list[Path] = []
     masks: dict[str, dict[str, object]] = {}
+    pictures: dict[Method, Picture] = {}
     for method, scores in found.maps.items():
         path = where.path(volume.path, method, "anomaly.nii.gz")
         write_volume(path, scores, volume)
@@ -124,12 +131,13 @@ def _write_maps(
                 "volume_ml": float(mask.sum()) * volume.voxel_mm3 / 1000,
                 "components": [asdict(component) for component in components],
             }
+        ceiling = _ceiling(checkpoint, method, found)
+        montage = montage_png(volume, scores, found.brain, title=title, ceiling=ceiling, mask=mask)
         path = where.path(volume.path, method, "anomaly.png")
-        save_montage(
-            path, volume, scores, found.brain, title=title, ceiling=_ceiling(checkpoint, method, found), mask=mask
-        )
+        write_atomically(path, montage)
         written.append(path)
-    return written, masks
+        pictures[method] = Picture(scores, mask, ceiling or 1.0, montage)
+    return written, masks, pictures
 
 
 def summarize(volume: Volume, found: Located, checkpoint: Checkpoint) -> dict[str, object]:

@@ -41,6 +41,9 @@ class Place(Protocol):
     def scores(self, scan: Path) -> Path:
         """Return the path of a scan's JSON."""
 
+    def page(self, scan: Path) -> Path:
+        """Return the path of a scan's report."""
+
     def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
         """Return every path that may be written for a scan."""
 
@@ -74,9 +77,17 @@ class Target:
         name = self._name(scan) if self.map_file is None else stem(self.map_file)
         return self.folder / f"{name}_scores.json"
 
+    def page(self, scan: Path) -> Path:
+        """Return the path of a scan's report."""
+        name = self._name(scan) if self.map_file is None else stem(self.map_file)
+        return self.folder / f"{name}_report.html"
+
     def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
         """Return every path that may be written for a scan."""
-        return [self.path(scan, method, kind) for method in methods for kind in KINDS] + [self.scores(scan)]
+        return [self.path(scan, method, kind) for method in methods for kind in KINDS] + [
+            self.scores(scan),
+            self.page(scan),
+        ]
 
     def companions(self, volume: Volume, found: Located, masks: Mapping[str, Mapping[str, object]]) -> list[Path]:
         """Write nothing else."""

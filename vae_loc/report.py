@@ -15,7 +15,6 @@ import nibabel as nib
 import numpy as np
 
 from vae_loc.errors import printable
-from vae_loc.files import write_atomically
 from vae_loc.volume import BoolArray, FloatArray, Volume
 
 if TYPE_CHECKING:
@@ -57,8 +56,7 @@ def prepare_matplotlib() -> None:
     dict.update(mpl.rcParams, mpl.rcParamsDefault)
 
 
-def save_montage(
-    path: Path,
+def montage_png(
     volume: Volume,
     scores: FloatArray,
     brain: BoolArray,
@@ -66,8 +64,8 @@ def save_montage(
     title: str,
     ceiling: float,
     mask: BoolArray | None = None,
-) -> None:
-    """Write a PNG of axial slices: scan in grey, map in colour, outline of brain and mask.
+) -> bytes:
+    """Return a PNG of axial slices: scan in grey, map in colour, outline of brain and mask.
 
     Parameters
     ----------
@@ -107,7 +105,7 @@ def save_montage(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font does not have
         figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, facecolor="black", metadata={"Software": None})
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _draw_slice(

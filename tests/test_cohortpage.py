@@ -1,0 +1,94 @@
+"""The page of a cohort table: it sorts and finds in a browser, and what it quotes is text."""
+
+import io
+import json
+
+import browser as chromium
+import pytest
+from test_page import Tags
+
+from vae_loc.cohortpage import cohort_page
+from vae_loc.records import to_csv
+
+HOSTILE = "<script>alert(1)<!--&\"'"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """Three scans: one with everything, one without numbers that failed, one whose outputs are gone."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("cohort")
+    buffer = io.BytesIO()
+    Image.new("RGB", (600, 500), "teal").save(buffer, "PNG")
+    (folder / "b 1%_desc-combi_anomaly.png").write_bytes(buffer.getvalue())
+    (folder / "b 1%_report.html").write_text("<title>b</title>")
+    files = {"b 1%_desc-combi_anomaly.png": "", "b 1%_report.html": ""}
+    (folder / "b 1%_scores.json").write_text(json.dumps({"files": files}))
+    numbers = {
+        "elbo_percentile": 9.5,
+        "combi_flagged": 0.1,
+        "combi_lesion_ml": 30.0,
+        "combi_lesions": 4,
+        "brain_ml": 1200,
+    }
+    rows = [
+        {"scan": "/x/b 1%.nii.gz", "subject": "b", "status": "done", "scores": "b 1%_scores.json", "error": None,
+         "warnings": "odd", **numbers},
+        {"scan": f"/x/{HOSTILE}.nii", "subject": HOSTILE, "status": "failed", "error": f"{HOSTILE}: damaged"},
+        {"scan": "/x/a.nii.gz", "subject": "a", "status": "done", "scores": "gone.json", **numbers,
+         "elbo_percentile": 80.25},
+    ]  # fmt: skip
+    (folder / "cohort.csv").write_bytes(to_csv(rows))
+    (folder / "cohort.html").write_bytes(cohort_page(folder / "cohort.csv"))
+    return folder / "cohort.html"
+
+
+@pytest.fixture(scope="module")
+def shown(page):
+    found = chromium.start([])
+    chromium.visit(found, page)
+    yield found
+    found.quit()
+
+
+def column(shown, number):
+    return [
+        row.find_elements("css selector", "td")[number].text for row in shown.find_elements("css selector", "tbody tr")
+    ]
+
+
+def test_what_the_table_says_is_text(page):
+    found = Tags(page.read_text())
+    assert f"{HOSTILE}.nii" in found.text
+    assert sum(tag == "script" for tag, _ in found.tags) == 1
+
+
+def test_a_link_leads_to_the_scan_s_page(shown, page):
+    (link,) = shown.find_elements("css selector", "tbody a")
+    link.click()
+    chromium.until(lambda: shown.title == "b")
+    chromium.visit(shown, page)
+
+
+def test_a_heading_sorts_and_empty_cells_stay_last(shown):
+    heading = next(b for b in shown.find_elements("css selector", "th button") if b.text.startswith("Scan's"))
+    heading.click()
+    assert column(shown, 3) == ["9.5", "80.2", ""]
+    heading.click()
+    assert column(shown, 3) == ["80.2", "9.5", ""]
+
+
+def test_find_hides_the_others(shown):
+    field = shown.find_element("id", "find")
+    field.send_keys("DAMAGED")
+    visible = [row for row in shown.find_elements("css selector", "tbody tr") if row.is_displayed()]
+    assert len(visible) == 1
+    assert "1 of 3" in shown.find_element("id", "shown").text
+
+
+def test_the_page_asks_for_nothing(shown, page):
+    chromium.requests(shown)
+    chromium.visit(shown, page)
+    assert [url for url in chromium.requests(shown) if not url.startswith(("data:", page.as_uri()))] == []
+    assert chromium.complaints(shown) == []

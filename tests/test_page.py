@@ -1,0 +1,179 @@
+"""The report of a scan: one file that shows what was found, in a browser without a network."""
+
+import base64
+import gzip
+import json
+import re
+from html.parser import HTMLParser
+
+import browser as chromium
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import centred, phantom, save
+from typer.testing import CliRunner
+
+from vae_loc.cli import app
+from vae_loc.layers import MAX_VOXELS, crop_to, layer
+from vae_loc.volume import read_volume
+
+HOSTILE = "<img src=x onerror=alert(1)>&\"'{{7*7}}_t1"
+BALL = (28.0, 12.0, 16.0)
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == 0, (result.output, result.exception)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, model_file):
+    """The report of a phantom with a bright ball, whose file name is HTML."""
+    folder = tmp_path_factory.mktemp("page")
+    shape = (40, 46, 36)
+    affine = centred(np.diag([4.0, 4.0, 4.0]), shape)
+    scan = save(folder / f"{HOSTILE}.nii.gz", phantom(affine, shape, ball=BALL, gain=3)[0], affine)
+    run("segment", scan, "-m", model_file, "-o", folder / "out", "--report", "--fpr", "0.01", "--method", "all")
+    (found,) = (folder / "out").glob("*_report.html")
+    return found
+
+
+@pytest.fixture(scope="module")
+def shown(page):
+    """A browser with the page."""
+    found = chromium.start()
+    chromium.visit(found, page)
+    yield found
+    found.quit()
+
+
+class Tags(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_a_file_name_is_text_and_never_markup(page):
+    found = Tags(page.read_text())
+    assert f"{HOSTILE}.nii.gz" in found.text
+    images = [attributes for tag, attributes in found.tags if tag == "img"]
+    assert len(images) == 5
+    assert all(image["src"].startswith("data:image/jpeg;base64,") for image in images)
+    assert sum(tag == "script" for tag, _ in found.tags) == 3
+
+
+def test_the_page_names_nothing_outside_itself(page):
+    for _, attributes in Tags(page.read_text()).tags:
+        for name in ("src", "href", "action", "data"):
+            assert attributes.get(name, "data:").startswith("data:")
+
+
+def test_the_page_holds_scores_components_warnings_model_and_use(page):
+    summary = json.loads(next(page.parent.glob("*_scores.json")).read_text())
+    text = " ".join(Tags(page.read_text()).text.split())
+    for needed in (
+        summary["model"]["sha256"], "Not a medical device", "arXiv:1907.02796", summary["versions"]["vae-loc"],
+        f"{summary['masks']['combi']['volume_ml']:.1f} ml", "Scores against healthy scans", *summary["warnings"],
+    ):  # fmt: skip
+        assert needed in text
+
+
+def test_the_same_scan_gives_the_same_page(page, model_file):
+    folder = page.parent.parent
+    options = ["--report", "--fpr", "0.01", "--method", "all"]
+    run("segment", folder / f"{HOSTILE}.nii.gz", "-m", model_file, "-o", folder / "again", *options)
+    assert (folder / "again" / page.name).read_bytes() == page.read_bytes()
+
+
+def test_what_is_embedded_lies_where_the_scan_lies(page):
+    content = json.loads(re.search(r'id="viewer-data">(.*?)</script>', page.read_text(), re.S)[1])
+    heat = next(map for map in content["maps"] if map["method"] == "combi")["heat"]
+    shown = nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(heat)))
+    written = nib.load(next(page.parent.glob("*_desc-combi_anomaly.nii.gz")))
+    at = np.unravel_index(np.argmax(written.get_fdata()), written.shape)
+    place = np.linalg.inv(shown.affine) @ written.affine @ [*at, 1]
+    step = float(shown.dataobj.slope)
+    expected = min(written.get_fdata()[at], 255 * step)  # what lies beyond is shown as the highest
+    assert shown.get_fdata()[tuple(place[:3].round().astype(int))] == pytest.approx(expected, abs=step)
+
+
+def test_a_scan_of_fine_voxels_is_joined_to_blocks_in_its_place(tmp_path):
+    shape = (330, 330, 330)
+    affine = centred(np.diag([-0.5, 0.5, 0.55]), shape)
+    data = np.zeros(shape, dtype=np.float32)
+    data[100:104, 200:204, 250:254] = 7
+    data[0, 0, 0] = 1
+    volume = read_volume(save(tmp_path / "fine.nii", data, affine))
+    crop = crop_to(np.ones(shape, dtype=bool), volume)
+    image = nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(layer(data, crop, low=0, high=7))))
+    assert np.prod(image.shape) <= MAX_VOXELS
+    centre_mm = (image.affine @ np.append(np.argwhere(image.get_fdata() > 3).mean(axis=0), 1))[:3]
+    assert np.allclose(centre_mm, (affine @ [101.5, 201.5, 251.5, 1])[:3], atol=0.6)
+
+
+def test_the_page_loads_without_errors_or_requests(shown):
+    assert shown.execute_script("return document.body.dataset.viewer") == "ready"
+    assert chromium.complaints(shown) == []
+    asked = chromium.requests(shown)
+    assert len([url for url in asked if not url.startswith("data:")]) == 1
+    assert asked[0].startswith("file:")
+
+
+def pixels(shown):
+    return shown.find_element("id", "canvas").screenshot_as_png
+
+
+def set_slider(shown, name, value):
+    shown.execute_script(
+        "const s = document.getElementById(arguments[0]); s.value = arguments[1]; s.dispatchEvent(new Event('input'))",
+        name,
+        value,
+    )
+
+
+@pytest.mark.parametrize("slider", ["threshold", "heat", "mask"])
+def test_a_slider_changes_pixels(shown, slider):
+    set_slider(shown, slider, 0)
+    before = pixels(shown)
+    set_slider(shown, slider, 0)
+    assert pixels(shown) == before
+    set_slider(shown, slider, 100)
+    assert pixels(shown) != before
+
+
+def test_a_click_on_a_component_moves_the_crosshair_there(shown):
+    buttons = shown.find_elements("css selector", "button.go")
+    for button in (buttons[-1], buttons[0]):
+        shown.execute_script("arguments[0].click()", button)
+        chromium.until(lambda button=button: button.get_attribute("aria-current") == "true")
+        wanted = [float(v) for v in button.get_attribute("data-ras").split()]
+        found = [float(v) for v in re.findall(r"-?\d+\.\d", shown.find_element("id", "location").text)[:3]]
+        assert np.allclose(found, wanted, atol=2.1)  # half a voxel: the viewer rounds to its own
+
+
+def test_the_other_maps_are_shown_on_request(shown):
+    before = pixels(shown)
+    shown.execute_script(
+        "const s = document.getElementById('method'); s.value = '1'; s.dispatchEvent(new Event('change'))"
+    )
+    chromium.until(lambda: pixels(shown) != before)
+
+
+def test_without_webgl_the_slices_remain(page):
+    browser = chromium.start(chromium.WITHOUT_GL)
+    try:
+        chromium.visit(browser, page)
+        assert browser.execute_script("return document.body.dataset.viewer") == "none"
+        assert browser.find_element("id", "no-viewer").is_displayed()
+        assert not browser.find_element("id", "viewer").is_displayed()
+        assert browser.find_element("css selector", "img.montage").is_displayed()
+        assert chromium.complaints(browser) == []
+    finally:
+        browser.quit()

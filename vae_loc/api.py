@@ -1,0 +1,65 @@
+"""From Python: one scan in, its maps out, by the model that the commands would choose."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vae_loc.brain import BrainMask
+from vae_loc.catalogue import find_model
+from vae_loc.checkpoint import Checkpoint, Method, load_checkpoint
+from vae_loc.choose import model_of
+from vae_loc.cohort import find_cases
+from vae_loc.locate import Located, locate
+from vae_loc.normalise import Polarity
+from vae_loc.scoring import build_model
+from vae_loc.volume import read_volume
+
+if TYPE_CHECKING:
+    from vae_loc.vae import VAE
+
+
+def localize(
+    scan: str | Path,
+    *,
+    model: str | None = None,
+    contrast: str | None = None,
+    brain_mask: BrainMask | None = None,
+    methods: Sequence[Method] = ("combi",),
+    polarity: Polarity = "any",
+    device: str = "cpu",
+) -> Located:
+    """Say which voxels of a NIfTI scan a model of healthy brains finds improbable.
+
+    Parameters
+    ----------
+    scan : a NIfTI file
+    model : a shipped model's name or a .safetensors file; None chooses by `contrast`, name or intensities
+    brain_mask : a mask file, `auto` or `none`; None takes the mask beside the scan where there is one, else `auto`
+    methods : which maps
+    polarity : `bright` or `dark` keeps only what is brighter or darker than expected
+
+    Returns
+    -------
+    `maps` : float32 arrays (I, J, K) on the scan's own grid, in robust standard deviations, 0 outside
+    the brain; `brain`, `scores`, `warnings`. A model is loaded once a process.
+
+    Raises
+    ------
+    UnusableInput, UnusableModel : as the commands would say in one line.
+    """
+    (case,) = find_cases([Path(scan)])
+    say = logging.getLogger(__name__).warning
+    name = model or model_of(case, contrast=contrast, volume=None, brain_mask=brain_mask, say=say)
+    checkpoint, network = _loaded(name, device)
+    how = brain_mask or case.brain_mask or "auto"
+    return locate(read_volume(case.scan), checkpoint, network, brain_mask=how, methods=methods, polarity=polarity)
+
+
+@functools.cache
+def _loaded(name: str, device: str) -> tuple[Checkpoint, VAE]:
+    checkpoint = load_checkpoint(find_model(name))
+    return checkpoint, build_model(checkpoint, device)

@@ -1,0 +1,102 @@
+"use strict";
+// The report's viewer: NiiVue with the scan, one map and its mask. `data-viewer` on <body> says how it went.
+(async () => {
+  const byId = (id) => document.getElementById(id);
+  const state = (text) => { document.body.dataset.viewer = text; };
+  if (!document.createElement("canvas").getContext("webgl2")) {
+    byId("no-viewer").hidden = false;
+    return state("none");
+  }
+  const data = JSON.parse(byId("viewer-data").textContent);
+  const CROSSHAIR = [0.35, 0.85, 1, 0.8];
+  const TRANSPARENT_BELOW_MINIMUM = 1; // NiiVue's COLORMAP_TYPE: colours from 0, nothing below cal_min
+  byId("viewer").hidden = false;
+  const viewer = new niivue.Niivue({
+    isRadiologicalConvention: true,
+    multiplanarShowRender: 0,
+    isOrientationTextVisible: true,
+    crosshairColor: CROSSHAIR,
+    crosshairWidth: 1,
+    backColor: [0, 0, 0, 1],
+    dragAndDropEnabled: false,
+    dragMode: niivue.DRAG_MODE.contrast,
+    loadingText: "",
+    logLevel: "error",
+  });
+  viewer.onLocationChange = ({ mm, values }) => {
+    const [x, y, z] = mm;
+    const heat = values.length > 1 ? `, map ${values[1].value.toFixed(2)}` : "";
+    byId("location").textContent = `RAS ${[x, y, z].map((v) => v.toFixed(1)).join(", ")} mm${heat}`;
+  };
+  await viewer.attachToCanvas(byId("canvas"));
+  viewer.setSliceType(viewer.sliceTypeMultiplanar);
+  viewer.addColormap("vae-loc-mask", { R: [0, 0], G: [0, 230], B: [0, 255], A: [0, 255], I: [0, 255] });
+
+  const image = (name, base64, colormap, opacity, low, high) =>
+    niivue.NVImage.loadFromBase64({ name: `${name}.nii.gz`, base64, colormap, opacity, cal_min: low, cal_max: high });
+  const value = (id) => Number(byId(id).value);
+  let heat, mask, chosen;
+
+  const redraw = () => {
+    heat.cal_min = value("threshold");
+    viewer.setOpacity(1, value("heat"));
+    byId("threshold-value").textContent = value("threshold").toFixed(2);
+    byId("heat-value").textContent = `${Math.round(100 * value("heat"))} %`;
+    if (mask) {
+      viewer.setOpacity(2, value("mask"));
+      byId("mask-value").textContent = `${Math.round(100 * value("mask"))} %`;
+    }
+    viewer.updateGLVolume();
+  };
+
+  const show = async (number) => {
+    if (number === chosen) return;
+    chosen = number;
+    const map = data.maps[number];
+    while (viewer.volumes.length > 1) viewer.removeVolumeByIndex(viewer.volumes.length - 1);
+    const slider = byId("threshold");
+    slider.max = map.ceiling;
+    slider.step = map.ceiling / 200;
+    slider.value = map.threshold;
+    heat = await image("map", map.heat, "inferno", value("heat"), map.threshold, map.ceiling);
+    heat.colormapType = TRANSPARENT_BELOW_MINIMUM;
+    viewer.addVolume(heat);
+    mask = map.mask && (await image("mask", map.mask, "vae-loc-mask", value("mask"), 0, 1));
+    if (mask) viewer.addVolume(mask);
+    redraw();
+  };
+
+  const go = (point) => {
+    viewer.scene.crosshairPos = viewer.mm2frac(point);
+    viewer.createOnLocationChange();
+    viewer.drawScene();
+  };
+
+  try {
+    viewer.addVolume(await image("scan", data.scan, "gray", 1, ...data.window));
+    await show(0);
+  } catch (error) {
+    byId("viewer").hidden = true;
+    byId("no-viewer").hidden = false;
+    state("failed");
+    throw error;
+  }
+  for (const id of ["threshold", "heat", "mask"]) byId(id)?.addEventListener("input", redraw);
+  byId("method")?.addEventListener("change", (event) => show(Number(event.target.value)));
+  const buttons = [...document.querySelectorAll("button.go")];
+  const press = async (button) => {
+    await show(Number(button.dataset.map));
+    if (byId("method")) byId("method").value = button.dataset.map;
+    go(button.dataset.ras.split(" ").map(Number));
+    buttons.forEach((other) => other.setAttribute("aria-current", String(other === button)));
+  };
+  for (const button of buttons) {
+    button.addEventListener("click", async () => {
+      await press(button);
+      byId("viewer").scrollIntoView({ block: "nearest", behavior: "smooth" });
+    });
+  }
+  if (buttons.length) await press(buttons[0]);
+  else viewer.createOnLocationChange();
+  state("ready");
+})();
