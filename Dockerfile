@@ -1,26 +1,36 @@
-# CPU image of vae-loc with the shipped model inside. It contacts nothing at run time; see docs/docker.md.
+# CPU images of vae-loc with the shipped models inside. They contact nothing at run time; see docs/docker.md.
+#   docker build -t vae-loc .                                everything: whole heads, training
+#   docker build -t vae-loc:score --target score .           scoring by onnxruntime alone, without PyTorch
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
-FROM ${BASE} AS build
-# Only read while building. The CPU build of torch is a tenth of the default one; empty: the registry's default.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN python3 -m venv /opt/vae-loc \
- && /opt/vae-loc/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url ${TORCH_INDEX}} "torch>=2.9,<2.14"
+FROM ${BASE} AS build-score
+# DICOM comes with it; empty leaves it out
+ARG EXTRAS=[dicom]
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE docker/requirements.py ./
+# the image needs no pip: the base's own installs into the environment
+RUN python3 -m venv --without-pip /opt/vae-loc \
+ && python3 requirements.py "${EXTRAS}" > requirements.txt \
+ && python3 -m pip --python /opt/vae-loc/bin/python install --no-cache-dir -r requirements.txt
 COPY vae_loc vae_loc
 COPY models models
-# bytecode is kept: the root may be read-only later, and without it every start compiles torch anew
-RUN /opt/vae-loc/bin/pip install --no-cache-dir . \
- && /opt/vae-loc/bin/vae-loc info t1 \
- && /opt/vae-loc/bin/python -m compileall -q /opt/vae-loc/lib/python3*/site-packages/vae_loc \
- && /opt/vae-loc/bin/pip uninstall -qy pip
+RUN python3 -m pip --python /opt/vae-loc/bin/python install --no-cache-dir --no-deps . \
+ && /opt/vae-loc/bin/vae-loc info t1
 
-FROM ${BASE}
+FROM build-score AS build
+# Only read while building. The CPU build of torch is a tenth of the default one; empty: the registry's default.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG EXTRAS=[dicom]
+# headers are for compiling extensions of torch, which nothing here does
+RUN python3 -m pip --python /opt/vae-loc/bin/python install --no-cache-dir \
+      ${TORCH_INDEX:+--extra-index-url ${TORCH_INDEX}} ".${EXTRAS}" \
+ && rm -rf /opt/vae-loc/lib/python3*/site-packages/torch/include
+
+FROM ${BASE} AS runtime
 LABEL org.opencontainers.image.title="vae-loc" \
       org.opencontainers.image.description="Anomaly localization in brain MRI with a VAE; research use only, not a medical device" \
-      org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=build /opt/vae-loc /opt/vae-loc
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.documentation="docs/docker.md"
 # any uid may run it and owns nothing: whatever wants a home or a cache finds /tmp
 ENV PATH=/opt/vae-loc/bin:$PATH \
     HOME=/tmp \
@@ -33,3 +43,9 @@ WORKDIR /data
 USER 1000:1000
 ENTRYPOINT ["vae-loc"]
 CMD ["--help"]
+
+FROM runtime AS score
+COPY --from=build-score /opt/vae-loc /opt/vae-loc
+
+FROM runtime AS full
+COPY --from=build /opt/vae-loc /opt/vae-loc

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,8 @@ def derivatives(raw, small_model):
     """The whole dataset, by participant and then by group."""
     place = raw / "derivatives" / "vae-loc"
     for level in ("participant", "group"):
-        command = [sys.executable, "-m", "vae_loc", "bids", raw, place, level, "--contrast", "all", "-m", small_model]
+        options = ["--contrast", "all", "-m", small_model, *(["--report"] if level == "participant" else [])]
+        command = [sys.executable, "-m", "vae_loc", "bids", raw, place, level, *options]
         done = subprocess.run([*map(str, command)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     return place
@@ -65,6 +67,12 @@ def test_the_validator_would_find_one(derivatives, tmp_path):
     shutil.copytree(derivatives, tmp_path / "copy")
     (tmp_path / "copy" / ".bidsignore").unlink()
     assert validated(tmp_path / "copy")[0] >= {"NOT_INCLUDED"}
+
+
+def test_the_page_of_the_group_leads_to_every_scan_s_page(derivatives):
+    links = re.findall(r'href="([^"]+)"', (derivatives / "cohort.html").read_text())
+    assert len(links) == len(SCANS)
+    assert all((derivatives / link).is_file() for link in links)
 
 
 def test_every_scan_has_its_derivatives(derivatives, raw):

@@ -68,6 +68,22 @@ def test_a_zip_gives_the_bytes_of_its_folder(series_folder, tmp_path):
     assert nifti_bytes(series_of(archive)) == nifti_bytes(series_of(series_folder[0]))
 
 
+def test_an_enhanced_file_gives_what_its_slices_give(series_folder, tmp_path):
+    import highdicom as hd
+    from pydicom import dcmread
+
+    slices = [dcmread(file) for file in sorted(series_folder[0].rglob("IM*"))]
+    uids = {"series_instance_uid": hd.UID(), "sop_instance_uid": hd.UID()}
+    enhanced = hd.legacy.LegacyConvertedEnhancedMRImage(slices, series_number=2, instance_number=1, **uids)
+    enhanced.save_as(tmp_path / "one.dcm")
+    assert is_dicom(tmp_path / "one.dcm")
+    found, expected = image_of(tmp_path / "one.dcm"), image_of(series_folder[0])
+    for image in (found, expected):
+        voxels = np.argwhere(image.get_fdata() > 0) @ image.affine[:3, :3].T + image.affine[:3, 3]
+        image.world = voxels[np.lexsort(voxels.round(2).T)]
+    assert np.allclose(found.world, expected.world, atol=1e-3)
+
+
 def test_several_series_are_listed_and_one_is_chosen(tmp_path):
     folder = tmp_path / "both"
     write_series(folder / "a", number=1)

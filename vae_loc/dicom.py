@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 HEADER_TAGS = ["SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "PatientName", "PatientID",
                "Rows", "Columns", "NumberOfFrames"]  # fmt: skip
+NO_SCANS = ("SEG", "RTDOSE")  # modalities of images that are made of scans; ours too
 INT16 = np.iinfo(np.int16)
 
 
@@ -105,7 +106,7 @@ def series_of(place: Path, wanted: str | None = None) -> Series:
     found: dict[str, list[tuple[str, Dataset]]] = {}
     for name, content in dicom_contents(place, dicom_names(place), head_only=True):
         header = _parsed(place, name, content, header_only=True)
-        if "Rows" in header and "SeriesInstanceUID" in header:
+        if "Rows" in header and "SeriesInstanceUID" in header and header.get("Modality") not in NO_SCANS:
             found.setdefault(str(header.SeriesInstanceUID), []).append((name, header))
     series = {uid: _series(place, uid, files) for uid, files in found.items()}
     if wanted in series:

@@ -22,6 +22,13 @@ from vae_loc.files import check_place
 
 MIN_FREE_GB = 1.0  # of disk: the outputs of some tens of scans
 REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:.*;.*extra == ['\"]([\w-]+)['\"])?")
+# what scoring on a CPU does without, and who needs it
+NOT_FOR_SCORING = {
+    "torch": "training and GPUs",
+    "deepbet": "whole heads without a brain mask",
+    "onnx": "training",
+    "onnxscript": "training",
+}
 State = Literal["ok", "absent", "fault"]
 
 
@@ -56,13 +63,21 @@ def _packages() -> Iterator[Finding]:
         yield Finding("packages", "absent", "vae-loc is not installed here, it runs from a checkout")
         return
     for name in (match[1] for match in needed if match[2] is None):
-        found = _version(name)
-        yield Finding(name, "ok", found) if found else Finding(name, "fault", "missing; install vae-loc again", 4)
+        yield _package(name)
     for extra in (name for name in extras if name not in ("dev", "test")):
         names = [match[1] for match in needed if match[2] == extra]
         lacking = [name for name in names if _version(name) is None]
         what = f"pip install 'vae-loc[{extra}]' adds {', '.join(lacking)}" if lacking else ", ".join(names)
         yield Finding(f"extra {extra}", "absent" if lacking else "ok", what)
+
+
+def _package(name: str) -> Finding:
+    found = _version(name)
+    if found is not None:
+        return Finding(name, "ok", found)
+    if name in NOT_FOR_SCORING:
+        return Finding(name, "absent", f"missing; needed for {NOT_FOR_SCORING[name]}")
+    return Finding(name, "fault", "missing; install vae-loc again", 4)
 
 
 def _version(package: str) -> str | None:
