@@ -11,12 +11,13 @@ import vae_loc
 
 PACKAGE = Path(vae_loc.__file__).parent
 RANKS = {
-    "errors": 0, "signatures": 0,
+    "errors": 0, "signatures": 0, "threads": 0,
     "files": 1, "forms": 1, "events": 2, "cluster": 2, "workers": 2, "progress": 1, "vae": 1, "metrics": 1, "charts": 1,
-    "nifti": 2, "tensorfile": 2, "digests": 2, "records": 2,
+    "graph": 1,
+    "nifti": 2, "tensorfile": 2, "derive": 2, "digests": 2, "records": 2,
     "volume": 3,
     "register": 4, "normalise": 4,
-    "brain": 4, "canonical": 5, "checkpoint": 4, "masks": 4, "spool": 4, "lesions": 4, "layers": 4,
+    "brain": 4, "canonical": 5, "checkpoint": 4, "export": 5, "masks": 4, "spool": 4, "lesions": 4, "layers": 4,
     "slices": 6, "cohort": 5, "catalogue": 5, "dicomfiles": 6, "doctor": 6, "baselines": 6, "synthesis": 6,
     "dicom": 7, "dicomseg": 8, "scoring": 7, "training": 7, "labels": 6, "state": 6,
     "judge": 8,

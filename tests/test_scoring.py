@@ -1,19 +1,64 @@
-"""The five maps are those of the paper."""
+"""The five maps are those of the paper, whoever computes them."""
 
 import numpy as np
 import pytest
 import torch
 
-from vae_loc.checkpoint import METHODS
+from vae_loc.catalogue import find_model
+from vae_loc.checkpoint import METHODS, load_checkpoint
+from vae_loc.derive import derived_graphs
+from vae_loc.graph import load_graph
 from vae_loc.scoring import score_slices
 from vae_loc.slices import SliceStack
-from vae_loc.vae import VAE, kl_divergence
+from vae_loc.vae import SCORE_TERMS, VAE, kl_divergence, score_terms
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
     return VAE(latents=16).requires_grad_(False)
+
+
+def weights_of(model):
+    return {name: weight.numpy() for name, weight in model.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def network(model):
+    graphs = derived_graphs(16, 64)
+    return lambda name: load_graph(graphs[name], weights_of(model), "test")
+
+
+def assert_terms_equal(found, model, x, c):
+    expected = dict(zip(SCORE_TERMS, score_terms(model, x, c), strict=True))
+    for name, value in found.items():
+        scale = float(expected[name].abs().max())
+        np.testing.assert_allclose(value, expected[name].numpy(), rtol=1e-5, atol=1e-5 * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("slices", [1, 5])
+def test_the_graph_equals_torch(model, network, slices):
+    x = torch.from_numpy(np.random.default_rng(1).standard_normal((slices, 1, 64, 64)).astype(np.float32))
+    for name in ("kl", "all"):
+        assert_terms_equal(network(name)(x.numpy(), 0.7), model, x, 0.7)
+    assert list(network("all")(x.numpy(), 1.0)) == list(SCORE_TERMS)
+
+
+def test_the_graph_equals_torch_where_log_sigma_is_clamped(network, model):
+    x = torch.full((2, 1, 64, 64), 1000.0)
+    assert (model.encode(x)[1].abs() == 10).any()
+    assert_terms_equal(network("all")(x.numpy(), 1.0), model, x, 1.0)
+
+
+@pytest.mark.parametrize("name", ["t1", "t2", "flair"])
+def test_the_graph_of_a_shipped_model_equals_torch(name):
+    checkpoint = load_checkpoint(find_model(name))
+    size = checkpoint.facts.network
+    shipped = VAE(latents=size.latents, image_size=size.image_size).requires_grad_(False)
+    shipped.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in checkpoint.weights.items()})
+    x = torch.from_numpy(np.random.default_rng(2).standard_normal((3, 1, 64, 64)).astype(np.float32))
+    for graph in checkpoint.graphs.values():
+        assert_terms_equal(load_graph(graph, checkpoint.weights, name)(x.numpy(), size.c), shipped, x, size.c)
 
 
 @pytest.fixture
@@ -42,25 +87,25 @@ def plain_autograd(model, x, c):
 
 
 @pytest.mark.parametrize("c", [0.5, 1.0, 4.0])
-def test_maps_equal_plain_autograd(model, stack, c):
+def test_maps_equal_plain_autograd(model, network, stack, c):
     expected = plain_autograd(model, torch.from_numpy(stack.pixels)[:, None], c)
-    found = score_slices(model, stack, c=c, methods=METHODS)
+    found = score_slices(network, stack, c=c, methods=METHODS)
     for method in METHODS:
         scale = np.abs(expected[method]).max()
         np.testing.assert_allclose(found.map(method), expected[method], rtol=1e-5, atol=1e-5 * scale, err_msg=method)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_map_does_not_depend_on_the_others_asked_for(model, stack, method):
-    alone = score_slices(model, stack, c=1, methods=(method,)).map(method)
-    together = score_slices(model, stack, c=1, methods=METHODS).map(method)
+def test_a_map_does_not_depend_on_the_others_asked_for(network, stack, method):
+    alone = score_slices(network, stack, c=1, methods=(method,)).map(method)
+    together = score_slices(network, stack, c=1, methods=METHODS).map(method)
     np.testing.assert_allclose(alone, together, rtol=1e-5, atol=1e-7 * together.max())
 
 
-def test_a_slice_does_not_depend_on_its_neighbours(model, stack):
-    together = score_slices(model, stack, c=1, methods=METHODS)
+def test_a_slice_does_not_depend_on_its_neighbours(network, stack):
+    together = score_slices(network, stack, c=1, methods=METHODS)
     one = SliceStack(stack.pixels[3:4], stack.mask[3:4], stack.positions_mm[3:4], stack.indices[3:4])
-    alone = score_slices(model, one, c=1, methods=METHODS)
+    alone = score_slices(network, one, c=1, methods=METHODS)
     np.testing.assert_allclose(alone.kl[0], together.kl[3], rtol=1e-5)
     for method in METHODS:
         expected = together.map(method)[3]

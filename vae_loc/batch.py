@@ -25,8 +25,8 @@ from vae_loc.normalise import Polarity
 from vae_loc.outputs import Segmentation, ignored_fpr, odd, write_results
 from vae_loc.places import Place
 from vae_loc.progress import BarMaker
-from vae_loc.scoring import build_model, resolve_device
-from vae_loc.vae import VAE
+from vae_loc.scoring import Network, build_model, resolve_device
+from vae_loc.threads import set_threads
 from vae_loc.volume import read_volume
 
 Stamp = tuple[int, int]  # of a file: inode, time of change in ns
@@ -222,8 +222,6 @@ def _checkpoint(token: str, name: str) -> Checkpoint:
 
 
 @functools.lru_cache(maxsize=4)
-def _network(token: str, name: str, device: str, threads: int) -> VAE:
-    import torch
-
-    torch.set_num_threads(threads)
+def _network(token: str, name: str, device: str, threads: int) -> Network:
+    set_threads(threads)
     return build_model(_checkpoint(token, name), resolve_device(device))

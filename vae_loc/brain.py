@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 
 from vae_loc.errors import UnusableInput
+from vae_loc.threads import threads
 from vae_loc.volume import BoolArray, FloatArray, Volume, read_mask
 
 if TYPE_CHECKING:
@@ -128,15 +129,23 @@ def _extracted(volume: Volume) -> BoolArray:
 
     Raises
     ------
-    UnusableInput : if what it finds is not like a brain.
+    UnusableInput : if what it finds is not like a brain, or deepbet or its PyTorch is not installed.
     """
+    try:
+        extractor = _deepbet()
+    except ImportError as error:
+        raise UnusableInput(
+            volume.path,
+            "expected a brain mask or a stripped scan, found a whole head: to extract its brain needs deepbet and "
+            "PyTorch, which are not installed; give --brain-mask FILE",
+        ) from error
     to_ras = nib.orientations.io_orientation(volume.affine)
     from_ras = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), to_ras)
     turned = nib.orientations.apply_orientation(volume.data, to_ras)
     low, high = (float(p) for p in np.percentile(turned, INTENSITY_PERCENTILES))
     scaled: FloatArray = np.ascontiguousarray((turned - low) / ((high - low) or 1.0), dtype=np.float32)
     try:
-        brain_like = _deepbet().run_model(scaled) > MASK_PROBABILITY
+        brain_like = extractor.run_model(scaled) > MASK_PROBABILITY
     except (AssertionError, ValueError, RuntimeError, IndexError) as error:
         raise _no_brain(volume, "no brain") from error  # its way of saying that nothing is left to crop or label
     mask = _plausible(volume, np.ascontiguousarray(nib.orientations.apply_orientation(brain_like, from_ras)))
@@ -145,6 +154,9 @@ def _extracted(volume: Volume) -> BoolArray:
 
 @functools.cache
 def _deepbet() -> BrainExtraction:
+    import torch
+
+    torch.set_num_threads(threads())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit, in which its weights come
         from deepbet.bet import BrainExtraction

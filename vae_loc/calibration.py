@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.brain import BrainMask, find_brain
-from vae_loc.checkpoint import METHODS, SAMPLE_SCORES, Checkpoint, Healthy, Method, checkpoint, quantiles, with_healthy
+from vae_loc.checkpoint import METHODS, SAMPLE_SCORES, Checkpoint, Healthy, Method, quantiles, with_places
 from vae_loc.cohort import Case
 from vae_loc.errors import UnusableInput
 from vae_loc.locate import Appear, canonical_of, locate, score_canonical
 from vae_loc.normalise import Moments, mean_and_sd, moments
-from vae_loc.scoring import build_model
-from vae_loc.vae import VAE
+from vae_loc.scoring import Network, build_model
 from vae_loc.volume import FloatArray, read_volume
 
 MAX_VOXELS_PER_SCAN = 50_000  # evenly spaced sample: 155 scans x 10 maps stay below 320 MB
@@ -49,7 +48,7 @@ def calibrate_healthy(
     ordered = sorted(cases, key=lambda case: (case.subject, str(case.scan)))
     network = build_model(model, device)
     places = {"template": model.places["template"]} if "template" in model.places else {}
-    bare = checkpoint(model.facts, model.weights, places)
+    bare = with_places(model, places)
     sums: dict[str, Moments] = {}
     for case in ordered:
         for name, parts in _moments(case, bare, network, brain_mask, appear_of(case)).items():
@@ -58,8 +57,8 @@ def calibrate_healthy(
     for name, total in sums.items():
         known = total + _prior(model, name)
         places |= dict(zip((f"{name}.mean", f"{name}.sd"), mean_and_sd(known), strict=True))
-    placed = checkpoint(model.facts, model.weights, places)
-    return with_healthy(placed, _quantiles(ordered, placed, network, brain_mask, appear_of, progress), places)
+    placed = with_places(model, places)
+    return with_places(placed, places, _quantiles(ordered, placed, network, brain_mask, appear_of, progress))
 
 
 def _prior(model: Checkpoint, name: str) -> Moments | float:
@@ -71,7 +70,7 @@ def _prior(model: Checkpoint, name: str) -> Moments | float:
 
 
 def _moments(
-    case: Case, model: Checkpoint, network: VAE, brain_mask: BrainMask | None, appear: Appear | None
+    case: Case, model: Checkpoint, network: Network, brain_mask: BrainMask | None, appear: Appear | None
 ) -> dict[str, Moments]:
     """Return what one healthy brain adds to the statistics by place."""
     volume = read_volume(case.scan)
@@ -84,7 +83,7 @@ def _moments(
 def _quantiles(
     cases: Sequence[Case],
     model: Checkpoint,
-    network: VAE,
+    network: Network,
     brain_mask: BrainMask | None,
     appear_of: AppearOf,
     progress: Callable[[str], None],

@@ -7,6 +7,7 @@ whole head and its skull-stripped copy give the same slices.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -107,26 +108,36 @@ def standardized(values: FloatArray, mask: BoolArray) -> FloatArray:
 
 
 def from_canonical(values: FloatArray, canonical: CanonicalVolume, volume: Volume, mask: BoolArray) -> FloatArray:
-    """Bring a map from the canonical grid back onto the grid of `volume`.
+    """Bring one map back onto the grid of `volume`, as `all_from_canonical` several."""
+    return all_from_canonical([values], canonical, volume, mask)[0]
+
+
+def all_from_canonical(
+    maps: Sequence[FloatArray], canonical: CanonicalVolume, volume: Volume, mask: BoolArray
+) -> list[FloatArray]:
+    """Bring maps from the canonical grid back onto the grid of `volume`.
 
     Parameters
     ----------
-    values : float32 on `canonical.grid`; only those inside `canonical.mask` are used
-    mask : bool (I, J, K) of `volume`, where the map may be non-zero
+    maps : float32 on `canonical.grid`; only values inside `canonical.mask` are used
+    mask : bool (I, J, K) of `volume`, where the maps may be non-zero
 
     Returns
     -------
-    float32 (I, J, K): linear interpolation among brain pixels, zero outside the brain.
+    float32 (I, J, K) each: linear interpolation among brain pixels, zero outside the brain.
     """
     box, box_affine = _bounding_box(mask, volume.affine)
     target = Grid(mask[box].shape, box_affine, canonical.grid.pixel_mm)
     weight = canonical.mask.astype(np.float32)
     near_brain = _resampled(weight, canonical.grid.affine, target)
-    interpolated = _resampled(values * weight, canonical.grid.affine, target)
     inside = mask[box] & (near_brain > 1e-3)
-    result = np.zeros(mask.shape, dtype=np.float32)
-    np.divide(interpolated, near_brain, out=result[box], where=inside)
-    return result
+    found = []
+    for values in maps:
+        result = np.zeros(mask.shape, dtype=np.float32)
+        interpolated = _resampled(values * weight, canonical.grid.affine, target)
+        np.divide(interpolated, near_brain, out=result[box], where=inside)
+        found.append(result)
+    return found
 
 
 def onto_grid(values: FloatArray, volume: Volume, mask: BoolArray, grid: Grid) -> FloatArray:

@@ -1,7 +1,8 @@
 """Model + facts <-> one safetensors file, proved whole before a tensor is built (design [6]).
 
-The file's only metadata entry, `vae_loc`, is JSON: the facts below and a SHA-256 over facts and
-tensors. No pickle. A file may be hostile and its SHA-256 right: sizes, types and shapes are compared first.
+The file's only metadata entry, `vae_loc`, is JSON: the facts below and a SHA-256 over facts and tensors. Weights
+are float32, what is known by place (`place.*`) float16, the ONNX graphs (`graph.*`) bytes. No pickle. A file may
+be hostile and its SHA-256 right: sizes, types and shapes are compared first.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from vae_loc.files import write_atomically
 from vae_loc.tensorfile import read_tensor_file
 from vae_loc.volume import FloatArray
 
-FORMAT_VERSION = 3
-PLACE = "place."  # prefix of the tensors that are no weights
+FORMAT_VERSION = 4
+OLD_VERSION = 3  # weights and places are the same, there is no graph
+PLACE, GRAPH = "place.", "graph."  # prefixes of the tensors that are no weights
 Method = Literal["rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi"]
 METHODS: tuple[Method, ...] = ("rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi")
 # probabilities at which healthy quantiles are stored: even steps, then a fine upper tail
 LEVELS = np.unique(np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 0.999, 37), np.linspace(0.999, 1, 21)]))
 SAMPLE_SCORES = ("rec", "kl", "elbo")
+Tensors = dict[str, NDArray[np.generic]]
 Quantiles = Annotated[list[float], Field(min_length=len(LEVELS), max_length=len(LEVELS))]
 
 
@@ -118,32 +121,38 @@ class Checkpoint:
     weights : float32, by parameter name
     places : float32 (I, I, I) on the canonical grid, of 16 bits: `template`, the cohort's mean brain,
         and the healthy `<feature>.mean` and `<feature>.sd` of what the maps are made of
-    digest : SHA-256 of facts, weights and places
+    graphs : ONNX, without weights: `kl` gives what needs no gradient of Rec, `all` everything (`derive`)
+    digest : SHA-256 of facts, weights, places and graphs
     path : where it was read from, for messages
     """
 
     facts: Facts
     weights: dict[str, FloatArray]
     places: dict[str, FloatArray]
+    graphs: dict[str, bytes]
     digest: str
     path: Path | None = None
 
 
-def checkpoint(facts: Facts, weights: dict[str, FloatArray], places: dict[str, FloatArray] | None = None) -> Checkpoint:
+def checkpoint(
+    facts: Facts, weights: dict[str, FloatArray], places: dict[str, FloatArray], graphs: dict[str, bytes]
+) -> Checkpoint:
     """Return a checkpoint with its digest."""
-    halved = {name: values.astype(np.float16).astype(np.float32) for name, values in (places or {}).items()}
-    model = Checkpoint(facts, weights, halved, "")
+    halved = {name: values.astype(np.float16).astype(np.float32) for name, values in places.items()}
+    model = Checkpoint(facts, weights, halved, graphs, "")
     return replace(model, digest=_digest(facts, _tensors(model)))
 
 
-def with_healthy(model: Checkpoint, healthy: Healthy, places: dict[str, FloatArray]) -> Checkpoint:
-    """Return a copy of `model` that knows the healthy distribution of its scores."""
-    return checkpoint(model.facts.model_copy(update={"healthy": healthy}), model.weights, places)
+def with_places(model: Checkpoint, places: dict[str, FloatArray], healthy: Healthy | None = None) -> Checkpoint:
+    """Return a copy of `model` with other statistics by place, and, if given, other healthy quantiles."""
+    facts = model.facts if healthy is None else model.facts.model_copy(update={"healthy": healthy})
+    return checkpoint(facts, model.weights, places, model.graphs)
 
 
 def with_labelled(model: Checkpoint, labelled: Labelled) -> Checkpoint:
     """Return a copy of `model` that knows thresholds from annotated subjects."""
-    return checkpoint(model.facts.model_copy(update={"labelled": labelled}), model.weights, model.places)
+    facts = model.facts.model_copy(update={"labelled": labelled})
+    return checkpoint(facts, model.weights, model.places, model.graphs)
 
 
 def save_checkpoint(model: Checkpoint, path: Path) -> None:
@@ -154,7 +163,7 @@ def save_checkpoint(model: Checkpoint, path: Path) -> None:
     write_atomically(path, save(_tensors(model), metadata={"vae_loc": header}))
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path, *, version: int = FORMAT_VERSION) -> Checkpoint:
     """Read a checkpoint and prove that it is whole and ours.
 
     Raises
@@ -166,20 +175,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    raw = read_tensor_file(path, lambda name: "F16" if name.startswith(PLACE) else "F32")
-    facts, digest = _parsed(path, raw)
+    raw = read_tensor_file(path, _type_of)
+    facts, digest = _parsed(path, raw, version)
     try:
         tensors = load(raw)
     except SafetensorError as error:
         raise UnusableModel(path, f"its tensors are damaged ({error}); fetch it again") from error
-    places = {
-        name.removeprefix(PLACE): tensor.astype(np.float32)
-        for name, tensor in tensors.items()
-        if name.startswith(PLACE)
-    }
-    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(PLACE)}
+    places = {name: values.astype(np.float32) for name, values in _named(tensors, PLACE).items()}
+    graphs = {name: values.tobytes() for name, values in _named(tensors, GRAPH).items()}
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((PLACE, GRAPH))}
     _check_values(path, facts, weights, places)
-    return Checkpoint(facts, weights, places, digest, path)
+    if graphs.keys() != ({"kl", "all"} if version == FORMAT_VERSION else set()):
+        raise UnusableModel(path, "its graphs are not those of its format; train or fetch it again")
+    return Checkpoint(facts, weights, places, graphs, digest, path)
 
 
 def healthy_percentile(value: float, quantiles: list[float]) -> float:
@@ -216,7 +224,7 @@ def _check_values(path: Path, facts: Facts, weights: dict[str, FloatArray], plac
         raise UnusableModel(path, f"its {bad[0]} is missing, of another shape, or not finite; train or fetch it again")
 
 
-def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
+def _parsed(path: Path, raw: bytes, expected: int) -> tuple[Facts, str]:
     """Return facts and proven digest from header and bytes alone, before a tensor is built."""
     size = int.from_bytes(raw[:8], "little")
     try:
@@ -226,8 +234,9 @@ def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
         version = facts["format_version"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnusableModel(path, "expected a vae-loc model, found a foreign or damaged safetensors file") from error
-    if version != FORMAT_VERSION:
-        raise UnusableModel(path, f"expected model format {FORMAT_VERSION}, found {version}; use the vae-loc it is of")
+    if version != expected:
+        mend = "convert it: vae-loc export" if version == OLD_VERSION else "use the vae-loc it is of"
+        raise UnusableModel(path, f"expected model format {expected}, found {version}; {mend}")
     if _sha256(facts, tensors, raw[8 + size :]) != digest:
         raise UnusableModel(path, "its SHA-256 does not fit its content: damaged or tampered; fetch it again")
     try:
@@ -238,11 +247,21 @@ def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
         raise UnusableModel(path, f"its header is wrong at {where}: {fault['msg']}; fetch it again") from error
 
 
-def _tensors(model: Checkpoint) -> dict[str, FloatArray]:
-    return model.weights | {f"{PLACE}{name}": tensor.astype(np.float16) for name, tensor in model.places.items()}
+def _tensors(model: Checkpoint) -> Tensors:
+    places = {f"{PLACE}{name}": tensor.astype(np.float16) for name, tensor in model.places.items()}
+    graphs = {f"{GRAPH}{name}": np.frombuffer(raw, dtype=np.uint8) for name, raw in model.graphs.items()}
+    return {**model.weights, **places, **graphs}
 
 
-def _digest(facts: Facts, tensors: dict[str, FloatArray]) -> str:
+def _type_of(name: str) -> str:
+    return "F16" if name.startswith(PLACE) else "U8" if name.startswith(GRAPH) else "F32"
+
+
+def _named(tensors: Tensors, prefix: str) -> Tensors:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _digest(facts: Facts, tensors: Tensors) -> str:
     from safetensors.numpy import save
 
     raw = save(dict(tensors))

@@ -126,6 +126,23 @@ def train(
         say("\n".join(printable(path) for path in written))
 
 
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(envvar="VAE_LOC_MODEL", help="A model's name or file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="What to write: .onnx or .safetensors.")],
+) -> None:
+    """Write a model as ONNX for other programs, or, from an older format, as one of the present format.
+
+    The ONNX file takes slices x (B, 1, H, W) and c, and gives residual, KL, Rec, and the gradients of both.
+    Example: vae-loc export t1 -o t1.onnx
+    """
+    from vae_loc.catalogue import find_model
+    from vae_loc.export import export as written
+
+    written(find_model(model), output)
+    say(printable(output))
+
+
 app.command()(cli_assess.calibrate)
 app.command()(cli_assess.evaluate)
 app.command()(cli_reproduce.reproduce)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +15,16 @@ from vae_loc.canonical import (
     CLIP_SD,
     FIELD_OF_VIEW_MM,
     CanonicalVolume,
-    from_canonical,
+    all_from_canonical,
     to_canonical,
 )
 from vae_loc.checkpoint import Checkpoint, Method, Preprocessing
 from vae_loc.errors import UnusableModel
 from vae_loc.judge import Features, features_of, judged
 from vae_loc.normalise import Polarity, smoothed, with_polarity
-from vae_loc.scoring import score_slices
+from vae_loc.scoring import Network, score_slices
 from vae_loc.slices import from_slices, substantial, to_slices
 from vae_loc.volume import BoolArray, FloatArray, Volume
-
-if TYPE_CHECKING:
-    from vae_loc.vae import VAE
 
 Appear = Callable[[CanonicalVolume], CanonicalVolume]
 
@@ -80,33 +77,50 @@ class Located:
 
     Attributes
     ----------
-    maps : float32 (I, J, K) >= 0 on the scan's own grid for each method, zero outside the brain
-    raw_maps : the bare scores likewise
+    volume : the scan
     brain : bool (I, J, K), the brain mask; `brain_source` says where it came from
     canonical : the brain as the network saw it
+    canonical_maps, canonical_raw_maps : float32 (I, I, I) >= 0, the normalised and the bare maps
     scores : sample-wise scores
     warnings : what the user should know, one line each
     bare : whether `maps` are the bare scores
+
+    The maps on the scan's own grid are made when they are first asked for.
     """
 
-    maps: dict[Method, FloatArray]
-    raw_maps: dict[Method, FloatArray]
+    volume: Volume
     brain: BoolArray
     brain_source: str
     canonical: CanonicalVolume
+    canonical_maps: dict[Method, FloatArray]
+    canonical_raw_maps: dict[Method, FloatArray]
     scores: SampleScores
     warnings: tuple[str, ...]
     bare: bool = False
 
+    @cached_property
+    def maps(self) -> dict[Method, FloatArray]:
+        """Float32 (I, J, K) >= 0 on the scan's own grid for each method, zero outside the brain."""
+        return self._on_grid(self.canonical_maps)
+
+    @cached_property
+    def raw_maps(self) -> dict[Method, FloatArray]:
+        """The bare scores likewise."""
+        return self._on_grid(self.canonical_raw_maps)
+
     def as_raw(self) -> Located:
         """Return the same with the bare scores as its maps."""
-        return replace(self, maps=self.raw_maps, bare=True)
+        return replace(self, canonical_maps=self.canonical_raw_maps, bare=True)
+
+    def _on_grid(self, maps: dict[Method, FloatArray]) -> dict[Method, FloatArray]:
+        found = all_from_canonical(list(maps.values()), self.canonical, self.volume, self.brain)
+        return dict(zip(maps, found, strict=True))
 
 
 def locate(
     volume: Volume,
     checkpoint: Checkpoint,
-    model: VAE,
+    network: Network,
     *,
     brain_mask: BrainMask = "auto",
     methods: Sequence[Method] = ("combi",),
@@ -118,7 +132,7 @@ def locate(
     Parameters
     ----------
     volume : the scan
-    checkpoint, model : what `load_checkpoint` read and `build_model` built from it
+    checkpoint, network : what `load_checkpoint` read and `build_model` built from it
     brain_mask : a mask file, `auto`, or `none` for a volume that is brain everywhere
     polarity : `bright` or `dark` keeps only what is brighter or darker than the model expects
     appear : gives the brain another look before it is scored; for models of synthesized contrasts
@@ -130,18 +144,16 @@ def locate(
     """
     brain, source = find_brain(volume, brain_mask)
     canonical = canonical_of(volume, brain, checkpoint, appear)
-    scores = score_canonical(canonical, checkpoint, model, methods)
-    signed = judged(scores.features, canonical.mask, checkpoint.places, methods) or _signed(scores)
+    scores = score_canonical(canonical, checkpoint, network, methods)
+    signed_raw = _signed(scores)
+    signed = judged(scores.features, canonical.mask, checkpoint.places, methods) or signed_raw
 
-    def on_grid(maps: dict[Method, FloatArray]) -> dict[Method, FloatArray]:
-        return {
-            method: from_canonical(with_polarity(values, polarity), canonical, volume, brain)
-            for method, values in maps.items()
-        }
+    def of_polarity(maps: dict[Method, FloatArray]) -> dict[Method, FloatArray]:
+        return {method: with_polarity(values, polarity) for method, values in maps.items()}
 
-    maps, raw_maps = on_grid(signed), on_grid(_signed(scores))
+    maps, raw_maps = of_polarity(signed), of_polarity(signed_raw)
     warnings = volume.warnings + canonical.warnings
-    return Located(maps, raw_maps, brain, source, canonical, scores.samples, warnings)
+    return Located(volume, brain, source, canonical, maps, raw_maps, scores.samples, warnings)
 
 
 def canonical_of(
@@ -168,11 +180,11 @@ def canonical_of(
 
 
 def score_canonical(
-    canonical: CanonicalVolume, checkpoint: Checkpoint, model: VAE, methods: Sequence[Method]
+    canonical: CanonicalVolume, checkpoint: Checkpoint, network: Network, methods: Sequence[Method]
 ) -> CanonicalScores:
     """Score a brain on the canonical grid: bare maps, smoothed by the one rule for all, and features."""
     stack = to_slices(canonical)
-    found = score_slices(model, stack, c=checkpoint.facts.network.c, methods=methods)
+    found = score_slices(network, stack, c=checkpoint.facts.network.c, methods=methods)
 
     def smooth(values: FloatArray) -> FloatArray:
         brain = from_slices(values, stack, canonical)

@@ -18,9 +18,9 @@ from vae_loc.lesions import CLASS_NAMES, Lesions, find_lesions, match_lesions, s
 from vae_loc.locate import SampleScores, canonical_of, locate
 from vae_loc.metrics import above, dice_at, rank_sorted
 from vae_loc.places import Target
+from vae_loc.scoring import Network
 from vae_loc.slices import substantial, to_slices
 from vae_loc.spool import Spool
-from vae_loc.vae import VAE
 from vae_loc.volume import BoolArray, FloatArray, Volume, read_labels, read_volume
 
 FPRS = (0.01, 0.05, 0.10)  # healthy false-positive rates whose thresholds are judged
@@ -93,7 +93,13 @@ class Scored:
 
 
 def measure(
-    pair: LabelledCase, checkpoint: Checkpoint, network: VAE | None, spool: Spool, *, maps: Path | None, how: BrainMask
+    pair: LabelledCase,
+    checkpoint: Checkpoint,
+    network: Network | None,
+    spool: Spool,
+    *,
+    maps: Path | None,
+    how: BrainMask,
 ) -> Measured:
     """Score a scan (or read its maps from the folder `maps`) and compare it with its annotation.
 
@@ -135,7 +141,7 @@ def measure(
     return Measured(rows, slices, found, facts, notes + scored.warnings)
 
 
-def _located(volume: Volume, checkpoint: Checkpoint, network: VAE, how: BrainMask) -> Scored:
+def _located(volume: Volume, checkpoint: Checkpoint, network: Network, how: BrainMask) -> Scored:
     found = locate(volume, checkpoint, network, brain_mask=how, methods=METHODS)
     return Scored(volume, found.brain, found.canonical, found.maps, found.scores, found.warnings)
 

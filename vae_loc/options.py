@@ -189,13 +189,12 @@ def show(*tables: Table) -> None:
     say(shown.get().rstrip("\n"))
 
 
-def prepared_device(device: str, threads: int) -> str:
-    """Return a usable torch device, and set how many threads the CPU uses."""
-    import torch
-
+def prepared_device(device: str, count: int) -> str:
+    """Return a usable device, and set how many threads the CPU uses."""
     from vae_loc.scoring import resolve_device
+    from vae_loc.threads import set_threads
 
-    torch.set_num_threads(threads)
+    set_threads(count)
     return resolve_device(device)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from vae_loc.volume import FloatArray, Volume, write_volume
 
 DEFAULT_FPR = 0.05
 SHOWN_FPR = 0.01  # the colour bar ends at the score that 1 % of healthy voxels exceed, times 2
-REPORTED_PACKAGES = ("vae-loc", "torch", "numpy", "nibabel", "scipy", "SimpleITK", "deepbet")
+REPORTED_PACKAGES = ("vae-loc", "torch", "onnxruntime", "numpy", "nibabel", "scipy", "SimpleITK", "deepbet")
 
 
 @dataclass(frozen=True)
@@ -175,8 +176,12 @@ def summarize(volume: Volume, found: Located, checkpoint: Checkpoint) -> dict[st
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that shape a result."""
-    return {"python": platform.python_version()} | {name: version(name) for name in REPORTED_PACKAGES}
+    """Return the versions of Python and of the packages that shape a result, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for name in REPORTED_PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):  # scoring needs neither torch nor deepbet
+            found[name] = version(name)
+    return found
 
 
 def odd(found: Located, checkpoint: Checkpoint) -> tuple[str, ...]:

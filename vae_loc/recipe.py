@@ -12,6 +12,7 @@ from vae_loc.calibration import calibrate_healthy
 from vae_loc.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, to_canonical
 from vae_loc.checkpoint import FORMAT_VERSION, Facts, Network, Training, checkpoint, save_checkpoint
 from vae_loc.cohort import Case, split_subjects
+from vae_loc.derive import derived_graphs
 from vae_loc.errors import UnusableInput, UnusableOption, VaeLocError
 from vae_loc.files import check_place, refuse_inputs, together, write_json
 from vae_loc.intake import admit
@@ -101,7 +102,7 @@ def train_cohort(
     )
     facts = _facts(recipe, split, len(training), len(history.epochs), brain_mask)
     model = calibrate_healthy(
-        checkpoint(facts, weights, {"template": template}),
+        checkpoint(facts, weights, {"template": template}, derived_graphs(recipe.latents, recipe.image_size)),
         split[1],
         brain_mask=brain_mask,
         device=device,

@@ -6,32 +6,34 @@
 
 One forward pass and at most two backward passes with respect to the input give all of them:
 the gradient is linear, so ELBO-Grad is the magnitude of the sum of the other two. What the
-network gives is kept with its sign (`SliceScores.fields`); the maps are made of it.
+network gives is kept with its sign (`SliceScores.fields`); the maps are made of it. On the CPU the
+model's own graph is run by onnxruntime, elsewhere `vae` by torch, which is imported only then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vae_loc.checkpoint import Checkpoint, Method
 from vae_loc.errors import UnusableModel, UnusableOption
+from vae_loc.graph import Run, check_graph, load_graph
 from vae_loc.slices import SliceStack
-from vae_loc.vae import VAE, kl_divergence, squared_error
+from vae_loc.threads import threads
 from vae_loc.volume import FloatArray
 
 BATCH_SIZE = 64  # slices at a time: a whole brain at 3 mm; 64 MB of activations
-NEEDS_KL_GRADIENT = frozenset({"kl-grad", "elbo-grad", "combi"})
 NEEDS_REC_GRADIENT = frozenset({"rec-grad", "elbo-grad"})
 
-
 Field = Literal["residual", "kl-gradient", "rec-gradient"]
+FIELDS: tuple[Field, ...] = ("residual", "kl-gradient", "rec-gradient")
+GraphName = Literal["kl", "all"]
+Network = Callable[[GraphName], Run]  # what gives the terms of `kl`, or all of them
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class SliceScores:
     Attributes
     ----------
     fields : float32 (S, H, W) with sign: residual x - g(mu), above 0 where the slice is brighter than
-        expected; kl-gradient dKL/dx and rec-gradient dRec/dx where a method asked for needs them
+        expected; kl-gradient dKL/dx; rec-gradient dRec/dx where a method asked for needs it
     c : standard deviation of p(x|z)
     kl, rec : float64 (S,), in nats; rec without the constant of the Gaussian
     """
@@ -68,13 +70,63 @@ class SliceScores:
         return found
 
 
-def build_model(checkpoint: Checkpoint, device: str = "cpu") -> VAE:
-    """Return the checkpoint's VAE with frozen parameters.
+def build_model(checkpoint: Checkpoint, device: str = "cpu") -> Network:
+    """Return what runs the checkpoint's network.
 
     Raises
     ------
     UnusableModel : if the tensors are not those of the network that the header describes.
     """
+    name = checkpoint.path or checkpoint.digest[:12]
+    if device != "cpu":
+        terms = _torch_network(checkpoint, device)
+        return lambda _: terms
+    for graph in checkpoint.graphs.values():
+        check_graph(graph, checkpoint.weights, name)
+    return functools.cache(lambda graph: load_graph(checkpoint.graphs[graph], checkpoint.weights, name))
+
+
+def resolve_device(name: str) -> str:
+    """Return a usable device for `auto`, `cpu`, `cuda[:N]` or `mps`; torch is imported for all but `cpu`."""
+    if name == "cpu":
+        return name
+    try:
+        import torch
+    except ImportError as error:
+        if name == "auto":
+            return "cpu"
+        raise UnusableOption("--device", f"{name} needs PyTorch, which is not installed; use --device cpu") from error
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next(device for device in ("cuda", "mps", "cpu") if available[device])
+    kind, _, index = name.partition(":")
+    if kind not in available or (index and not (kind == "cuda" and index.isdigit())):
+        raise UnusableOption("--device", f"expected auto, cpu, cuda, cuda:N or mps, got {name}")
+    if not available[kind] or (index and int(index) >= torch.cuda.device_count()):
+        raise UnusableOption("--device", f"{name} is not on this machine; use --device cpu or auto")
+    return name
+
+
+def score_slices(network: Network, stack: SliceStack, *, c: float, methods: Sequence[Method]) -> SliceScores:
+    """Score every slice of a stack, each on its own: neighbours in a batch have no influence.
+
+    Does not smooth, and does not blank the background.
+    """
+    run = network("all" if NEEDS_REC_GRADIENT.intersection(methods) else "kl")
+    starts = range(0, len(stack.pixels), BATCH_SIZE)
+    parts = [run(stack.pixels[start : start + BATCH_SIZE, None], c) for start in starts]
+    terms = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    fields = {name: terms[name][:, 0] for name in FIELDS if name in terms}
+    return SliceScores(fields, c, terms["kl"].astype(np.float64), terms["rec"].astype(np.float64))
+
+
+def _torch_network(checkpoint: Checkpoint, device: str) -> Run:
+    """Return what runs `vae.score_terms` on a torch device, with frozen parameters."""
+    import torch
+
+    from vae_loc.vae import SCORE_TERMS, VAE, score_terms
+
+    torch.set_num_threads(threads())
     network = checkpoint.facts.network
     with torch.device("meta"):  # takes no memory: the header may lie about the size
         model = VAE(latents=network.latents, image_size=network.image_size)
@@ -87,50 +139,10 @@ def build_model(checkpoint: Checkpoint, device: str = "cpu") -> VAE:
         )
     weights = {name: torch.from_numpy(weight.copy()) for name, weight in checkpoint.weights.items()}
     model.load_state_dict(weights, assign=True)
-    return model.requires_grad_(False).eval().to(device)
+    model.requires_grad_(False).eval().to(device)
 
+    def run(x: FloatArray, c: float) -> dict[str, FloatArray]:
+        terms = score_terms(model, torch.from_numpy(x).to(device), c)
+        return {name: term.float().cpu().numpy() for name, term in zip(SCORE_TERMS, terms, strict=True)}
 
-def resolve_device(name: str) -> str:
-    """Return a usable torch device for `auto`, `cpu`, `cuda[:N]` or `mps`."""
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return next(device for device in ("cuda", "mps", "cpu") if available[device])
-    kind, _, index = name.partition(":")
-    if kind not in available or (index and not (kind == "cuda" and index.isdigit())):
-        raise UnusableOption("--device", f"expected auto, cpu, cuda, cuda:N or mps, got {name}")
-    if not available[kind] or (index and int(index) >= torch.cuda.device_count()):
-        raise UnusableOption("--device", f"{name} is not on this machine; use --device cpu or auto")
-    return name
-
-
-def score_slices(model: VAE, stack: SliceStack, *, c: float, methods: Sequence[Method]) -> SliceScores:
-    """Score every slice of a stack, each on its own: neighbours in a batch have no influence.
-
-    Does not smooth, and does not blank the background.
-    """
-    device = next(model.parameters()).device
-    kls, recs = [], []
-    fields: dict[Field, list[FloatArray]] = {}
-    for batch in torch.from_numpy(stack.pixels).split(BATCH_SIZE):
-        found, kl, rec = _score_batch(model, batch[:, None].to(device), c, set(methods))
-        kls.append(kl.double().cpu().numpy())
-        recs.append(rec.double().cpu().numpy())
-        for name, values in found.items():
-            fields.setdefault(name, []).append(values[:, 0].float().cpu().numpy())
-    joined = {name: np.concatenate(parts) for name, parts in fields.items()}
-    return SliceScores(joined, c, np.concatenate(kls), np.concatenate(recs))
-
-
-def _score_batch(model: VAE, x: Tensor, c: float, wanted: set[Method]) -> tuple[dict[Field, Tensor], Tensor, Tensor]:
-    x = x.detach().requires_grad_()
-    mu, log_sigma = model.encode(x)
-    kl = kl_divergence(mu, log_sigma)
-    expected = model.decode(mu)
-    rec = squared_error(x, expected, c).flatten(1).sum(dim=1)
-    fields: dict[Field, Tensor] = {"residual": (x - expected).detach()}
-    needs_rec = bool(wanted & NEEDS_REC_GRADIENT)
-    if wanted & NEEDS_KL_GRADIENT:
-        (fields["kl-gradient"],) = torch.autograd.grad(kl.sum(), x, retain_graph=needs_rec)
-    if needs_rec:
-        (fields["rec-gradient"],) = torch.autograd.grad(rec.sum(), x)
-    return fields, kl.detach(), rec.detach()
+    return run

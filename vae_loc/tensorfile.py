@@ -14,7 +14,7 @@ from vae_loc.signatures import looks_like
 
 MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
 MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
-ITEM_BYTES = {"F32": 4, "F16": 2}  # of the only types in our files
+ITEM_BYTES = {"F32": 4, "F16": 2, "U8": 1}  # of the only types in our files
 
 
 def read_tensor_file(path: Path, type_of: Callable[[str], str]) -> bytes:
@@ -22,7 +22,7 @@ def read_tensor_file(path: Path, type_of: Callable[[str], str]) -> bytes:
 
     Parameters
     ----------
-    type_of : the type that the tensor of a name must have, `F32` or `F16`
+    type_of : the type that the tensor of a name must have, `F32`, `F16` or `U8`
 
     Raises
     ------

@@ -22,6 +22,7 @@ from vae_loc.canonical import BACKGROUND_SD, CLIP_SD
 from vae_loc.errors import TrainingDiverged
 from vae_loc.slices import SliceStack, substantial
 from vae_loc.state import LEARNING_RATE, History, fingerprint, restore_state, save_state, weights_of
+from vae_loc.threads import threads
 from vae_loc.vae import VAE, negative_elbo
 from vae_loc.volume import FloatArray
 
@@ -152,6 +153,7 @@ def train_vae(
     TrainingDiverged : if a loss is NaN or infinite.
     UnusableModel : if `state` is damaged, or of other slices, options or network.
     """
+    torch.set_num_threads(threads())
     torch.manual_seed(seed)
     model = VAE(latents=latents, image_size=training.shape[1]).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)

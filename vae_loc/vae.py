@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 CHANNELS = (16, 32, 64, 256)  # feature maps of the four strided convolutions, as in the paper
 SHRINKAGE = 2 ** len(CHANNELS)  # each strided layer halves H and W
 LEAK = 0.01  # slope of LeakyReLU below zero, PyTorch's default as in the authors' code
 LOG_SIGMA_RANGE = (-10.0, 10.0)  # keeps exp() finite in float32
+SCORE_TERMS = ("residual", "kl", "rec", "kl-gradient", "rec-gradient")  # what `score_terms` returns
 
 
 class VAE(nn.Module):
@@ -98,7 +100,7 @@ def kl_divergence(mu: Tensor, log_sigma: Tensor) -> Tensor:
     return (0.5 * (mu.square() + (2 * log_sigma).exp() - 1) - log_sigma).sum(dim=1)
 
 
-def squared_error(x: Tensor, reconstruction: Tensor, c: float) -> Tensor:
+def squared_error(x: Tensor, reconstruction: Tensor, c: float | Tensor) -> Tensor:
     """(x_i - g_i(z))^2 / (2 c^2) of every pixel: -log p(x|z) without its constant (design [1])."""
     return (x - reconstruction).square() / (2 * c * c)
 
@@ -114,3 +116,21 @@ def negative_elbo(
     mu, log_sigma = model.encode(x)
     error = squared_error(x if target is None else target, model.decode(mu + log_sigma.exp() * noise), c)
     return kl_divergence(mu, log_sigma), error.flatten(1).sum(dim=1)
+
+
+@torch.enable_grad()
+def score_terms(model: VAE, x: Tensor, c: float | Tensor) -> tuple[Tensor, ...]:
+    """Return all that the maps are made of, as `SCORE_TERMS`, for slices x (B, 1, H, W) and z = mu.
+
+    The residual x - g(mu) (B, 1, H, W), KL and Rec of each slice (B,), and dKL/dx and dRec/dx (B, 1, H, W): one
+    forward pass, and two backward passes with respect to the input alone. Of slices, not of the batch:
+    neighbours have no influence.
+    """
+    x = x.detach().requires_grad_()
+    mu, log_sigma = model.encode(x)
+    expected = model.decode(mu)
+    kl = kl_divergence(mu, log_sigma)
+    rec = squared_error(x, expected, c).flatten(1).sum(dim=1)
+    (kl_gradient,) = torch.autograd.grad(kl.sum(), x, retain_graph=True)
+    (rec_gradient,) = torch.autograd.grad(rec.sum(), x)
+    return (x - expected).detach(), kl.detach(), rec.detach(), kl_gradient, rec_gradient

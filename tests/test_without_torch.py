@@ -1,0 +1,87 @@
+"""Scoring needs no torch: not imported where it is installed, not missed where it is not."""
+
+import json
+import os
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+REFUSE = """
+import sys
+
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "onnx", "onnxscript", "deepbet"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Refused())
+"""
+
+
+@pytest.fixture
+def without_torch(tmp_path):
+    """Run vae-loc where torch and what needs it cannot be imported."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(REFUSE)
+
+    def run(*arguments):
+        environment = os.environ | {"PYTHONPATH": str(folder)}
+        command = [sys.executable, "-m", "vae_loc", *map(str, arguments)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize("command", ["score", "segment"])
+def test_a_scan_is_scored_where_torch_is_absent(without_torch, scan, tmp_path, command):
+    done = without_torch(command, scan, "-m", "t1", "-o", tmp_path / "out", "--method", "all", "--device", "auto")
+    assert done.returncode == 0, done.stderr
+    heat = nib.load(tmp_path / "out" / "pat_t1_desc-combi_anomaly.nii.gz").get_fdata()
+    assert heat.max() > 0
+    versions = json.loads((tmp_path / "out" / "pat_t1_scores.json").read_text())["versions"]
+    assert "onnxruntime" in versions
+
+
+def test_absent_and_present_torch_give_the_same_map(without_torch, scan, tmp_path):
+    from vae_loc.catalogue import find_model
+    from vae_loc.checkpoint import load_checkpoint
+    from vae_loc.locate import locate
+    from vae_loc.scoring import _torch_network, build_model
+    from vae_loc.volume import read_volume
+
+    checkpoint, volume = load_checkpoint(find_model("t1")), read_volume(scan)
+    terms = _torch_network(checkpoint, "cpu")
+    by_torch = locate(volume, checkpoint, lambda _: terms).maps["combi"]
+    by_graph = locate(volume, checkpoint, build_model(checkpoint)).maps["combi"]
+    np.testing.assert_allclose(by_graph, by_torch, rtol=1e-5, atol=1e-5 * by_torch.max())
+
+
+def test_torch_is_not_imported_where_it_is_installed(scan, tmp_path):
+    program = (
+        "import sys; from vae_loc.cli import app; "
+        f"app(['score', {str(scan)!r}, '-m', 't1', '-o', {str(tmp_path / 'out')!r}], standalone_mode=False); "
+        "print(sorted({'torch', 'onnx', 'onnxscript', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_whole_head_without_torch_is_refused_in_one_line(without_torch, tmp_path):
+    rng = np.random.default_rng(0)
+    noise = nib.Nifti1Image(rng.uniform(1, 100, (40, 40, 40)).astype(np.float32), np.diag([5.0, 5, 5, 1]))
+    nib.save(noise, tmp_path / "head_t1.nii.gz")
+    done = without_torch("score", tmp_path / "head_t1.nii.gz", "-o", tmp_path / "out", "-m", "t1")
+    assert done.returncode == 4
+    assert "PyTorch" in done.stderr
+    assert "--brain-mask" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_gpu_without_torch_is_refused_in_one_line(without_torch, scan, tmp_path):
+    done = without_torch("score", scan, "-o", tmp_path / "out", "-m", "t1", "--device", "cuda")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
