@@ -170,7 +170,7 @@ def train(variant: Variant, shipped: Checkpoint, brains: dict, seed: int, shared
         for name, value in before.items():
             setattr(training, name, value)
     facts = shipped.facts.model_copy(update={"healthy": None})
-    bare = checkpoint(facts, weights, {"template": shipped.places["template"]})
+    bare = checkpoint(facts, weights, {"template": shipped.places["template"]}, shipped.graphs)
     held_out = [shared / "ixi" / f"{subject}_t1.nii.gz" for subject in held_out_subjects()]
     return calibrate_healthy(bare, find_cases(held_out))
 

@@ -40,6 +40,7 @@ from vae_loc.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from vae_loc.derive import derived_graphs
 from vae_loc.errors import UnusableInput, UnusableModel
 from vae_loc.locate import PREPROCESSING
 from vae_loc.scoring import build_model
@@ -161,9 +162,10 @@ def model_seeds(folder: Path) -> list[bytes]:
         healthy=healthy,
     )
     places = {"template": np.zeros((16,) * 3, np.float32)}
+    graphs = derived_graphs(2, 16)
     found = []
     for said in (facts, facts.model_copy(update={"healthy": None})):
-        save_checkpoint(checkpoint(said, weights, places), folder / "seed.safetensors")
+        save_checkpoint(checkpoint(said, weights, places, graphs), folder / "seed.safetensors")
         found.append((folder / "seed.safetensors").read_bytes())
     return [found[0], *[found[1]] * 4]
 

@@ -30,7 +30,7 @@ def refresh(path: Path, ixi: Path) -> None:
     record = json.loads(record_path.read_text())
     old = load_checkpoint(path)
     facts = old.facts.model_copy(update={"preprocessing": PREPROCESSING, "healthy": None})
-    bare = checkpoint(facts, old.weights, {"template": old.places["template"]})
+    bare = checkpoint(facts, old.weights, {"template": old.places["template"]}, old.graphs)
     synthesized = facts.training.synthesized_from is not None
     new = calibrate_healthy(
         bare,

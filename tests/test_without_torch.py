@@ -14,7 +14,7 @@ import sys
 
 class Refused:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "onnx", "onnxscript", "deepbet"}:
+        if name.split(".")[0] in {"torch", "onnx", "onnxscript", "deepbet", "matplotlib"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Refused())

@@ -130,9 +130,9 @@ def _convolution(
         product = x.flatten(1) @ weight.flatten(1).t()
         return (product if bias is None else product + bias)[:, :, None, None]
     if transposed and tuple(x.shape[2:]) == (1, 1) and padding == [0, 0]:
-        product = (x.flatten(1) @ weight.flatten(1)).unflatten(1, weight.shape[1:])
+        product = (x.flatten(1) @ weight.flatten(1)).reshape(-1, *weight.shape[1:])
         return product if bias is None else product + bias[:, None, None]
-    return NotImplemented
+    return NotImplemented  # type: ignore[no-any-return]  # the tracer then leaves it as it is
 
 
 def _convolution_backward(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import logging
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +18,6 @@ from vae_loc.checkpoint import METHODS
 from vae_loc.evaluation import Evaluation
 from vae_loc.files import write_atomically
 from vae_loc.metrics import Floats
-from vae_loc.report import prepare_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +30,33 @@ BASELINE_COLOUR = "#888888"
 BASELINE_STYLES = dict(zip(BASELINES, ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1))), strict=True))
 SIZE_INCHES = (6.4, 4.8)
 DOTS_PER_INCH = 120
+MATPLOTLIB_FOLDERS = ("MPLCONFIGDIR", "XDG_CONFIG_HOME")
+
+
+def prepare_matplotlib() -> None:
+    """Import matplotlib so that it needs no folder of its own, and no settings from elsewhere have a say.
+
+    It would take a `matplotlibrc` from the working directory, which may switch on LaTeX; and where the
+    home cannot be written it would make a folder in TMPDIR, or stop if that cannot be written either.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    spec = importlib.util.find_spec("matplotlib")
+    own = Path(spec.origin).parent / "mpl-data" / "matplotlibrc" if spec and spec.origin else Path()
+    home = next((os.environ[name] for name in MATPLOTLIB_FOLDERS if os.environ.get(name)), "~/.config/matplotlib")
+    try:
+        Path(home).expanduser().mkdir(parents=True, exist_ok=True)
+        writable = os.access(Path(home).expanduser(), os.W_OK)
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
+        writable = False
+    if not writable:
+        os.environ["MATPLOTLIBRC"] = str(own)
+    import matplotlib as mpl
+
+    if not writable:
+        mpl.get_cachedir = lambda: os.devnull
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    dict.update(mpl.rcParams, mpl.rcParamsDefault)
 
 
 def save_figures(result: Evaluation, folder: Path) -> list[Path]:

@@ -2,58 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
-import logging
-import os
-import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
+from numpy.typing import NDArray
 
 from vae_loc.errors import printable
 from vae_loc.volume import BoolArray, FloatArray, Volume
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 ROWS, COLUMNS = 4, 6  # slices shown, evenly spaced through the brain
 WINDOW_PERCENTILES = (1, 99)  # of the brain's intensities, black to white
-COLOURS = "inferno"
 MAX_OPACITY = 0.75  # of the map over the scan
-DOTS_PER_INCH = 110
-MATPLOTLIB_FOLDERS = ("MPLCONFIGDIR", "XDG_CONFIG_HOME")
+TILE_WIDTH, GAP = 220, 4  # pixels of a slice, and between slices
+TITLE_HEIGHT, BAR_WIDTH = 32, 90
+BAR_HEIGHT = 0.7  # of the picture's
+TEXT_SIZE, SIDE_SIZE = 12, 16
+BRAIN_GREY, MASK_CYAN, YELLOW = (111, 111, 111), (0, 255, 255), (255, 255, 0)
+# matplotlib's inferno at even steps; importing matplotlib takes as long as scoring a scan
+INFERNO = (0x000004, 0x1B0C42, 0x4B0C6B, 0x781C6D, 0xA52C60, 0xCF4446, 0xED6925, 0xFB9A06, 0xF7D03C, 0xFCFFA4)
+BAR_STEPS = 4  # labels of the colour bar, from 0
 MAX_TITLE = 160  # characters; of a longer name the end is shown
-
-
-def prepare_matplotlib() -> None:
-    """Import matplotlib so that it needs no folder of its own, and no settings from elsewhere have a say.
-
-    It would take a `matplotlibrc` from the working directory, which may switch on LaTeX; and where the
-    home cannot be written it would make a folder in TMPDIR, or stop if that cannot be written either.
-    """
-    if "matplotlib" in sys.modules:
-        return
-    spec = importlib.util.find_spec("matplotlib")
-    own = Path(spec.origin).parent / "mpl-data" / "matplotlibrc" if spec and spec.origin else Path()
-    home = next((os.environ[name] for name in MATPLOTLIB_FOLDERS if os.environ.get(name)), "~/.config/matplotlib")
-    try:
-        Path(home).expanduser().mkdir(parents=True, exist_ok=True)
-        writable = os.access(Path(home).expanduser(), os.W_OK)
-    except (OSError, RuntimeError):  # RuntimeError: a user without a home
-        writable = False
-    if not writable:
-        os.environ["MATPLOTLIBRC"] = str(own)
-    import matplotlib as mpl
-
-    if not writable:
-        mpl.get_cachedir = lambda: os.devnull
-        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    dict.update(mpl.rcParams, mpl.rcParamsDefault)
+Pixels = NDArray[np.uint8]
 
 
 def montage_png(
@@ -75,9 +50,7 @@ def montage_png(
 
     Radiological view: the patient's right is on the left of the picture, front is up.
     """
-    prepare_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from PIL import Image, ImageDraw
 
     found = np.zeros_like(brain) if mask is None else mask
     layers = tuple(_axial(array, volume) for array in (volume.data, scores, brain, found))
@@ -85,54 +58,73 @@ def montage_png(
     shown = heights[np.linspace(0, len(heights) - 1, ROWS * COLUMNS + 2).round().astype(int)[1:-1]]
     rows, columns = (slice(int(used.min()), int(used.max()) + 1) for used in np.nonzero(layers[2].any(axis=0)))
     aspect = _axis_spacing(volume)[1] / _axis_spacing(volume)[0]
-    proportion = aspect * (rows.stop - rows.start) / (columns.stop - columns.start)
-    figure = Figure(figsize=(2 * COLUMNS + 1, 2 * ROWS * proportion + 0.8), facecolor="black")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(ROWS, COLUMNS, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
-    low, high = np.percentile(volume.data[brain], WINDOW_PERCENTILES)
-    for axis, k in zip(axes.ravel(), shown, strict=True):
-        _draw_slice(axis, [layer[k, rows, columns] for layer in layers], (low, high), ceiling or 1, aspect)
-        _write(axis, 0.02, 0.95, _height_label(volume, int(k)))
-    for left, right in axes[:, [0, -1]]:
-        _write(left, 0.005, 0.5, "R", size=10)
-        _write(right, 0.93, 0.5, "L", size=10)
-    figure.subplots_adjust(left=0.01, right=0.91, top=1 - 0.4 / figure.get_figheight(), bottom=0.02)
-    _draw_colour_bar(figure, ceiling or 1)
-    shown_title = printable(title)[-MAX_TITLE:]
-    y = 1 - 0.1 / figure.get_figheight()
-    figure.suptitle(shown_title, color="white", fontsize=9, y=y, va="top", parse_math=False)
+    tile = TILE_WIDTH, round(TILE_WIDTH * aspect * (rows.stop - rows.start) / (columns.stop - columns.start))
+    window = np.percentile(volume.data[brain], WINDOW_PERCENTILES)
+    step_x, step_y = tile[0] + GAP, tile[1] + GAP
+    picture = Image.new("RGB", (GAP + COLUMNS * step_x + BAR_WIDTH, TITLE_HEIGHT + ROWS * step_y))
+    for number, k in enumerate(shown):
+        at = GAP + number % COLUMNS * step_x, TITLE_HEIGHT + number // COLUMNS * step_y
+        picture.paste(_slice_picture([layer[k, rows, columns] for layer in layers], window, ceiling or 1, tile), at)
+        _write(picture, at[0] + 3, at[1] + 2, _height_label(volume, int(k)))
+    for row in range(ROWS):
+        middle = TITLE_HEIGHT + row * step_y + tile[1] // 2
+        _write(picture, GAP + 1, middle, "R", SIDE_SIZE)
+        _write(picture, COLUMNS * step_x - SIDE_SIZE, middle, "L", SIDE_SIZE)
+    _draw_colour_bar(picture, GAP + COLUMNS * step_x + 8, ceiling or 1)
+    ImageDraw.Draw(picture).text((8, 8), printable(title)[-MAX_TITLE:], fill="white", font_size=TEXT_SIZE)
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font does not have
-        figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, facecolor="black", metadata={"Software": None})
+    picture.save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()
 
 
-def _draw_slice(
-    axis: Axes, layers: list[np.ndarray], window: tuple[float, float], ceiling: float, aspect: float
-) -> None:
-    """Draw scan, map and the outlines of brain and mask of one slice, (rows, columns) each."""
+def _slice_picture(layers: list[np.ndarray], window: np.ndarray, ceiling: float, size: tuple[int, int]) -> Image:
+    """Return scan, map and the outlines of brain and mask of one slice, (rows, columns) each."""
+    from PIL import Image
+
     scan, heat, brain, found = layers
-    axis.imshow(scan, cmap="gray", vmin=window[0], vmax=window[1], aspect=aspect)
-    opacity = MAX_OPACITY * np.clip(heat / ceiling, 0, 1)
-    axis.imshow(heat, cmap=COLOURS, vmin=0, vmax=ceiling, alpha=opacity, aspect=aspect)
-    for outline, colour in ((brain, "#6f6f6f"), (found, "cyan")):
-        if outline.any():
-            axis.contour(outline, levels=[0.5], colors=colour, linewidths=0.8)
-    axis.set_axis_off()
+    grey = 255 * np.clip((scan - window[0]) / ((window[1] - window[0]) or 1), 0, 1)[..., None]
+    share = np.clip(heat / ceiling, 0, 1)
+    opacity = MAX_OPACITY * share[..., None]
+    blended = ((1 - opacity) * grey + opacity * _coloured(share)).astype(np.uint8)
+    pixels = np.array(Image.fromarray(blended).resize(size, Image.Resampling.BICUBIC))
+    for outline, colour in ((brain, BRAIN_GREY), (found, MASK_CYAN)):
+        area = Image.fromarray((255 * outline).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+        pixels[_edge(np.array(area) > 127)] = colour
+    return Image.fromarray(pixels)
 
 
-def _write(axis: Axes, x: float, y: float, text: str, size: float = 7) -> None:
-    axis.text(x, y, text, color="yellow", fontsize=size, va="center", transform=axis.transAxes)
+def _coloured(share: np.ndarray) -> np.ndarray:
+    """Return the colours, 0 to 255, of shares 0 to 1 of the ceiling: (..., 3)."""
+    table = np.array([[colour >> 16, colour >> 8 & 255, colour & 255] for colour in INFERNO])
+    steps = np.linspace(0, 1, len(INFERNO))
+    return np.stack([np.interp(share, steps, channel) for channel in table.T], axis=-1)
 
 
-def _draw_colour_bar(figure: Figure, ceiling: float) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+def _edge(area: BoolArray) -> BoolArray:
+    """Return the pixels of an area that have a neighbour outside it, in the picture."""
+    padded = np.pad(area, 1, mode="edge")
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    result: BoolArray = area & ~inner
+    return result
 
-    place = figure.add_axes((0.925, 0.15, 0.015, 0.7))
-    bar = figure.colorbar(ScalarMappable(Normalize(0, ceiling), COLOURS), cax=place)
-    bar.ax.tick_params(colors="white", labelsize=7)
+
+def _write(picture: Image, x: int, y: int, text: str, size: int = TEXT_SIZE) -> None:
+    from PIL import ImageDraw
+
+    ImageDraw.Draw(picture).text((x, y), text, fill=YELLOW, font_size=size)
+
+
+def _draw_colour_bar(picture: Image, x: int, ceiling: float) -> None:
+    from PIL import Image, ImageDraw
+
+    height = round(BAR_HEIGHT * picture.height)
+    top = (picture.height - height) // 2
+    colours = _coloured(np.linspace(1, 0, height))[:, None].repeat(18, axis=1)
+    picture.paste(Image.fromarray(colours.astype(np.uint8)), (x, top))
+    for step in range(BAR_STEPS + 1):
+        y = top + height - round(height * step / BAR_STEPS) - TEXT_SIZE // 2
+        label = f"{ceiling * step / BAR_STEPS:.3g}"
+        ImageDraw.Draw(picture).text((x + 24, y), label, fill="white", font_size=TEXT_SIZE)
 
 
 def _orientation(volume: Volume) -> np.ndarray:
