@@ -6,7 +6,6 @@ import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vae_loc.brain import BrainMask
 from vae_loc.catalogue import find_model
@@ -15,11 +14,8 @@ from vae_loc.choose import model_of
 from vae_loc.cohort import find_cases
 from vae_loc.locate import Located, locate
 from vae_loc.normalise import Polarity
-from vae_loc.scoring import build_model
+from vae_loc.scoring import Network, build_model
 from vae_loc.volume import read_volume
-
-if TYPE_CHECKING:
-    from vae_loc.vae import VAE
 
 
 def localize(
@@ -60,6 +56,6 @@ def localize(
 
 
 @functools.cache
-def _loaded(name: str, device: str) -> tuple[Checkpoint, VAE]:
+def _loaded(name: str, device: str) -> tuple[Checkpoint, Network]:
     checkpoint = load_checkpoint(find_model(name))
     return checkpoint, build_model(checkpoint, device)

@@ -11,9 +11,9 @@ from vae_loc.files import check_place, write_atomically
 
 
 def export(model: Path, output: Path) -> None:
-    """Write a model as `.safetensors` of the present format, its graphs derived anew, or as `.onnx`.
+    """Write a model as `.safetensors` of the present format, or as `.onnx`.
 
-    Weights, statistics and thresholds stay the same. Models of the format before are read too.
+    Weights, statistics and thresholds stay the same. Models of the format before are read too, and given graphs.
 
     Raises
     ------
@@ -34,9 +34,9 @@ def export(model: Path, output: Path) -> None:
 
 
 def _renewed(path: Path) -> Checkpoint:
-    """Return a model of this format or the one before with graphs of this version."""
+    """Return a model of this format, or one of the format before with the graphs that it lacks."""
     try:
-        model = load_checkpoint(path)
+        return load_checkpoint(path)
     except UnusableModel:
         model = load_checkpoint(path, version=OLD_VERSION)
     network = model.facts.network
