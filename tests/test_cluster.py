@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -114,17 +113,25 @@ def test_a_task_begun_again_finds_what_it_had_finished(cohort, tmp_path, small_m
     assert _stamp(where.scores(case.scan)) != made
 
 
-def script(page, first_line):
-    """The shell script of a docs page whose code begins with a line."""
+def script(page, words):
+    """The first shell script of a docs page that holds some words."""
     blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.S)
-    return next(block for block in blocks if block.startswith(first_line))
+    return next(block for block in blocks if words in block)
+
+
+def stand_in(folder, **programs):
+    """Put shell scripts under the names of programs that are not here."""
+    folder.mkdir()
+    for name, content in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{content}\n")
+        (folder / name).chmod(0o755)
 
 
 def test_the_slurm_array_of_the_docs_scores_every_scan_once(cohort, tmp_path, small_model, request):
     for path in sorted(cohort.iterdir())[4:]:
         path.unlink()
     page = request.config.rootpath / "docs" / "cluster.md"
-    (tmp_path / "array.sh").write_text(script(page, "#!/bin/bash"))
+    (tmp_path / "array.sh").write_text(script(page, "#SBATCH --array"))
     (tmp_path / "scans.csv").write_text("scan\n" + "".join(f"in/{path.name}\n" for path in sorted(cohort.iterdir())))
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -139,17 +146,17 @@ def test_the_slurm_array_of_the_docs_scores_every_scan_once(cohort, tmp_path, sm
         assert done.returncode == 0, done.stderr
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").glob("*_scores.json")}
     assert len(made) == 4
-    command = script(page, "vae-loc").replace("--jobs 4", "--jobs 1")
+    command = script(page, "vae-loc segment scans.csv").replace("--jobs 4", "--jobs 1")
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert statuses(tmp_path / "results") == ["skipped"] * 4
     assert {path: path.stat().st_mtime_ns for path in made} == made
 
 
-SBATCH = """#!/bin/sh
-# a stand-in for SLURM's sbatch: runs the script at once, says its number
+SBATCH = """# a stand-in for SLURM's sbatch: runs the script at once, says its number
 for last; do :; done
-setsid /bin/sh "$last" >/dev/null 2>&1 &
+job=$(cat "$last")  # which is removed once it is submitted
+setsid /bin/sh -c "$job" >/dev/null 2>&1 &
 echo $! >> "$QUEUE"
 echo "Submitted batch job $!"
 """
@@ -157,11 +164,7 @@ echo "Submitted batch job $!"
 
 def test_slurm_jobs_are_asked_for_and_score(cohort, tmp_path, small_model):
     pytest.importorskip("dask_jobqueue")
-    for name, content in (("sbatch", SBATCH), ("scancel", '#!/bin/sh\nkill -- "-$1"\n')):
-        path = tmp_path / "bin" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(content)
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    stand_in(tmp_path / "bin", sbatch=SBATCH, scancel='kill -- "-$1"')
     for path in sorted(cohort.iterdir())[2:]:
         path.unlink()
     environment = os.environ | {

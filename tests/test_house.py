@@ -12,8 +12,8 @@ import vae_loc
 PACKAGE = Path(vae_loc.__file__).parent
 RANKS = {
     "errors": 0, "signatures": 0, "threads": 0,
-    "files": 1, "forms": 1, "events": 2, "cluster": 2, "workers": 2, "progress": 1, "vae": 1, "metrics": 1, "charts": 1,
-    "graph": 1,
+    "files": 1, "forms": 1, "ranks": 1, "events": 2, "cluster": 2, "workers": 2, "progress": 1, "vae": 1, "metrics": 1,
+    "charts": 1, "graph": 1,
     "nifti": 2, "tensorfile": 2, "derive": 2, "digests": 2, "records": 2,
     "volume": 3,
     "register": 4, "normalise": 4,

@@ -91,11 +91,12 @@ def train(
     """Train a model on healthy scans, and store the healthy distribution of its scores.
 
     A sibling <subject>_brainmask.nii.gz is used as brain mask where it exists; the subject is the
-    file name up to its last underscore.
+    file name up to its last underscore. torchrun trains in several processes (docs/cluster.md).
     Example: vae-loc train healthy/ -o models/t1.safetensors
     """
     from vae_loc.cohort import find_cases
     from vae_loc.recipe import Recipe, train_cohort
+    from vae_loc.workers import fair_threads
 
     recipe = Recipe(
         contrast,
@@ -110,19 +111,22 @@ def train(
         schedule.value,
         coarse_noise,
     )
-    with talking(quiet) as bars:
+    ready = prepared_device(device, fair_threads(threads))
+    from vae_loc.ranks import joined_ranks
+
+    with joined_ranks(ready) as ranks, talking(quiet or ranks.rank > 0) as bars:
         cases = find_cases(scans, contrast=synthesize_from or contrast)
         written = train_cohort(
             cases,
             output,
             recipe,
             brain_mask=parsed_brain_mask(brain_mask),
-            device=prepared_device(device, threads),
+            ranks=ranks,
             resume=resume,
             skip_bad=skip_bad,
             bars=bars,
         )
-    if not quiet:
+    if written and not quiet:
         say("\n".join(printable(path) for path in written))
 
 

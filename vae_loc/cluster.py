@@ -90,7 +90,7 @@ def _slurm_cluster(jobs: int) -> contextlib.AbstractContextManager[object]:
     except ImportError as error:
         raise UnusableOption("--scheduler", f"slurm needs {error.name}; pip install 'vae-loc[cluster]'") from error
     unsaid = {name: value for name, value in SLURM_JOB.items() if not dask.config.get(f"jobqueue.slurm.{name}", None)}
-    cluster = SLURMCluster(**unsaid)
+    cluster = SLURMCluster(**unsaid, scheduler_options={"dashboard_address": "127.0.0.1:0"})
     cluster.scale(jobs=jobs)
     return cluster  # type: ignore[no-any-return]
 

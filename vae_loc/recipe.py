@@ -19,11 +19,12 @@ from vae_loc.intake import admit
 from vae_loc.locate import PREPROCESSING
 from vae_loc.outputs import versions
 from vae_loc.progress import BarMaker
+from vae_loc.ranks import Ranks
 from vae_loc.register import TEMPLATE_SUBJECTS, build_template
 from vae_loc.slices import SliceStack, to_slices
 from vae_loc.state import History
 from vae_loc.synthesis import CONTRASTS, Appear, appearance_of
-from vae_loc.training import Schedule, join_slices, short_epochs, train_vae
+from vae_loc.training import ALONE, Schedule, join_slices, short_epochs, train_vae
 from vae_loc.volume import FloatArray, Volume, read_volume
 
 COARSE_NOISE_SD = 3.0  # in the brain's standard deviations
@@ -58,12 +59,14 @@ def train_cohort(
     recipe: Recipe,
     *,
     brain_mask: BrainMask | None = None,
-    device: str = "cpu",
+    ranks: Ranks = ALONE,
     resume: bool = False,
     skip_bad: bool = False,
     bars: BarMaker,
 ) -> list[Path]:
     """Train on four fifths of the subjects, calibrate on the rest, write model and record.
+
+    Of processes that train together, `ranks`, the first alone reads the scans and writes.
 
     Returns
     -------
@@ -76,6 +79,9 @@ def train_cohort(
     """
     _check_options(output, recipe)
     state, record = (output.with_suffix(f".{kind}") for kind in ("state.safetensors", "training.json"))
+    if ranks.rank:
+        _trained(recipe, None, ranks, state, resume, bars)
+        return []
     check_place(output)
     refuse_inputs([output, state, record], [path for case in cases for path in (case.scan, case.brain_mask) if path])
     prepare = partial(_tried, recipe, brain_mask)
@@ -83,7 +89,29 @@ def train_cohort(
     split = split_subjects(admitted.cases, holdout=recipe.holdout, seed=recipe.seed)
     template = _template(split[0], recipe, brain_mask, bars)
     stacks = _read_all(split, recipe, brain_mask, template, bars("reading", len(admitted.cases)))
-    training, validation = (join_slices(part) for part in stacks)
+    slices = [join_slices(part) for part in stacks]
+    recipe, weights, history = _trained(recipe, slices, ranks, state, resume, bars)
+    facts = _facts(recipe, split, len(slices[0]), len(history.epochs), brain_mask)
+    model = calibrate_healthy(
+        checkpoint(facts, weights, {"template": template}, derived_graphs(recipe.latents, recipe.image_size)),
+        split[1],
+        brain_mask=brain_mask,
+        device=ranks.device,
+        appear_of=partial(_appearance_of, recipe) if recipe.synthesize_from else lambda _: None,
+        progress=bars("calibrating", 2 * len(split[1])),
+    )
+    with together():
+        save_checkpoint(model, output)
+        write_json(record, _record(recipe, split, history, facts, model.digest) | {"skipped": admitted.skipped})
+    state.unlink(missing_ok=True)
+    return [output, record]
+
+
+def _trained(
+    recipe: Recipe, slices: Sequence[FloatArray] | None, ranks: Ranks, state: Path, resume: bool, bars: BarMaker
+) -> tuple[Recipe, dict[str, FloatArray], History]:
+    """Train on the slices (training, validation) of the first process; return the recipe as it was settled too."""
+    training, validation = ranks.shared(slices, 2)
     recipe = _settled(recipe, len(training))
     weights, history = train_vae(
         training,
@@ -95,25 +123,12 @@ def train_cohort(
         seed=recipe.seed,
         schedule=recipe.schedule,
         coarse_noise_sd=recipe.coarse_noise_sd or 0.0,
-        device=device,
+        ranks=ranks,
         state=state,
         resume=resume,
         progress=_shown_losses(bars, recipe, len(training)),
     )
-    facts = _facts(recipe, split, len(training), len(history.epochs), brain_mask)
-    model = calibrate_healthy(
-        checkpoint(facts, weights, {"template": template}, derived_graphs(recipe.latents, recipe.image_size)),
-        split[1],
-        brain_mask=brain_mask,
-        device=device,
-        appear_of=partial(_appearance_of, recipe) if recipe.synthesize_from else lambda _: None,
-        progress=bars("calibrating", 2 * len(split[1])),
-    )
-    with together():
-        save_checkpoint(model, output)
-        write_json(record, _record(recipe, split, history, facts, model.digest) | {"skipped": admitted.skipped})
-    state.unlink(missing_ok=True)
-    return [output, record]
+    return recipe, weights, history
 
 
 def _settled(recipe: Recipe, slices: int) -> Recipe:

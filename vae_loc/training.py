@@ -15,11 +15,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from vae_loc.canonical import BACKGROUND_SD, CLIP_SD
 from vae_loc.errors import TrainingDiverged
+from vae_loc.ranks import Ranks
 from vae_loc.slices import SliceStack, substantial
 from vae_loc.state import LEARNING_RATE, History, fingerprint, restore_state, save_state, weights_of
 from vae_loc.threads import threads
@@ -45,6 +46,7 @@ MAX_NOISE_SD = 0.12
 MAX_BLUR = 0.6  # share of a 3x3 mean mixed in: lower resolutions than the cohort's
 BLURRED_SHARE, ERODED_SHARE = 0.6, 0.3  # of the slices; masks differ by a pixel in tightness
 COARSE_NODES = (3, 16)  # of the coarse noise's grid: blobs of 12 to 64 mm
+ALONE = Ranks()
 VALIDATION_SEED = 0  # the validation noise is the same in every epoch
 
 
@@ -118,6 +120,19 @@ def add_coarse_noise(x: Tensor, sd: float, generator: torch.Generator) -> Tensor
     return torch.where(x > BACKGROUND_SD, noised, x)
 
 
+class NegativeElbo(nn.Module):
+    """KL and Rec of slices as one module, so that its gradients can be shared between processes."""
+
+    def __init__(self, model: VAE, c: float) -> None:
+        super().__init__()
+        self.model, self.c = model, c
+
+    def forward(self, seen: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return KL and Rec of each slice, each (B,), for slices `seen` and what they should become."""
+        noise = torch.randn(len(seen), self.model.latents, generator=generator).to(seen.device)
+        return negative_elbo(self.model, seen, noise, c=self.c, target=target)
+
+
 def short_epochs(slices: int, batch_size: int) -> int:
     """Return how many epochs make `SHORT_STEPS` steps."""
     return max(1, round(SHORT_STEPS * batch_size / max(1, slices)))
@@ -134,7 +149,7 @@ def train_vae(
     seed: int = 0,
     schedule: Schedule = "short",
     coarse_noise_sd: float = 0.0,
-    device: str = "cpu",
+    ranks: Ranks = ALONE,
     state: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
@@ -146,6 +161,7 @@ def train_vae(
     training, validation : float32 (N, H, W) slices of different subjects
     epochs : how many, or at most how many under `plateau`
     coarse_noise_sd : of `add_coarse_noise` at its strongest, in the brain's standard deviations
+    ranks : the processes that train together, each on its part of every batch, and the device of this one
     state : where each epoch is saved for `resume`; None saves nothing
 
     Raises
@@ -155,14 +171,16 @@ def train_vae(
     """
     torch.set_num_threads(threads())
     torch.manual_seed(seed)
-    model = VAE(latents=latents, image_size=training.shape[1]).to(device)
+    model = VAE(latents=latents, image_size=training.shape[1]).to(ranks.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     best = weights_of(model)
     history = History()
     way = f"{schedule} {epochs}" if schedule == "short" else schedule
+    way += f" {ranks.size} processes" if ranks.size > 1 else ""
     run = fingerprint(training, validation, f"{latents} {c} {batch_size} {seed} {way} {coarse_noise_sd}")
     if resume and state is not None and state.exists():
         best, history = restore_state(state, model, optimizer, run)
+    loss = ranks.joined(NegativeElbo(model, c))
     x_train, x_valid = torch.from_numpy(training)[:, None], torch.from_numpy(validation)[:, None]
     while len(history.epochs) < epochs and not (schedule == "plateau" and history.finished):
         epoch = len(history.epochs)
@@ -171,14 +189,17 @@ def train_vae(
             return history.learning_rate if schedule == "plateau" else short_rate((epoch + share) / epochs)
 
         generator = _generator(seed, epoch)
-        row = _train_epoch(model, optimizer, x_train, c, batch_size, generator, epoch, rate, coarse_noise_sd, progress)
-        row |= _validate(model, x_valid, c, batch_size)
+        batches = torch.randperm(len(x_train), generator=generator).split(batch_size)
+        if ranks.rank:
+            generator = _generator(seed, epoch, ranks.rank)
+        row = _train_epoch(loss, optimizer, x_train, batches, generator, ranks, epoch, rate, coarse_noise_sd, progress)
+        row |= _validate(model, x_valid, c, batch_size, ranks)
         if not all(math.isfinite(value) for value in row.values()):
             raise _diverged(epoch)
         if row["valid_loss"] < history.best:
             best = weights_of(model)
         _advance(history, row, optimizer)
-        if state is not None:
+        if state is not None and ranks.rank == 0:
             save_state(state, model, optimizer, best, history, run)
     return best, history
 
@@ -190,58 +211,56 @@ def short_rate(share: float) -> float:
     return PEAK_LEARNING_RATE * (1 + math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP))) / 2
 
 
-def _generator(seed: int, epoch: int) -> torch.Generator:
-    mixed = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
+def _generator(*seeds: int) -> torch.Generator:
+    mixed = np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(mixed) >> 1)
 
 
 def _train_epoch(
-    model: VAE,
+    loss: NegativeElbo,
     optimizer: torch.optim.Optimizer,
     slices: Tensor,
-    c: float,
-    batch_size: int,
+    batches: Sequence[Tensor],
     generator: torch.Generator,
+    ranks: Ranks,
     epoch: int,
     rate: Callable[[float], float],
     coarse_noise_sd: float,
     progress: Progress | None,
 ) -> dict[str, float]:
-    model.train()
-    device = next(model.parameters()).device
-    batches = torch.randperm(len(slices), generator=generator).split(batch_size)
+    loss.train()
     sums = np.zeros(2)
     for index, chosen in enumerate(batches):
         for group in optimizer.param_groups:
             group["lr"] = rate(index / len(batches))
-        x = augment(slices[chosen].to(device), generator)
+        mine = ranks.part(chosen)
+        x = augment(slices[mine if len(mine) else chosen[:1]].to(ranks.device), generator)
         seen = add_coarse_noise(x, coarse_noise_sd, generator) if coarse_noise_sd else x
-        noise = torch.randn(len(x), model.latents, generator=generator).to(device)
-        kl, rec = negative_elbo(model, seen, noise, c=c, target=x)
+        kl, rec = (term[: len(mine)].sum() for term in loss(seen, x, generator))
         optimizer.zero_grad(set_to_none=True)
-        (kl + rec).mean().backward()
+        (kl + rec).div(len(chosen) / ranks.size).backward()
         optimizer.step()
-        terms = float(kl.detach().sum()), float(rec.detach().sum())
+        terms = float(kl.detach()), float(rec.detach())
         if not all(map(math.isfinite, terms)):
             raise _diverged(epoch)
         sums += terms
         if progress is not None:
             progress(epoch, index + 1, len(batches), terms[0] / len(x), terms[1] / len(x))
-    kl_mean, rec_mean = sums / len(slices)
+    kl_mean, rec_mean = ranks.summed(sums) / len(slices)
     return {"train_kl": float(kl_mean), "train_rec": float(rec_mean)}
 
 
 @torch.no_grad()
-def _validate(model: VAE, slices: Tensor, c: float, batch_size: int) -> dict[str, float]:
+def _validate(model: VAE, slices: Tensor, c: float, batch_size: int, ranks: Ranks) -> dict[str, float]:
     model.eval()
-    device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(VALIDATION_SEED)
     sums = np.zeros(2)
     for x in slices.split(batch_size):
         noise = torch.randn(len(x), model.latents, generator=generator)
-        kl, rec = negative_elbo(model, x.to(device), noise.to(device), c=c)
+        mine = (ranks.part(part).to(ranks.device) for part in (x, noise))
+        kl, rec = negative_elbo(model, *mine, c=c)
         sums += float(kl.sum()), float(rec.sum())
-    kl_mean, rec_mean = sums / len(slices)
+    kl_mean, rec_mean = ranks.summed(sums) / len(slices)
     return {"valid_kl": float(kl_mean), "valid_rec": float(rec_mean), "valid_loss": float(kl_mean + rec_mean)}
 
 

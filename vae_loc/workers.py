@@ -63,6 +63,11 @@ def usable_cpus() -> int:
         return cpus
 
 
+def fair_threads(wanted: int) -> int:
+    """Return how many threads a process may use beside the others that torchrun started on this machine."""
+    return max(1, min(wanted, usable_cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
 def default_jobs(tasks: int) -> int:
     """Return how many worker processes pay: one a CPU, and none for a few tasks."""
     return max(1, min(usable_cpus(), tasks // TASKS_A_WORKER))
