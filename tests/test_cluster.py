@@ -101,14 +101,14 @@ def test_a_task_begun_again_finds_what_it_had_finished(cohort, tmp_path, small_m
 
     case = find_cases([cohort])[0]
     where = target(tmp_path / "out", scans=[case.scan], methods=1)
-    work = functools.partial(score_task, Plan(where, Wanted(["combi"], model=str(small_model))))
-    first = work(Task(case, None, skip_existing=False))
+    work = functools.partial(score_task, Plan(Wanted(["combi"], model=str(small_model))))
+    first = work(Task(case, where, None, skip_existing=False))
     made = _stamp(where.scores(case.scan))
-    again = work(Task(case, None, skip_existing=False))
+    again = work(Task(case, where, None, skip_existing=False))
     assert (again.status, again.written) == ("done", ())
-    assert again.summary == first.summary
+    assert again.facts == first.facts
     assert _stamp(where.scores(case.scan)) == made
-    anew = work(Task(case, made, skip_existing=False))  # another run, which was not asked to trust it
+    anew = work(Task(case, where, made, skip_existing=False))  # another run, which was not asked to trust it
     assert anew.written == first.written
     assert _stamp(where.scores(case.scan)) != made
 

@@ -18,7 +18,7 @@ from vae_loc.cohort import Case, Sifted, contrast_of
 from vae_loc.digests import sha256_of
 from vae_loc.errors import OurBug, OutOfMemory, VaeLocError, WorkerDied, is_out_of_memory, printable
 from vae_loc.files import refuse_inputs
-from vae_loc.ledger import Entry, Status, Summary, failure, trusted_summary, write_table
+from vae_loc.ledger import Entry, Status, Summary, facts_of, failure, trusted_summary, write_table
 from vae_loc.locate import locate
 from vae_loc.nifti import pair
 from vae_loc.normalise import Polarity
@@ -70,7 +70,6 @@ class Wanted:
 class Plan:
     """A run, as every process that has a part in it must know it; `token` tells it from other runs."""
 
-    where: Place
     wanted: Wanted
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
@@ -79,10 +78,12 @@ class Plan:
 class Task:
     """A scan to score, unless outputs that may be trusted are there: any but those of the stamp `older`.
 
-    A task that is begun again, because its process died, thereby finds what it had finished.
+    A task that is begun again, because its process died, thereby finds what it had finished. It travels
+    between processes, so `where` knows this scan alone.
     """
 
     case: Case
+    where: Place
     older: Stamp | None
     skip_existing: bool
 
@@ -115,11 +116,14 @@ def locate_cases(
     ------
     UnusableModel : if the model named cannot be used; all that is wrong with a scan is noted in its entry.
     """
-    plan = Plan(where, wanted)
+    plan = Plan(wanted)
     if wanted.model is not None:
         _checkpoint(plan.token, wanted.model)
     cases = found.cases
-    tasks = [Task(case, None if skip_existing else _stamp(where.scores(case.scan)), skip_existing) for case in cases]
+    tasks = [
+        Task(case, where.only(case.scan), None if skip_existing else _stamp(where.scores(case.scan)), skip_existing)
+        for case in cases
+    ]
     entries = {case: failure(case, error) for case, error in found.faults.items()}
     for entry in entries.values():
         each(entry)
@@ -148,7 +152,7 @@ def score_task(plan: Plan, task: Task) -> Entry:
 
 
 def _scored(plan: Plan, task: Task, began: float) -> Entry:
-    case, wanted, where = task.case, plan.wanted, plan.where
+    case, wanted, where = task.case, plan.wanted, task.where
     given = [*pair(case.scan), wanted.brain_mask, case.brain_mask, wanted.model]
     refuse_inputs(where.all_paths(case.scan, wanted.methods), [Path(path) for path in given if path])
     scores = where.scores(case.scan)
@@ -156,7 +160,7 @@ def _scored(plan: Plan, task: Task, began: float) -> Entry:
     made = {"inputs": _inputs(case, how), "options": wanted.options()}
     if summary := _already(plan, task, made):
         status: Status = "skipped" if task.skip_existing else "done"
-        return Entry(case, status, time.perf_counter() - began, scores, _short(summary))
+        return Entry(case, status, time.perf_counter() - began, scores, facts_of(summary))
     scan = read_volume(case.scan, volume=wanted.volume)
     notes: list[str] = []
     name = wanted.model or model_of(
@@ -182,12 +186,12 @@ def _scored(plan: Plan, task: Task, began: float) -> Entry:
     warnings = (*found.warnings, *odd(found, checkpoint))
     notes += [f"warning: {printable(case.scan)}: {warning}" for warning in warnings]
     seconds = time.perf_counter() - began
-    return Entry(case, "done", seconds, scores, _short(summary), tuple(paths), tuple(notes))
+    return Entry(case, "done", seconds, scores, facts_of(summary), tuple(paths), tuple(notes))
 
 
 def _already(plan: Plan, task: Task, made: Summary) -> dict[str, object] | None:
     """Return the scores of outputs that may be trusted, or None."""
-    scores = plan.where.scores(task.case.scan)
+    scores = task.where.scores(task.case.scan)
     if _stamp(scores) in (None, task.older):
         return None
     wanted, case = plan.wanted, task.case
@@ -200,11 +204,6 @@ def _inputs(case: Case, how: BrainMask) -> dict[str, str | None]:
     """Return the SHA-256 of scan and brain mask."""
     mask = sha256_of(*dict.fromkeys(pair(how))) if isinstance(how, Path) else None
     return {"scan": sha256_of(*dict.fromkeys(pair(case.scan))), "brain_mask": mask}
-
-
-def _short(summary: dict[str, object]) -> dict[str, object]:
-    """Return scores without those of the single slices."""
-    return {name: value for name, value in summary.items() if name != "slices"}
 
 
 def _stamp(path: Path) -> Stamp | None:

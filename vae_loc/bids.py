@@ -72,6 +72,10 @@ class Derivatives:
         """Return the path of a scan's report."""
         return self._beside(scan, f"desc-{_source(scan)[1]}anomaly_report.html")
 
+    def only(self, scan: Path) -> Derivatives:
+        """Return the same: a scan's name says all."""
+        return self
+
     def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
         """Return every path that may be written for a scan."""
         images = [self.path(scan, method, kind) for method in methods for kind in ("percentile.nii.gz", "mask.nii.gz")]

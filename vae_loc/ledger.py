@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from vae_loc import __version__
-from vae_loc.checkpoint import SAMPLE_SCORES, Method
+from vae_loc.checkpoint import METHODS, SAMPLE_SCORES, Method
 from vae_loc.cohort import Case
 from vae_loc.digests import are_whole
 from vae_loc.errors import UnusableInput, VaeLocError
@@ -29,7 +29,7 @@ class Entry:
     Attributes
     ----------
     status : `skipped` if whole outputs of the same model, options and scan were there already
-    scores : its scores JSON, and `summary` that file's content; None where it failed
+    scores : its scores JSON, None where it failed; `facts`, what the table says of it
     seconds : wall time that it took
     written : the files written in this run
     notes : warnings, one line each
@@ -40,7 +40,7 @@ class Entry:
     status: Status
     seconds: float | None
     scores: Path | None = None
-    summary: Summary | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
     written: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     error: str = ""
@@ -57,31 +57,45 @@ def row_of(entry: Entry, folder: Path, methods: Sequence[Method]) -> dict[str, o
 
     What a failed scan does not have is None.
     """
-    summary = entry.summary
+    facts = {name: entry.facts.get(name) for name in _columns(methods)}
     row: dict[str, object] = {
         "scan": str(entry.case.scan.absolute()),
         "subject": entry.case.subject,
-        "contrast": _at(summary, "model", "contrast") or entry.case.contrast,
+        "contrast": facts.pop("contrast") or entry.case.contrast,
         "status": entry.status,
         "error": entry.error or None,
         "scores": os.path.relpath(entry.scores, folder) if entry.scores else None,
+    }
+    return row | facts | {"seconds": None if entry.seconds is None else round(entry.seconds, 2)}
+
+
+def facts_of(summary: Summary) -> dict[str, object]:
+    """Return what the table says of a scores JSON, by column, numbers to 6 digits: people read it."""
+    facts: dict[str, object] = {
+        "contrast": _at(summary, "model", "contrast"),
         "model": _at(summary, "model", "sha256"),
-        "brain_mask": _at(summary, "brain_mask"),
-        "brain_ml": _rounded(_at(summary, "brain_ml")),
+        "brain_mask": summary.get("brain_mask"),
+        "brain_ml": summary.get("brain_ml"),
     }
     for name in SAMPLE_SCORES:
-        row[name] = _rounded(_at(summary, "volume", name))
-        row[f"{name}_percentile"] = _rounded(_at(summary, "volume", f"{name}_percentile"))
-    for method in methods:
+        facts[name] = _at(summary, "volume", name)
+        facts[f"{name}_percentile"] = _at(summary, "volume", f"{name}_percentile")
+    for method in METHODS:
         components = _at(summary, "masks", method, "components")
-        row[f"{method}_flagged"] = _rounded(_at(summary, "maps", method, "flagged"))
-        row[f"{method}_threshold"] = _rounded(_at(summary, "masks", method, "threshold"))
-        row[f"{method}_lesion_ml"] = _rounded(_at(summary, "masks", method, "volume_ml"))
-        row[f"{method}_lesions"] = len(components) if isinstance(components, list) else None
-    warnings = _at(summary, "warnings")
-    row["warnings"] = "; ".join(map(str, warnings)) if isinstance(warnings, list) else None
-    row["seconds"] = None if entry.seconds is None else round(entry.seconds, 2)
-    return row
+        facts[f"{method}_flagged"] = _at(summary, "maps", method, "flagged")
+        facts[f"{method}_threshold"] = _at(summary, "masks", method, "threshold")
+        facts[f"{method}_lesion_ml"] = _at(summary, "masks", method, "volume_ml")
+        facts[f"{method}_lesions"] = len(components) if isinstance(components, list) else None
+    warnings = summary.get("warnings")
+    facts["warnings"] = "; ".join(map(str, warnings)) if isinstance(warnings, list) else None
+    return {name: _rounded(value) for name, value in facts.items() if value is not None}
+
+
+def _columns(methods: Sequence[Method]) -> list[str]:
+    """Return the columns that come from a scores JSON, in order."""
+    samples = [name + end for name in SAMPLE_SCORES for end in ("", "_percentile")]
+    maps = [method + end for method in methods for end in ("_flagged", "_threshold", "_lesion_ml", "_lesions")]
+    return ["contrast", "model", "brain_mask", "brain_ml", *samples, *maps, "warnings"]
 
 
 def write_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]) -> None:
@@ -126,7 +140,7 @@ def read_entries(cases: Sequence[Case], scores_of: Callable[[Path], Path]) -> li
             fault = UnusableInput(case.scan, f"expected whole outputs beside {scores.name}, found none; score it first")
             entries.append(failure(case, fault))
         else:
-            entries.append(Entry(case, "done", None, scores, summary))
+            entries.append(Entry(case, "done", None, scores, facts_of(summary)))
     return entries
 
 

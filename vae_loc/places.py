@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -44,6 +44,9 @@ class Place(Protocol):
     def page(self, scan: Path) -> Path:
         """Return the path of a scan's report."""
 
+    def only(self, scan: Path) -> Place:
+        """Return what knows the place of one scan's outputs, and need not know of the others."""
+
     def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
         """Return every path that may be written for a scan."""
 
@@ -81,6 +84,10 @@ class Target:
         """Return the path of a scan's report."""
         name = self._name(scan) if self.map_file is None else stem(self.map_file)
         return self.folder / f"{name}_report.html"
+
+    def only(self, scan: Path) -> Target:
+        """Return the same for one scan, without the names of the others."""
+        return replace(self, names={scan: self.names[scan]} if scan in self.names else {})
 
     def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
         """Return every path that may be written for a scan."""

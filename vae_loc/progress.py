@@ -47,7 +47,8 @@ class Bars:
     def _log(self, task: TaskID) -> None:
         self._last_s = time.monotonic()
         shown = next(t for t in self._progress.tasks if t.id == task)
-        line = f"{shown.description} {shown.completed:g}/{shown.total:g}  {shown.fields['note']}"
+        left = "" if shown.time_remaining is None else f"  {shown.time_remaining / 60:.0f} min left"
+        line = f"{shown.description} {shown.completed:g}/{shown.total:g}{left}  {shown.fields['note']}"
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def __enter__(self) -> Bars:

@@ -1,0 +1,210 @@
+"""What a cohort costs: scans a minute by worker processes, the share lost to all but scans, memory, and waiting.
+
+python benchmarks/cohort.py --scans 24 --repeats 3 -o docs/cohort-speed.md
+
+The scans are copies of one sample scan (synthetic-mass_t1, 120x120x90, and patient07_t1, 182x218x182), each with a
+brain mask. Run it on an idle machine: it measures wall time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import date, datetime
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLES = {"2 mm head, 1.3 M voxels": "synthetic-mass_t1", "1 mm brain, 7.2 M voxels": "patient07_t1"}
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def fill(folder: Path, sample: str, count: int) -> None:
+    """Copy a sample scan and its brain mask `count` times."""
+    import nibabel as nib
+
+    folder.mkdir()
+    scan = ROOT / "sample_data" / f"{sample}.nii.gz"
+    mask = ROOT / "sample_data" / f"{sample.rpartition('_')[0]}_brainmask.nii.gz"
+    if not mask.exists():
+        image = nib.load(scan)
+        mask = folder.parent / f"{sample}_mask.nii.gz"
+        nib.save(nib.Nifti1Image((np.asarray(image.dataobj) > 0).astype(np.uint8), image.affine), mask)
+    for number in range(count):
+        shutil.copy(scan, folder / f"s{number:03}_t1.nii.gz")
+        shutil.copy(mask, folder / f"s{number:03}_brainmask.nii.gz")
+
+
+class Peak(threading.Thread):
+    """The largest resident set of any process of a session, in MB: a scan's memory, not the cohort's."""
+
+    def __init__(self, session: int) -> None:
+        super().__init__(daemon=True)
+        self.session, self.peaks_mb = session, {}
+
+    def run(self) -> None:
+        """Look until the session has ended."""
+        while Path(f"/proc/{self.session}").exists():
+            for place in Path("/proc").glob("[0-9]*"):
+                try:
+                    if int((place / "stat").read_text().rpartition(")")[2].split()[3]) == self.session:
+                        status = (place / "status").read_text()
+                        self.peaks_mb[place.name] = int(status.split("VmHWM:")[1].split()[0]) / 1024
+                except (OSError, IndexError, ValueError):
+                    continue
+            time.sleep(0.1)
+
+
+def run(folder: Path, place: Path, jobs: int) -> dict[str, float]:
+    """Score a folder once; return seconds and MB."""
+    out, log = place / "out", place / "log.jsonl"
+    shutil.rmtree(out, ignore_errors=True)
+    log.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "vae_loc", "score", folder, "-o", out, "-m", "t1", "--jobs", jobs, "--quiet"]
+    command += ["--log-json", log]
+    began = time.perf_counter()
+    process = subprocess.Popen([*map(str, command)], env=ENVIRONMENT, start_new_session=True)
+    peak = Peak(process.pid)
+    peak.start()
+    assert process.wait() == 0
+    wall = time.perf_counter() - began
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    times = [datetime.fromisoformat(event["time"]).timestamp() for event in events]
+    with open(out / "cohort.csv", newline="") as file:
+        seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
+    return {
+        "wall": wall,
+        "scans": len(seconds),
+        "busy": sum(seconds),
+        "start": wall - (times[-1] - times[0]),
+        "lost": 1 - sum(seconds) / (jobs * wall),
+        "median": statistics.median(seconds),
+        "peak_mb": max(peak.peaks_mb.values()),
+    }
+
+
+def waiting(folder: Path, place: Path, count: int) -> dict[str, tuple[float, float]]:
+    """Return (wall, CPU) seconds a scan of reading, scoring and writing in one process, files not in the page cache."""
+    from vae_loc.batch import Wanted
+    from vae_loc.catalogue import find_model
+    from vae_loc.checkpoint import load_checkpoint
+    from vae_loc.cohort import find_cases
+    from vae_loc.locate import locate
+    from vae_loc.outputs import write_results
+    from vae_loc.places import target
+    from vae_loc.scoring import build_model
+    from vae_loc.volume import read_volume
+
+    checkpoint = load_checkpoint(find_model("t1"))
+    network = build_model(checkpoint)
+    where = target(place / "phases", scans=[], methods=1)
+    made = {"inputs": {}, "options": Wanted(["combi"]).options()}
+    spent: dict[str, list[tuple[float, float]]] = {"reading": [], "scoring": [], "writing": []}
+
+    def timed(name: str, work):
+        wall, cpu = time.perf_counter(), time.process_time()
+        found = work()
+        spent[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+        return found
+
+    for case in find_cases([folder])[: count + 1]:
+        for path in (case.scan, case.brain_mask):
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        scan = timed("reading", lambda case=case: read_volume(case.scan))
+        found = timed("scoring", lambda case=case, scan=scan: _maps(locate, scan, checkpoint, network, case.brain_mask))
+        timed("writing", lambda scan=scan, found=found: write_results(scan, found, checkpoint, where, None, made=made))
+    return {name: tuple(np.median(rows[1:], axis=0)) for name, rows in spent.items()}  # the first one warms up
+
+
+def _maps(locate, scan, checkpoint, network, mask):
+    """Locate, and make the maps on the scan's grid, which is done when they are first asked for."""
+    found = locate(scan, checkpoint, network, brain_mask=mask)
+    assert found.maps
+    return found
+
+
+def table(
+    found: dict[str, dict[int, list[dict[str, float]]]], phases: dict[str, dict[str, tuple[float, float]]]
+) -> str:
+    """Return the page."""
+    facts = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(": ")[1].strip() for line in facts if line.startswith("model name")), "")
+    lines = [
+        "# The cost of a cohort",
+        "",
+        f"`python benchmarks/cohort.py {' '.join(sys.argv[1:])}`, {date.today()}, {len(os.sched_getaffinity(0))} CPUs "
+        f"({cpu}), Python {platform.python_version()}; medians over runs, and their range.",
+        "Lost is the share of processes x wall time in which no scan is read, scored or written: start, imports, the "
+        "end when one process has no scan left, the table.",
+        "",
+        "| scan | scans | processes | scans a minute | lost | start, s | s a scan | peak MB a process |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for sample, by_jobs in found.items():
+        for jobs, runs in by_jobs.items():
+            rate = [60 * run["scans"] / run["wall"] for run in runs]
+            cells = [
+                sample,
+                f"{runs[0]['scans']:g}",
+                str(jobs),
+                f"{statistics.median(rate):.1f} ({min(rate):.1f} to {max(rate):.1f})",
+                f"{statistics.median(run['lost'] for run in runs):.1%}",
+                f"{statistics.median(run['start'] for run in runs):.1f}",
+                f"{statistics.median(run['median'] for run in runs):.2f}",
+                f"{max(run['peak_mb'] for run in runs):.0f}",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        "One process, a scan's files not in the page cache: what could be gained by reading the next scan and writing the "
+        "last while one is scored.",
+        "",
+        "| scan | part | wall, s | CPU, s | waiting, s |",
+        "|---|---|---|---|---|",
+    ]
+    for sample, parts in phases.items():
+        for name, (wall, cpu_s) in parts.items():
+            lines.append(f"| {sample} | {name} | {wall:.3f} | {cpu_s:.3f} | {max(0, wall - cpu_s):.3f} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scans", type=int, default=24)
+    parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("-o", "--output", type=Path)
+    options = parser.parse_args()
+    found, phases = {}, {}
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        for number, (sample, scan) in enumerate(SAMPLES.items()):
+            folder = place / f"in{number}"
+            fill(folder, scan, options.scans)
+            found[sample] = {jobs: [] for jobs in options.jobs}
+            for _ in range(options.repeats):  # turn by turn, so that a slow minute touches all
+                for jobs in options.jobs:
+                    found[sample][jobs].append(run(folder, place, jobs))
+            phases[sample] = waiting(folder, place, min(8, options.scans - 1))
+    text = table(found, phases)
+    if options.output:
+        options.output.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
