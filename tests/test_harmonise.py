@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from conftest import centred, phantom, save
-from scipy.ndimage import affine_transform, binary_dilation
+from scipy.ndimage import affine_transform, binary_dilation, binary_erosion
 from typer.testing import CliRunner
 
 from vae_loc.brain import find_brain
@@ -234,22 +234,34 @@ def test_a_bright_and_a_dark_ball_are_both_found(tmp_path, model_file, gain, pol
         assert np.linalg.norm(peak - BALL) < 16
 
 
-def harmed(data, inside, kind):
-    """The same phantom from another scanner."""
+def of_another_scanner(folder, kind):
+    """The healthy phantom as another scanner shows it, its brain, and the mask the user gives, if any."""
+    affine, shape = AFFINE, SHAPE
+    if kind == "resolution":
+        shape = (64, 73, 24)
+        affine = centred(np.diag([2.5, 2.5, 6.0]), shape)
+    data, inside = phantom(affine, shape, seed=0.15)
     if kind == "gamma":
-        return np.where(inside, 100 * (data / 100) ** 1.3, 0)
+        data = np.where(inside, 100 * (data / 100) ** 1.3, 0)
     if kind == "bias":
-        return data * np.exp(0.1 * np.linspace(-1, 1, SHAPE[0]))[:, None, None]
-    return data
+        data = data * np.exp(0.1 * np.linspace(-1, 1, shape[0]))[:, None, None]
+    mask = None
+    if kind == "tight mask":
+        mask = save(folder / "mask.nii.gz", binary_erosion(inside).astype(np.uint8), affine)
+    if kind == "wide mask":
+        wide = binary_dilation(inside)
+        data = np.where(wide & ~inside, 20, data)  # fluid
+        mask = save(folder / "mask.nii.gz", wide.astype(np.uint8), affine)
+    return save(folder / "h_t1.nii.gz", data.astype(np.float32), affine), inside, mask
 
 
-@pytest.mark.parametrize("kind", ["same", "gamma", "bias"])
+@pytest.mark.parametrize("kind", ["same", "gamma", "bias", "resolution", "tight mask", "wide mask"])
 def test_a_healthy_phantom_of_another_scanner_is_not_flagged(tmp_path, model_file, kind):
-    data, inside = phantom(AFFINE, SHAPE, seed=0.15)
-    path = save(tmp_path / "h_t1.nii.gz", harmed(data, inside, kind), AFFINE)
-    run("segment", path, "-m", model_file, "-o", tmp_path, "--fpr", "0.05", "--min-size", "0")
-    mask = nib.load(tmp_path / "h_t1_desc-combi_mask.nii.gz").get_fdata() > 0
-    assert mask[inside].mean() <= 0.08
+    path, inside, mask = of_another_scanner(tmp_path, kind)
+    options = ["--brain-mask", mask] if mask else []
+    run("segment", path, "-m", model_file, "-o", tmp_path, "--fpr", "0.05", "--min-size", "0", *options)
+    flagged = nib.load(tmp_path / "h_t1_desc-combi_mask.nii.gz").get_fdata() > 0
+    assert flagged[inside].mean() <= 0.08
 
 
 def test_raw_writes_the_bare_score_and_percentile_a_second_map(tmp_path, model_file, scan):
