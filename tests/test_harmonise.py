@@ -11,8 +11,12 @@ from scipy.ndimage import affine_transform, binary_dilation, binary_erosion
 from typer.testing import CliRunner
 
 from vae_loc.brain import find_brain
+from vae_loc.calibration import calibrate_healthy
 from vae_loc.canonical import to_canonical
+from vae_loc.checkpoint import healthy_threshold, with_places
 from vae_loc.cli import app
+from vae_loc.cohort import find_cases
+from vae_loc.locate import locate
 from vae_loc.normalise import (
     at_place,
     levelled,
@@ -275,3 +279,18 @@ def test_raw_writes_the_bare_score_and_percentile_a_second_map(tmp_path, model_f
         json.loads((tmp_path / f / "pat_t1_scores.json").read_text())["masks"]["combi"]["threshold"] for f in ("n", "r")
     ]
     assert thresholds[0] != thresholds[1]
+
+
+def test_a_healthy_brain_is_judged_by_the_others(tmp_path, healthy_folder, trained):
+    """A brain unlike the others widens the spread by place, but not when it is judged itself."""
+    odd = save(tmp_path / "odd_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, gain=3.0)[0], AFFINE)
+    bare = with_places(trained[0], {"template": trained[0].places["template"]})
+    calibrated = calibrate_healthy(bare, find_cases([*sorted(healthy_folder.glob("sub*_t1.nii.gz")), odd]))
+    by_all = locate(read_volume(odd), calibrated, trained[1], methods=["rec-error"]).maps["rec-error"].max()
+    assert max(calibrated.facts.healthy.maps["rec-error"]) > 2 * by_all
+
+
+def test_one_healthy_brain_is_judged_by_itself(healthy_folder, trained):
+    bare = with_places(trained[0], {"template": trained[0].places["template"]})
+    one = calibrate_healthy(bare, find_cases([healthy_folder / "sub0_t1.nii.gz"]))
+    assert healthy_threshold(one, "combi", 0.05) > 0

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.brain import BrainMask, find_brain
+from vae_loc.canonical import CanonicalVolume, all_from_canonical
 from vae_loc.checkpoint import METHODS, SAMPLE_SCORES, Checkpoint, Healthy, Method, quantiles, with_places
 from vae_loc.cohort import Case
 from vae_loc.errors import UnusableInput
-from vae_loc.locate import Appear, canonical_of, locate, score_canonical
+from vae_loc.judge import judged
+from vae_loc.locate import Appear, CanonicalScores, canonical_of, score_canonical
 from vae_loc.normalise import Moments, mean_and_sd, moments
 from vae_loc.scoring import Network, build_model
-from vae_loc.volume import FloatArray, read_volume
+from vae_loc.volume import BoolArray, FloatArray, Volume, read_volume
 
 MAX_VOXELS_PER_SCAN = 50_000  # evenly spaced sample: 155 scans x 10 maps stay below 320 MB
 PRIOR_SUBJECTS = 10  # a site's 5 to 20 scans alone give no spread by place
+MIN_OTHERS = 4  # subjects from which a spread by place can be told
+Sums = dict[str, Moments]
 AppearOf = Callable[[Case], Appear | None]
 
 
@@ -32,6 +37,9 @@ def calibrate_healthy(
 ) -> Checkpoint:
     """Return a copy of `model` that knows the healthy distribution of every score.
 
+    The statistics by place are those of all subjects; each subject's own scores are judged by those of the others,
+    else its voxels would look more usual than a new subject's.
+
     Parameters
     ----------
     cases : healthy scans that the model was not trained on
@@ -45,68 +53,114 @@ def calibrate_healthy(
     """
     if not cases:
         raise UnusableInput("calibration", "expected at least one healthy scan, got none")
-    ordered = sorted(cases, key=lambda case: (case.subject, str(case.scan)))
     network = build_model(model, device)
-    places = {"template": model.places["template"]} if "template" in model.places else {}
-    bare = with_places(model, places)
-    sums: dict[str, Moments] = {}
-    for case in ordered:
-        for name, parts in _moments(case, bare, network, brain_mask, appear_of(case)).items():
-            sums[name] = sums[name] + parts if name in sums else parts
-        progress(case.scan.name)
-    for name, total in sums.items():
-        known = total + _prior(model, name)
-        places |= dict(zip((f"{name}.mean", f"{name}.sd"), mean_and_sd(known), strict=True))
-    placed = with_places(model, places)
-    return with_places(placed, places, _quantiles(ordered, placed, network, brain_mask, appear_of, progress))
+    template = {"template": model.places["template"]} if "template" in model.places else {}
+    bare = with_places(model, template)
+    subjects: dict[str, list[Case]] = {}
+    for case in sorted(cases, key=lambda case: (case.subject, str(case.scan))):
+        subjects.setdefault(case.subject, []).append(case)
 
-
-def _prior(model: Checkpoint, name: str) -> Moments | float:
-    """Return what the model already knows of healthy brains, as if of `PRIOR_SUBJECTS` of this site; 0 if nothing."""
-    if f"{name}.mean" not in model.places:
-        return 0.0
-    mean, sd = (model.places[f"{name}.{part}"].astype(np.float64) for part in ("mean", "sd"))
-    return PRIOR_SUBJECTS * np.stack([sd > 0, mean, mean**2 + sd**2]) * (sd > 0)
-
-
-def _moments(
-    case: Case, model: Checkpoint, network: Network, brain_mask: BrainMask | None, appear: Appear | None
-) -> dict[str, Moments]:
-    """Return what one healthy brain adds to the statistics by place."""
-    volume = read_volume(case.scan)
-    brain, _ = find_brain(volume, brain_mask or case.brain_mask or "auto")
-    canonical = canonical_of(volume, brain, model, appear)
-    features = score_canonical(canonical, model, network, METHODS).features
-    return {str(name): moments(values, canonical.mask) for name, values in features.items()}
-
-
-def _quantiles(
-    cases: Sequence[Case],
-    model: Checkpoint,
-    network: Network,
-    brain_mask: BrainMask | None,
-    appear_of: AppearOf,
-    progress: Callable[[str], None],
-) -> Healthy:
-    maps: dict[Method, list[FloatArray]] = {method: [] for method in METHODS}
-    raw_maps: dict[Method, list[FloatArray]] = {method: [] for method in METHODS}
-    slices: dict[str, list[NDArray[np.float64]]] = {name: [] for name in SAMPLE_SCORES}
-    volumes: dict[str, list[float]] = {name: [] for name in SAMPLE_SCORES}
-    for case in cases:
+    def scored(case: Case) -> Scored:
         how = brain_mask or case.brain_mask or "auto"
-        found = locate(read_volume(case.scan), model, network, brain_mask=how, methods=METHODS, appear=appear_of(case))
-        step = max(1, int(np.count_nonzero(found.brain)) // MAX_VOXELS_PER_SCAN)
-        for method in METHODS:
-            maps[method].append(found.maps[method][found.brain][::step])
-            raw_maps[method].append(found.raw_maps[method][found.brain][::step])
-        for name in SAMPLE_SCORES:
-            slices[name].append(found.scores.slices[name][found.scores.counted])
-            volumes[name].append(found.scores.volume[name])
+        found = _scored(case, how, bare, network, appear_of(case))
         progress(case.scan.name)
-    return Healthy(
-        subjects=len({case.subject for case in cases}),
-        maps={method: quantiles(np.concatenate(parts)) for method, parts in maps.items()},
-        raw_maps={method: quantiles(np.concatenate(parts)) for method, parts in raw_maps.items()},
-        slices={name: quantiles(np.concatenate(parts)) for name, parts in slices.items()},
-        volumes={name: quantiles(np.array(values)) for name, values in volumes.items()},
-    )
+        return found
+
+    prior = _prior(model)
+    total = _summed([prior, *(_moments(scored(case)) for of in subjects.values() for case in of)])
+    sample = _Sample()
+    for of in subjects.values():
+        scans = [scored(case) for case in of]
+        places = _places(_without(total, _summed([_moments(scan) for scan in scans])))
+        for scan in scans:
+            sample.add(scan, places)
+    return with_places(model, template | _places(total), sample.healthy(len(subjects)))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A healthy scan, its brain, and what the network says of it on the canonical grid."""
+
+    volume: Volume
+    brain: BoolArray
+    canonical: CanonicalVolume
+    scores: CanonicalScores
+
+
+def _scored(case: Case, how: BrainMask, model: Checkpoint, network: Network, appear: Appear | None) -> Scored:
+    volume = read_volume(case.scan)
+    brain, _ = find_brain(volume, how)
+    canonical = canonical_of(volume, brain, model, appear)
+    return Scored(volume, brain, canonical, score_canonical(canonical, model, network, METHODS))
+
+
+def _moments(scan: Scored) -> Sums:
+    """Return what one healthy brain adds to the statistics by place."""
+    return {str(name): moments(values, scan.canonical.mask) for name, values in scan.scores.features.items()}
+
+
+def _prior(model: Checkpoint) -> Sums:
+    """Return what the model already knows of healthy brains, as if of `PRIOR_SUBJECTS` of this site; nothing if new."""
+    known = [name.removesuffix(".sd") for name in model.places if name.endswith(".sd")]
+    sums = {}
+    for name in known:
+        mean, sd = (model.places[f"{name}.{part}"].astype(np.float64) for part in ("mean", "sd"))
+        sums[name] = PRIOR_SUBJECTS * np.stack([sd > 0, mean, mean**2 + sd**2]) * (sd > 0)
+    return sums
+
+
+def _summed(parts: Iterable[Sums]) -> Sums:
+    total: Sums = {}
+    for part in parts:
+        for name, sums in part.items():
+            total[name] = total[name] + sums if name in total else sums
+    return total
+
+
+def _without(total: Sums, own: Sums) -> Sums:
+    """Return what all but one subject say, or all, where the others are too few to know a spread."""
+    others = {name: total[name] - sums for name, sums in own.items()}
+    return others if all(sums[0].max() >= MIN_OTHERS for sums in others.values()) else total
+
+
+def _places(sums: Sums) -> dict[str, FloatArray]:
+    """Return mean and standard deviation by place of every feature."""
+    return {
+        f"{name}.{part}": values
+        for name, of in sums.items()
+        for part, values in zip(("mean", "sd"), mean_and_sd(of), strict=True)
+    }
+
+
+class _Sample:
+    """Scores of healthy voxels, slices and volumes, scan by scan."""
+
+    def __init__(self) -> None:
+        self.maps: dict[Method, list[FloatArray]] = {method: [] for method in METHODS}
+        self.raw_maps: dict[Method, list[FloatArray]] = {method: [] for method in METHODS}
+        self.slices: dict[str, list[NDArray[np.float64]]] = {name: [] for name in SAMPLE_SCORES}
+        self.volumes: dict[str, list[float]] = {name: [] for name in SAMPLE_SCORES}
+
+    def add(self, scan: Scored, places: dict[str, FloatArray]) -> None:
+        """Take an even sample of the scan's voxels, judged by `places`."""
+        maps = judged(scan.scores.features, scan.canonical.mask, places, METHODS)
+        step = max(1, int(np.count_nonzero(scan.brain)) // MAX_VOXELS_PER_SCAN)
+        for kept, of in ((self.maps, maps), (self.raw_maps, scan.scores.raw_maps)):
+            magnitudes = [np.abs(of[method]) for method in METHODS]
+            on_grid = all_from_canonical(magnitudes, scan.canonical, scan.volume, scan.brain)
+            for method, values in zip(METHODS, on_grid, strict=True):
+                kept[method].append(values[scan.brain][::step])
+        samples = scan.scores.samples
+        for name in SAMPLE_SCORES:
+            self.slices[name].append(samples.slices[name][samples.counted])
+            self.volumes[name].append(samples.volume[name])
+
+    def healthy(self, subjects: int) -> Healthy:
+        """Return the quantiles of all."""
+        return Healthy(
+            subjects=subjects,
+            maps={method: quantiles(np.concatenate(parts)) for method, parts in self.maps.items()},
+            raw_maps={method: quantiles(np.concatenate(parts)) for method, parts in self.raw_maps.items()},
+            slices={name: quantiles(np.concatenate(parts)) for name, parts in self.slices.items()},
+            volumes={name: quantiles(np.array(values)) for name, values in self.volumes.items()},
+        )
