@@ -10,7 +10,7 @@ from conftest import centred, phantom, save
 from typer.testing import CliRunner
 
 from vae_loc.baselines import BASELINES
-from vae_loc.checkpoint import LEVELS, METHODS, Healthy, healthy_threshold, load_checkpoint, quantiles, with_healthy
+from vae_loc.checkpoint import LEVELS, METHODS, Healthy, healthy_threshold, load_checkpoint, quantiles, with_places
 from vae_loc.cli import app
 from vae_loc.errors import UnusableInput, UnusableOption
 from vae_loc.labelled import split_parts
@@ -191,7 +191,7 @@ def test_noise_is_flagged_at_the_rate_that_was_promised(trained):
     calibration, fresh = rng.standard_normal((2, 10, 40_000)).astype(np.float32)
     noise = {name: quantiles(calibration) for name in load_checkpoint_methods()}
     healthy = Healthy(subjects=10, maps=noise, raw_maps=noise, slices={}, volumes={})
-    model = with_healthy(trained[0], healthy, {})
+    model = with_places(trained[0], {}, healthy)
     for fpr in (0.01, 0.05, 0.1):
         assert (fresh > healthy_threshold(model, "combi", fpr)).mean() == pytest.approx(fpr, abs=0.005)
 
