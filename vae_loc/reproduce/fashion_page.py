@@ -56,7 +56,7 @@ def _figure(table: Sequence[Entry], folder: Path) -> list[Path]:
     for axis, (column, title, scale, entries) in zip(axes, panels, strict=True):
         x = [float(entry[column]) for entry in entries]
         for score in SCORES:
-            draw_spread(axis, x, entries, score, NAMES[score], COLOURS[score])
+            draw_spread(axis, x, entries, score, NAMES[score], COLOURS[score], classes=column == "class")
         axis.set(xscale=scale, ylim=(0, 1))
         axis.set_xlabel(title)
         axis.set_xticks(x, [f"{value:g}" for value in x], minor=False)

@@ -52,9 +52,22 @@ def spread(entry: Entry, score: str) -> str:
     return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def draw_spread(axis: Axes, x: Sequence[float], entries: Sequence[Entry], score: str, label: str, colour: str) -> None:
-    """Draw the mean over the seeds as a line, lowest to highest as a band."""
+def draw_spread(
+    axis: Axes,
+    x: Sequence[float],
+    entries: Sequence[Entry],
+    score: str,
+    label: str,
+    colour: str,
+    *,
+    classes: bool = False,
+) -> None:
+    """Draw the mean over the seeds as a line, lowest to highest as a band; between classes there is no line."""
     mean, low, high = ([_number(entry[f"{score} {name}"]) for entry in entries] for name in ("mean", "min", "max"))
+    if classes:
+        axis.plot(x, mean, "o", ms=4, label=label, color=colour)
+        axis.vlines(x, low, high, color=colour, lw=1.2)
+        return
     axis.plot(x, mean, "o-", ms=3, lw=1.2, label=label, color=colour)
     axis.fill_between(x, low, high, color=colour, alpha=BAND_OPACITY, lw=0)
 
