@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from vae_loc.reproduce.sweep import Key, Row, keys_of, sweep
 if TYPE_CHECKING:
     from vae_loc.reproduce.authors import Faults
     from vae_loc.reproduce.brain_measures import Maps
+    from vae_loc.vae import VAE
 
 SETTING = ("protocol", "fault", "latents", "c", "image_size")
 FAULTS = ("none", "double exp", "constant", "min-max", "bare Rec-Error", "script's smoothing", "all")
@@ -41,14 +42,10 @@ def run_faults(
 def perform_run(file: Path, quick: bool, key: Key) -> dict[str, float]:
     """Train with or without the double exp, score with one fault, measure in the brain and over all pixels."""
     from vae_loc.reproduce.brain_measures import maps_of, maps_of_script, measure_cohort
-    from vae_loc.reproduce.brain_training import PROTOCOLS, QUICK_STEPS, train_brain
 
     data, faults, c = loaded(file), faults_of(key["fault"]), float(key["c"])
-    protocol = replace(PROTOCOLS[key["protocol"]], faults=faults)
-    if quick:
-        protocol = replace(protocol, way="constant", epochs=0, steps=QUICK_STEPS)
-    model = train_brain(
-        data.training, data.validation, protocol, latents=int(key["latents"]), c=c, seed=int(key["seed"])
+    model = _trained(
+        file, key["protocol"], int(key["latents"]), c, int(key["seed"]), double_exp=faults.double_exp, quick=quick
     )
     results: dict[str, float] = {}
     for cohort, patients in data.cohorts.items():
@@ -63,6 +60,19 @@ def perform_run(file: Path, quick: bool, key: Key) -> dict[str, float]:
         figures |= _alike(patients, maps) | {"constant auroc all pixels": _flat(patients)}
         results |= {f"{cohort}/{name}": value for name, value in figures.items()}
     return results
+
+
+@lru_cache(maxsize=2)
+def _trained(file: Path, name: str, latents: int, c: float, seed: int, *, double_exp: bool, quick: bool) -> VAE:
+    """Return a network; of all faults the double exp alone has a say in its training."""
+    from vae_loc.reproduce.authors import Faults
+    from vae_loc.reproduce.brain_training import PROTOCOLS, QUICK_STEPS, train_brain
+
+    data = loaded(file)
+    protocol = replace(PROTOCOLS[name], faults=Faults(double_exp=double_exp))
+    if quick:
+        protocol = replace(protocol, way="constant", epochs=0, steps=QUICK_STEPS)
+    return train_brain(data.training, data.validation, protocol, latents=latents, c=c, seed=seed)
 
 
 def faults_of(name: str) -> Faults:

@@ -26,7 +26,8 @@ def write_faults(rows: Sequence[Row], folder: Path) -> list[Path]:
     parts = [
         f"`vae-loc reproduce faults --protocol {table[0]['protocol']}`",
         f"What the authors' published script does differently from the text of {CITATION}, switched on one at a time. "
-        "Mean over the seeds [lowest, highest]. Every line trains its network anew, with the same seeds.",
+        "Mean over the seeds [lowest, highest]. The double exp is in the training too; "
+        "the other lines share the networks of `none`.",
     ]
     for cohort in cohorts:
         parts.append(f"## {cohort}")
