@@ -102,6 +102,10 @@ def reproduce(
         str | None,
         typer.Option(metavar="COHORT", help="brain: draw six slices of this folder of patients.", show_default=False),
     ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="brain, faults: of a fast training. Default: 300.", show_default=False),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment of the paper: raw results, table, figure, and a page that compares them with the paper.
@@ -109,7 +113,10 @@ def reproduce(
     A killed sweep goes on where it was; what is done is not done again.
     Example: vae-loc reproduce fashion-mnist -o fashion --protocol fast --jobs 2
     """
-    sweep = Sweep(output, protocol.value, seeds, jobs, quick, tuple(axis or ()))
+    if steps is not None and (protocol is not ProtocolChoice.fast or name not in (Experiment.brain, Experiment.faults)):
+        raise UnusableOption("--steps", "is for brain and faults with --protocol fast")
+    chosen = protocol.value if steps is None else f"{protocol.value}-{steps}"
+    sweep = Sweep(output, chosen, seeds, jobs, quick, tuple(axis or ()))
     brains = Brains(healthy or [], patients or [], labels or [], contrast, synthesize_from, pictures)
     import torch
 

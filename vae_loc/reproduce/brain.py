@@ -66,10 +66,10 @@ def run_brain(
 def perform_run(files: dict[int, Path], folder: Path, quick: bool, key: Key) -> dict[str, float]:
     """Train once and measure every cohort; columns are `cohort/map figure`."""
     from vae_loc.reproduce.brain_measures import maps_of, maps_of_script, measure_cohort
-    from vae_loc.reproduce.brain_training import PROTOCOLS
+    from vae_loc.reproduce.brain_training import protocol_of
 
     data = loaded(files[int(key["image_size"])])
-    protocol, c = PROTOCOLS[key["protocol"]], float(key["c"])
+    protocol, c = protocol_of(key["protocol"]), float(key["c"])
     model = trained(data, key, quick=quick)
     if is_base(key) or quick:
         keep_model(model, folder)
@@ -88,9 +88,9 @@ def perform_run(files: dict[int, Path], folder: Path, quick: bool, key: Key) -> 
 
 def trained(data: Prepared, key: Key, *, quick: bool = False) -> VAE:
     """Return the network of a run."""
-    from vae_loc.reproduce.brain_training import PROTOCOLS, QUICK_STEPS, train_brain
+    from vae_loc.reproduce.brain_training import QUICK_STEPS, protocol_of, train_brain
 
-    protocol = PROTOCOLS[key["protocol"]]
+    protocol = protocol_of(key["protocol"])
     if quick:
         protocol = replace(protocol, way="constant", epochs=0, steps=QUICK_STEPS)
     latents, c, seed = int(key["latents"]), float(key["c"]), int(key["seed"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -48,6 +48,12 @@ PROTOCOLS = {
     "authors": BrainProtocol("constant", ALL_FAULTS, script=True, epochs=SCRIPT_EPOCHS),
     "fast": BrainProtocol("falling", steps=FAST_STEPS, batch_size=32, bf16=True),
 }
+
+
+def protocol_of(name: str) -> BrainProtocol:
+    """Return a protocol; `fast-2000` is `fast` with 2000 steps."""
+    head, _, steps = name.partition("-")
+    return replace(PROTOCOLS[head], steps=int(steps)) if steps else PROTOCOLS[head]
 
 
 def train_brain(

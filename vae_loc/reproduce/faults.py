@@ -66,10 +66,10 @@ def perform_run(file: Path, quick: bool, key: Key) -> dict[str, float]:
 def _trained(file: Path, name: str, latents: int, c: float, seed: int, *, double_exp: bool, quick: bool) -> VAE:
     """Return a network; of all faults the double exp alone has a say in its training."""
     from vae_loc.reproduce.authors import Faults
-    from vae_loc.reproduce.brain_training import PROTOCOLS, QUICK_STEPS, train_brain
+    from vae_loc.reproduce.brain_training import QUICK_STEPS, protocol_of, train_brain
 
     data = loaded(file)
-    protocol = replace(PROTOCOLS[name], faults=Faults(double_exp=double_exp))
+    protocol = replace(protocol_of(name), faults=Faults(double_exp=double_exp))
     if quick:
         protocol = replace(protocol, way="constant", epochs=0, steps=QUICK_STEPS)
     return train_brain(data.training, data.validation, protocol, latents=latents, c=c, seed=seed)
