@@ -390,3 +390,11 @@ def test_faults_quickly(tmp_path, healthy_folder, patient_folder):
 def test_brain_without_labels_is_a_wrong_use(tmp_path, healthy_folder):
     result = CliRunner().invoke(app, ["reproduce", "brain", "-o", str(tmp_path), "--healthy", str(healthy_folder)])
     assert result.exception.exit_code == 2
+
+
+def test_steps_are_part_of_the_protocols_name(tmp_path):
+    from vae_loc.reproduce.brain_training import PROTOCOLS, protocol_of
+
+    assert protocol_of("fast-2000") == replace(PROTOCOLS["fast"], steps=2000)
+    options = ["-o", str(tmp_path), "--protocol", "paper", "--steps", "9"]
+    assert CliRunner().invoke(app, ["reproduce", "brain", *options]).exception.exit_code == 2
