@@ -7,6 +7,7 @@ them and reported on the others. `all pixels`: pooled with the background, as th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,6 +30,7 @@ Maps = dict[str, FloatArray]
 def maps_of(model: VAE, stack: SliceStack, *, c: float, faults: Faults, pixel_mm: float) -> tuple[Maps, SliceFields]:
     """Return the five maps and the bare intensity, (S, H, W), by our rule of smoothing, and the sample-wise scores."""
     fields = score_fields(model, stack, c=c, faults=faults)
+    plain = score_fields(model, stack, c=c, faults=replace(faults, min_max=False)) if faults.min_max else fields
 
     def smooth(values: FloatArray) -> FloatArray:
         return smoothed(values, stack.mask, pixel_mm, SMOOTHING_FWHM_MM)
@@ -36,7 +38,7 @@ def maps_of(model: VAE, stack: SliceStack, *, c: float, faults: Faults, pixel_mm
     bare = faults.bare_error
     maps: Maps = {
         "rec-error": fields.error if bare else smooth(fields.error),
-        "kl-grad": smooth(fields.kl_gradient),
+        "kl-grad": smooth(plain.kl_gradient),  # scaled within Combi alone
         "rec-grad": smooth(fields.rec_gradient),
         "elbo-grad": smooth(fields.elbo_gradient),
         "combi": smooth(fields.kl_gradient) * fields.error if bare else smooth(fields.kl_gradient * fields.error),

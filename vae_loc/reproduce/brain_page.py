@@ -121,7 +121,7 @@ def _curves(table: Sequence[Entry], cohort: str, folder: Path) -> list[Path]:
             axis = axes[row, column]
             for score, label in shown.items():
                 draw_spread(axis, x, entries, f"{cohort}/{score} {kind}", label, COLOURS[score])
-            axis.set(xscale=scale, xlabel=title, ylim=(0.2, 1))
+            axis.set(xscale=scale, xlabel=title, ylim=(0, 1))
             axis.set_xticks(x, [f"{value:g}" for value in x])
             axis.minorticks_off()
             axis.axhline(0.5, color="#aaaaaa", lw=0.8, zorder=0)

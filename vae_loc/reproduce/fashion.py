@@ -81,7 +81,9 @@ def settings_of(name: str, axes: tuple[str, ...] = AXES) -> list[dict[str, objec
         "class": [{"class": value, "log_c": log_c} for log_c in CLAIM_LOG_CS for value in range(CLASSES)],
         "choices": [{"change": change, "log_c": log_c} for log_c in CLAIM_LOG_CS for change in ("", *CHOICES)],
     }
-    return [{"protocol": name, "change": ""} | BASE | change for axis in axes for change in varied[axis]]
+    settings = [{"protocol": name, "change": ""} | BASE | change for axis in axes for change in varied[axis]]
+    own = protocol_of(name)
+    return [one for one in settings if not one["change"] or protocol_of(name, str(one["change"])) != own]
 
 
 def run_fashion(

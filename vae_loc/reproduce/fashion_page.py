@@ -120,7 +120,6 @@ def _claims(table: Sequence[Entry]) -> str:
     base = {str(entry["log_c"]): entry for entry in _varied(table, "log_c")}
     claims: list[tuple[str, str, str, Callable[[Entry], bool], Callable[[Entry], str]]] = [
         ("KL reaches 0.82", "1.4", "class 5, log c = 1.4", lambda e: float(e["kl max"]) >= PAPER_KL - 0.005, _kl),
-        ("KL leads Rec", "1.4", "class 5, log c = 1.4", lambda e: float(e["kl min"]) > float(e["rec max"]), _both),
         (
             "Rec leads KL by a large gap",
             "0.0",

@@ -10,7 +10,7 @@ from vae_loc.records import to_csv
 from vae_loc.reproduce.brain import names_of
 from vae_loc.reproduce.brain_data import MAPS
 from vae_loc.reproduce.brain_page import PIXEL
-from vae_loc.reproduce.faults import SETTING
+from vae_loc.reproduce.faults import FAULTS, SETTING
 from vae_loc.reproduce.pages import CITATION, Entry, markdown_table, spread, write_page
 from vae_loc.reproduce.sweep import Row, aggregated
 
@@ -21,7 +21,7 @@ def write_faults(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Write `table.csv` and `README.md`; return the paths."""
     cohorts, _ = names_of(rows)
     scores = [name for name in rows[0] if "/" in name and not name[-1].isdigit()]
-    table = aggregated(rows, SETTING, scores)
+    table = sorted(aggregated(rows, SETTING, scores), key=lambda entry: (entry["c"], FAULTS.index(str(entry["fault"]))))
     write_atomically(folder / "table.csv", to_csv(table))
     parts = [
         f"`vae-loc reproduce faults --protocol {table[0]['protocol']}`",

@@ -40,7 +40,7 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> 
 
 
 def spread(entry: Entry, score: str) -> str:
-    """Return mean, lowest and highest of a score, as in a table of `aggregated`.
+    """Return mean, lowest and highest of a score, as in a table of `aggregated`; the mean alone if they are one.
 
     >>> spread({"kl mean": 0.5, "kl min": 0.4, "kl max": 0.625}, "kl")
     '0.500 [0.400, 0.625]'
@@ -49,6 +49,8 @@ def spread(entry: Entry, score: str) -> str:
     if "" in values:
         return "-"
     mean, low, high = (float(value) for value in values)
+    if low == high:
+        return f"{mean:.3f}"
     return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
 
 
