@@ -272,15 +272,16 @@ def test_the_scripts_combi_equals_its_transcription():
     )
 
 
-def test_without_faults_the_scores_are_the_papers():
-    from vae_loc.scoring import score_slices
+def test_without_faults_the_scores_are_those_of_the_maps():
+    from vae_loc.vae import score_terms
 
     model, x, fields = fields_of(authors.NO_FAULTS, c=1.0)
-    stack = SliceStack(x[:, 0].numpy(), np.ones((3, 16, 16), bool), np.zeros(3), np.arange(3))
-    ours = score_slices(model, stack, c=1.0, methods=("rec-error", "kl-grad", "rec-grad", "elbo-grad"))
-    np.testing.assert_allclose(fields.error, ours.map("rec-error"), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(fields.kl_gradient, ours.map("kl-grad"), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(fields.elbo_gradient, ours.map("elbo-grad"), rtol=1e-4, atol=1e-5)
+    residual, kl, rec, kl_gradient, rec_gradient = (part.detach().numpy() for part in score_terms(model, x, 1.0))
+    np.testing.assert_allclose(fields.error, residual[:, 0] ** 2 / 2, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(fields.kl_gradient, np.abs(kl_gradient[:, 0]), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(fields.elbo_gradient, np.abs(kl_gradient + rec_gradient)[:, 0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(fields.kl, kl, rtol=1e-5)
+    np.testing.assert_allclose(fields.rec, rec, rtol=1e-5)
 
 
 def test_the_double_exp_is_least_for_a_vanishing_sigma():
