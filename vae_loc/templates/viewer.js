@@ -40,7 +40,7 @@
   const redraw = () => {
     heat.cal_min = value("threshold");
     viewer.setOpacity(1, value("heat"));
-    byId("threshold-value").textContent = value("threshold").toFixed(2);
+    byId("threshold-value").textContent = value("threshold").toPrecision(3);
     byId("heat-value").textContent = `${Math.round(100 * value("heat"))} %`;
     if (mask) {
       viewer.setOpacity(2, value("mask"));
