@@ -51,6 +51,8 @@ def main() -> int:
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M)
     if version and f"## {version[1]}" not in (ROOT / "CHANGELOG.md").read_text():
         faults.append(f"CHANGELOG.md: no heading for version {version[1]}")
+    if version and f"version: {version[1]}" not in (ROOT / "CITATION.cff").read_text().splitlines():
+        faults.append(f"CITATION.cff: not of version {version[1]}")
     print("\n".join(faults) or f"docs: {len(PAGES)} pages checked")
     return bool(faults)
 
