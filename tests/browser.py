@@ -14,7 +14,7 @@ OFFLINE = [
 ]  # fmt: skip
 SOFTWARE_GL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 WITHOUT_GL = ["--disable-3d-apis"]
-PATIENCE_S = 60
+PATIENCE_S = 180  # WebGL in software on a busy machine took 55
 
 
 def start(extra=SOFTWARE_GL):
