@@ -83,15 +83,15 @@ def to_canonical(
     UnusableInput : if the brain is too small, or of one intensity.
     """
     valid = mask if volume.missing is None else mask & ~volume.missing
-    wide = _standardized_volume(volume, valid)
     grid = _grid_around(volume, mask, image_size)
-    values, brain = _sampled(wide, valid, volume, grid)
+    smooth = _smoothed_brain(volume, valid, grid.pixel_mm)
+    values, brain = _sampled(smooth, grid)
     warnings: tuple[str, ...] = ()
     if template is not None:
         moved, fits = align(values, brain, template, grid.pixel_mm)
         if fits:
             grid = replace(grid, affine=_moved(grid, moved))
-            values, brain = _sampled(wide, valid, volume, grid)
+            values, brain = _sampled(smooth, grid)
         else:
             warnings = ("could not be aligned to the model's mean brain; its own pose was kept",)
     if contrast in DARK_RIM_CONTRASTS:
@@ -126,16 +126,18 @@ def all_from_canonical(
     -------
     float32 (I, J, K) each: linear interpolation among brain pixels, zero outside the brain.
     """
+    from scipy.ndimage import map_coordinates
+
     box, box_affine = _bounding_box(mask, volume.affine)
-    target = Grid(mask[box].shape, box_affine, canonical.grid.pixel_mm)
+    voxel2pixel = np.linalg.inv(canonical.grid.affine) @ box_affine
+    pixels = voxel2pixel[:3, :3] @ np.stack(np.nonzero(mask[box])) + voxel2pixel[:3, 3:]
     weight = canonical.mask.astype(np.float32)
-    near_brain = _resampled(weight, canonical.grid.affine, target)
-    inside = mask[box] & (near_brain > 1e-3)
+    near_brain = map_coordinates(weight, pixels, order=1, mode="grid-constant")
     found = []
     for values in maps:
+        interpolated = map_coordinates(values * weight, pixels, order=1, mode="grid-constant")
         result = np.zeros(mask.shape, dtype=np.float32)
-        interpolated = _resampled(values * weight, canonical.grid.affine, target)
-        np.divide(interpolated, near_brain, out=result[box], where=inside)
+        result[box][mask[box]] = np.where(near_brain > 1e-3, interpolated / np.maximum(near_brain, 1e-3), 0)
         found.append(result)
     return found
 
@@ -147,8 +149,17 @@ def onto_grid(values: FloatArray, volume: Volume, mask: BoolArray, grid: Grid) -
     return _resampled(_smoothed((values * mask)[box].astype(np.float32), sigmas), box_affine, grid)
 
 
-def _standardized_volume(volume: Volume, valid: BoolArray) -> FloatArray:
-    """Return the volume on its own grid in robust standard deviations, clipped widely."""
+@dataclass(frozen=True)
+class _SmoothBrain:
+    """A brain in its bounding box, low-passed: values x weight and weight, float32, and the box's affine."""
+
+    summed: FloatArray
+    weight: FloatArray
+    affine: NDArray[np.float64]
+
+
+def _smoothed_brain(volume: Volume, valid: BoolArray, pixel_mm: float) -> _SmoothBrain:
+    """Return the brain in robust standard deviations, clipped widely, at the resolution of `pixel_mm`."""
     brain = volume.data[valid].astype(np.float64)
     if brain.size < MIN_BRAIN_VOXELS:
         raise UnusableInput(
@@ -159,17 +170,17 @@ def _standardized_volume(volume: Volume, valid: BoolArray) -> FloatArray:
     scale = SD_PER_IQR * (high - low) or float(np.std(np.clip(brain, *np.percentile(brain, (1, 99)))))
     if scale == 0:
         raise UnusableInput(volume.path, f"expected tissue contrast, the brain is {median:g} everywhere")
-    result: FloatArray = np.clip((volume.data - median) / scale, *WIDE_CLIP_SD).astype(np.float32)
-    return result
-
-
-def _sampled(values: FloatArray, valid: BoolArray, volume: Volume, grid: Grid) -> tuple[FloatArray, BoolArray]:
-    """Bring values and mask of a volume's own grid onto `grid`, averaging brain voxels only."""
-    box, box_affine = _bounding_box(valid, volume.affine)
-    sigmas = _lowpass_sigmas(volume.spacing_mm, grid.pixel_mm)
+    box, affine = _bounding_box(valid, volume.affine)
+    values: FloatArray = np.clip((volume.data[box] - median) / scale, *WIDE_CLIP_SD).astype(np.float32)
+    sigmas = _lowpass_sigmas(volume.spacing_mm, pixel_mm)
     weight = valid[box].astype(np.float32)
-    coverage = _resampled(_smoothed(weight, sigmas), box_affine, grid)
-    summed = _resampled(_smoothed(values[box] * weight, sigmas), box_affine, grid)
+    return _SmoothBrain(_smoothed(values * weight, sigmas), _smoothed(weight, sigmas), affine)
+
+
+def _sampled(brain: _SmoothBrain, grid: Grid) -> tuple[FloatArray, BoolArray]:
+    """Bring a brain onto `grid`, averaging brain voxels only: values and mask."""
+    coverage = _resampled(brain.weight, brain.affine, grid)
+    summed = _resampled(brain.summed, brain.affine, grid)
     mask = coverage >= MIN_COVERAGE
     result: FloatArray = np.zeros(grid.shape, dtype=np.float32)
     np.divide(summed, coverage, out=result, where=mask)
@@ -178,7 +189,9 @@ def _sampled(values: FloatArray, valid: BoolArray, volume: Volume, grid: Grid) -
 
 def _grid_around(volume: Volume, mask: BoolArray, image_size: int) -> Grid:
     """Return the RAS+ cube centred on the mask's centroid."""
-    centre = volume.affine[:3, :3] @ np.argwhere(mask).mean(axis=0) + volume.affine[:3, 3]
+    profiles = [np.count_nonzero(mask, axis=others) for others in ((1, 2), (0, 2), (0, 1))]
+    centroid = [profile @ np.arange(len(profile)) / max(1, profile.sum()) for profile in profiles]
+    centre = volume.affine[:3, :3] @ centroid + volume.affine[:3, 3]
     pixel = FIELD_OF_VIEW_MM / image_size
     affine = np.diag([pixel, pixel, pixel, 1.0])
     affine[:3, 3] = centre - pixel * (image_size - 1) / 2
@@ -208,9 +221,17 @@ def _without_rim(values: FloatArray, mask: BoolArray, pixel_mm: float) -> BoolAr
 
 
 def _coverage_warnings(mask: BoolArray, volume: Volume, grid: Grid) -> tuple[str, ...]:
-    voxel2pixel = np.linalg.inv(grid.affine) @ volume.affine
-    pixels = np.argwhere(mask) @ voxel2pixel[:3, :3].T + voxel2pixel[:3, 3]
-    outside = float(((pixels < -0.5) | (pixels > grid.shape[0] - 0.5)).any(axis=1).mean())
+    box, box_affine = _bounding_box(mask, volume.affine)
+    voxel2pixel = np.linalg.inv(grid.affine) @ box_affine
+
+    def outside_of(voxels: NDArray[np.intp]) -> BoolArray:
+        pixels = voxels @ voxel2pixel[:3, :3].T + voxel2pixel[:3, 3]
+        return np.any((pixels < -0.5) | (pixels > grid.shape[0] - 0.5), axis=1)  # type: ignore[no-any-return]
+
+    corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(mask[box].shape) - 1)
+    if not outside_of(corners).any():  # then nothing between them is
+        return ()
+    outside = float(outside_of(np.argwhere(mask[box])).mean())
     if outside <= MAX_OUTSIDE_SHARE:
         return ()
     return (f"{outside:.0%} of the mask lies outside the {FIELD_OF_VIEW_MM:g} mm field of view and is not scored",)

@@ -72,7 +72,7 @@ def montage_png(
     _draw_colour_bar(picture, GAP + COLUMNS * step_x + 8, ceiling or 1)
     ImageDraw.Draw(picture).text((8, 8), printable(title)[-MAX_TITLE:], fill="white", font_size=TEXT_SIZE)
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=3)
+    picture.save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
 
 

@@ -1,0 +1,391 @@
+"""How fast it is: every comparison side by side in one process, as ratios with their spread.
+
+python benchmarks/speed.py -o docs/speed.md
+python benchmarks/speed.py --only scoring training
+
+CPU time of one thread. The things compared take turns, so that whatever else the machine does falls on all of
+them; a ratio is the median over the rounds, with the smallest and largest. Seed 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import nibabel as nib
+import numpy as np
+
+MODEL = "t1"
+SHAPE = (240, 240, 155)  # of the scan, 1 mm: that of BraTS
+SLICES = 64
+Rows = list[tuple[str, ...]]
+Parts = dict[str, Callable[[argparse.Namespace], Iterator[str]]]
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def in_turns(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
+    """Return CPU seconds of every round, after one round that does not count."""
+    for work in works.values():
+        work()
+    found = [{name: cpu_seconds(work) for name, work in works.items()} for _ in range(rounds)]
+    return {name: np.array([times[name] for times in found]) for name in works}
+
+
+def compared(times: dict[str, np.ndarray], per: float, unit: str) -> Iterator[str]:
+    """Yield a table; the first row is what the others are compared with."""
+    base = next(iter(times.values()))
+    yield f"| | {unit} | ratio (smallest, largest) |"
+    yield "|---|---|---|"
+    for name, seconds in times.items():
+        ratios = base / seconds
+        rate = per / np.median(seconds) if per else np.median(seconds)
+        yield f"| {name} | {rate:.3g} | {np.median(ratios):.2f} ({ratios.min():.2f}, {ratios.max():.2f}) |"
+
+
+def shipped() -> tuple:
+    """Return checkpoint, network of torch with parameters as the authors leave them, and slices (B, 1, H, W)."""
+    import torch
+
+    from vae_loc.catalogue import find_model
+    from vae_loc.checkpoint import load_checkpoint
+    from vae_loc.vae import VAE
+
+    torch.set_num_threads(1)
+    checkpoint = load_checkpoint(find_model(MODEL))
+    size = checkpoint.facts.network
+    model = VAE(latents=size.latents, image_size=size.image_size)
+    model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in checkpoint.weights.items()})
+    x = np.random.default_rng(0).standard_normal((SLICES, 1, size.image_size, size.image_size)).astype(np.float32)
+    return checkpoint, model, torch.from_numpy(x)
+
+
+def four_passes(model, x) -> None:
+    """Score as the authors' script does: a forward pass, and three more with all gradients, for KL, Rec and both."""
+    import torch
+
+    from vae_loc.vae import kl_divergence, squared_error
+
+    model.requires_grad_(True)
+    with torch.no_grad():
+        squared_error(x, model.decode(model.encode(x)[0]), 1.0)
+    for term in range(3):
+        model.zero_grad()
+        given = x.clone().requires_grad_()
+        mu, log_sigma = model.encode(given)
+        kl, rec = kl_divergence(mu, log_sigma).sum(), squared_error(given, model.decode(mu), 1.0).sum()
+        (kl, rec, kl + rec)[term].backward()
+        given.grad.abs()
+
+
+def bf16_passes(model, x) -> None:
+    import torch
+
+    from vae_loc.vae import score_terms
+
+    model.requires_grad_(False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        score_terms(model, x, 1.0)
+
+
+def plain_passes(model, x) -> None:
+    from vae_loc.vae import score_terms
+
+    model.requires_grad_(False)
+    score_terms(model, x, 1.0)
+
+
+def scoring(options: argparse.Namespace) -> Iterator[str]:
+    """All five maps, and Combi alone, against the authors' four passes; share of the matrix-product limit."""
+    import torch
+
+    from vae_loc.graph import load_graph
+
+    checkpoint, model, x = shipped()
+    run = {name: load_graph(graph, checkpoint.weights, MODEL) for name, graph in checkpoint.graphs.items()}
+    pixels = x.numpy()
+    times = in_turns(
+        {
+            "the authors' way: four passes": lambda: four_passes(model, x),
+            "torch: one forward, two input backward": lambda: plain_passes(model, x),
+            "torch, bf16 (not offered)": lambda: bf16_passes(model, x),
+            "vae-loc, five maps": lambda: run["all"](pixels, 1.0),
+            "vae-loc, Combi alone": lambda: run["kl"](pixels, 1.0),
+        },
+        options.rounds,
+    )
+    yield from compared(times, SLICES, "slices a second")
+    side = torch.randn(1024, 1024)
+    product = in_turns({"fp32": lambda: side @ side}, options.rounds)["fp32"]
+    limit = 2 * 1024**3 / product.min() / 1e9
+    yield ""
+    for name, work in (("vae-loc, five maps", flops(rec=True)), ("vae-loc, Combi alone", flops(rec=False))):
+        reached = work * SLICES / np.median(times[name]) / 1e9
+        yield (
+            f"{name}: {work / 1e6:.0f} MFLOP a slice, {reached:.0f} GFLOP/s, {reached / limit:.0%} of the "
+            f"{limit:.0f} GFLOP/s that a product of 1024x1024 matrices reaches.  "
+        )
+
+
+def flops(*, rec: bool) -> float:
+    """Return multiplications and additions of a slice: passes of encoder and decoder, convolutions alone."""
+    from vae_loc.vae import CHANNELS
+
+    sides = [32, 16, 8, 4]
+    strided = [
+        2 * 16 * a * b * side**2
+        for (a, b), side in zip(zip((1, *CHANNELS[:3]), CHANNELS, strict=True), sides, strict=True)
+    ]
+    encoder, decoder = sum(strided) + 2 * 16 * 256 * 512, sum(strided) + 2 * 16 * 256 * 256
+    return encoder * (3 if rec else 2) + decoder * (2 if rec else 1)
+
+
+def one_by_one(slices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Augment a batch slice by slice, as a data set of PyTorch usually does: turn, scale, shift, mirror, gain, noise."""
+    from scipy.ndimage import affine_transform
+
+    made = []
+    for image in slices:
+        angle, zoom, shift = rng.uniform(-0.17, 0.17), rng.uniform(0.9, 1.1), rng.uniform(-2, 2, 2)
+        turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        centre = (np.array(image.shape) - 1) / 2
+        turned = affine_transform(image, turn, centre - turn @ centre + shift, order=1, cval=-4.0)
+        turned = turned[::-1] if rng.random() < 0.5 else turned
+        made.append(turned * rng.uniform(0.9, 1.1) + rng.normal(0, 0.06, image.shape))
+    return np.stack(made).astype(np.float32)[:, None]
+
+
+def training(options: argparse.Namespace) -> Iterator[str]:
+    """A training step against a plain loop: slices augmented one by one, the same network and optimizer."""
+    import torch
+
+    from vae_loc.training import augment
+    from vae_loc.vae import VAE, negative_elbo
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    slices = torch.randn(SLICES, 1, 64, 64)
+    generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
+    models = {name: VAE() for name in ("plain", "ours", "bf16")}
+    optimizers = {name: torch.optim.Adam(model.parameters(), lr=1e-4) for name, model in models.items()}
+
+    def step(name: str, x: torch.Tensor, bf16: bool = False) -> None:
+        noise = torch.randn(SLICES, 256, generator=generator)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            kl, rec = negative_elbo(models[name], x, noise, c=1.0)
+        optimizers[name].zero_grad(set_to_none=True)
+        (kl + rec).mean().backward()
+        optimizers[name].step()
+
+    times = in_turns(
+        {
+            "plain loop": lambda: step("plain", torch.from_numpy(one_by_one(slices[:, 0].numpy(), rng))),
+            "vae-loc (richer augmentation)": lambda: step("ours", augment(slices, generator)),
+            "vae-loc, bf16 (not offered)": lambda: step("bf16", augment(slices, generator), bf16=True),
+            "of which network and optimizer": lambda: step("ours", slices),
+            "of which augmentation": lambda: augment(slices, generator),
+        },
+        options.rounds,
+    )
+    yield from compared(times, SLICES, "slices a second")
+
+
+def phantom(folder: Path) -> tuple[Path, Path]:
+    """Write a scan of `SHAPE` with brain-like noise, stripped, int16, and its mask."""
+    rng = np.random.default_rng(0)
+    axes = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in SHAPE), indexing="ij", sparse=True)
+    inside = (axes[0] / 0.56) ** 2 + (axes[1] / 0.68) ** 2 + (axes[2] / 0.8) ** 2 < 1
+    data = 500 + 150 * np.sin(9 * axes[0]) * np.cos(7 * axes[1] + 5 * axes[2]) + rng.normal(0, 20, SHAPE)
+    affine = np.diag([1.0, 1, 1, 1])
+    affine[:3, 3] = -(np.array(SHAPE) - 1) / 2
+    scan, mask = folder / "phantom_t1.nii.gz", folder / "phantom_brainmask.nii.gz"
+    nib.save(nib.Nifti1Image(np.where(inside, data, 0).astype(np.int16), affine), scan)
+    nib.save(nib.Nifti1Image(inside.astype(np.uint8), affine), mask)
+    return scan, mask
+
+
+def files(options: argparse.Namespace) -> Iterator[str]:
+    """Reading and writing .nii.gz."""
+    import SimpleITK as sitk
+
+    from vae_loc.volume import read_volume, write_volume
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scan, _ = phantom(folder)
+        volume = read_volume(scan)
+        image, sitk_image = nib.load(scan), sitk.Cast(sitk.ReadImage(str(scan)), sitk.sitkFloat32)
+        reading = {
+            "nibabel": lambda: nib.load(scan).get_fdata(dtype=np.float32),
+            "SimpleITK": lambda: sitk.GetArrayFromImage(sitk.ReadImage(str(scan), sitk.sitkFloat32)),
+            "vae-loc (every byte proved)": lambda: read_volume(scan),
+        }
+        yield from compared(in_turns(reading, options.rounds), 0, "seconds to read")
+        yield ""
+        writing = {
+            "nibabel": lambda: nib.save(nib.Nifti1Image(volume.data, image.affine), folder / "n.nii.gz"),
+            "SimpleITK": lambda: sitk.WriteImage(sitk_image, str(folder / "s.nii.gz"), True),
+            "vae-loc": lambda: write_volume(folder / "v.nii.gz", volume.data, volume),
+        }
+        yield from compared(in_turns(writing, min(3, options.rounds)), 0, "seconds to write float32")
+        sizes = ", ".join(
+            f"{path.name[0]} {path.stat().st_size / 1e6:.1f} MB" for path in sorted(folder.glob("?.nii.gz"))
+        )
+        yield f"\nSizes: {sizes} (n nibabel, s SimpleITK, v vae-loc)."
+
+
+def naive(scan: Path, mask: Path, output: Path) -> None:
+    """Score a scan as a script of an afternoon would: scipy zooms everything, the authors' four passes, nibabel."""
+    import torch
+    from scipy.ndimage import zoom
+
+    _, model, _ = shipped()
+    image = nib.load(scan)
+    brain = nib.load(mask).get_fdata() > 0
+    data = image.get_fdata()
+    data = np.where(brain, (data - data[brain].mean()) / data[brain].std(), -4)
+    factors = 64 / np.array(data.shape)
+    small = torch.from_numpy(zoom(data, factors, order=1).astype(np.float32)).permute(2, 0, 1)[:, None]
+    four_passes(model, small)
+    heat = zoom(small[:, 0].permute(1, 2, 0).numpy(), np.array(data.shape) / 64, order=1)
+    nib.save(nib.Nifti1Image((heat * brain).astype(np.float32), image.affine), output)
+
+
+def child(*command: str | Path) -> tuple[float, float]:
+    """Run a command; return its CPU seconds and its peak memory in MB."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, after.ru_maxrss / 1024
+
+
+def whole(options: argparse.Namespace) -> Iterator[str]:
+    """The command, cold, against a naive script; and a folder of scans."""
+    python = sys.executable
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scan, mask = phantom(folder)
+        commands = {
+            "naive script": (python, __file__, "--naive", scan, mask, folder / "naive.nii.gz"),
+            "vae-loc score": (python, "-m", "vae_loc", "score", scan, "-m", MODEL, "-o", folder / "out"),
+            "vae-loc score --method all": (python, "-m", "vae_loc", "score", scan, "-m", MODEL, "-o", folder / "all",
+                                           "--method", "all"),
+            "vae-loc --help": (python, "-m", "vae_loc", "--help"),
+        }  # fmt: skip
+        times: dict[str, list[float]] = {key: [] for key in commands}
+        for turn in range(1 + min(options.rounds, 5)):
+            for key, command in commands.items():
+                seconds, _ = child(*command)
+                times[key] += [seconds] if turn else []
+        yield from compared({key: np.array(seconds) for key, seconds in times.items()}, 0, "CPU seconds, cold")
+        yield "\nA folder of scans in one process (`--jobs 1`):\n"
+        yield "| scans | CPU seconds | a scan beyond the first | peak memory, MB |"
+        yield "|---|---|---|---|"
+        first = None
+        for count in (1, options.scans // 4, options.scans):
+            scans = folder / f"scans{count}"
+            scans.mkdir()
+            for number in range(count):
+                os.link(scan, scans / f"s{number:03}_t1.nii.gz")
+                os.link(mask, scans / f"s{number:03}_brainmask.nii.gz")
+            command = [python, "-m", "vae_loc", "score", scans, "-m", MODEL, "-o", folder / f"o{count}", "--jobs", "1"]
+            process = subprocess.Popen(
+                [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+            if status:
+                raise SystemExit(f"scoring {count} scans failed")
+            used = usage.ru_utime + usage.ru_stime
+            first = used if first is None else first
+            more = f"{(used - first) / (count - 1):.2f}" if count > 1 else "-"
+            yield f"| {count} | {used:.1f} | {more} | {usage.ru_maxrss / 1024:.0f} |"
+
+
+def growth(options: argparse.Namespace) -> Iterator[str]:
+    """Scoring by number of slices and of threads."""
+    from vae_loc.scoring import build_model, score_slices
+    from vae_loc.slices import SliceStack
+    from vae_loc.threads import set_threads
+
+    checkpoint, _, _ = shipped()
+    yield "| slices | ms a slice, five maps | Combi alone |"
+    yield "|---|---|---|"
+    network = build_model(checkpoint)
+    for count in (1, 8, 64, 512):
+        pixels = np.random.default_rng(0).standard_normal((count, 64, 64)).astype(np.float32)
+        stack = SliceStack(pixels, np.ones(pixels.shape, bool), np.arange(float(count)), np.arange(count))
+        works = {
+            method: partial(score_slices, network, stack, c=1.0, methods=[method]) for method in ("elbo-grad", "combi")
+        }
+        times = in_turns(works, options.rounds)
+        yield f"| {count} | " + " | ".join(f"{1000 * np.median(t) / count:.2f}" for t in times.values()) + " |"
+    yield "\n| threads | wall ms a batch of 64, five maps |"
+    yield "|---|---|"
+    for count in (1, 2):
+        set_threads(count)
+        run = build_model(checkpoint)("all")
+        pixels = np.zeros((64, 1, 64, 64), np.float32)
+        run(pixels, 1.0)
+        walls = []
+        for _ in range(options.rounds):
+            began = time.perf_counter()
+            run(pixels, 1.0)
+            walls.append(time.perf_counter() - began)
+        yield f"| {count} | {1000 * np.median(walls):.0f} |"
+    set_threads(1)
+
+
+PARTS: Parts = {"scoring": scoring, "training": training, "files": files, "whole": whole, "growth": growth}
+
+
+def machine() -> str:
+    described = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":")[1].strip() for line in described if line.startswith("model name")), "?")
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime", "numpy", "scipy", "SimpleITK"))
+    load = os.getloadavg()[0]
+    return (
+        f"{date.today()}, {cpu}, {os.cpu_count()} CPUs, load {load:.1f} when it began, "
+        f"Python {platform.python_version()}, {packages}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, help="a Markdown page, whose tables are replaced")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--scans", type=int, default=50)
+    parser.add_argument("--naive", nargs=3, type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.naive:
+        return naive(*options.naive)
+    lines = [f"{machine()}. Made by `python benchmarks/speed.py`: {options.rounds} rounds, seed 0."]
+    for name in options.only:
+        lines += ["", f"### {PARTS[name].__doc__.splitlines()[0]}", ""]
+        for line in PARTS[name](options):
+            lines.append(line)
+        print("\n".join(lines[-12:]), flush=True)
+    if options.output:
+        head = options.output.read_text().split("<!-- tables -->")[0] if options.output.exists() else "# Speed\n\n"
+        options.output.write_text(head + "<!-- tables -->\n\n" + "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
