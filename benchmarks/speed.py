@@ -12,11 +12,14 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import pstats
+import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date
 from functools import partial
@@ -60,18 +63,32 @@ def compared(times: dict[str, np.ndarray], per: float, unit: str) -> Iterator[st
         yield f"| {name} | {rate:.3g} | {np.median(ratios):.2f} ({ratios.min():.2f}, {ratios.max():.2f}) |"
 
 
+def plain_vae(**size: int):
+    """Return the network with every layer run as the convolution that it is written as."""
+    from vae_loc.vae import LOG_SIGMA_RANGE, VAE
+
+    class PlainVAE(VAE):
+        def encode(self, x):
+            mu, log_sigma = self.encoder(x).flatten(1).chunk(2, dim=1)
+            return mu, log_sigma.clamp(*LOG_SIGMA_RANGE)
+
+        def decode(self, z):
+            return self.decoder(z[:, :, None, None])
+
+    return PlainVAE(**size)
+
+
 def shipped() -> tuple:
-    """Return checkpoint, network of torch with parameters as the authors leave them, and slices (B, 1, H, W)."""
+    """Return checkpoint, plain network of torch with its weights, and slices (B, 1, H, W)."""
     import torch
 
     from vae_loc.catalogue import find_model
     from vae_loc.checkpoint import load_checkpoint
-    from vae_loc.vae import VAE
 
     torch.set_num_threads(1)
     checkpoint = load_checkpoint(find_model(MODEL))
     size = checkpoint.facts.network
-    model = VAE(latents=size.latents, image_size=size.image_size)
+    model = plain_vae(latents=size.latents, image_size=size.image_size)
     model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in checkpoint.weights.items()})
     x = np.random.default_rng(0).standard_normal((SLICES, 1, size.image_size, size.image_size)).astype(np.float32)
     return checkpoint, model, torch.from_numpy(x)
@@ -117,15 +134,18 @@ def scoring(options: argparse.Namespace) -> Iterator[str]:
     import torch
 
     from vae_loc.graph import load_graph
+    from vae_loc.vae import VAE
 
     checkpoint, model, x = shipped()
+    ours = VAE(latents=checkpoint.facts.network.latents)
+    ours.load_state_dict(model.state_dict())
     run = {name: load_graph(graph, checkpoint.weights, MODEL) for name, graph in checkpoint.graphs.items()}
     pixels = x.numpy()
     times = in_turns(
         {
             "the authors' way: four passes": lambda: four_passes(model, x),
-            "torch: one forward, two input backward": lambda: plain_passes(model, x),
-            "torch, bf16 (not offered)": lambda: bf16_passes(model, x),
+            "torch: one forward, two input backward": lambda: plain_passes(ours, x),
+            "torch, bf16 (not offered)": lambda: bf16_passes(ours, x),
             "vae-loc, five maps": lambda: run["all"](pixels, 1.0),
             "vae-loc, Combi alone": lambda: run["kl"](pixels, 1.0),
         },
@@ -183,8 +203,10 @@ def training(options: argparse.Namespace) -> Iterator[str]:
     torch.manual_seed(0)
     slices = torch.randn(SLICES, 1, 64, 64)
     generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
-    models = {name: VAE() for name in ("plain", "ours", "bf16")}
-    optimizers = {name: torch.optim.Adam(model.parameters(), lr=1e-4) for name, model in models.items()}
+    models = {"plain": plain_vae(), "ours": VAE(), "bf16": VAE()}
+    optimizers = {
+        name: torch.optim.Adam(model.parameters(), lr=1e-4, fused=name != "plain") for name, model in models.items()
+    }
 
     def step(name: str, x: torch.Tensor, bf16: bool = False) -> None:
         noise = torch.randn(SLICES, 256, generator=generator)
@@ -198,13 +220,48 @@ def training(options: argparse.Namespace) -> Iterator[str]:
         {
             "plain loop": lambda: step("plain", torch.from_numpy(one_by_one(slices[:, 0].numpy(), rng))),
             "vae-loc (richer augmentation)": lambda: step("ours", augment(slices, generator)),
-            "vae-loc, bf16 (not offered)": lambda: step("bf16", augment(slices, generator), bf16=True),
+            "vae-loc --precision bf16": lambda: step("bf16", augment(slices, generator), bf16=True),
             "of which network and optimizer": lambda: step("ours", slices),
             "of which augmentation": lambda: augment(slices, generator),
         },
         options.rounds,
     )
     yield from compared(times, SLICES, "slices a second")
+
+
+def precision(options: argparse.Namespace) -> Iterator[str]:
+    """Training in bf16 against fp32: what it costs in quality, on scans of IXI."""
+    import torch
+
+    from vae_loc.brain import find_brain
+    from vae_loc.canonical import to_canonical
+    from vae_loc.cohort import find_cases
+    from vae_loc.slices import to_slices
+    from vae_loc.training import join_slices, train_vae
+    from vae_loc.volume import read_volume
+
+    if not options.ixi.is_dir():
+        yield f"Left out: there is no {options.ixi}."
+        return
+    torch.set_num_threads(1)
+    stacks = []
+    for case in find_cases([options.ixi])[:: max(1, 155 // options.subjects)][: options.subjects]:
+        volume = read_volume(case.scan)
+        stacks.append(to_slices(to_canonical(volume, find_brain(volume, case.brain_mask or "auto")[0])))
+    held = max(1, len(stacks) // 4)
+    learned, validation = join_slices(stacks[held:]), join_slices(stacks[:held])
+    epochs = max(1, round(options.steps * SLICES / len(learned)))
+    yield f"{len(stacks) - held} scans to learn from, {held} to validate, {epochs * -(-len(learned) // SLICES)} steps.\n"
+    yield "| seed | fp32: -ELBO of the validation, nats a slice | bf16 | fp32, CPU seconds | bf16 |"
+    yield "|---|---|---|---|---|"
+    for seed in range(2):
+        row = {}
+        for kind in ("fp32", "bf16"):
+            began = time.process_time()
+            _, history = train_vae(learned, validation, epochs=epochs, seed=seed, precision=kind, coarse_noise_sd=3.0)
+            row[kind] = history.best, time.process_time() - began
+        values = [f"{row[kind][part]:.4g}" for part in (0, 1) for kind in ("fp32", "bf16")]
+        yield f"| {seed} | " + " | ".join(values) + " |"
 
 
 def phantom(folder: Path) -> tuple[Path, Path]:
@@ -318,6 +375,33 @@ def whole(options: argparse.Namespace) -> Iterator[str]:
             yield f"| {count} | {used:.1f} | {more} | {usage.ru_maxrss / 1024:.0f} |"
 
 
+STAGES = ("load_checkpoint", "read_volume", "find_brain", "align", "to_canonical", "load_graph", "score_slices",
+          "features_of", "all_from_canonical", "montage_png", "write_volume", "score_task")  # fmt: skip
+
+
+def profile(options: argparse.Namespace) -> Iterator[str]:
+    """Where the time of a cold `vae-loc score` goes."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scan, _ = phantom(folder)
+        arguments = ["-m", "vae_loc", "score", scan, "-m", MODEL, "-o", folder / "out", "-q"]
+        command = [sys.executable, "-X", "importtime", *map(str, arguments)]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+        packages: Counter[str] = Counter()
+        for own, module in re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", told):
+            packages[module.split(".")[0]] += int(own) / 1000
+        yield f"Imports, {sum(packages.values()):.0f} ms (wall, `-X importtime`): " + ", ".join(
+            f"{package} {spent:.0f}" for package, spent in packages.most_common(10)
+        )
+        out = folder / "profile"
+        subprocess.run([sys.executable, "-m", "cProfile", "-o", str(out), *map(str, arguments)], check=True)
+        found = pstats.Stats(str(out)).stats  # type: ignore[attr-defined]
+        times = {key[2]: value[3] for key, value in found.items() if "vae_loc" in key[0] and key[2] in STAGES}
+        yield "\nFunctions, ms with what they call (wall, cProfile; `to_canonical` holds `align`): " + ", ".join(
+            f"`{stage}` {1000 * times[stage]:.0f}" for stage in STAGES if stage in times
+        )
+
+
 def growth(options: argparse.Namespace) -> Iterator[str]:
     """Scoring by number of slices and of threads."""
     from vae_loc.scoring import build_model, score_slices
@@ -352,7 +436,14 @@ def growth(options: argparse.Namespace) -> Iterator[str]:
     set_threads(1)
 
 
-PARTS: Parts = {"scoring": scoring, "training": training, "files": files, "whole": whole, "growth": growth}
+PARTS: Parts = {
+    "scoring": scoring,
+    "training": training,
+    "precision": precision,
+    "files": files,
+    "whole": whole,
+    "growth": growth,
+}
 
 
 def machine() -> str:
@@ -372,6 +463,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--scans", type=int, default=50)
+    parser.add_argument("--ixi", type=Path, default=Path("../shared/data/ixi"))
+    parser.add_argument("--subjects", type=int, default=32, help="of IXI, for the precision of training")
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--naive", nargs=3, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.naive:

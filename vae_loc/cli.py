@@ -16,6 +16,8 @@ from vae_loc.options import (
     BrainMaskOption,
     CoarseNoise,
     Device,
+    PrecisionChoice,
+    PrecisionOption,
     Quiet,
     Scans,
     ScheduleChoice,
@@ -79,6 +81,7 @@ def train(
     coarse_noise: CoarseNoise = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Slices a step; lower it if memory runs out.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights and the augmentation.")] = 0,
+    precision: PrecisionOption = PrecisionChoice.fp32,
     holdout: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share of the SUBJECTS held out.")] = 0.2,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from MODEL's .state file if there is one.")] = False,
     skip_bad: Annotated[
@@ -110,6 +113,7 @@ def train(
         holdout,
         schedule.value,
         coarse_noise,
+        precision.value,
     )
     ready = prepared_device(device, fair_threads(threads))
     from vae_loc.ranks import joined_ranks

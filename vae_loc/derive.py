@@ -120,21 +120,6 @@ def _bytes(proto: onnx.ModelProto) -> bytes:
     return bytes(proto.SerializeToString(deterministic=True))
 
 
-def _convolution(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], padding: list[int], dilation: list[int],
-    transposed: bool, output_padding: list[int], groups: int,
-) -> Tensor:  # fmt: skip
-    """Write the layers between a grid and the latent, whose kernel is as large as the grid, as matrix products."""
-    product: Tensor
-    if not transposed and x.shape[2:] == weight.shape[2:] and padding == [0, 0]:
-        product = x.flatten(1) @ weight.flatten(1).t()
-        return (product if bias is None else product + bias)[:, :, None, None]
-    if transposed and tuple(x.shape[2:]) == (1, 1) and padding == [0, 0]:
-        product = (x.flatten(1) @ weight.flatten(1)).reshape(-1, *weight.shape[1:])
-        return product if bias is None else product + bias[:, None, None]
-    return NotImplemented  # type: ignore[no-any-return]  # the tracer then leaves it as it is
-
-
 def _convolution_backward(
     gradient: Tensor, x: Tensor, weight: Tensor, bias_sizes: list[int], stride: list[int], padding: list[int],
     dilation: list[int], transposed: bool, output_padding: list[int], groups: int, wanted: list[bool],
@@ -155,7 +140,6 @@ def _power(x: Tensor, exponent: float) -> Tensor:
 
 
 _PLAIN: dict[torch._ops.OpOverload[..., object], Callable[..., object]] = {
-    aten.convolution.default: _convolution,
     aten.convolution_backward.default: _convolution_backward,
     aten.leaky_relu_backward.default: _leaky_relu_backward,
     aten.pow.Tensor_Scalar: _power,

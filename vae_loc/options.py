@@ -44,6 +44,13 @@ class PolarityChoice(str, Enum):
     dark = "dark"
 
 
+class PrecisionChoice(str, Enum):
+    """Of the network's products while it learns."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
 class ScheduleChoice(str, Enum):
     """How the learning rate goes."""
 
@@ -84,6 +91,9 @@ Raw = Annotated[bool, typer.Option("--raw", help="The paper's bare scores, not n
 ScheduleOption = Annotated[
     ScheduleChoice,
     typer.Option("--schedule", help="short: 1e-3, down a cosine; plateau: the paper's, 1e-4 until no gain."),
+]
+PrecisionOption = Annotated[
+    PrecisionChoice, typer.Option("--precision", help="Of the network's products while it learns; bf16 is faster.")
 ]
 CoarseNoise = Annotated[
     float | None,

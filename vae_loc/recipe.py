@@ -24,7 +24,7 @@ from vae_loc.register import TEMPLATE_SUBJECTS, build_template
 from vae_loc.slices import SliceStack, to_slices
 from vae_loc.state import History
 from vae_loc.synthesis import CONTRASTS, Appear, appearance_of
-from vae_loc.training import ALONE, Schedule, join_slices, short_epochs, train_vae
+from vae_loc.training import ALONE, Precision, Schedule, join_slices, short_epochs, train_vae
 from vae_loc.volume import FloatArray, Volume, read_volume
 
 COARSE_NOISE_SD = 3.0  # in the brain's standard deviations
@@ -51,6 +51,7 @@ class Recipe:
     holdout: float
     schedule: Schedule = "short"
     coarse_noise_sd: float | None = None
+    precision: Precision = "fp32"
 
 
 def train_cohort(
@@ -123,6 +124,7 @@ def _trained(
         seed=recipe.seed,
         schedule=recipe.schedule,
         coarse_noise_sd=recipe.coarse_noise_sd or 0.0,
+        precision=recipe.precision,
         ranks=ranks,
         state=state,
         resume=resume,

@@ -28,6 +28,7 @@ from vae_loc.vae import VAE, negative_elbo
 from vae_loc.volume import FloatArray
 
 Schedule = Literal["short", "plateau"]
+Precision = Literal["fp32", "bf16"]
 
 PEAK_LEARNING_RATE = 1e-3  # of the short schedule
 WARM_UP = 0.1  # of its steps
@@ -123,14 +124,15 @@ def add_coarse_noise(x: Tensor, sd: float, generator: torch.Generator) -> Tensor
 class NegativeElbo(nn.Module):
     """KL and Rec of slices as one module, so that its gradients can be shared between processes."""
 
-    def __init__(self, model: VAE, c: float) -> None:
+    def __init__(self, model: VAE, c: float, precision: Precision) -> None:
         super().__init__()
-        self.model, self.c = model, c
+        self.model, self.c, self.bf16 = model, c, precision == "bf16"
 
     def forward(self, seen: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return KL and Rec of each slice, each (B,), for slices `seen` and what they should become."""
         noise = torch.randn(len(seen), self.model.latents, generator=generator).to(seen.device)
-        return negative_elbo(self.model, seen, noise, c=self.c, target=target)
+        with torch.autocast(seen.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            return negative_elbo(self.model, seen, noise, c=self.c, target=target)
 
 
 def short_epochs(slices: int, batch_size: int) -> int:
@@ -149,6 +151,7 @@ def train_vae(
     seed: int = 0,
     schedule: Schedule = "short",
     coarse_noise_sd: float = 0.0,
+    precision: Precision = "fp32",
     ranks: Ranks = ALONE,
     state: Path | None = None,
     resume: bool = False,
@@ -161,6 +164,7 @@ def train_vae(
     training, validation : float32 (N, H, W) slices of different subjects
     epochs : how many, or at most how many under `plateau`
     coarse_noise_sd : of `add_coarse_noise` at its strongest, in the brain's standard deviations
+    precision : of the network's products while it learns; `bf16` is faster (docs/speed.md), weights stay float32
     ranks : the processes that train together, each on its part of every batch, and the device of this one
     state : where each epoch is saved for `resume`; None saves nothing
 
@@ -172,15 +176,16 @@ def train_vae(
     torch.set_num_threads(threads())
     torch.manual_seed(seed)
     model = VAE(latents=latents, image_size=training.shape[1]).to(ranks.device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
     best = weights_of(model)
     history = History()
     way = f"{schedule} {epochs}" if schedule == "short" else schedule
     way += f" {ranks.size} processes" if ranks.size > 1 else ""
+    way += " bf16" if precision == "bf16" else ""
     run = fingerprint(training, validation, f"{latents} {c} {batch_size} {seed} {way} {coarse_noise_sd}")
     if resume and state is not None and state.exists():
         best, history = restore_state(state, model, optimizer, run)
-    loss = ranks.joined(NegativeElbo(model, c))
+    loss = ranks.joined(NegativeElbo(model, c, precision))
     x_train, x_valid = torch.from_numpy(training)[:, None], torch.from_numpy(validation)[:, None]
     while len(history.epochs) < epochs and not (schedule == "plateau" and history.finished):
         epoch = len(history.epochs)
