@@ -442,6 +442,7 @@ PARTS: Parts = {
     "precision": precision,
     "files": files,
     "whole": whole,
+    "profile": profile,
     "growth": growth,
 }
 
