@@ -3,7 +3,7 @@
 python benchmarks/cohort.py --scans 24 --repeats 3 -o docs/cohort-speed.md
 
 The scans are copies of one sample scan (synthetic-mass_t1, 120x120x90, and patient07_t1, 182x218x182), each with a
-brain mask. Run it on an idle machine: it measures wall time.
+brain mask. CPU times hold on a busy machine too; wall times, and scans a minute, only on an idle one.
 """
 
 from __future__ import annotations
@@ -47,18 +47,20 @@ def fill(folder: Path, sample: str, count: int) -> None:
 
 
 class Peak(threading.Thread):
-    """The largest resident set of any process of a session, in MB: a scan's memory, not the cohort's."""
+    """Of a session's processes, while they live: the largest resident set of each, in MB, and its CPU time, in s."""
 
     def __init__(self, session: int) -> None:
         super().__init__(daemon=True)
-        self.session, self.peaks_mb = session, {}
+        self.session, self.peaks_mb, self.cpu_s = session, {}, {}
 
     def run(self) -> None:
         """Look until the session has ended."""
         while Path(f"/proc/{self.session}").exists():
             for place in Path("/proc").glob("[0-9]*"):
                 try:
-                    if int((place / "stat").read_text().rpartition(")")[2].split()[3]) == self.session:
+                    fields = (place / "stat").read_text().rpartition(")")[2].split()
+                    if int(fields[3]) == self.session:
+                        self.cpu_s[place.name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
                         status = (place / "status").read_text()
                         self.peaks_mb[place.name] = int(status.split("VmHWM:")[1].split()[0]) / 1024
                 except (OSError, IndexError, ValueError):
@@ -89,6 +91,7 @@ def run(folder: Path, place: Path, jobs: int) -> dict[str, float]:
         "busy": sum(seconds),
         "start": wall - (times[-1] - times[0]),
         "lost": 1 - sum(seconds) / (jobs * wall),
+        "cpu": sum(peak.cpu_s.values()),
         "median": statistics.median(seconds),
         "peak_mb": max(peak.peaks_mb.values()),
     }
@@ -147,13 +150,15 @@ def table(
         "",
         f"`python benchmarks/cohort.py {' '.join(sys.argv[1:])}`, {date.today()}, {len(os.sched_getaffinity(0))} CPUs "
         f"({cpu}), Python {platform.python_version()}; medians over runs, and their range.",
-        "Lost is the share of processes x wall time in which no scan is read, scored or written: start, imports, the "
-        "end when one process has no scan left, the table.",
+        "Lost, wall: the share of processes x wall time in which no scan is read, scored or written: start, imports, the "
+        "end when one process has no scan left, the table. Lost, CPU: the share of the CPU time of all processes above "
+        f"that of the second table. Load of the machine: {os.getloadavg()[2]:.1f}.",
         "",
-        "| scan | scans | processes | scans a minute | lost | start, s | s a scan | peak MB a process |",
+        "| scan | scans | processes | scans a minute | lost, wall | CPU s a scan | lost, CPU | peak MB a process |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for sample, by_jobs in found.items():
+        needed = sum(cpu_s for _, cpu_s in phases[sample].values())
         for jobs, runs in by_jobs.items():
             rate = [60 * run["scans"] / run["wall"] for run in runs]
             cells = [
@@ -162,8 +167,8 @@ def table(
                 str(jobs),
                 f"{statistics.median(rate):.1f} ({min(rate):.1f} to {max(rate):.1f})",
                 f"{statistics.median(run['lost'] for run in runs):.1%}",
-                f"{statistics.median(run['start'] for run in runs):.1f}",
-                f"{statistics.median(run['median'] for run in runs):.2f}",
+                f"{statistics.median(run['cpu'] / run['scans'] for run in runs):.2f}",
+                f"{1 - needed / statistics.median(run['cpu'] / run['scans'] for run in runs):.1%}",
                 f"{max(run['peak_mb'] for run in runs):.0f}",
             ]
             lines.append(f"| {' | '.join(cells)} |")

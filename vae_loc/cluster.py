@@ -19,7 +19,9 @@ TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
 
 LOCAL, SLURM = "dask", "slurm"
-ALLOWED_DEATHS = 1  # of workers on one task, as with worker processes: the second makes it a failure
+# The second death of a worker makes its task a failure, as with worker processes. dask blames all tasks that a worker
+# was given, so it is given one at a time.
+OURS = {"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.worker-saturation": 1.0}
 TIMEOUT_S = 60  # to reach a scheduler
 SLURM_JOB = {"cores": 1, "processes": 1, "memory": "4 GB"}  # where dask-jobqueue's own settings say nothing
 
@@ -70,8 +72,8 @@ def _client(scheduler: str, jobs: int) -> Iterator[Client]:
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise UnusableOption("--scheduler", f"needs {error.name}; pip install 'vae-loc[cluster]'") from error
-    dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_DEATHS})
     with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(OURS))
         if scheduler == LOCAL:
             cluster = LocalCluster(
                 n_workers=jobs, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
