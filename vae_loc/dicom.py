@@ -62,12 +62,12 @@ class Converted:
 
 def is_dicom(place: Path) -> bool:
     """Tell whether a place is a zip, a DICOM file, or a folder without NIfTI scans with a DICOM file below it."""
-    if place.is_dir():
+    if os.path.isdir(place):  # which, unlike pathlib, takes any name
         try:
             return not has_nifti(place) and any(has_magic(place / name) for name in dicom_names(place))
         except OSError:  # who reads the folder for scans says why it cannot be read
             return False
-    return place.name.lower().endswith(".zip") or (place.is_file() and has_magic(place))
+    return place.name.lower().endswith(".zip") or has_magic(place)
 
 
 def convert_dicom(places: Sequence[Path], folder: Path, *, wanted: str | None = None) -> Converted:
