@@ -28,7 +28,7 @@ place, seeds, options = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 def gradient_error(ranks, x):  # of what the processes share, against that of one process with the same noise
     torch.manual_seed(0)
     model = VAE(latents=8, image_size=32)
-    loss = ranks.joined(NegativeElbo(model, 1.0))
+    loss = ranks.joined(NegativeElbo(model, 1.0, "fp32"))
     noise = torch.empty(len(x), 8)
     for rank in range(ranks.size):
         part = noise[rank :: ranks.size]

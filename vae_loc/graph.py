@@ -6,9 +6,11 @@ walked: only the operators that `derive` makes, nothing nested, no file named bu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +55,7 @@ def load_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Path
     UnusableModel : naming the model, if the graph is none of ours, or its weights are others than these.
     """
     check_graph(graph, weights, name)
-    import onnxruntime as ort
-
+    ort = _runtime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads()
     options.log_severity_level = 4  # what is wrong with a graph is raised, and said in our words
@@ -70,6 +71,15 @@ def load_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Path
         return dict(zip(names, found, strict=True))
 
     return run
+
+
+def _runtime() -> Any:
+    """Import onnxruntime, which since 1.29 reports to its makers unless it is told not to before it is imported."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
 
 
 @contextmanager
