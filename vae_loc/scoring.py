@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -29,6 +30,8 @@ from vae_loc.volume import FloatArray
 
 BATCH_SIZE = 64  # slices at a time: a whole brain at 3 mm; 64 MB of activations
 NEEDS_REC_GRADIENT = frozenset({"rec-grad", "elbo-grad"})
+FIRST_DECODED = "decoder.0.weight"  # (latents, channels, code, code), the code a 16th of the image's side
+CODE_STRIDE = 16
 
 Field = Literal["residual", "kl-gradient", "rec-gradient"]
 FIELDS: tuple[Field, ...] = ("residual", "kl-gradient", "rec-gradient")
@@ -81,6 +84,10 @@ def build_model(checkpoint: Checkpoint, device: str = "cpu") -> Network:
     if device != "cpu":
         terms = _torch_network(checkpoint, device)
         return lambda _: terms
+    network = checkpoint.facts.network
+    first = checkpoint.weights.get(FIRST_DECODED, np.empty((0, 0, 0, 0))).shape
+    if (first[0], first[-1] * CODE_STRIDE) != (network.latents, network.image_size):
+        raise _unfit(name, f"{FIRST_DECODED} is {first}, for {network.latents} latents of {network.image_size} pixels")
     for graph in checkpoint.graphs.values():
         check_graph(graph, checkpoint.weights, name)
     return functools.cache(lambda graph: load_graph(checkpoint.graphs[graph], checkpoint.weights, name))
@@ -120,6 +127,10 @@ def score_slices(network: Network, stack: SliceStack, *, c: float, methods: Sequ
     return SliceScores(fields, c, terms["kl"].astype(np.float64), terms["rec"].astype(np.float64))
 
 
+def _unfit(name: str | Path, what: str) -> UnusableModel:
+    return UnusableModel(name, f"its tensors do not fit the network in its header ({what}); fetch it again")
+
+
 def _torch_network(checkpoint: Checkpoint, device: str) -> Run:
     """Return what runs `vae.score_terms` on a torch device, with frozen parameters."""
     import torch
@@ -133,10 +144,7 @@ def _torch_network(checkpoint: Checkpoint, device: str) -> Run:
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     odd = sorted(expected.items() ^ {(name, weight.shape) for name, weight in checkpoint.weights.items()})
     if odd:
-        raise UnusableModel(
-            checkpoint.path or checkpoint.digest[:12],
-            f"its tensors do not fit the network in its header ({len(odd)} differ, first {odd[0][0]}); fetch it again",
-        )
+        raise _unfit(checkpoint.path or checkpoint.digest[:12], f"{len(odd)} differ, first {odd[0][0]}")
     weights = {name: torch.from_numpy(weight.copy()) for name, weight in checkpoint.weights.items()}
     model.load_state_dict(weights, assign=True)
     model.requires_grad_(False).eval().to(device)
