@@ -3,7 +3,7 @@
 `vae_loc.localize("scan.nii.gz")` is the way in from Python. Research use only; not a medical device.
 """
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # as type checkers know; typing itself is not imported before signals are handled
 
 if TYPE_CHECKING:
     from vae_loc.api import localize as localize

@@ -18,7 +18,11 @@ def main() -> None:
             signal.signal(number, _leave)
     from vae_loc.cli import main as run
 
-    run()
+    try:
+        run()
+    finally:  # the work is done; the interpreter's end would put back the default, by which a signal kills
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _leave(number: int, _: FrameType | None) -> None:
