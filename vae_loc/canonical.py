@@ -7,6 +7,8 @@ whole head and its skull-stripped copy give the same slices.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -24,6 +26,7 @@ WIDE_CLIP_SD = (-12.0, 20.0)  # before resampling: one absurd voxel must not spr
 BACKGROUND_SD = -4.0  # outside the brain: a value that no tissue has
 SD_PER_IQR = 0.7413  # of a normal distribution
 MIN_COVERAGE = 0.5  # share of brain under a canonical pixel from which on it counts as brain
+MIN_WEIGHT = 1e-3  # of brain pixels around a voxel, below which it gets no score
 MIN_BRAIN_VOXELS = 100  # fewer give no robust statistics
 MAX_OUTSIDE_SHARE = 0.01  # of the brain beyond the field of view before the user is told
 DARK_RIM_CONTRASTS = ("t1", "flair")  # CSF is dark: a wide mask shows by a dark rim
@@ -126,18 +129,16 @@ def all_from_canonical(
     -------
     float32 (I, J, K) each: linear interpolation among brain pixels, zero outside the brain.
     """
-    from scipy.ndimage import map_coordinates
-
     box, box_affine = _bounding_box(mask, volume.affine)
     voxel2pixel = np.linalg.inv(canonical.grid.affine) @ box_affine
-    pixels = voxel2pixel[:3, :3] @ np.stack(np.nonzero(mask[box])) + voxel2pixel[:3, 3:]
     weight = canonical.mask.astype(np.float32)
-    near_brain = map_coordinates(weight, pixels, order=1, mode="grid-constant")
+    near_brain = _interpolated(weight, voxel2pixel, mask[box].shape)
+    inside = mask[box] & (near_brain > MIN_WEIGHT)
     found = []
     for values in maps:
-        interpolated = map_coordinates(values * weight, pixels, order=1, mode="grid-constant")
-        result = np.zeros(mask.shape, dtype=np.float32)
-        result[box][mask[box]] = np.where(near_brain > 1e-3, interpolated / np.maximum(near_brain, 1e-3), 0)
+        result = np.zeros(mask.shape, dtype=np.float32, order="F")  # as NIfTI stores it
+        summed = _interpolated(values * weight, voxel2pixel, mask[box].shape)
+        np.divide(summed, near_brain, out=result[box], where=inside)
         found.append(result)
     return found
 
@@ -224,14 +225,16 @@ def _coverage_warnings(mask: BoolArray, volume: Volume, grid: Grid) -> tuple[str
     box, box_affine = _bounding_box(mask, volume.affine)
     voxel2pixel = np.linalg.inv(grid.affine) @ box_affine
 
-    def outside_of(voxels: NDArray[np.intp]) -> BoolArray:
-        pixels = voxels @ voxel2pixel[:3, :3].T + voxel2pixel[:3, 3]
-        return np.any((pixels < -0.5) | (pixels > grid.shape[0] - 0.5), axis=1)  # type: ignore[no-any-return]
+    def inside(*voxels: NDArray[np.float32]) -> BoolArray:
+        """Tell which voxels, given by coordinates that broadcast, lie in the field of view."""
+        pixels = (sum(a * voxel for a, voxel in zip(row, voxels, strict=False)) + row[3] for row in voxel2pixel[:3])
+        within = ((pixel >= -0.5) & (pixel <= grid.shape[0] - 0.5) for pixel in pixels)
+        return functools.reduce(operator.and_, within)
 
-    corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(mask[box].shape) - 1)
-    if not outside_of(corners).any():  # then nothing between them is
+    sides = [np.arange(n, dtype=np.float32) for n in mask[box].shape]
+    if inside(*np.ix_(*(side[[0, -1]] for side in sides))).all():  # then all between the corners is
         return ()
-    outside = float(outside_of(np.argwhere(mask[box])).mean())
+    outside = 1 - np.count_nonzero(mask[box] & inside(*np.ix_(*sides))) / np.count_nonzero(mask)
     if outside <= MAX_OUTSIDE_SHARE:
         return ()
     return (f"{outside:.0%} of the mask lies outside the {FIELD_OF_VIEW_MM:g} mm field of view and is not scored",)
@@ -259,16 +262,29 @@ def _lowpass_sigmas(spacing_mm: tuple[float, ...], pixel_mm: float) -> tuple[flo
 def _smoothed(values: FloatArray, sigmas: tuple[float, ...]) -> FloatArray:
     from scipy.ndimage import gaussian_filter
 
-    result: FloatArray = gaussian_filter(values, sigmas, mode="constant", truncate=3.0)
+    result: FloatArray = gaussian_filter(values.T, sigmas[::-1], mode="constant", truncate=3.0).T
     return result
 
 
 def _resampled(values: FloatArray, affine: NDArray[np.float64], target: Grid) -> FloatArray:
     """Linear interpolation of `values` (voxel to mm by `affine`) on `target`; zero outside."""
-    from scipy.ndimage import affine_transform
+    return _interpolated(values, np.linalg.inv(affine) @ target.affine, target.shape)
 
-    target2source = np.linalg.inv(affine) @ target.affine
-    result: FloatArray = affine_transform(
-        values, target2source[:3, :3], target2source[:3, 3], output_shape=target.shape, order=1, mode="grid-constant"
-    )
+
+def _interpolated(values: FloatArray, target2source: NDArray[np.float64], shape: tuple[int, ...]) -> FloatArray:
+    """Linear interpolation of `values` at `target2source` (4, 4) of every index of `shape`; it fades to zero outside.
+
+    ITK needs a sixth of the time of `scipy.ndimage`, for the same values. Indices stand in for its mm.
+    """
+    import SimpleITK as sitk
+
+    to_padded = sitk.AffineTransform(3)
+    to_padded.SetMatrix(target2source[:3, :3].ravel().tolist())
+    to_padded.SetTranslation((target2source[:3, 3] + 1).tolist())
+    resample = sitk.ResampleImageFilter()
+    resample.SetNumberOfWorkUnits(1)
+    resample.SetSize([int(n) for n in shape])
+    resample.SetTransform(to_padded)
+    padded = sitk.GetImageFromArray(np.ascontiguousarray(np.pad(values, 1).T))
+    result: FloatArray = sitk.GetArrayFromImage(resample.Execute(padded)).T
     return result
