@@ -32,7 +32,8 @@ import nibabel as nib
 import numpy as np
 
 MODEL = "t1"
-SHAPE = (240, 240, 155)  # of the scan, 1 mm: that of BraTS
+SAMPLES, SAMPLE = Path(__file__).parent.parent / "sample_data", "IXI012"
+SHAPE = (240, 240, 155)  # of the large scan, 1 mm: that of BraTS
 SLICES = 64
 Rows = list[tuple[str, ...]]
 Parts = dict[str, Callable[[argparse.Namespace], Iterator[str]]]
@@ -264,16 +265,20 @@ def precision(options: argparse.Namespace) -> Iterator[str]:
         yield f"| {seed} | " + " | ".join(values) + " |"
 
 
-def phantom(folder: Path) -> tuple[Path, Path]:
-    """Write a scan of `SHAPE` with brain-like noise, stripped, int16, and its mask."""
-    rng = np.random.default_rng(0)
-    axes = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in SHAPE), indexing="ij", sparse=True)
-    inside = (axes[0] / 0.56) ** 2 + (axes[1] / 0.68) ** 2 + (axes[2] / 0.8) ** 2 < 1
-    data = 500 + 150 * np.sin(9 * axes[0]) * np.cos(7 * axes[1] + 5 * axes[2]) + rng.normal(0, 20, SHAPE)
-    affine = np.diag([1.0, 1, 1, 1])
-    affine[:3, 3] = -(np.array(SHAPE) - 1) / 2
-    scan, mask = folder / "phantom_t1.nii.gz", folder / "phantom_brainmask.nii.gz"
-    nib.save(nib.Nifti1Image(np.where(inside, data, 0).astype(np.int16), affine), scan)
+def large_scan(folder: Path) -> tuple[Path, Path]:
+    """Write a sample scan and its mask on the grid of BraTS, int16, stripped."""
+    from nibabel.processing import resample_from_to
+
+    affine = np.eye(4)
+    given = nib.load(SAMPLES / f"{SAMPLE}_t1.nii.gz")
+    middle = given.affine @ [*(np.array(given.shape) - 1) / 2, 1]
+    affine[:3, 3] = middle[:3] - (np.array(SHAPE) - 1) / 2
+    scan, mask = folder / "large_t1.nii.gz", folder / "large_brainmask.nii.gz"
+    inside = (
+        resample_from_to(nib.load(SAMPLES / f"{SAMPLE}_brainmask.nii.gz"), (SHAPE, affine), order=0).get_fdata() > 0
+    )
+    data = resample_from_to(given, (SHAPE, affine), order=1).get_fdata()
+    nib.save(nib.Nifti1Image(np.where(inside, 4 * data, 0).astype(np.int16), affine), scan)
     nib.save(nib.Nifti1Image(inside.astype(np.uint8), affine), mask)
     return scan, mask
 
@@ -286,7 +291,7 @@ def files(options: argparse.Namespace) -> Iterator[str]:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        scan, _ = phantom(folder)
+        scan, _ = large_scan(folder)
         volume = read_volume(scan)
         image, sitk_image = nib.load(scan), sitk.Cast(sitk.ReadImage(str(scan)), sitk.sitkFloat32)
         reading = {
@@ -325,10 +330,14 @@ def naive(scan: Path, mask: Path, output: Path) -> None:
     nib.save(nib.Nifti1Image((heat * brain).astype(np.float32), image.affine), output)
 
 
+# an installed package has its bytecode beside it, so an environment that forbids to write it would mislead
+AS_INSTALLED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def child(*command: str | Path) -> tuple[float, float]:
     """Run a command; return its CPU seconds and its peak memory in MB."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    subprocess.run([str(part) for part in command], check=True, capture_output=True, env=AS_INSTALLED)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, after.ru_maxrss / 1024
 
@@ -338,7 +347,7 @@ def whole(options: argparse.Namespace) -> Iterator[str]:
     python = sys.executable
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        scan, mask = phantom(folder)
+        scan, mask = large_scan(folder)
         commands = {
             "naive script": (python, __file__, "--naive", scan, mask, folder / "naive.nii.gz"),
             "vae-loc score": (python, "-m", "vae_loc", "score", scan, "-m", MODEL, "-o", folder / "out"),
@@ -383,10 +392,10 @@ def profile(options: argparse.Namespace) -> Iterator[str]:
     """Where the time of a cold `vae-loc score` goes."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        scan, _ = phantom(folder)
+        scan, _ = large_scan(folder)
         arguments = ["-m", "vae_loc", "score", scan, "-m", MODEL, "-o", folder / "out", "-q"]
         command = [sys.executable, "-X", "importtime", *map(str, arguments)]
-        told = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+        told = subprocess.run(command, check=True, capture_output=True, text=True, env=AS_INSTALLED).stderr
         packages: Counter[str] = Counter()
         for own, module in re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", told):
             packages[module.split(".")[0]] += int(own) / 1000
@@ -394,7 +403,8 @@ def profile(options: argparse.Namespace) -> Iterator[str]:
             f"{package} {spent:.0f}" for package, spent in packages.most_common(10)
         )
         out = folder / "profile"
-        subprocess.run([sys.executable, "-m", "cProfile", "-o", str(out), *map(str, arguments)], check=True)
+        subprocess.run([sys.executable, "-m", "cProfile", "-o", str(out), *map(str, arguments)], check=True,
+                       env=AS_INSTALLED)  # fmt: skip
         found = pstats.Stats(str(out)).stats  # type: ignore[attr-defined]
         times = {key[2]: value[3] for key, value in found.items() if "vae_loc" in key[0] and key[2] in STAGES}
         yield "\nFunctions, ms with what they call (wall, cProfile; `to_canonical` holds `align`): " + ", ".join(

@@ -1,6 +1,7 @@
 """What goes in comes out on the same grid, at the same place."""
 
 import itertools
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -130,3 +131,34 @@ def test_sheared_affines_are_kept(tmp_path, trained):
     found = locate(volume, *trained)
     write_volume(tmp_path / "o.nii.gz", found.maps["combi"], volume)
     assert np.array_equal(nib.load(tmp_path / "o.nii.gz").affine, nib.load(path).affine)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_map_comes_back_as_scipy_interpolates_it(scan_volume, order):
+    from scipy.ndimage import map_coordinates
+
+    brain = np.asarray(find_brain(scan_volume, "auto")[0], order=order)
+    canonical = to_canonical(scan_volume, brain)
+    turned = np.array([[COS, -SIN, 0.05, 4], [SIN, COS, 0, -20], [0, 0.1, 1, 40], [0, 0, 0, 1]])  # partly out of view
+    canonical = replace(canonical, grid=replace(canonical.grid, affine=turned @ canonical.grid.affine))
+    values = np.asarray(np.random.default_rng(0).random(canonical.data.shape, dtype=np.float32), order=order)
+    found = from_canonical(values, canonical, scan_volume, brain)
+    to_pixel = np.linalg.inv(canonical.grid.affine) @ scan_volume.affine
+    pixels = to_pixel[:3, :3] @ np.stack(np.nonzero(brain)) + to_pixel[:3, 3:]
+    weight = canonical.mask.astype(np.float32)
+    near, summed = (
+        map_coordinates(array, pixels, order=1, mode="grid-constant") for array in (weight, values * weight)
+    )
+    assert (near == 0).any()
+    assert (near == 1).any()
+    expected = np.where(near > 1e-3, summed / np.maximum(near, 1e-3), 0)
+    np.testing.assert_allclose(found[brain], expected, atol=1e-5)
+    assert not found[~brain].any()
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_written_voxels_do_not_depend_on_the_array_s_order(tmp_path, scan_volume, name, order):
+    data = np.asarray(np.random.default_rng(0).random(scan_volume.data.shape), order=order)
+    write_volume(tmp_path / name, data, scan_volume)
+    np.testing.assert_array_equal(np.asanyarray(nib.load(tmp_path / name).dataobj), data.astype(np.float32))
