@@ -15,7 +15,7 @@ from vae_loc.reproduce.authors import NO_FAULTS
 from vae_loc.reproduce.brain import BASE, SETTING, kept_model, loaded, names_of
 from vae_loc.reproduce.brain_data import MAPS, Patient
 from vae_loc.reproduce.brain_measures import maps_of
-from vae_loc.reproduce.pages import CITATION, Entry, draw_spread, markdown_table, spread, write_page
+from vae_loc.reproduce.pages import CITATION, Entry, draw_spread, markdown_table, options_of, spread, write_page
 from vae_loc.reproduce.sweep import Row, aggregated
 
 SAMPLE = {"kl": "KL", "rec": "Rec", "elbo": "-ELBO", "area": "brain area (no network)"}
@@ -160,7 +160,7 @@ def _page(
     table: Sequence[Entry], dice: Sequence[Entry], cohorts: Sequence[str], folder: Path, pictures: str | None
 ) -> Path:
     parts = [
-        f"`vae-loc reproduce brain --protocol {table[0]['protocol']}`",
+        f"`vae-loc reproduce brain {options_of(table[0]['protocol'])}`",
         f"After {CITATION}, Fig. 1 to 3 and Table 1, on these cohorts: {', '.join(cohorts)}. AUROC: mean over the "
         f"seeds [lowest, highest]. Where an axis is not varied: {_base()}.",
     ]

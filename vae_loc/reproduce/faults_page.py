@@ -11,7 +11,7 @@ from vae_loc.reproduce.brain import names_of
 from vae_loc.reproduce.brain_data import MAPS
 from vae_loc.reproduce.brain_page import PIXEL
 from vae_loc.reproduce.faults import FAULTS, SETTING
-from vae_loc.reproduce.pages import CITATION, Entry, markdown_table, spread, write_page
+from vae_loc.reproduce.pages import CITATION, Entry, markdown_table, options_of, spread, write_page
 from vae_loc.reproduce.sweep import Row, aggregated
 
 KINDS = {"auroc": "inside the brain, mean over the patients", "auroc all pixels": "all pixels, background included"}
@@ -24,7 +24,7 @@ def write_faults(rows: Sequence[Row], folder: Path) -> list[Path]:
     table = sorted(aggregated(rows, SETTING, scores), key=lambda entry: (entry["c"], FAULTS.index(str(entry["fault"]))))
     write_atomically(folder / "table.csv", to_csv(table))
     parts = [
-        f"`vae-loc reproduce faults --protocol {table[0]['protocol']}`",
+        f"`vae-loc reproduce faults {options_of(table[0]['protocol'])}`",
         f"What the authors' published script does differently from the text of {CITATION}, switched on one at a time. "
         "Mean over the seeds [lowest, highest]. The double exp is in the training too; "
         "the other lines share the networks of `none`.",

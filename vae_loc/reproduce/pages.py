@@ -54,6 +54,16 @@ def spread(entry: Entry, score: str) -> str:
     return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
 
 
+def options_of(protocol: str | float) -> str:
+    """Return the options that ask for a protocol as a table names it.
+
+    >>> options_of("fast-2000")
+    '--protocol fast --steps 2000'
+    """
+    name, _, steps = str(protocol).partition("-")
+    return f"--protocol {name}" + (f" --steps {steps}" if steps else "")
+
+
 def draw_spread(
     axis: Axes,
     x: Sequence[float],
