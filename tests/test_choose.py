@@ -21,9 +21,8 @@ SAMPLES = Path(__file__).parents[1] / "sample_data"
 def test_a_scan_without_a_contrast_in_its_name_is_told_by_its_tissues(tmp_path, contrast):
     shutil.copy(SAMPLES / f"patient07_{contrast}.nii.gz", tmp_path / "scan.nii.gz")
     said: list[str] = []
-    name = model_of(
-        Case(tmp_path / "scan.nii.gz", "x", None), contrast=None, volume=None, brain_mask=None, say=said.append
-    )
+    scan = read_volume(tmp_path / "scan.nii.gz")
+    name = model_of(Case(scan.path, "x", None), scan, lambda: find_brain(scan, "auto"), contrast=None, say=said.append)
     assert name == contrast
     assert "by its intensities" in said[0]
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from vae_loc.brain import BrainMask
+from vae_loc.brain import BrainMask, find_brain
 from vae_loc.catalogue import find_model
 from vae_loc.checkpoint import Checkpoint, Method, load_checkpoint
 from vae_loc.choose import model_of
@@ -49,10 +49,10 @@ def localize(
     """
     (case,) = find_cases([Path(scan)])
     say = logging.getLogger(__name__).warning
-    name = model or model_of(case, contrast=contrast, volume=None, brain_mask=brain_mask, say=say)
-    checkpoint, network = _loaded(name, device)
-    how = brain_mask or case.brain_mask or "auto"
-    return locate(read_volume(case.scan), checkpoint, network, brain_mask=how, methods=methods, polarity=polarity)
+    volume = read_volume(case.scan)
+    brain = functools.cache(functools.partial(find_brain, volume, brain_mask or case.brain_mask or "auto"))
+    checkpoint, network = _loaded(model or model_of(case, volume, brain, contrast=contrast, say=say), device)
+    return locate(volume, checkpoint, network, brain=brain(), methods=methods, polarity=polarity)
 
 
 @functools.cache

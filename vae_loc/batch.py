@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from vae_loc.brain import BrainMask
+from vae_loc.brain import BrainMask, find_brain
 from vae_loc.catalogue import find_model, shipped_models
 from vae_loc.checkpoint import Checkpoint, Method, load_checkpoint
 from vae_loc.choose import model_of
@@ -163,14 +163,13 @@ def _scored(plan: Plan, task: Task, began: float) -> Entry:
         return Entry(case, status, time.perf_counter() - began, scores, facts_of(summary))
     scan = read_volume(case.scan, volume=wanted.volume)
     notes: list[str] = []
-    name = wanted.model or model_of(
-        case, contrast=wanted.contrast, volume=wanted.volume, brain_mask=wanted.brain_mask, say=notes.append
-    )
+    brain = functools.cache(functools.partial(find_brain, scan, how))
+    name = wanted.model or model_of(case, scan, brain, contrast=wanted.contrast, say=notes.append)
     checkpoint = _checkpoint(plan.token, name)
     if wanted.segmentation and (note := ignored_fpr(wanted.segmentation, checkpoint)):
         notes.append(f"warning: {note}")
     network = _network(plan.token, name, wanted.device, wanted.threads)
-    found = locate(scan, checkpoint, network, brain_mask=how, methods=wanted.methods, polarity=wanted.polarity)
+    found = locate(scan, checkpoint, network, brain=brain(), methods=wanted.methods, polarity=wanted.polarity)
     if wanted.raw:
         found = found.as_raw()
     paths, summary = write_results(

@@ -204,8 +204,13 @@ def healthy_threshold(model: Checkpoint, method: Method, fpr: float, *, raw: boo
 
 
 def quantiles(values: NDArray[np.floating]) -> list[float]:
-    """Return the quantiles of `values` at `LEVELS`, to 6 digits."""
-    return [float(f"{q:.6g}") for q in np.quantile(values.astype(np.float64), LEVELS)]
+    """Return the quantiles of `values` at `LEVELS`, rounded."""
+    return [rounded(q) for q in np.quantile(values.astype(np.float64), LEVELS)]
+
+
+def rounded(value: float) -> float:
+    """Return a value to 6 digits, as quantiles are kept; else the largest of them would exceed itself."""
+    return float(f"{value:.6g}")
 
 
 def _check_values(path: Path, facts: Facts, weights: dict[str, FloatArray], places: dict[str, FloatArray]) -> None:

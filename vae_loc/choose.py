@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.brain import BrainMask, find_brain
 from vae_loc.canonical import CanonicalVolume, standardized
 from vae_loc.catalogue import find_model, shipped_models
 from vae_loc.checkpoint import load_checkpoint
@@ -16,16 +15,21 @@ from vae_loc.errors import UnusableModel, printable
 from vae_loc.locate import canonical_of
 from vae_loc.normalise import robust_fit, smoothed
 from vae_loc.register import BRAIN_OFFSET
-from vae_loc.volume import FloatArray, Volume, read_volume
+from vae_loc.volume import BoolArray, FloatArray, Volume
 
 Warn = Callable[[str], None]
+FindBrain = Callable[[], tuple[BoolArray, str]]
 DETAIL_FWHM_MM = (4.0, 24.0)  # between noise and shading
 GREY_SD = -0.5  # of the mean T1 brain: fluid lies below, white matter above
 CLEAR_CONTRAST = 1 / 3  # of T1's own
 
 
-def model_of(case: Case, *, contrast: str | None, volume: int | None, brain_mask: BrainMask | None, say: Warn) -> str:
+def model_of(case: Case, scan: Volume, brain: FindBrain, *, contrast: str | None, say: Warn) -> str:
     """Return the name of the shipped model for a scan, and say why if its name does not tell.
+
+    Parameters
+    ----------
+    brain : finds the brain of `scan`; is called only if neither the user nor the file's name tells the contrast
 
     Raises
     ------
@@ -34,8 +38,7 @@ def model_of(case: Case, *, contrast: str | None, volume: int | None, brain_mask
     known = shipped_models()
     wanted = case.contrast or contrast or contrast_of(case.scan)
     if wanted is None:
-        scan = read_volume(case.scan, volume=volume)
-        wanted = _by_intensities(scan, brain_mask or case.brain_mask or "auto")
+        wanted = _by_intensities(scan, brain()[0])
         say(f"{printable(case.scan)}: taken for {wanted} by its intensities; --contrast says otherwise")
     if wanted not in known:
         raise UnusableModel(
@@ -44,8 +47,7 @@ def model_of(case: Case, *, contrast: str | None, volume: int | None, brain_mask
     return wanted
 
 
-def _by_intensities(scan: Volume, how: BrainMask) -> str:
-    brain, _ = find_brain(scan, how)
+def _by_intensities(scan: Volume, brain: BoolArray) -> str:
     atlas = load_checkpoint(find_model("t1"))
     canonical = canonical_of(scan, brain, atlas)
     return contrast_by_tissue(canonical, atlas.places["template"])

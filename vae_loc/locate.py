@@ -123,6 +123,7 @@ def locate(
     network: Network,
     *,
     brain_mask: BrainMask = "auto",
+    brain: tuple[BoolArray, str] | None = None,
     methods: Sequence[Method] = ("combi",),
     polarity: Polarity = "any",
     appear: Appear | None = None,
@@ -134,6 +135,7 @@ def locate(
     volume : the scan
     checkpoint, network : what `load_checkpoint` read and `build_model` built from it
     brain_mask : a mask file, `auto`, or `none` for a volume that is brain everywhere
+    brain : what `find_brain` found, where it is known already; then `brain_mask` has no say
     polarity : `bright` or `dark` keeps only what is brighter or darker than the model expects
     appear : gives the brain another look before it is scored; for models of synthesized contrasts
 
@@ -142,8 +144,8 @@ def locate(
     UnusableModel : if the model was trained on slices prepared in another way.
     UnusableInput : if no brain is found, or the mask does not fit.
     """
-    brain, source = find_brain(volume, brain_mask)
-    canonical = canonical_of(volume, brain, checkpoint, appear)
+    mask, source = brain or find_brain(volume, brain_mask)
+    canonical = canonical_of(volume, mask, checkpoint, appear)
     scores = score_canonical(canonical, checkpoint, network, methods)
     signed_raw = _signed(scores)
     signed = judged(scores.features, canonical.mask, checkpoint.places, methods) or signed_raw
@@ -153,7 +155,7 @@ def locate(
 
     maps, raw_maps = of_polarity(signed), of_polarity(signed_raw)
     warnings = volume.warnings + canonical.warnings
-    return Located(volume, brain, source, canonical, maps, raw_maps, scores.samples, warnings)
+    return Located(volume, mask, source, canonical, maps, raw_maps, scores.samples, warnings)
 
 
 def canonical_of(

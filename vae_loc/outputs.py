@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_loc.checkpoint import LEVELS, Checkpoint, Method, healthy_percentile, healthy_threshold
+from vae_loc.checkpoint import LEVELS, Checkpoint, Method, healthy_percentile, healthy_threshold, rounded
 from vae_loc.digests import sha256_of
 from vae_loc.errors import UnusableModel
 from vae_loc.files import together, write_atomically, write_json
@@ -187,7 +187,7 @@ def versions() -> dict[str, str]:
 def odd(found: Located, checkpoint: Checkpoint) -> tuple[str, ...]:
     """Return a warning for a scan that is unlike every healthy one as a whole."""
     healthy = checkpoint.facts.healthy
-    if healthy is None or found.scores.volume["elbo"] <= healthy.volumes["elbo"][-1]:
+    if healthy is None or rounded(found.scores.volume["elbo"]) <= healthy.volumes["elbo"][-1]:
         return ()
     return (
         f"less probable as a whole than every healthy {checkpoint.facts.contrast} scan of the model: much disease, "
