@@ -92,8 +92,8 @@ def test_an_exported_onnx_file_gives_the_same_scores(shipped, tmp_path):
         np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
-def test_export_is_a_fixed_point_and_never_overwrites_its_model(tmp_path):
+def test_export_never_overwrites_its_model():
     path = find_model("t1")
-    assert CliRunner().invoke(app, ["export", "t1", "-o", str(tmp_path / "again.safetensors")]).exit_code == 0
-    assert load_checkpoint(tmp_path / "again.safetensors").weights.keys() == load_checkpoint(path).weights.keys()
+    before = path.read_bytes()
     assert CliRunner().invoke(app, ["export", str(path), "-o", str(path)]).exit_code != 0
+    assert path.read_bytes() == before

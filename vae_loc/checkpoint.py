@@ -23,7 +23,6 @@ from vae_loc.tensorfile import read_tensor_file
 from vae_loc.volume import FloatArray
 
 FORMAT_VERSION = 4
-OLD_VERSION = 3  # weights and places are the same, there is no graph
 PLACE, GRAPH = "place.", "graph."  # prefixes of the tensors that are no weights
 Method = Literal["rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi"]
 METHODS: tuple[Method, ...] = ("rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi")
@@ -163,7 +162,7 @@ def save_checkpoint(model: Checkpoint, path: Path) -> None:
     write_atomically(path, save(_tensors(model), metadata={"vae_loc": header}))
 
 
-def load_checkpoint(path: Path, *, version: int = FORMAT_VERSION) -> Checkpoint:
+def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint and prove that it is whole and ours.
 
     Raises
@@ -176,7 +175,7 @@ def load_checkpoint(path: Path, *, version: int = FORMAT_VERSION) -> Checkpoint:
     from safetensors.numpy import load
 
     raw = read_tensor_file(path, _type_of)
-    facts, digest = _parsed(path, raw, version)
+    facts, digest = _parsed(path, raw)
     try:
         tensors = load(raw)
     except SafetensorError as error:
@@ -185,7 +184,7 @@ def load_checkpoint(path: Path, *, version: int = FORMAT_VERSION) -> Checkpoint:
     graphs = {name: values.tobytes() for name, values in _named(tensors, GRAPH).items()}
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((PLACE, GRAPH))}
     _check_values(path, facts, weights, places)
-    if graphs.keys() != ({"kl", "all"} if version == FORMAT_VERSION else set()):
+    if graphs.keys() != {"kl", "all"}:
         raise UnusableModel(path, "its graphs are not those of its format; train or fetch it again")
     return Checkpoint(facts, weights, places, graphs, digest, path)
 
@@ -229,7 +228,7 @@ def _check_values(path: Path, facts: Facts, weights: dict[str, FloatArray], plac
         raise UnusableModel(path, f"its {bad[0]} is missing, of another shape, or not finite; train or fetch it again")
 
 
-def _parsed(path: Path, raw: bytes, expected: int) -> tuple[Facts, str]:
+def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
     """Return facts and proven digest from header and bytes alone, before a tensor is built."""
     size = int.from_bytes(raw[:8], "little")
     try:
@@ -239,9 +238,9 @@ def _parsed(path: Path, raw: bytes, expected: int) -> tuple[Facts, str]:
         version = facts["format_version"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnusableModel(path, "expected a vae-loc model, found a foreign or damaged safetensors file") from error
-    if version != expected:
-        mend = "convert it: vae-loc export" if version == OLD_VERSION else "use the vae-loc it is of"
-        raise UnusableModel(path, f"expected model format {expected}, found {version}; {mend}")
+    if version != FORMAT_VERSION:
+        mend = "train it again, or use the vae-loc it is of"
+        raise UnusableModel(path, f"expected model format {FORMAT_VERSION}, found {version}; {mend}")
     if _sha256(facts, tensors, raw[8 + size :]) != digest:
         raise UnusableModel(path, "its SHA-256 does not fit its content: damaged or tampered; fetch it again")
     try:

@@ -137,9 +137,9 @@ def train(
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(envvar="VAE_LOC_MODEL", help="A model's name or file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="What to write: .onnx or .safetensors.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="What to write, .onnx.")],
 ) -> None:
-    """Write a model as ONNX for other programs, or, from an older format, as one of the present format.
+    """Write a model as ONNX for other programs.
 
     The ONNX file takes slices x (B, 1, H, W) and c, and gives residual, KL, Rec, and the gradients of both.
     Example: vae-loc export t1 -o t1.onnx
