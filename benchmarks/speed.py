@@ -14,7 +14,6 @@ import os
 import platform
 import pstats
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -334,12 +333,19 @@ def naive(scan: Path, mask: Path, output: Path) -> None:
 AS_INSTALLED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
+WATCHED = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+"""  # of a small process: the system counts what a process held before it became the command
+
+
 def child(*command: str | Path) -> tuple[float, float]:
     """Run a command; return its CPU seconds and its peak memory in MB."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([str(part) for part in command], check=True, capture_output=True, env=AS_INSTALLED)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, after.ru_maxrss / 1024
+    watched = [sys.executable, "-c", WATCHED, *map(str, command)]
+    seconds, peak_mb = subprocess.run(watched, check=True, capture_output=True, env=AS_INSTALLED).stdout.split()
+    return float(seconds), float(peak_mb)
 
 
 def whole(options: argparse.Namespace) -> Iterator[str]:
@@ -372,16 +378,10 @@ def whole(options: argparse.Namespace) -> Iterator[str]:
                 os.link(scan, scans / f"s{number:03}_t1.nii.gz")
                 os.link(mask, scans / f"s{number:03}_brainmask.nii.gz")
             command = [python, "-m", "vae_loc", "score", scans, "-m", MODEL, "-o", folder / f"o{count}", "--jobs", "1"]
-            process = subprocess.Popen(
-                [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            _, status, usage = os.wait4(process.pid, 0)
-            if status:
-                raise SystemExit(f"scoring {count} scans failed")
-            used = usage.ru_utime + usage.ru_stime
+            used, peak_mb = child(*command)
             first = used if first is None else first
             more = f"{(used - first) / (count - 1):.2f}" if count > 1 else "-"
-            yield f"| {count} | {used:.1f} | {more} | {usage.ru_maxrss / 1024:.0f} |"
+            yield f"| {count} | {used:.1f} | {more} | {peak_mb:.0f} |"
 
 
 STAGES = ("load_checkpoint", "read_volume", "find_brain", "align", "to_canonical", "load_graph", "score_slices",
@@ -483,10 +483,11 @@ def main() -> None:
         return naive(*options.naive)
     lines = [f"{machine()}. Made by `python benchmarks/speed.py`: {options.rounds} rounds, seed 0."]
     for name in options.only:
+        start = len(lines)
         lines += ["", f"### {PARTS[name].__doc__.splitlines()[0]}", ""]
         for line in PARTS[name](options):
             lines.append(line)
-        print("\n".join(lines[-12:]), flush=True)
+        print("\n".join(lines[start:]), flush=True)
     if options.output:
         head = options.output.read_text().split("<!-- tables -->")[0] if options.output.exists() else "# Speed\n\n"
         options.output.write_text(head + "<!-- tables -->\n\n" + "\n".join(lines) + "\n")
