@@ -104,7 +104,7 @@ def reproduce(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="brain, faults: of a fast training. Default: 1000.", show_default=False),
+        typer.Option(min=1, help="brain, faults: of a fast training. Default: 2000.", show_default=False),
     ] = None,
     quiet: Quiet = False,
 ) -> None:

@@ -16,7 +16,7 @@ from vae_loc.vae import VAE, squared_error
 PAPER_RATE = 1e-4
 PAPER_EPOCHS = 300  # at most, until the plateau
 SCRIPT_EPOCHS = 5
-FAST_STEPS = 1000
+FAST_STEPS = 2000  # KL-Grad is chance after 1000, see docs/reproduction
 QUICK_STEPS = 10
 Way = Literal["plateau", "constant", "falling"]
 
