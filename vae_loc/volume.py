@@ -29,7 +29,7 @@ MAX_MISSING_SHARE = 0.5  # of the voxels; beyond it there is no scan left to jud
 GRID_TOLERANCE_MM = 1e-3  # corners of a mask and its scan farther apart than this are on two grids
 WHOLE_TOLERANCE = 1e-3  # of a label stored with a slope
 COMPRESSION, GZIP_WBITS = 2, 31  # isal's level: 3 takes four times as long for the same size; zlib's sign for gzip
-SPARSE = 16  # every which slice is looked at before all are
+SPARSE = 16  # one of so many is looked at before all are
 SHOWN_VALUES = 5  # of odd labels, in a note
 
 
