@@ -24,13 +24,11 @@ from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
+from speed import AS_INSTALLED
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = {"2 mm head, 1.3 M voxels": "synthetic-mass_t1", "1 mm brain, 7.2 M voxels": "patient07_t1"}
-# an installed package has its bytecode beside it
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | {
-    "OMP_NUM_THREADS": "1"
-}
+ENVIRONMENT = AS_INSTALLED | {"OMP_NUM_THREADS": "1"}
 
 
 def fill(folder: Path, sample: str, count: int) -> None:

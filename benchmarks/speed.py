@@ -312,6 +312,26 @@ def files(options: argparse.Namespace) -> Iterator[str]:
         yield f"\nSizes: {sizes} (n nibabel, s SimpleITK, v vae-loc)."
 
 
+def resampling(options: argparse.Namespace) -> Iterator[str]:
+    """A map brought back onto a brain of 1 mm: the same values by scipy and by ITK."""
+    from scipy.ndimage import affine_transform
+
+    from vae_loc.canonical import interpolated
+
+    values = np.random.default_rng(0).random((64, 64, 64), dtype=np.float32)
+    turn, shape = np.eye(4), (140, 175, 140)
+    turn[:3] = [[0.33, 0.02, -0.01, 8], [-0.02, 0.32, 0.03, 3], [0.01, -0.03, 0.33, 7]]
+    works = {
+        "scipy.ndimage.affine_transform": lambda: affine_transform(
+            values, turn[:3, :3], turn[:3, 3], output_shape=shape, order=1, mode="grid-constant"
+        ),
+        "vae-loc (ITK)": lambda: interpolated(values, turn, shape),
+    }
+    yield from compared(in_turns(works, options.rounds), 0, "seconds")
+    first, second = (work() for work in works.values())
+    yield f"\nLargest difference: {np.abs(first - second).max():.1g}."
+
+
 def naive(scan: Path, mask: Path, output: Path) -> None:
     """Score a scan as a script of an afternoon would: scipy zooms everything, the authors' four passes, nibabel."""
     import torch
@@ -451,6 +471,7 @@ PARTS: Parts = {
     "training": training,
     "precision": precision,
     "files": files,
+    "resampling": resampling,
     "whole": whole,
     "profile": profile,
     "growth": growth,

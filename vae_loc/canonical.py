@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.normalise import FWHM_PER_SIGMA
-from vae_loc.register import align
+from vae_loc.register import align, itk_image
 from vae_loc.volume import BoolArray, FloatArray, Volume
 
 FIELD_OF_VIEW_MM = 192.0  # 64 pixels of 3 mm; holds an adult brain with room for pose errors
@@ -132,12 +132,12 @@ def all_from_canonical(
     box, box_affine = _bounding_box(mask, volume.affine)
     voxel2pixel = np.linalg.inv(canonical.grid.affine) @ box_affine
     weight = canonical.mask.astype(np.float32)
-    near_brain = _interpolated(weight, voxel2pixel, mask[box].shape)
+    near_brain = interpolated(weight, voxel2pixel, mask[box].shape)
     inside = mask[box] & (near_brain > MIN_WEIGHT)
     found = []
     for values in maps:
         result = np.zeros(mask.shape, dtype=np.float32, order="F")  # as NIfTI stores it
-        summed = _interpolated(values * weight, voxel2pixel, mask[box].shape)
+        summed = interpolated(values * weight, voxel2pixel, mask[box].shape)
         np.divide(summed, near_brain, out=result[box], where=inside)
         found.append(result)
     return found
@@ -268,13 +268,13 @@ def _smoothed(values: FloatArray, sigmas: tuple[float, ...]) -> FloatArray:
 
 def _resampled(values: FloatArray, affine: NDArray[np.float64], target: Grid) -> FloatArray:
     """Linear interpolation of `values` (voxel to mm by `affine`) on `target`; zero outside."""
-    return _interpolated(values, np.linalg.inv(affine) @ target.affine, target.shape)
+    return interpolated(values, np.linalg.inv(affine) @ target.affine, target.shape)
 
 
-def _interpolated(values: FloatArray, target2source: NDArray[np.float64], shape: tuple[int, ...]) -> FloatArray:
+def interpolated(values: FloatArray, target2source: NDArray[np.float64], shape: tuple[int, ...]) -> FloatArray:
     """Linear interpolation of `values` at `target2source` (4, 4) of every index of `shape`; it fades to zero outside.
 
-    ITK needs a sixth of the time of `scipy.ndimage`, for the same values. Indices stand in for its mm.
+    By ITK: the values of `scipy.ndimage`, faster (docs/speed.md). Indices stand in for its mm.
     """
     import SimpleITK as sitk
 
@@ -285,6 +285,5 @@ def _interpolated(values: FloatArray, target2source: NDArray[np.float64], shape:
     resample.SetNumberOfWorkUnits(1)
     resample.SetSize([int(n) for n in shape])
     resample.SetTransform(to_padded)
-    padded = sitk.GetImageFromArray(np.ascontiguousarray(np.pad(values, 1).T))
-    result: FloatArray = sitk.GetArrayFromImage(resample.Execute(padded)).T
+    result: FloatArray = sitk.GetArrayFromImage(resample.Execute(itk_image(np.pad(values, 1)))).T
     return result

@@ -111,10 +111,15 @@ def _windowed(data: FloatArray, mask: BoolArray) -> FloatArray:
     return result
 
 
-def _image(array: FloatArray, pixel_mm: float) -> sitk.Image:
+def itk_image(array: FloatArray) -> sitk.Image:
+    """Return an array (I, J, K) as an image of unit spacing from the origin, its axes in the same order."""
     import SimpleITK as sitk
 
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
+    return sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
+
+
+def _image(array: FloatArray, pixel_mm: float) -> sitk.Image:
+    image = itk_image(array)
     image.SetSpacing((pixel_mm,) * 3)
     image.SetOrigin((-pixel_mm * (array.shape[0] - 1) / 2,) * 3)
     return image

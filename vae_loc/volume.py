@@ -261,17 +261,15 @@ def _scaled(path: Path, header: Header, stored: NDArray[np.generic]) -> NDArray[
 @np.errstate(all="ignore")
 def _content(path: Path, array: NDArray[np.float64]) -> tuple[FloatArray, BoolArray | None, tuple[str, ...]]:
     """Return float32 data with missing voxels at 0, or refuse a volume without content."""
-    present = np.abs(array) < ABSURD if array.dtype.kind == "f" else None
-    if present is not None and present.all():
-        present = None
-    missing_count = 0 if present is None else int(array.size - np.count_nonzero(present))
+    missing = ~(np.abs(array) < ABSURD) if array.dtype.kind == "f" else None
+    missing_count = 0 if missing is None else int(np.count_nonzero(missing))
     if missing_count > MAX_MISSING_SHARE * array.size:
         raise UnusableInput(path, f"expected a scan, {missing_count} of {array.size} voxels are NaN or infinite")
     data = np.asfortranarray(array, dtype=np.float32)  # as NIfTI stores it
     values = data
-    if present is not None:
-        data = np.where(present, data, np.float32(0))
-        values = data[present]
+    if missing is not None and missing_count:
+        data = np.where(missing, np.float32(0), data)
+        values = data[~missing]
     low, high = float(values.min()), float(values.max())
     if low == high:
         raise UnusableInput(path, f"expected a scan, every voxel is {low:g}")
@@ -282,7 +280,7 @@ def _content(path: Path, array: NDArray[np.float64]) -> tuple[FloatArray, BoolAr
         notes.append(f"{missing_count} voxels are NaN or infinite and were treated as missing")
     if low <= CT_AIR[1] and np.mean((values >= CT_AIR[0]) & (values <= CT_AIR[1])) >= CT_AIR_SHARE:
         notes.append("its intensities look like CT (air near -1000); the models are for MRI")
-    return data, None if present is None else ~present, tuple(notes)
+    return data, missing if missing_count else None, tuple(notes)
 
 
 def _between(values: FloatArray, low: float, high: float) -> BoolArray:
