@@ -21,22 +21,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import vae_loc.training as training
-from vae_loc.brain import find_brain
-from vae_loc.calibration import calibrate_healthy
-from vae_loc.canonical import CanonicalVolume, onto_grid
-from vae_loc.catalogue import find_model
-from vae_loc.checkpoint import METHODS, Checkpoint, checkpoint, healthy_threshold, load_checkpoint
-from vae_loc.cohort import find_cases
-from vae_loc.judge import judged
-from vae_loc.labels import find_labelled
-from vae_loc.locate import canonical_of, score_canonical
-from vae_loc.metrics import above, dice_at, rank_sorted
-from vae_loc.recipe import COARSE_NOISE_SD
-from vae_loc.scoring import build_model
-from vae_loc.slices import to_slices
-from vae_loc.synthesis import appearance_of
-from vae_loc.volume import read_labels, read_volume
+import vae_loc.training.fit as training
+from vae_loc.evaluation.metrics import above, dice_at, rank_sorted
+from vae_loc.model.checkpoint import Checkpoint, checkpoint, healthy_threshold, load_checkpoint
+from vae_loc.model.network import build_model
+from vae_loc.model.shipped import find_model
+from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.preprocessing.canonical import CanonicalVolume, onto_grid
+from vae_loc.preprocessing.pseudo_contrast import appearance_of
+from vae_loc.preprocessing.slices import to_slices
+from vae_loc.scans.annotations import find_labelled
+from vae_loc.scans.cases import find_cases
+from vae_loc.scans.volume import read_labels, read_volume
+from vae_loc.scoring.locate import canonical_of, score_canonical
+from vae_loc.scoring.normalised_maps import normalised_maps
+from vae_loc.training.healthy_reference import calibrate_healthy
+from vae_loc.training.train import COARSE_NOISE_SD
+from vae_loc.vocabulary import METHODS
 
 FPR = 0.05
 FIELDS = ("variant", "seed", "method", "patient", "auroc", "ap", "dice", "flagged")
@@ -181,7 +182,7 @@ def measured(name: str, seed: int, model: Checkpoint, patients: list[Patient]) -
     for patient in patients:
         mask = patient.canonical.mask
         features = score_canonical(patient.canonical, model, network, METHODS).features
-        for method, values in judged(features, mask, model.places, METHODS).items():
+        for method, values in normalised_maps(features, mask, model.places, METHODS).items():
             magnitude = np.abs(values)
             lesion, other = np.sort(magnitude[mask & patient.truth]), np.sort(magnitude[mask & ~patient.truth])
             ranking = rank_sorted([lesion], [other])

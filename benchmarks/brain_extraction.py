@@ -17,9 +17,9 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from vae_loc.brain import find_brain
-from vae_loc.cohort import find_cases
-from vae_loc.volume import Volume, read_mask, read_volume
+from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.scans.cases import find_cases
+from vae_loc.scans.volume import Volume, read_mask, read_volume
 
 
 def bet(volume: Volume) -> np.ndarray:

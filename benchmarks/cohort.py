@@ -100,19 +100,19 @@ def run(folder: Path, place: Path, jobs: int) -> dict[str, float]:
 
 def waiting(folder: Path, place: Path, count: int) -> dict[str, tuple[float, float]]:
     """Return (wall, CPU) seconds a scan of reading, scoring and writing in one process, files not in the page cache."""
-    from vae_loc.batch import Wanted
-    from vae_loc.catalogue import find_model
-    from vae_loc.checkpoint import load_checkpoint
-    from vae_loc.cohort import find_cases
-    from vae_loc.locate import locate
-    from vae_loc.outputs import write_results
-    from vae_loc.places import target
-    from vae_loc.scoring import build_model
-    from vae_loc.volume import read_volume
+    from vae_loc.model.checkpoint import load_checkpoint
+    from vae_loc.model.network import build_model
+    from vae_loc.model.shipped import find_model
+    from vae_loc.results.output_names import folder_names
+    from vae_loc.results.scan_outputs import write_results
+    from vae_loc.results.score_scan import Wanted
+    from vae_loc.scans.cases import find_cases
+    from vae_loc.scans.volume import read_volume
+    from vae_loc.scoring.locate import locate
 
     checkpoint = load_checkpoint(find_model("t1"))
     network = build_model(checkpoint)
-    where = target(place / "phases", scans=[], methods=1)
+    where = folder_names(place / "phases", scans=[], methods=1)
     made = {"inputs": {}, "options": Wanted(["combi"]).options()}
     spent: dict[str, list[tuple[float, float]]] = {"reading": [], "scoring": [], "writing": []}
 

@@ -28,7 +28,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from corpus import BRAIN, raw_scan
 
-from vae_loc.cli import main as command_line
+from vae_loc.cli.app import main as command_line
 
 OPERATIONS = ("open", "write", "fsync", "replace")
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES)

@@ -20,24 +20,34 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vae_loc.baselines import baseline_maps
-from vae_loc.brain import find_brain
-from vae_loc.calibration import calibrate_healthy
-from vae_loc.canonical import CanonicalVolume, from_canonical, onto_grid
-from vae_loc.catalogue import find_model
-from vae_loc.checkpoint import METHODS, Checkpoint, healthy_threshold, load_checkpoint
-from vae_loc.cohort import Case, find_cases
-from vae_loc.judge import judged
-from vae_loc.labels import find_labelled
-from vae_loc.locate import canonical_of, locate, score_canonical
-from vae_loc.metrics import Interval, above, dice_at, mean_interval, rank_sorted
-from vae_loc.normalise import at_place, evened, levelled, mean_and_sd, moments, smoothed, two_scales
-from vae_loc.reliability import LEVELS, healthy_reliability
-from vae_loc.report import montage_png
-from vae_loc.scoring import build_model, score_slices
-from vae_loc.slices import from_slices, to_slices
-from vae_loc.synthesis import appearance_of
-from vae_loc.volume import Volume, read_labels, read_volume, write_volume
+from vae_loc.evaluation.baselines import baseline_maps
+from vae_loc.evaluation.healthy_rates import LEVELS, healthy_reliability
+from vae_loc.evaluation.metrics import Interval, above, dice_at, mean_interval, rank_sorted
+from vae_loc.model.checkpoint import Checkpoint, healthy_threshold, load_checkpoint
+from vae_loc.model.network import build_model
+from vae_loc.model.shipped import find_model
+from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.preprocessing.canonical import CanonicalVolume, from_canonical, onto_grid
+from vae_loc.preprocessing.pseudo_contrast import appearance_of
+from vae_loc.preprocessing.slices import from_slices, to_slices
+from vae_loc.results.montage import montage_png
+from vae_loc.scans.annotations import find_labelled
+from vae_loc.scans.cases import Case, find_cases
+from vae_loc.scans.volume import Volume, read_labels, read_volume, write_volume
+from vae_loc.scoring.locate import canonical_of, locate, score_canonical
+from vae_loc.scoring.normalised_maps import (
+    at_place,
+    evened,
+    levelled,
+    mean_and_sd,
+    moments,
+    normalised_maps,
+    smoothed,
+    two_scales,
+)
+from vae_loc.scoring.slice_scores import score_slices
+from vae_loc.training.healthy_reference import calibrate_healthy
+from vae_loc.vocabulary import METHODS
 
 COHORTS = {"gliomas": "{subject}_seg.nii.gz", "ms": "{subject}_lesions.nii.gz"}
 POLARITY = {"t1": "dark", "t2": "bright", "flair": "bright"}  # of most disease
@@ -320,7 +330,7 @@ def transplants(model: Checkpoint, pairs: list, healthy: list[Case], appear_of: 
         truth = lesion & host.mask & patient.mask
         prevalences.append(float(truth.sum() / host.mask.sum()))
         features = score_canonical(host, model, network, METHODS).features
-        maps = dict(judged(features, host.mask, model.places, METHODS))
+        maps = dict(normalised_maps(features, host.mask, model.places, METHODS))
         maps["place-z"] = at_place(
             features["intensity"], host.mask, model.places["intensity.mean"], model.places["intensity.sd"]
         )

@@ -17,14 +17,15 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from vae_loc.calibration import calibrate_healthy
-from vae_loc.catalogue import find_model
-from vae_loc.checkpoint import METHODS, load_checkpoint
-from vae_loc.cohort import find_cases
-from vae_loc.evaluation import Evaluation, evaluate
-from vae_loc.labels import find_labelled
-from vae_loc.reliability import LEVELS, healthy_reliability
-from vae_loc.tables import evaluation_tables
+from vae_loc.cli.tables import evaluation_tables
+from vae_loc.evaluation.cohort_metrics import Evaluation, evaluate
+from vae_loc.evaluation.healthy_rates import LEVELS, healthy_reliability
+from vae_loc.model.checkpoint import load_checkpoint
+from vae_loc.model.shipped import find_model
+from vae_loc.scans.annotations import find_labelled
+from vae_loc.scans.cases import find_cases
+from vae_loc.training.healthy_reference import calibrate_healthy
+from vae_loc.vocabulary import METHODS
 
 COHORTS = {"gliomas": "{subject}_seg.nii.gz", "ms": "{subject}_lesions.nii.gz"}
 

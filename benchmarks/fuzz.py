@@ -27,25 +27,15 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from vae_loc.checkpoint import (
-    FORMAT_VERSION,
-    LEVELS,
-    METHODS,
-    SAMPLE_SCORES,
-    Facts,
-    Healthy,
-    Network,
-    Training,
-    checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
-from vae_loc.derive import derived_graphs
 from vae_loc.errors import UnusableInput, UnusableModel
-from vae_loc.locate import PREPROCESSING
-from vae_loc.scoring import build_model
-from vae_loc.vae import VAE
-from vae_loc.volume import read_volume, write_volume
+from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
+from vae_loc.model.facts import FORMAT_VERSION, LEVELS, Facts, Healthy, NetworkSize, Training
+from vae_loc.model.network import build_model
+from vae_loc.model.onnx_export import derived_graphs
+from vae_loc.model.vae import VAE
+from vae_loc.scans.volume import read_volume, write_volume
+from vae_loc.scoring.locate import PREPROCESSING
+from vae_loc.vocabulary import METHODS, SAMPLE_SCORES
 
 MAX_SECONDS, MAX_BYTES = 1.0, 500_000_000
 NUMBERS = (
@@ -143,7 +133,7 @@ def set_field(content: bytearray, rng: np.random.Generator) -> None:
 
 def model_seeds(folder: Path) -> list[bytes]:
     """One model with healthy statistics, which make its header long, and four times as often one without."""
-    network = Network(latents=2, image_size=16, c=1.0)
+    network = NetworkSize(latents=2, image_size=16, c=1.0)
     weights = {name: value.detach().numpy() for name, value in VAE(latents=2, image_size=16).state_dict().items()}
     numbers = [float(n) for n in np.linspace(0, 9, len(LEVELS))]
     healthy = Healthy(

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from vae_loc.brain import find_brain
-from vae_loc.volume import Volume, read_volume, write_volume
+from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.scans.volume import Volume, read_volume, write_volume
 
 HEALTHY = ("IXI012", "IXI013", "IXI014")
 HOST = "IXI033"  # the healthy brain that gets the mass

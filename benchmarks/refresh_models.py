@@ -14,12 +14,12 @@ from pathlib import Path
 
 import torch
 
-from vae_loc.calibration import calibrate_healthy
-from vae_loc.checkpoint import checkpoint, load_checkpoint, save_checkpoint
-from vae_loc.cohort import find_cases
-from vae_loc.files import together, write_json
-from vae_loc.locate import PREPROCESSING
-from vae_loc.synthesis import appearance_of
+from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
+from vae_loc.preprocessing.pseudo_contrast import appearance_of
+from vae_loc.scans.cases import find_cases
+from vae_loc.scoring.locate import PREPROCESSING
+from vae_loc.system.writing import together, write_json
+from vae_loc.training.healthy_reference import calibrate_healthy
 
 MODELS = Path("models")
 

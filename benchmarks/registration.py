@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-import vae_loc.register as register
-from vae_loc.brain import find_brain
-from vae_loc.canonical import to_canonical
-from vae_loc.catalogue import find_model
-from vae_loc.checkpoint import load_checkpoint
-from vae_loc.cohort import find_cases
-from vae_loc.volume import read_volume
+import vae_loc.preprocessing.registration as register
+from vae_loc.model.checkpoint import load_checkpoint
+from vae_loc.model.shipped import find_model
+from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.preprocessing.canonical import to_canonical
+from vae_loc.scans.cases import find_cases
+from vae_loc.scans.volume import read_volume
 
 SETTINGS = {
     "in use": {},

@@ -23,7 +23,18 @@ RUNS = {  # folder of the outputs -> arguments
     "all-maps": ["score", "scans", "--method", "all"],
     "raw": ["score", "scans", "--raw", "--percentile", "--polarity", "dark"],
     "masks": ["segment", "scans", "--method", "all", "--fpr", "0.02", "--report"],
-    "processes": ["segment", "scans", "--jobs", "2", "--threshold", "2.5", "--min-size", "50mm3", "--polarity", "bright"],
+    "processes": [
+        "segment",
+        "scans",
+        "--jobs",
+        "2",
+        "--threshold",
+        "2.5",
+        "--min-size",
+        "50mm3",
+        "--polarity",
+        "bright",
+    ],
     "one": ["segment", "scans/patient07_flair.nii.gz", "-m", "flair", "--brain-mask", "auto"],
 }
 MAY_DIFFER = {"versions", "schema_version", "files", "model"}  # of the JSON; the model's own digest is compared apart
@@ -71,10 +82,19 @@ def main() -> int:
         names = [{path.relative_to(side) for path in side.rglob("*") if path.is_file()} for side in sides]
         odd = [f"only in one: {name}" for name in sorted(names[0] ^ names[1])]
         both = sorted(names[0] & names[1])
-        def paths_of(text: object) -> object:
-            return json.loads(json.dumps(text).replace(str(sides[0]), "RUN").replace(str(sides[1]), "RUN")) if isinstance(text, (dict, list)) else text
 
-        odd += [f"differs: {name}" for name in both if paths_of(content(sides[0] / name)) != paths_of(content(sides[1] / name))]
+        def paths_of(text: object) -> object:
+            return (
+                json.loads(json.dumps(text).replace(str(sides[0]), "RUN").replace(str(sides[1]), "RUN"))
+                if isinstance(text, (dict, list))
+                else text
+            )
+
+        odd += [
+            f"differs: {name}"
+            for name in both
+            if paths_of(content(sides[0] / name)) != paths_of(content(sides[1] / name))
+        ]
         kinds = {suffix: sum(name.suffix == suffix for name in both) for suffix in (".gz", ".png", ".json", ".csv")}
         print("\n".join(odd) or "no difference", f"({', '.join(f'{n} {kind}' for kind, n in kinds.items())})")
     return bool(odd)

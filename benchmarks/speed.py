@@ -65,7 +65,7 @@ def compared(times: dict[str, np.ndarray], per: float, unit: str) -> Iterator[st
 
 def plain_vae(**size: int):
     """Return the network with every layer run as the convolution that it is written as."""
-    from vae_loc.vae import LOG_SIGMA_RANGE, VAE
+    from vae_loc.model.vae import LOG_SIGMA_RANGE, VAE
 
     class PlainVAE(VAE):
         def encode(self, x):
@@ -82,8 +82,8 @@ def shipped() -> tuple:
     """Return checkpoint, plain network of torch with its weights, and slices (B, 1, H, W)."""
     import torch
 
-    from vae_loc.catalogue import find_model
-    from vae_loc.checkpoint import load_checkpoint
+    from vae_loc.model.checkpoint import load_checkpoint
+    from vae_loc.model.shipped import find_model
 
     torch.set_num_threads(1)
     checkpoint = load_checkpoint(find_model(MODEL))
@@ -98,7 +98,7 @@ def four_passes(model, x) -> None:
     """Score as the authors' script does: a forward pass, and three more with all gradients, for KL, Rec and both."""
     import torch
 
-    from vae_loc.vae import kl_divergence, squared_error
+    from vae_loc.model.vae import kl_divergence, squared_error
 
     model.requires_grad_(True)
     with torch.no_grad():
@@ -115,7 +115,7 @@ def four_passes(model, x) -> None:
 def bf16_passes(model, x) -> None:
     import torch
 
-    from vae_loc.vae import score_terms
+    from vae_loc.model.vae import score_terms
 
     model.requires_grad_(False)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -123,7 +123,7 @@ def bf16_passes(model, x) -> None:
 
 
 def plain_passes(model, x) -> None:
-    from vae_loc.vae import score_terms
+    from vae_loc.model.vae import score_terms
 
     model.requires_grad_(False)
     score_terms(model, x, 1.0)
@@ -133,8 +133,8 @@ def scoring(options: argparse.Namespace) -> Iterator[str]:
     """All five maps, and Combi alone, against the authors' four passes; share of the matrix-product limit."""
     import torch
 
-    from vae_loc.graph import load_graph
-    from vae_loc.vae import VAE
+    from vae_loc.model.onnx_graph import load_graph
+    from vae_loc.model.vae import VAE
 
     checkpoint, model, x = shipped()
     ours = VAE(latents=checkpoint.facts.network.latents)
@@ -166,7 +166,7 @@ def scoring(options: argparse.Namespace) -> Iterator[str]:
 
 def flops(*, rec: bool) -> float:
     """Return multiplications and additions of a slice: passes of encoder and decoder, convolutions alone."""
-    from vae_loc.vae import CHANNELS
+    from vae_loc.model.vae import CHANNELS
 
     sides = [32, 16, 8, 4]
     strided = [
@@ -196,8 +196,8 @@ def training(options: argparse.Namespace) -> Iterator[str]:
     """A training step against a plain loop: slices augmented one by one, the same network and optimizer."""
     import torch
 
-    from vae_loc.training import augment
-    from vae_loc.vae import VAE, negative_elbo
+    from vae_loc.model.vae import VAE, negative_elbo
+    from vae_loc.training.augmentation import augment
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -233,12 +233,12 @@ def precision(options: argparse.Namespace) -> Iterator[str]:
     """Training in bf16 against fp32: what it costs in quality, on scans of IXI."""
     import torch
 
-    from vae_loc.brain import find_brain
-    from vae_loc.canonical import to_canonical
-    from vae_loc.cohort import find_cases
-    from vae_loc.slices import to_slices
-    from vae_loc.training import join_slices, train_vae
-    from vae_loc.volume import read_volume
+    from vae_loc.preprocessing.brain_mask import find_brain
+    from vae_loc.preprocessing.canonical import to_canonical
+    from vae_loc.preprocessing.slices import to_slices
+    from vae_loc.scans.cases import find_cases
+    from vae_loc.scans.volume import read_volume
+    from vae_loc.training.fit import join_slices, train_vae
 
     if not options.ixi.is_dir():
         yield f"Left out: there is no {options.ixi}."
@@ -286,7 +286,7 @@ def files(options: argparse.Namespace) -> Iterator[str]:
     """Reading and writing .nii.gz."""
     import SimpleITK as sitk
 
-    from vae_loc.volume import read_volume, write_volume
+    from vae_loc.scans.volume import read_volume, write_volume
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -316,7 +316,7 @@ def resampling(options: argparse.Namespace) -> Iterator[str]:
     """A map brought back onto a brain of 1 mm: the same values by scipy and by ITK."""
     from scipy.ndimage import affine_transform
 
-    from vae_loc.canonical import interpolated
+    from vae_loc.preprocessing.canonical import interpolated
 
     values = np.random.default_rng(0).random((64, 64, 64), dtype=np.float32)
     turn, shape = np.eye(4), (140, 175, 140)
@@ -434,9 +434,10 @@ def profile(options: argparse.Namespace) -> Iterator[str]:
 
 def growth(options: argparse.Namespace) -> Iterator[str]:
     """Scoring by number of slices and of threads."""
-    from vae_loc.scoring import build_model, score_slices
-    from vae_loc.slices import SliceStack
-    from vae_loc.threads import set_threads
+    from vae_loc.model.network import build_model
+    from vae_loc.preprocessing.slices import SliceStack
+    from vae_loc.scoring.slice_scores import score_slices
+    from vae_loc.system.threads import set_threads
 
     checkpoint, _, _ = shipped()
     yield "| slices | ms a slice, five maps | Combi alone |"

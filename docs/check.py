@@ -13,7 +13,7 @@ from pathlib import Path
 from reference import faults as reference_faults
 from typer.testing import CliRunner
 
-from vae_loc.cli import app
+from vae_loc.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = (".", "docs", "docs/reproduction", "docs/reproduction/*", "models", "sample_data")

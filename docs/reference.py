@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 from typer.cli import get_docs_for_click
 
-from vae_loc.cli import app
+from vae_loc.cli.app import app
 
 PAGE = Path(__file__).with_name("cli.md")
 HEAD = "<!-- Made by `python docs/reference.py` from the commands' own help; do not edit. -->\n\n"

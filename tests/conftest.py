@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from vae_loc.volume import read_volume
+from vae_loc.scans.volume import read_volume
 
 RADII_MM = (65.0, 80.0, 60.0)  # a brain of about 1300 ml
 
@@ -68,7 +68,7 @@ def model_file(healthy_folder, tmp_path_factory):
     """A model trained for eight epochs on the phantoms, through the command line."""
     from typer.testing import CliRunner
 
-    from vae_loc.cli import app
+    from vae_loc.cli.app import app
 
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     options = ["--epochs", "8", "--latents", "8", "--threads", "1", "--quiet", "--image-size", "64"]
@@ -82,7 +82,7 @@ def small_model(healthy_folder, tmp_path_factory):
     """The smallest model that is whole: slices of 32 pixels, one epoch."""
     from typer.testing import CliRunner
 
-    from vae_loc.cli import app
+    from vae_loc.cli.app import app
 
     path = tmp_path_factory.mktemp("small") / "small.safetensors"
     options = ["--epochs", "1", "--latents", "4", "--threads", "1", "--quiet", "--image-size", "32"]
@@ -94,8 +94,8 @@ def small_model(healthy_folder, tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(model_file):
     """(checkpoint, network) of `model_file`."""
-    from vae_loc.checkpoint import load_checkpoint
-    from vae_loc.scoring import build_model
+    from vae_loc.model.checkpoint import load_checkpoint
+    from vae_loc.model.network import build_model
 
     checkpoint = load_checkpoint(model_file)
     return checkpoint, build_model(checkpoint)

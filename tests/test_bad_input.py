@@ -8,7 +8,7 @@ import pytest
 from conftest import centred, phantom, save
 from typer.testing import CliRunner
 
-from vae_loc.cli import app, main
+from vae_loc.cli.app import app, main
 
 SHAPE = (40, 46, 36)
 AFFINE = centred(np.diag([4.0, 4.0, 4.0]), SHAPE)

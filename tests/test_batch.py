@@ -14,11 +14,11 @@ from corpus import GOOD, RANDOM
 from test_bad_input import run
 from test_process import finish, names, start
 
-from vae_loc.cohort import find_cases, shard_of
+from vae_loc.cli.options import parsed_shard
 from vae_loc.errors import UnusableInput, UnusableOption
-from vae_loc.ledger import row_of, table_name
-from vae_loc.options import parsed_shard
-from vae_loc.workers import default_jobs, in_processes, in_turn, usable_cpus
+from vae_loc.results.cohort_table import row_of, table_name
+from vae_loc.scans.cases import find_cases, shard_of
+from vae_loc.system.worker_processes import default_jobs, in_processes, in_turn, usable_cpus
 
 
 def rows(path):
@@ -63,8 +63,8 @@ def test_every_scan_is_a_row_and_a_failed_one_is_exit_3(folder, tmp_path, small_
 
 
 def test_the_documented_columns_are_those_of_the_table(request, tmp_path):
-    from vae_loc.cohort import Case
-    from vae_loc.ledger import Entry
+    from vae_loc.results.cohort_table import Entry
+    from vae_loc.scans.cases import Case
 
     page = (request.config.rootpath / "docs/cohorts.md").read_text().split("## The cohort table")[1].split("\n## ")[0]
     documented = [

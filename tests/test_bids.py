@@ -14,8 +14,8 @@ import pytest
 from corpus import GOOD
 from test_bad_input import run
 
-from vae_loc.bids import find_scans
 from vae_loc.errors import UnusableInput
+from vae_loc.scans.bids_dataset import find_scans
 
 SCANS = (
     "sub-01/anat/sub-01_T1w.nii",

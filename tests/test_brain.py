@@ -9,9 +9,9 @@ import pytest
 from conftest import centred, phantom, save
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff
 
-from vae_loc.brain import find_brain
 from vae_loc.errors import UnusableInput
-from vae_loc.volume import read_mask, read_volume
+from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.scans.volume import read_mask, read_volume
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared/data"

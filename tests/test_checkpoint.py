@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from vae_loc.checkpoint import healthy_threshold, load_checkpoint, save_checkpoint
 from vae_loc.errors import UnusableModel
+from vae_loc.model.checkpoint import healthy_threshold, load_checkpoint, save_checkpoint
 
 
 def test_a_checkpoint_survives_the_round_trip(model_file, tmp_path):

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from vae_loc.brain import find_brain
-from vae_loc.catalogue import find_model
-from vae_loc.checkpoint import load_checkpoint
-from vae_loc.choose import contrast_by_tissue, model_of
-from vae_loc.cohort import Case
-from vae_loc.locate import canonical_of
-from vae_loc.synthesis import appearance_of
-from vae_loc.volume import read_volume
+from vae_loc.model.checkpoint import load_checkpoint
+from vae_loc.model.shipped import find_model
+from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.preprocessing.pseudo_contrast import appearance_of
+from vae_loc.scans.cases import Case
+from vae_loc.scans.volume import read_volume
+from vae_loc.scoring.choose_model import contrast_by_tissue, model_of
+from vae_loc.scoring.locate import canonical_of
 
 SAMPLES = Path(__file__).parents[1] / "sample_data"
 

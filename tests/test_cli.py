@@ -11,8 +11,8 @@ import pytest
 from conftest import centred, phantom, save
 from typer.testing import CliRunner
 
-from vae_loc.checkpoint import METHODS
-from vae_loc.cli import app
+from vae_loc.cli.app import app
+from vae_loc.vocabulary import METHODS
 
 
 def run(*arguments):

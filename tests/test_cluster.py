@@ -95,12 +95,12 @@ def test_a_worker_killed_half_way_loses_no_scan_and_does_none_twice(cohort, tmp_
 
 
 def test_a_task_begun_again_finds_what_it_had_finished(cohort, tmp_path, small_model):
-    from vae_loc.batch import Plan, Task, Wanted, _stamp, score_task
-    from vae_loc.cohort import find_cases
-    from vae_loc.places import target
+    from vae_loc.results.output_names import folder_names
+    from vae_loc.results.score_scan import Plan, Task, Wanted, _stamp, score_task
+    from vae_loc.scans.cases import find_cases
 
     case = find_cases([cohort])[0]
-    where = target(tmp_path / "out", scans=[case.scan], methods=1)
+    where = folder_names(tmp_path / "out", scans=[case.scan], methods=1)
     work = functools.partial(score_task, Plan(Wanted(["combi"], model=str(small_model))))
     first = work(Task(case, where, None, skip_existing=False))
     made = _stamp(where.scores(case.scan))
@@ -188,7 +188,7 @@ def test_slurm_jobs_are_asked_for_and_score(cohort, tmp_path, small_model):
     ("scheduler", "words"), [("nowhere.json", "expected dask, slurm"), ("tcp://127.0.0.1:1", "was not reached")]
 )
 def test_a_scheduler_that_is_not_there_is_named(scheduler, words, cohort, tmp_path, small_model, monkeypatch, capsys):
-    monkeypatch.setattr("vae_loc.cluster.TIMEOUT_S", 1)
+    monkeypatch.setattr("vae_loc.system.dask_cluster.TIMEOUT_S", 1)
     arguments = ["score", cohort, "-m", small_model, "-o", tmp_path / "out", "--scheduler", scheduler]
     code, said = run(monkeypatch, capsys, *arguments)
     assert code == 2

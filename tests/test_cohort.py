@@ -12,11 +12,11 @@ from corpus import GOOD, RANDOM, raw_scan
 from test_bad_input import run
 from test_process import finish, names, start
 
-from vae_loc.cohort import Case, find_cases, split_subjects
 from vae_loc.errors import TrainingDiverged, UnusableInput
-from vae_loc.intake import admit
-from vae_loc.training import train_vae
-from vae_loc.volume import read_volume
+from vae_loc.scans.cases import Case, find_cases, split_subjects
+from vae_loc.scans.volume import read_volume
+from vae_loc.training.check_cohort import check_cohort
+from vae_loc.training.fit import train_vae
 
 TINY = ["--latents", "4", "--image-size", "32", "--threads", "1", "--quiet"]
 
@@ -31,7 +31,9 @@ def cohort(healthy_folder, tmp_path):
 
 
 def admitted(folder):
-    return admit(find_cases([folder]), lambda case: read_volume(case.scan), skip_bad=False, advance=lambda _: None)
+    return check_cohort(
+        find_cases([folder]), lambda case: read_volume(case.scan), skip_bad=False, advance=lambda _: None
+    )
 
 
 def test_all_bad_scans_are_named_at_once_before_the_first_epoch(cohort, tmp_path, monkeypatch, capsys):
@@ -54,7 +56,7 @@ def test_skip_bad_goes_on_and_lists_them(cohort, tmp_path, monkeypatch, capsys):
     (cohort / "loop").symlink_to(cohort)
     options = ["--skip-bad", "--epochs", "1", *TINY[:-1]]
     monkeypatch.setattr("sys.argv", ["vae-loc", "train", str(cohort), "-o", str(tmp_path / "m.safetensors"), *options])
-    from vae_loc.cli import main
+    from vae_loc.cli.app import main
 
     with pytest.raises(SystemExit) as ended:
         main()
@@ -120,7 +122,7 @@ def test_admit_joins_subjects_that_share_a_scan(tmp_path):
     cases = [Case(tmp_path / name, name, None) for name in "abc"]
     scan = tmp_path / "s.nii"
     scan.write_bytes(GOOD)
-    found = admit(cases, lambda _: read_volume(scan), skip_bad=False, advance=lambda _: None)
+    found = check_cohort(cases, lambda _: read_volume(scan), skip_bad=False, advance=lambda _: None)
     assert {case.subject for case in found.cases} == {"a"}
     with pytest.raises(UnusableInput, match="at least 2 subjects"):
         split_subjects(found.cases, holdout=0.5, seed=0)

@@ -7,8 +7,8 @@ import browser as chromium
 import pytest
 from test_page import Tags
 
-from vae_loc.cohortpage import cohort_page
-from vae_loc.records import to_csv
+from vae_loc.results.cohort_page import cohort_page
+from vae_loc.system.reading import to_csv
 
 HOSTILE = "<script>alert(1)<!--&\"'"
 

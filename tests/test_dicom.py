@@ -11,10 +11,10 @@ import pytest
 from dicoms import PATIENT, write_series
 from typer.testing import CliRunner
 
-from vae_loc import dicomfiles
-from vae_loc.cli import app
-from vae_loc.dicom import convert_dicom, is_dicom, nifti_bytes, series_of
+from vae_loc.cli.app import app
 from vae_loc.errors import UnusableInput
+from vae_loc.scans import dicom_files
+from vae_loc.scans.dicom_series import convert_dicom, is_dicom, nifti_bytes, series_of
 
 pytest.importorskip("highdicom")
 BALL = (28.0, 12.0, 16.0)
@@ -127,7 +127,7 @@ def test_no_name_in_a_zip_leads_out_of_it(series_folder, tmp_path, name):
 
 
 def test_a_zip_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(dicomfiles, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(dicom_files, "MAX_BYTES", 1_000_000)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a", bytes(2_000_000))
     with pytest.raises(UnusableInput, match="unpacks to more"):

@@ -10,9 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 import vae_loc
-from vae_loc import catalogue, doctor
-from vae_loc.cli import app
+from vae_loc.cli import doctor
+from vae_loc.cli.app import app
 from vae_loc.errors import UnusableInput
+from vae_loc.model import shipped
 
 
 def examined(*arguments):
@@ -29,7 +30,7 @@ def test_a_sound_installation_has_no_fault(tmp_path):
 
 def test_a_damaged_model_is_a_fault(tmp_path, monkeypatch):
     (tmp_path / "t1.safetensors").write_bytes(b"junk")
-    monkeypatch.setattr(catalogue, "PLACES", (tmp_path,))
+    monkeypatch.setattr(shipped, "PLACES", (tmp_path,))
     code, found = examined(tmp_path)
     assert code == 5
     assert found["model t1"]["state"] == "fault"

@@ -9,16 +9,18 @@ import pytest
 from conftest import centred, phantom, save
 from typer.testing import CliRunner
 
-from vae_loc.baselines import BASELINES
-from vae_loc.checkpoint import LEVELS, METHODS, Healthy, healthy_threshold, load_checkpoint, quantiles, with_places
-from vae_loc.cli import app
+from vae_loc.cli.app import app
 from vae_loc.errors import UnusableInput, UnusableOption
-from vae_loc.labelled import split_parts
-from vae_loc.labels import find_labelled
-from vae_loc.lesions import find_lesions, match_lesions, size_classes
-from vae_loc.metrics import rank
-from vae_loc.spool import Spool
-from vae_loc.volume import read_labels, read_volume
+from vae_loc.evaluation.baselines import BASELINES
+from vae_loc.evaluation.lesions import find_lesions, match_lesions, size_classes
+from vae_loc.evaluation.metrics import rank
+from vae_loc.evaluation.score_store import ScoreStore
+from vae_loc.model.checkpoint import healthy_threshold, load_checkpoint, with_places
+from vae_loc.model.facts import LEVELS, Healthy, quantiles
+from vae_loc.scans.annotations import find_labelled
+from vae_loc.scans.volume import read_labels, read_volume
+from vae_loc.training.labelled_thresholds import split_parts
+from vae_loc.vocabulary import METHODS
 
 SHAPE = (40, 46, 36)
 AFFINE = centred(np.diag([4.0, 4.0, 4.0]), SHAPE)
@@ -197,7 +199,7 @@ def test_noise_is_flagged_at_the_rate_that_was_promised(trained):
 
 
 def load_checkpoint_methods():
-    from vae_loc.checkpoint import METHODS
+    from vae_loc.vocabulary import METHODS
 
     assert LEVELS[0] == 0
     return METHODS
@@ -270,7 +272,7 @@ def test_lesions_are_found_missed_or_false():
 
 def test_the_spool_gives_back_sorted_parts():
     rng = np.random.default_rng(0)
-    with Spool() as spool:
+    with ScoreStore() as spool:
         for n in (10, 0, 7):
             spool.add("a", rng.random(n) < 0.5, rng.random(n).astype(np.float32))
         lesion, other = spool.parts("a")

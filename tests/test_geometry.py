@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from conftest import centred, phantom, save
 
-from vae_loc.brain import find_brain
-from vae_loc.canonical import from_canonical, to_canonical
-from vae_loc.locate import locate
-from vae_loc.volume import read_volume, write_volume
+from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.preprocessing.canonical import from_canonical, to_canonical
+from vae_loc.scans.volume import read_volume, write_volume
+from vae_loc.scoring.locate import locate
 
 COS, SIN = np.cos(0.3), np.sin(0.3)
 OBLIQUE = np.array([[COS, -SIN, 0], [SIN, COS, 0], [0, 0, 1]]) @ np.diag([3, 3, 4])

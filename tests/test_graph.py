@@ -8,11 +8,11 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from vae_loc.catalogue import find_model
-from vae_loc.checkpoint import load_checkpoint
-from vae_loc.cli import app
+from vae_loc.cli.app import app
 from vae_loc.errors import OutOfMemory, UnusableModel
-from vae_loc.graph import OPERATORS, check_graph, load_graph
+from vae_loc.model.checkpoint import load_checkpoint
+from vae_loc.model.onnx_graph import OPERATORS, check_graph, load_graph
+from vae_loc.model.shipped import find_model
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,16 @@ from conftest import centred, phantom, save
 from scipy.ndimage import affine_transform, binary_dilation, binary_erosion
 from typer.testing import CliRunner
 
-from vae_loc.brain import find_brain
-from vae_loc.calibration import calibrate_healthy
-from vae_loc.canonical import to_canonical
-from vae_loc.checkpoint import healthy_threshold, with_places
-from vae_loc.cli import app
-from vae_loc.cohort import find_cases
-from vae_loc.locate import locate
-from vae_loc.normalise import (
+from vae_loc.cli.app import app
+from vae_loc.model.checkpoint import healthy_threshold, with_places
+from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.preprocessing.canonical import to_canonical
+from vae_loc.preprocessing.pseudo_contrast import appearance
+from vae_loc.preprocessing.registration import align, build_template, plausible
+from vae_loc.scans.cases import find_cases
+from vae_loc.scans.volume import read_volume
+from vae_loc.scoring.locate import locate
+from vae_loc.scoring.normalised_maps import (
     at_place,
     levelled,
     mean_and_sd,
@@ -27,9 +29,7 @@ from vae_loc.normalise import (
     two_scales,
     with_polarity,
 )
-from vae_loc.register import align, build_template, plausible
-from vae_loc.synthesis import appearance
-from vae_loc.volume import read_volume
+from vae_loc.training.healthy_reference import calibrate_healthy
 
 SHAPE = (40, 46, 36)
 AFFINE = centred(np.diag([4.0, 4.0, 4.0]), SHAPE)
@@ -85,7 +85,7 @@ def test_an_absurd_alignment_is_not_believed(affine):
 
 
 def test_when_alignment_fails_the_pose_is_kept_with_a_warning(scan_volume, monkeypatch):
-    monkeypatch.setattr("vae_loc.canonical.align", lambda *_: (np.eye(4), False))
+    monkeypatch.setattr("vae_loc.preprocessing.canonical.align", lambda *_: (np.eye(4), False))
     brain = scan_volume.data > 0
     kept = to_canonical(scan_volume, brain, template=np.zeros((64, 64, 64), np.float32))
     assert np.array_equal(kept.data, to_canonical(scan_volume, brain).data)

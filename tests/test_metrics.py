@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from vae_loc import metrics
-from vae_loc.metrics import above, dice_at, mean_interval, rank, rank_sorted
+from vae_loc.evaluation.cohort_metrics import metrics
+from vae_loc.evaluation.metrics import above, dice_at, mean_interval, rank, rank_sorted
 
 
 def draws(seed, n=2000, levels=30):

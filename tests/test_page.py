@@ -13,9 +13,9 @@ import pytest
 from conftest import centred, phantom, save
 from typer.testing import CliRunner
 
-from vae_loc.cli import app
-from vae_loc.layers import MAX_VOXELS, crop_to, layer
-from vae_loc.volume import read_volume
+from vae_loc.cli.app import app
+from vae_loc.results.page_volumes import MAX_VOXELS, crop_to, layer
+from vae_loc.scans.volume import read_volume
 
 HOSTILE = "<img src=x onerror=alert(1)>&\"'{{7*7}}_t1"
 BALL = (28.0, 12.0, 16.0)

@@ -16,7 +16,7 @@ import pytest
 from corpus import BRAIN, GOOD, bomb, raw_scan
 from test_bad_input import run
 
-from vae_loc.files import PREFIX, SUFFIX, write_atomically
+from vae_loc.system.writing import PREFIX, SUFFIX, write_atomically
 
 COMMAND = [sys.executable, "-m", "vae_loc"]
 ROOT = os.geteuid() == 0 if hasattr(os, "geteuid") else False

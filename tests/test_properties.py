@@ -9,7 +9,7 @@ from corpus import raw_scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vae_loc.volume import read_volume, write_volume
+from vae_loc.scans.volume import read_volume, write_volume
 
 ANGLES = st.floats(-3.2, 3.2)
 FIELDS = ("sform_code", "qform_code", "xyzt_units", "srow_x", "srow_y", "srow_z", "quatern_b", "quatern_c", "quatern_d",

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from conftest import phantom
 
-from vae_loc.ranks import joined_ranks
-from vae_loc.training import train_vae
+from vae_loc.training.distributed import joined_processes
+from vae_loc.training.fit import train_vae
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 SEEDS = 4
@@ -19,9 +19,9 @@ OPTIONS = {"latents": 8, "epochs": 20, "batch_size": 16, "c": 1.0}
 TRAIN = """
 import json, sys
 import numpy as np, torch
-from vae_loc.ranks import joined_ranks
-from vae_loc.training import NegativeElbo, train_vae
-from vae_loc.vae import VAE, negative_elbo
+from vae_loc.training.distributed import joined_processes
+from vae_loc.training.fit import NegativeElbo, train_vae
+from vae_loc.model.vae import VAE, negative_elbo
 
 place, seeds, options = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 
@@ -44,7 +44,7 @@ def gradient_error(ranks, x):  # of what the processes share, against that of on
     return max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(shared, alone))
 
 slices = np.load(place + "/slices.npy")
-with joined_ranks("cpu") as ranks:
+with joined_processes("cpu") as ranks:
     own = [slices[8:], slices[:8]] if ranks.rank == 0 else None
     training, validation = ranks.shared(own, 2)
     error = gradient_error(ranks, torch.from_numpy(training[:15])[:, None])
@@ -107,7 +107,7 @@ def test_they_reach_the_loss_of_one_process_within_noise(together):
 
 def test_alone_there_is_nothing_to_share(monkeypatch):
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    with joined_ranks("cpu") as ranks:
+    with joined_processes("cpu") as ranks:
         assert (ranks.rank, ranks.size) == (0, 1)
         assert ranks.summed(np.array([1.0, 2.0])).tolist() == [1, 2]
 

@@ -19,16 +19,16 @@ from conftest import centred, phantom, save
 from torch import distributions
 from typer.testing import CliRunner
 
-from vae_loc.cli import app
+from vae_loc.cli.app import app
 from vae_loc.errors import UnusableInput
-from vae_loc.progress import Bars
+from vae_loc.model.vae import VAE, DenseVAE, kl_divergence
+from vae_loc.preprocessing.slices import SliceStack
 from vae_loc.reproduce import authors, fashion, fashion_training, mixture
-from vae_loc.reproduce.brain_data import Patient
-from vae_loc.reproduce.brain_measures import measure_cohort
-from vae_loc.reproduce.idx import read_idx
+from vae_loc.reproduce.brain.data import Patient
+from vae_loc.reproduce.brain.measures import measure_cohort
+from vae_loc.reproduce.fashion_mnist.idx import read_idx
 from vae_loc.reproduce.sweep import RUNS, aggregated, keys_of, sweep
-from vae_loc.slices import SliceStack
-from vae_loc.vae import VAE, DenseVAE, kl_divergence
+from vae_loc.system.progress import Bars
 
 QUIET = Bars(True)
 SETTINGS = [{"letter": letter} for letter in "abc"]
@@ -273,7 +273,7 @@ def test_the_scripts_combi_equals_its_transcription():
 
 
 def test_without_faults_the_scores_are_those_of_the_maps():
-    from vae_loc.vae import score_terms
+    from vae_loc.model.vae import score_terms
 
     model, x, fields = fields_of(authors.NO_FAULTS, c=1.0)
     residual, kl, rec, kl_gradient, rec_gradient = (part.detach().numpy() for part in score_terms(model, x, 1.0))
@@ -394,7 +394,7 @@ def test_brain_without_labels_is_a_wrong_use(tmp_path, healthy_folder):
 
 
 def test_steps_are_part_of_the_protocols_name(tmp_path):
-    from vae_loc.reproduce.brain_training import PROTOCOLS, protocol_of
+    from vae_loc.reproduce.brain.training import PROTOCOLS, protocol_of
 
     assert protocol_of("fast-2000") == replace(PROTOCOLS["fast"], steps=2000)
     options = ["-o", str(tmp_path), "--protocol", "paper", "--steps", "9"]

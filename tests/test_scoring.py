@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from vae_loc.catalogue import find_model
-from vae_loc.checkpoint import METHODS, load_checkpoint
-from vae_loc.derive import derived_graphs
-from vae_loc.graph import load_graph
-from vae_loc.scoring import score_slices
-from vae_loc.slices import SliceStack
-from vae_loc.vae import SCORE_TERMS, VAE, kl_divergence, score_terms
+from vae_loc.model.checkpoint import load_checkpoint
+from vae_loc.model.onnx_export import derived_graphs
+from vae_loc.model.onnx_graph import load_graph
+from vae_loc.model.shipped import find_model
+from vae_loc.model.vae import SCORE_TERMS, VAE, kl_divergence, score_terms
+from vae_loc.preprocessing.slices import SliceStack
+from vae_loc.scoring.slice_scores import score_slices
+from vae_loc.vocabulary import METHODS
 
 
 @pytest.fixture(scope="module")

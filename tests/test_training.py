@@ -7,9 +7,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from vae_loc.cli import app
-from vae_loc.cohort import Case, split_subjects
-from vae_loc.training import add_coarse_noise, augment, short_epochs, short_rate, train_vae
+from vae_loc.cli.app import app
+from vae_loc.scans.cases import Case, split_subjects
+from vae_loc.training.augmentation import add_coarse_noise, augment
+from vae_loc.training.fit import short_epochs, short_rate, train_vae
 
 OPTIONS = ["--latents", "4", "--threads", "1", "--quiet"]
 

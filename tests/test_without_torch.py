@@ -47,11 +47,11 @@ def test_a_scan_is_scored_where_torch_is_absent(without_torch, scan, tmp_path, c
 
 
 def test_absent_and_present_torch_give_the_same_map(without_torch, scan, tmp_path):
-    from vae_loc.catalogue import find_model
-    from vae_loc.checkpoint import load_checkpoint
-    from vae_loc.locate import locate
-    from vae_loc.scoring import _torch_network, build_model
-    from vae_loc.volume import read_volume
+    from vae_loc.model.checkpoint import load_checkpoint
+    from vae_loc.model.network import _torch_network, build_model
+    from vae_loc.model.shipped import find_model
+    from vae_loc.scans.volume import read_volume
+    from vae_loc.scoring.locate import locate
 
     checkpoint, volume = load_checkpoint(find_model("t1")), read_volume(scan)
     terms = _torch_network(checkpoint, "cpu")

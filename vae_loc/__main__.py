@@ -16,7 +16,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
             signal.signal(number, _leave)
-    from vae_loc.cli import main as run
+    from vae_loc.cli.app import main as run
 
     try:
         run()
@@ -30,7 +30,7 @@ def _leave(number: int, _: FrameType | None) -> None:
 
     No exception is raised: inside an import or a callback of a library it would be printed, or swallowed.
     """
-    remove_in_hand = getattr(sys.modules.get("vae_loc.files"), "remove_in_hand", None)
+    remove_in_hand = getattr(sys.modules.get("vae_loc.system.writing"), "remove_in_hand", None)
     if remove_in_hand is not None:
         remove_in_hand()
     if os.isatty(2):

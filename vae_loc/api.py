@@ -7,15 +7,15 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from vae_loc.brain import BrainMask, find_brain
-from vae_loc.catalogue import find_model
-from vae_loc.checkpoint import Checkpoint, Method, load_checkpoint
-from vae_loc.choose import model_of
-from vae_loc.cohort import find_cases
-from vae_loc.locate import Located, locate
-from vae_loc.normalise import Polarity
-from vae_loc.scoring import Network, build_model
-from vae_loc.volume import read_volume
+from vae_loc.model.checkpoint import Checkpoint, load_checkpoint
+from vae_loc.model.network import ScoreTerms, build_model
+from vae_loc.model.shipped import find_model
+from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.scans.cases import find_cases
+from vae_loc.scans.volume import read_volume
+from vae_loc.scoring.choose_model import model_of
+from vae_loc.scoring.locate import Located, locate
+from vae_loc.vocabulary import BrainMask, Method, Polarity
 
 
 def localize(
@@ -56,6 +56,6 @@ def localize(
 
 
 @functools.cache
-def _loaded(name: str, device: str) -> tuple[Checkpoint, Network]:
+def _loaded(name: str, device: str) -> tuple[Checkpoint, ScoreTerms]:
     checkpoint = load_checkpoint(find_model(name))
     return checkpoint, build_model(checkpoint, device)

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vae_loc.checkpoint import METHODS, Method
-from vae_loc.slices import SliceStack
-from vae_loc.vae import VAE, kl_divergence, squared_error
-from vae_loc.volume import FloatArray
+from vae_loc.model.vae import VAE, kl_divergence, squared_error
+from vae_loc.preprocessing.slices import SliceStack
+from vae_loc.vocabulary import METHODS, FloatArray, Method
 
 KERNEL, SIGMA_PIXELS = 7, 3.0
 BATCH_SIZE = 64

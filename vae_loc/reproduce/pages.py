@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_loc import __version__
-from vae_loc.files import write_atomically
 from vae_loc.reproduce.sweep import TIMING, read_rows
+from vae_loc.system.writing import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

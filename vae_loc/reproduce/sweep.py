@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from vae_loc.errors import OutOfMemory, UnusableInput
-from vae_loc.files import check_place, together, write_atomically
-from vae_loc.progress import BarMaker
-from vae_loc.records import read_csv, to_csv
-from vae_loc.workers import in_processes, in_turn
+from vae_loc.system.progress import BarMaker
+from vae_loc.system.reading import read_csv, to_csv
+from vae_loc.system.worker_processes import in_processes, in_turn
+from vae_loc.system.writing import check_place, together, write_atomically
 
 Key = dict[str, str]  # what makes a run: its setting and its seed, as they stand in the table
 Row = dict[str, str]  # a key and its results

@@ -1,0 +1,76 @@
+"""The commands that need annotations or healthy scans of a site: calibrate and evaluate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vae_loc.cli.console import say, show, talking
+from vae_loc.cli.options import (
+    AsJson,
+    BrainMaskOption,
+    Device,
+    HealthyOption,
+    LabelsOption,
+    Quiet,
+    Threads,
+    parsed_brain_mask,
+)
+from vae_loc.errors import printable
+from vae_loc.model.network import prepared_device
+
+
+def calibrate(
+    model: Annotated[str, typer.Argument(help="A model's name or file; it is not changed.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The calibrated model to write, a new file.")],
+    scans: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[SCAN]...", help="Annotated scans: NIfTI, folders, .txt lists, or .csv tables."),
+    ] = None,
+    labels: LabelsOption = None,
+    healthy: HealthyOption = None,
+    folds: Annotated[int, typer.Option(min=1, max=5, help="Fifths over which the calibration is repeated.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split into fifths.")] = 0,
+    brain_mask: BrainMaskOption = None,
+    device: Device = "cpu",
+    threads: Threads = 1,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set a model's thresholds for your scanner: from annotated scans, from healthy ones, or both.
+
+    With --labels a fifth of the annotated subjects chooses the threshold of maximal Dice of every map,
+    and the Dice on the others is reported. With --healthy the healthy quantiles are taken anew from
+    your own healthy scans; no annotation is needed.
+    Example: vae-loc calibrate t1 patients/ --labels {subject}_seg.nii.gz -o mine.safetensors --folds 5
+    """
+    from vae_loc.model.shipped import find_model
+    from vae_loc.training.calibrate import calibrate_file
+
+    path = find_model(model)
+    with talking(quiet) as bars:
+        rows = calibrate_file(
+            path,
+            output,
+            scans or [],
+            labels=labels,
+            healthy=healthy or [],
+            folds=folds,
+            seed=seed,
+            brain_mask=parsed_brain_mask(brain_mask),
+            device=prepared_device(device, threads),
+            bars=bars,
+        )
+    if as_json:
+        say(json.dumps({"written": str(output), "folds": [asdict(row) for row in rows]}, indent=1))
+        return
+    if rows and not quiet:
+        from vae_loc.cli.tables import calibration_table
+
+        show(calibration_table(rows))
+    if not quiet:
+        say(printable(output))

@@ -1,0 +1,78 @@
+"""The commands that look at a model or hand it on: info, export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vae_loc.cli.app import app
+from vae_loc.cli.console import say
+from vae_loc.cli.options import AsJson
+from vae_loc.errors import printable
+from vae_loc.model.checkpoint import Checkpoint, healthy_threshold
+from vae_loc.vocabulary import METHODS
+
+SHOWN_FPRS = (0.01, 0.05, 0.10)
+
+
+def describe(path: Path, checkpoint: Checkpoint) -> dict[str, object]:
+    """Return what a person wants to know of a model, flat, in reading order."""
+    facts = checkpoint.facts
+    described: dict[str, object] = {
+        "file": str(path),
+        "sha256": checkpoint.digest,
+        "format_version": facts.format_version,
+        "contrast": facts.contrast,
+    }
+    described |= facts.network.model_dump() | facts.preprocessing.model_dump() | facts.training.model_dump()
+    if facts.healthy is not None:
+        described["healthy_subjects"] = facts.healthy.subjects
+        for method in METHODS:
+            for fpr in SHOWN_FPRS:
+                described[f"{method} at {fpr:.0%} healthy"] = healthy_threshold(checkpoint, method, fpr)
+    if facts.labelled is not None:
+        described["labelled_subjects"] = facts.labelled.calibration_subjects
+        described["labelled_reported"] = facts.labelled.reported_subjects
+        for method in METHODS:
+            described[f"{method} labelled"] = facts.labelled.thresholds[method]
+    return described
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(envvar="VAE_LOC_MODEL", help="A model's name or file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="What to write, .onnx.")],
+) -> None:
+    """Write a model as ONNX for other programs.
+
+    The ONNX file takes slices x (B, 1, H, W) and c, and gives residual, KL, Rec, and the gradients of both.
+    Example: vae-loc export t1 -o t1.onnx
+    """
+    from vae_loc.model.onnx_export import export as written
+    from vae_loc.model.shipped import find_model
+
+    written(find_model(model), output)
+    say(printable(output))
+
+
+@app.command()
+def info(
+    model: Annotated[str, typer.Argument(envvar="VAE_LOC_MODEL", help="A model's name or file.")] = "t1",
+    as_json: AsJson = False,
+) -> None:
+    """Show what a model is, and its healthy thresholds.
+
+    Example: vae-loc info t1
+    """
+    from vae_loc.model.checkpoint import load_checkpoint
+    from vae_loc.model.shipped import find_model
+
+    path = find_model(model)
+    facts = describe(path, load_checkpoint(path))
+    if as_json:
+        say(json.dumps(facts, indent=1))
+    else:
+        say("\n".join(f"{name:<28} {printable(str(value))}" for name, value in facts.items()))

@@ -1,0 +1,179 @@
+"""An evaluation drawn: ROC, PR, Dice against threshold, per subject, FROC, reliability; PNG and SVG."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vae_loc.evaluation.baselines import BASELINES
+from vae_loc.evaluation.cohort_metrics import Evaluation
+from vae_loc.evaluation.metrics import Floats
+from vae_loc.system.writing import write_atomically
+from vae_loc.vocabulary import METHODS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS: dict[str, str] = dict(
+    zip(METHODS, ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00"), strict=True)
+)  # colour-blind safe
+BASELINE_COLOUR = "#888888"
+BASELINE_STYLES = dict(zip(BASELINES, ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1))), strict=True))
+SIZE_INCHES = (6.4, 4.8)
+DOTS_PER_INCH = 120
+MATPLOTLIB_FOLDERS = ("MPLCONFIGDIR", "XDG_CONFIG_HOME")
+
+
+def prepare_matplotlib() -> None:
+    """Import matplotlib so that it needs no folder of its own, and no settings from elsewhere have a say.
+
+    It would take a `matplotlibrc` from the working directory, which may switch on LaTeX; and where the
+    home cannot be written it would make a folder in TMPDIR, or stop if that cannot be written either.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    spec = importlib.util.find_spec("matplotlib")
+    own = Path(spec.origin).parent / "mpl-data" / "matplotlibrc" if spec and spec.origin else Path()
+    home = next((os.environ[name] for name in MATPLOTLIB_FOLDERS if os.environ.get(name)), "~/.config/matplotlib")
+    try:
+        Path(home).expanduser().mkdir(parents=True, exist_ok=True)
+        writable = os.access(Path(home).expanduser(), os.W_OK)
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
+        writable = False
+    if not writable:
+        os.environ["MATPLOTLIBRC"] = str(own)
+    import matplotlib as mpl
+
+    if not writable:
+        mpl.get_cachedir = lambda: os.devnull
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    dict.update(mpl.rcParams, mpl.rcParamsDefault)
+
+
+def save_figures(result: Evaluation, folder: Path) -> list[Path]:
+    """Write every figure that has something to show, as PNG and SVG; return the paths."""
+    drawings: dict[str, Callable[[Axes, Evaluation], None]] = {
+        "roc": _roc,
+        "pr": _precision_recall,
+        "dice": _dice,
+        "subjects": _subjects,
+        "froc": _froc,
+        "reliability": _reliability,
+    }
+    return [path for name, draw in drawings.items() for path in _save(name, draw, result, folder)]
+
+
+def _save(name: str, draw: Callable[[Axes, Evaluation], None], result: Evaluation, folder: Path) -> list[Path]:
+    figure = blank_figure(SIZE_INCHES)
+    import matplotlib as mpl
+
+    axis = figure.subplots()
+    with mpl.rc_context({"text.parse_math": False}):  # a subject may be called $a$
+        draw(axis, result)
+    if not axis.has_data():
+        return []
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=7, frameon=False)
+    return save_figure(figure, folder, name)
+
+
+def blank_figure(size_inches: tuple[float, float]) -> Figure:
+    """Return a figure that needs no display."""
+    prepare_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size_inches, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG and SVG; return the paths. The same figure is the same bytes: no date, a fixed salt."""
+    import matplotlib as mpl
+
+    paths = []
+    with mpl.rc_context({"svg.hashsalt": "vae-loc"}):
+        for kind, facts in (("png", {"Software": None}), ("svg", {"Date": None})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, dpi=DOTS_PER_INCH, metadata=facts)
+            path = folder / f"{name}.{kind}"
+            write_atomically(path, buffer.getvalue())
+            paths.append(path)
+    return paths
+
+
+def _line(axis: Axes, name: str, x: Floats, y: Floats) -> None:
+    """Draw one map's curve: models in colour, baselines in grey."""
+    style = BASELINE_STYLES.get(name, "-")
+    axis.plot(x, y, label=name, lw=1.2, color=COLOURS.get(name, BASELINE_COLOUR), linestyle=style)
+
+
+def _roc(axis: Axes, result: Evaluation) -> None:
+    for name, rates in result.curves.items():
+        if np.isfinite(rates["tpr"]).all() and np.isfinite(rates["fpr"]).all():
+            _line(axis, name, np.append(0, rates["fpr"]), np.append(0, rates["tpr"]))
+    axis.set(xlabel="false-positive rate", ylabel="true-positive rate", title="ROC, in-brain voxels, pooled")
+
+
+def _precision_recall(axis: Axes, result: Evaluation) -> None:
+    for name, rates in result.curves.items():
+        if np.isfinite(rates["tpr"]).all():
+            _line(axis, name, rates["tpr"], rates["precision"])
+    axis.set(xlabel="recall", ylabel="precision", title="Precision and recall, in-brain voxels, pooled", ylim=(0, 1))
+
+
+def _dice(axis: Axes, result: Evaluation) -> None:
+    """Thresholds of different maps have different units: the axis is the share of other voxels marked."""
+    for name, rates in result.curves.items():
+        if np.isfinite(rates["dice"]).all() and np.isfinite(rates["fpr"]).all():
+            _line(axis, name, np.maximum(rates["fpr"], 1e-5), rates["dice"])
+    axis.set(xscale="log", xlabel="threshold, as the share of unannotated voxels above it", ylabel="Dice")
+    axis.set_title("Dice, in-brain voxels, pooled")
+
+
+def _subjects(axis: Axes, result: Evaluation) -> None:
+    rows = [row for measured in result.measured for row in measured.rows if row.average_precision is not None]
+    names = list(result.curves)
+    for place, name in enumerate(names):
+        values = [row.average_precision or 0.0 for row in rows if row.map == name]
+        if values:
+            axis.plot(
+                np.full(len(values), place), values, "o", ms=4, alpha=0.6, color=COLOURS.get(name, BASELINE_COLOUR)
+            )
+            axis.plot([place - 0.3, place + 0.3], [np.mean(values)] * 2, color="black", lw=1.5)
+    axis.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=7)
+    axis.set(ylabel="average precision", title="Every subject; bar: mean")
+
+
+def _froc(axis: Axes, result: Evaluation) -> None:
+    lesions = result.summary["lesions"]
+    for name in METHODS:
+        points = lesions[name] if isinstance(lesions, dict) else None
+        known = [p for p in points if p["sensitivity"] is not None] if isinstance(points, list) else []
+        if known:
+            rates = [(p["false_positives_a_scan"], p["sensitivity"]) for p in known]
+            axis.plot(*zip(*rates, strict=True), "o-", ms=3, lw=1.2, label=name, color=COLOURS[name])
+    axis.set(xlabel="false-positive components a scan", ylabel="lesions found", title="FROC", ylim=(0, 1))
+
+
+def _reliability(axis: Axes, result: Evaluation) -> None:
+    table = result.summary["healthy_calibration"]
+    if not isinstance(table, dict) or "stated" not in table:
+        return
+    stated = np.array(table["stated"])
+    for name in METHODS:
+        means = [entry["mean"] for entry in table[name]]
+        axis.plot(stated, np.maximum(means, 1e-5), "o-", ms=3, lw=1.2, label=name, color=COLOURS[name])
+    axis.plot(stated, stated, color="black", lw=0.8, label="as stated")
+    axis.set(xscale="log", yscale="log", xlabel="stated share of healthy voxels above", ylabel="measured share")
+    axis.set_title("Healthy scans: do the percentiles hold?")

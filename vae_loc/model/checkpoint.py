@@ -1,0 +1,236 @@
+"""Model + facts <-> one safetensors file, proved whole before a tensor is built (design [6]).
+
+The file's only metadata entry, `vae_loc`, is JSON: the facts below and a SHA-256 over facts and tensors. Weights
+are float32, what is known by place (`place.*`) float16, the ONNX graphs (`graph.*`) bytes. No pickle. A file may
+be hostile and its SHA-256 right: sizes, types and shapes are compared first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from vae_loc.errors import UnusableModel
+from vae_loc.model.facts import FORMAT_VERSION, LEVELS, Facts, Healthy, Labelled
+from vae_loc.system.file_types import looks_like
+from vae_loc.system.reading import opened
+from vae_loc.system.writing import write_atomically
+from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, FloatArray, Method
+
+PLACE, GRAPH = "place.", "graph."  # prefixes of the tensors that are no weights
+Tensors = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained VAE.
+
+    Attributes
+    ----------
+    weights : float32, by parameter name
+    places : float32 (I, I, I) on the canonical grid, of 16 bits: `template`, the cohort's mean brain,
+        and the healthy `<feature>.mean` and `<feature>.sd` of what the maps are made of
+    graphs : ONNX, without weights: `kl` gives what needs no gradient of Rec, `all` everything (`derive`)
+    digest : SHA-256 of facts, weights, places and graphs
+    path : where it was read from, for messages
+    """
+
+    facts: Facts
+    weights: dict[str, FloatArray]
+    places: dict[str, FloatArray]
+    graphs: dict[str, bytes]
+    digest: str
+    path: Path | None = None
+
+
+def checkpoint(
+    facts: Facts, weights: dict[str, FloatArray], places: dict[str, FloatArray], graphs: dict[str, bytes]
+) -> Checkpoint:
+    """Return a checkpoint with its digest."""
+    halved = {name: values.astype(np.float16).astype(np.float32) for name, values in places.items()}
+    model = Checkpoint(facts, weights, halved, graphs, "")
+    return replace(model, digest=_digest(facts, _tensors(model)))
+
+
+def with_places(model: Checkpoint, places: dict[str, FloatArray], healthy: Healthy | None = None) -> Checkpoint:
+    """Return a copy of `model` with other statistics by place, and, if given, other healthy quantiles."""
+    facts = model.facts if healthy is None else model.facts.model_copy(update={"healthy": healthy})
+    return checkpoint(facts, model.weights, places, model.graphs)
+
+
+def with_labelled(model: Checkpoint, labelled: Labelled) -> Checkpoint:
+    """Return a copy of `model` that knows thresholds from annotated subjects."""
+    facts = model.facts.model_copy(update={"labelled": labelled})
+    return checkpoint(facts, model.weights, model.places, model.graphs)
+
+
+def save_checkpoint(model: Checkpoint, path: Path) -> None:
+    """Write one safetensors file, whole or not at all; the same model gives the same bytes."""
+    from safetensors.numpy import save
+
+    header = json.dumps({"facts": json.loads(model.facts.model_dump_json()), "sha256": model.digest}, sort_keys=True)
+    write_atomically(path, save(_tensors(model), metadata={"vae_loc": header}))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint and prove that it is whole and ours.
+
+    Raises
+    ------
+    UnusableModel : if the file is missing, damaged, foreign, or of another format version.
+
+    Whether the weights are those of the network that the facts describe, `build_model` checks.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    raw = read_tensor_file(path, _type_of)
+    facts, digest = _parsed(path, raw)
+    try:
+        tensors = load(raw)
+    except SafetensorError as error:
+        raise UnusableModel(path, f"its tensors are damaged ({error}); fetch it again") from error
+    places = {name: values.astype(np.float32) for name, values in _named(tensors, PLACE).items()}
+    graphs = {name: values.tobytes() for name, values in _named(tensors, GRAPH).items()}
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((PLACE, GRAPH))}
+    _check_values(path, facts, weights, places)
+    if graphs.keys() != {"kl", "all"}:
+        raise UnusableModel(path, "its graphs are not those of its format; train or fetch it again")
+    return Checkpoint(facts, weights, places, graphs, digest, path)
+
+
+def healthy_threshold(model: Checkpoint, method: Method, fpr: float, *, raw: bool = False) -> float:
+    """Return the map value that a share `fpr` of healthy voxels exceeds; `raw` for the bare score."""
+    if model.facts.healthy is None:
+        raise UnusableModel(model.digest[:12], "has no healthy statistics; give --threshold")
+    healthy = model.facts.healthy.raw_maps if raw else model.facts.healthy.maps
+    return float(np.interp(1 - fpr, LEVELS, healthy[method]))
+
+
+def _check_values(path: Path, facts: Facts, weights: dict[str, FloatArray], places: dict[str, FloatArray]) -> None:
+    """Refuse what a right SHA-256 does not exclude: values that are not finite, or statistics in part."""
+    bad = [name for name, tensor in (weights | places).items() if not np.isfinite(tensor).all()]
+    side = facts.network.image_size
+    bad += [name for name, place in places.items() if place.shape != (side,) * 3]
+    bad += [name for name in places if name.endswith(".mean") and f"{name.removesuffix('.mean')}.sd" not in places]
+    if facts.healthy is not None:
+        healthy = facts.healthy
+        bad += [name for name in METHODS if name not in healthy.maps or name not in healthy.raw_maps]
+        bad += [name for name in SAMPLE_SCORES if name not in healthy.slices or name not in healthy.volumes]
+    if facts.labelled is not None:
+        bad += [name for name in METHODS if name not in facts.labelled.thresholds]
+    if bad:
+        raise UnusableModel(path, f"its {bad[0]} is missing, of another shape, or not finite; train or fetch it again")
+
+
+def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
+    """Return facts and proven digest from header and bytes alone, before a tensor is built."""
+    size = int.from_bytes(raw[:8], "little")
+    try:
+        tensors = json.loads(raw[8 : 8 + size])
+        stated = json.loads(tensors.pop("__metadata__")["vae_loc"])
+        facts, digest = stated["facts"], stated["sha256"]
+        version = facts["format_version"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UnusableModel(path, "expected a vae-loc model, found a foreign or damaged safetensors file") from error
+    if version != FORMAT_VERSION:
+        mend = "train it again, or use the vae-loc it is of"
+        raise UnusableModel(path, f"expected model format {FORMAT_VERSION}, found {version}; {mend}")
+    if _sha256(facts, tensors, raw[8 + size :]) != digest:
+        raise UnusableModel(path, "its SHA-256 does not fit its content: damaged or tampered; fetch it again")
+    try:
+        return Facts.model_validate_json(json.dumps(facts)), digest
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise UnusableModel(path, f"its header is wrong at {where}: {fault['msg']}; fetch it again") from error
+
+
+def _tensors(model: Checkpoint) -> Tensors:
+    places = {f"{PLACE}{name}": tensor.astype(np.float16) for name, tensor in model.places.items()}
+    graphs = {f"{GRAPH}{name}": np.frombuffer(raw, dtype=np.uint8) for name, raw in model.graphs.items()}
+    return {**model.weights, **places, **graphs}
+
+
+def _type_of(name: str) -> str:
+    return "F16" if name.startswith(PLACE) else "U8" if name.startswith(GRAPH) else "F32"
+
+
+def _named(tensors: Tensors, prefix: str) -> Tensors:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _digest(facts: Facts, tensors: Tensors) -> str:
+    from safetensors.numpy import save
+
+    raw = save(dict(tensors))
+    size = int.from_bytes(raw[:8], "little")
+    return _sha256(json.loads(facts.model_dump_json()), json.loads(raw[8 : 8 + size]), raw[8 + size :])
+
+
+def _sha256(facts: object, tensors: object, content: bytes) -> str:
+    head = json.dumps({"facts": facts, "tensors": tensors}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(head.encode() + content).hexdigest()
+
+
+MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
+MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
+ITEM_BYTES = {"F32": 4, "F16": 2, "U8": 1}  # of the only types in our files
+
+
+def read_tensor_file(path: Path, type_of: Callable[[str], str]) -> bytes:
+    """Return a whole safetensors file whose header fits its size; no tensor is built.
+
+    Parameters
+    ----------
+    type_of : the type that the tensor of a name must have, `F32`, `F16` or `U8`
+
+    Raises
+    ------
+    UnusableModel : if it is something else, cut, too large, or holds tensors of other types.
+    """
+    with opened(path, "a vae-loc model (.safetensors)", UnusableModel) as file:
+        total = os.fstat(file.fileno()).st_size
+        start = file.read(512)
+        size = int.from_bytes(start[:8], "little")
+        if len(start) < 9 or start[8:9] != b"{" or size > total - 8:
+            found = looks_like(start) if start[8:9] != b"{" else "a file that is cut off"
+            raise UnusableModel(path, f"expected a vae-loc model (.safetensors), found {found}; fetch it again")
+        if size > MAX_HEADER_BYTES or total > MAX_MODEL_BYTES:
+            limits = f"{MAX_HEADER_BYTES} bytes of header and {MAX_MODEL_BYTES} in all"
+            raise UnusableModel(path, f"expected at most {limits}, found {size} and {total}; it is no model of vae-loc")
+        file.seek(8)
+        if (needed := 8 + size + _tensor_bytes(path, file.read(size), type_of)) != total:
+            raise UnusableModel(path, f"expected {needed} bytes by its header, found {total}; fetch it again")
+        file.seek(0)
+        return file.read(total)
+
+
+def _tensor_bytes(path: Path, header: bytes, type_of: Callable[[str], str]) -> int:
+    """Return how many bytes the tensors take; refuse types and shapes that no model of ours has."""
+    end = 0
+    try:
+        tensors = json.loads(header)
+        tensors.pop("__metadata__", None)
+        for name, tensor in tensors.items():
+            first, last = tensor["data_offsets"]
+            numbers = [first, last, *tensor["shape"]]
+            # types first: the product of a list or text and a number is that many copies of it
+            if any(type(number) is not int or not 0 <= number <= MAX_MODEL_BYTES for number in numbers):
+                raise ValueError(name)
+            kind = type_of(name)
+            if tensor["dtype"] != kind or last - first != math.prod(tensor["shape"]) * ITEM_BYTES[kind]:
+                raise ValueError(name)
+            end = max(end, last)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UnusableModel(path, "expected a vae-loc model, found a foreign or damaged safetensors file") from error
+    return end

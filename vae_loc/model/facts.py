@@ -1,0 +1,111 @@
+"""What a checkpoint says of itself, checked by pydantic."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT_VERSION = 4
+
+
+# probabilities at which healthy quantiles are stored: even steps, then a fine upper tail
+LEVELS = np.unique(np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 0.999, 37), np.linspace(0.999, 1, 21)]))
+
+
+Quantiles = Annotated[list[float], Field(min_length=len(LEVELS), max_length=len(LEVELS))]
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class NetworkSize(_Facts):
+    """What is needed to build the VAE again."""
+
+    latents: int = Field(gt=0, le=4096)
+    image_size: int = Field(ge=16, le=512, multiple_of=16)
+    c: float = Field(gt=0)
+
+
+class Preprocessing(_Facts):
+    """How slices were prepared; data prepared otherwise must not be scored."""
+
+    field_of_view_mm: float
+    intensity: str
+    clip_sd: tuple[float, float]
+    background_sd: float
+    smoothing_fwhm_mm: float
+    pose: str
+    mask: str
+    normalisation: str
+
+
+class Training(_Facts):
+    """Where the weights come from."""
+
+    subjects: int
+    holdout_subjects: int
+    slices: int
+    epochs: int
+    seed: int
+    brain_mask: str
+    synthesized_from: str | None = None
+    versions: dict[str, str]
+
+
+class Healthy(_Facts):
+    """Quantiles of every score on held-out healthy subjects, at `LEVELS`.
+
+    `maps` pools in-brain voxels on the scans' own grids, `raw_maps` those of the bare scores; `slices`
+    and `volumes` hold the sample-wise Rec, KL and ELBO.
+    """
+
+    subjects: int
+    maps: dict[str, Quantiles]
+    raw_maps: dict[str, Quantiles]
+    slices: dict[str, Quantiles]
+    volumes: dict[str, Quantiles]
+
+
+class Labelled(_Facts):
+    """Thresholds of maximal Dice on annotated subjects, and the Dice on the others.
+
+    `dice` holds, a map, the mean over the reported subjects and folds, and its standard deviation.
+    """
+
+    thresholds: dict[str, float]
+    dice: dict[str, tuple[float | None, float | None]]
+    calibration_subjects: int
+    reported_subjects: int
+    folds: int
+    seed: int
+
+
+class Facts(_Facts):
+    """All that a checkpoint says of itself."""
+
+    format_version: int
+    contrast: str
+    network: NetworkSize
+    preprocessing: Preprocessing
+    training: Training
+    healthy: Healthy | None = None
+    labelled: Labelled | None = None
+
+
+def healthy_percentile(value: float, quantiles: list[float]) -> float:
+    """Return the percentage of the healthy distribution at or below `value`, 0 to 100."""
+    return 100 * float(np.interp(value, quantiles, LEVELS))
+
+
+def quantiles(values: NDArray[np.floating]) -> list[float]:
+    """Return the quantiles of `values` at `LEVELS`, rounded."""
+    return [rounded(q) for q in np.quantile(values.astype(np.float64), LEVELS)]
+
+
+def rounded(value: float) -> float:
+    """Return a value to 6 digits, as quantiles are kept; else the largest of them would exceed itself."""
+    return float(f"{value:.6g}")

@@ -1,0 +1,197 @@
+"""An ONNX graph and its weights -> a function that runs it, without torch.
+
+A graph comes inside a model, and a model may be hostile. So before onnxruntime sees it, its bytes are
+walked: only the operators that `derive` makes, nothing nested, no file named but the weights' place holder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_loc.errors import OutOfMemory, UnusableModel, is_out_of_memory
+from vae_loc.system.threads import threads
+
+FloatArray = NDArray[np.float32]
+RunGraph = Callable[[FloatArray, float], dict[str, FloatArray]]  # slices (B, 1, H, W), c -> terms by name
+
+OPERATORS = frozenset({
+    "Add", "And", "Clip", "Concat", "Conv", "ConvTranspose", "Div", "Exp", "Expand", "GreaterOrEqual", "Identity",
+    "LeakyRelu", "LessOrEqual", "MatMul", "Mul", "Neg", "ReduceSum", "Reshape", "Shape", "Sign", "Split", "Squeeze",
+    "Sub", "Transpose", "Unsqueeze", "Where",
+})  # fmt: skip
+# field numbers of onnx.proto, of which a graph of ours has no others
+MODEL = {"ir_version": 1, "producer_name": 2, "producer_version": 3, "graph": 7, "opset_import": 8}
+GRAPH = {"node": 1, "name": 2, "initializer": 5, "input": 11, "output": 12}
+NODE = {"input": 1, "output": 2, "name": 3, "op_type": 4, "attribute": 5, "domain": 7}
+ATTRIBUTE = {"name": 1, "f": 2, "i": 3, "s": 4, "ints": 8, "type": 20}
+TENSOR = {
+    "dims": 1,
+    "data_type": 2,
+    "int64_data": 7,
+    "name": 8,
+    "raw_data": 9,
+    "external_data": 13,
+    "data_location": 14,
+}
+MAX_GRAPH_BYTES = 1_000_000  # ours have 13 kB
+MAX_ATTRIBUTE = 64  # kernels, strides, pads and axes of ours are below 8; larger ones only cost time and memory
+EXTERNAL = 1  # a tensor's data_location: its values are given when the graph is loaded
+VARINT, BYTES, FIXED_32 = 0, 2, 5  # wire types of protobuf
+Message = dict[str, list[int | bytes]]
+
+
+def load_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Path) -> RunGraph:
+    """Return what runs a graph with these weights, on the CPU.
+
+    Raises
+    ------
+    UnusableModel : naming the model, if the graph is none of ours, or its weights are others than these.
+    """
+    check_graph(graph, weights, name)
+    ort = _runtime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads()
+    options.log_severity_level = 4  # what is wrong with a graph is raised, and said in our words
+    values = list(weights.values())  # onnxruntime does not copy them
+    options.add_external_initializers(list(weights), [ort.OrtValue.ortvalue_from_numpy(value) for value in values])
+    with _refused(name):
+        session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+        names = [output.name for output in session.get_outputs()]
+
+    def run(x: FloatArray, c: float, _: object = values) -> dict[str, FloatArray]:
+        with _refused(name):
+            found = session.run(None, {"x": x, "c": np.array(c, dtype=np.float32)})
+        return dict(zip(names, found, strict=True))
+
+    return run
+
+
+def _runtime() -> Any:
+    """Import onnxruntime, which since 1.29 reports to its makers unless it is told not to before it is imported."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+@contextmanager
+def _refused(name: str | Path) -> Iterator[None]:
+    """Turn what onnxruntime finds wrong with a graph into our own refusal."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as faults
+
+    try:
+        yield
+    except (faults.Fail, faults.InvalidGraph, faults.InvalidProtobuf, faults.InvalidArgument, faults.NotImplemented,
+            faults.RuntimeException, faults.EPFail, ValueError) as error:  # fmt: skip
+        raise OutOfMemory() if is_out_of_memory(error) else _foreign(name) from error
+
+
+def check_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Path) -> None:
+    """Refuse a graph that `derive` would not make for these weights; nothing of it is run or allocated.
+
+    Raises
+    ------
+    UnusableModel : as `load_graph`.
+    """
+    try:
+        if len(graph) > MAX_GRAPH_BYTES:
+            raise ValueError("size")
+        model = _message(graph, MODEL)
+        if any(opset["domain"] not in ([], [b""]) for opset in _messages(model["opset_import"], {"domain": 1, "v": 2})):
+            raise ValueError("domain")
+        (body,) = _messages(model["graph"], GRAPH)
+        for node in _messages(body["node"], NODE):
+            if node["op_type"][0].decode() not in OPERATORS or b"".join(node["domain"]):  # type: ignore[union-attr,arg-type]
+                raise ValueError("operator")
+            for attribute in _messages(node["attribute"], ATTRIBUTE):
+                if max(_numbers(attribute["i"] + attribute["ints"]), default=0) > MAX_ATTRIBUTE:
+                    raise ValueError("attribute")
+        shapes = dict(_given(tensor) for tensor in _messages(body["initializer"], TENSOR) if _is_external(tensor))
+    except (ValueError, IndexError, UnicodeDecodeError) as error:
+        raise _foreign(name) from error
+    if shapes != {key: value.shape for key, value in weights.items()}:
+        odd = sorted(shapes.items() ^ {(key, value.shape) for key, value in weights.items()})
+        raise UnusableModel(
+            name, f"its tensors do not fit its graph ({len(odd)} differ, first {odd[0][0]}); fetch it again"
+        )
+
+
+def _is_external(tensor: Message) -> bool:
+    if tensor["external_data"] and tensor["data_location"] != [EXTERNAL]:
+        raise ValueError("external")
+    return tensor["data_location"] == [EXTERNAL]
+
+
+def _given(tensor: Message) -> tuple[str, tuple[int, ...]]:
+    """Return name and shape of a tensor whose values are not in the graph."""
+    (name,) = tensor["name"]
+    return bytes(name).decode(), tuple(_numbers(tensor["dims"]))
+
+
+def _messages(values: list[int | bytes], known: Mapping[str, int]) -> Iterator[Message]:
+    for value in values:
+        if isinstance(value, int):
+            raise ValueError("wire type")
+        yield _message(value, known)
+
+
+def _message(raw: bytes, known: Mapping[str, int]) -> Message:
+    """Return the fields of a protobuf message by name; any that is not `known` is a ValueError."""
+    names = {number: name for name, number in known.items()}
+    found: Message = {name: [] for name in known}
+    at = 0
+    while at < len(raw):
+        key, at = _varint(raw, at)
+        if key >> 3 not in names:
+            raise ValueError("field")
+        value: int | bytes
+        if key & 7 == VARINT:
+            value, at = _varint(raw, at)
+        elif key & 7 == BYTES:
+            size, at = _varint(raw, at)
+            value, at = raw[at : at + size], at + size
+        elif key & 7 == FIXED_32:
+            value, at = raw[at : at + 4], at + 4
+        else:
+            raise ValueError("wire type")
+        found[names[key >> 3]].append(value)
+    if at != len(raw):
+        raise ValueError("cut off")
+    return found
+
+
+def _numbers(values: list[int | bytes]) -> list[int]:
+    """Return a repeated field's numbers, whether they stand alone or packed."""
+    numbers: list[int] = []
+    for value in values:
+        at = 0
+        while not isinstance(value, int) and at < len(value):
+            number, at = _varint(value, at)
+            numbers.append(number)
+        numbers += [value] if isinstance(value, int) else []
+    return numbers
+
+
+def _varint(raw: bytes, at: int) -> tuple[int, int]:
+    """Return the number that begins at a byte, seven bits a byte, and where it ends."""
+    number = shift = 0
+    while True:
+        byte = raw[at]
+        number |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return number, at
+        if shift > 63:
+            raise ValueError("varint")
+
+
+def _foreign(name: str | Path) -> UnusableModel:
+    return UnusableModel(name, "its graph is damaged, or not one that vae-loc makes; fetch or export it again")

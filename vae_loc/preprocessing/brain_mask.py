@@ -1,0 +1,218 @@
+"""Volume -> brain mask: a file, the whole volume, an already stripped scan, or deepbet.
+
+Whole heads are extracted by deepbet (Fisch et al. 2024, doi:10.1016/j.compbiomed.2024.108845;
+MIT), whose weights lie inside its wheel: nothing is downloaded. It learned from T1 of adults.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import TYPE_CHECKING
+
+import nibabel as nib
+import numpy as np
+
+from vae_loc.errors import UnusableInput
+from vae_loc.scans.volume import Volume, read_mask
+from vae_loc.system.threads import threads
+from vae_loc.vocabulary import BoolArray, BrainMask, FloatArray
+
+if TYPE_CHECKING:
+    from deepbet.bet import BrainExtraction
+
+
+BRAIN_RANGE_ML = (600.0, 2500.0)  # below the smallest adult brain, beyond the largest intracranial volume
+SIDE_RANGE_MM = (60.0, 240.0)  # of the mask's bounding box: a slab of a brain to a long head
+BOX_FILLING_RANGE = (0.3, 0.75)  # mask / bounding box; brains 0.4 to 0.6, an ellipsoid 0.52, a full box 1
+MIN_LARGEST_SHARE = 0.8  # of the voxels deepbet calls brain, in one piece
+MIN_CONTRAST = 0.2  # (median brain - median rest) / (99th - 1st percentile); IXI heads 0.64 to 0.73, pure noise 0
+MAX_FACE_SHARE = 0.25  # of any face of the volume; a head's neck or a slab's cut cover more, a stripped brain < 0.1
+MAX_SKULL_DIP = 0.82  # IXI heads with zeroed air 0.46 to 0.80, stripped T1, T2 and FLAIR 0.87 to 1.03
+SHELL_MM = 2.0  # thickness of the shells that look for the skull
+SKULL_DEPTH_MM = 24.0  # scalp and skull end above this depth
+MIN_SHELL_VOXELS = 20  # fewer give no median
+CLOSING_MM = 4.0  # bridges the sulci and ventricles that stripping left open
+INTENSITY_PERCENTILES = (0.5, 99.5)  # where deepbet clips
+MASK_PROBABILITY = 0.5  # deepbet's own threshold
+
+
+def find_brain(volume: Volume, how: BrainMask) -> tuple[BoolArray, str]:
+    """Return the brain mask, bool (I, J, K), and its source.
+
+    The source is `file`, `none` (every voxel that is not missing), `skull-stripped` (the scan's own
+    non-background voxels, closed and filled) or `deepbet` (extracted from a whole head).
+
+    Raises
+    ------
+    UnusableInput : if the mask file does not fit, or no plausible brain can be extracted.
+
+    Does not tighten a wide mask, and does not look whether a mask file holds a brain.
+    """
+    if how == "none":
+        return _present(volume), "none"
+    if how != "auto":
+        return read_mask(how, volume), "file"
+    stripped = _stripped(volume)
+    if stripped is not None:
+        return stripped, "skull-stripped"
+    return _extracted(volume), "deepbet"
+
+
+def _present(volume: Volume) -> BoolArray:
+    return np.ones(volume.data.shape, dtype=bool) if volume.missing is None else ~volume.missing
+
+
+def _stripped(volume: Volume) -> BoolArray | None:
+    """Return the brain of an already stripped scan, or None if this is not one.
+
+    A stripped scan has a constant background on the volume's faces, and what is left has the size
+    of a brain and no dark shell (the skull) under a brighter one (the scalp).
+    """
+    faces = [np.take(volume.data, i, axis).ravel() for axis in range(3) for i in (0, -1)]
+    values, counts = np.unique(np.concatenate(faces), return_counts=True)
+    background = float(values[counts.argmax()])
+    low, high = BRAIN_RANGE_ML
+    foreground: BoolArray = (volume.data != background) & _present(volume)
+    found_ml = np.count_nonzero(foreground) * volume.voxel_mm3 / 1000
+    if max(np.mean(face != background) for face in faces) > MAX_FACE_SHARE or not low / 2 <= found_ml <= high:
+        return None
+    mask = _closed(foreground, volume.spacing_mm)
+    if not low <= np.count_nonzero(mask) * volume.voxel_mm3 / 1000 <= high:
+        return None
+    return mask if _skull_dip(volume, mask, background) > MAX_SKULL_DIP else None
+
+
+def _closed(foreground: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:
+    """Return the largest component, closed by `CLOSING_MM` and filled."""
+    from scipy.ndimage import binary_fill_holes, distance_transform_edt
+
+    largest = _largest_component(foreground)
+    box = _bounding_box(largest)
+    margin = [int(np.ceil(CLOSING_MM / s)) + 1 for s in spacing_mm]
+    padded = np.pad(largest[box], [(m, m) for m in margin])
+    dilated = distance_transform_edt(~padded, sampling=spacing_mm) <= CLOSING_MM
+    closed = distance_transform_edt(dilated, sampling=spacing_mm) > CLOSING_MM
+    filled = binary_fill_holes(closed | padded)
+    result: BoolArray = np.zeros_like(foreground)
+    result[box] = filled[tuple(slice(m, n - m) for m, n in zip(margin, filled.shape, strict=True))]
+    return result
+
+
+def _skull_dip(volume: Volume, mask: BoolArray, background: float) -> float:
+    """Return how dark the darkest shell is that lies between two brighter ones; about 1 if there is none.
+
+    Shells of `SHELL_MM` by depth under the mask's surface, their medians m_1 ... m_n:
+    min over i of m_i / min(max(m_1 ... m_{i-1}), max(m_{i+1} ... m_n)). In a head the scalp, the
+    skull and the brain follow each other; in a stripped brain the medians only rise or fall.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    box = _bounding_box(mask)
+    depth = distance_transform_edt(np.pad(mask[box], 1), sampling=volume.spacing_mm)[1:-1, 1:-1, 1:-1]
+    inside = (depth > 0) & (depth <= SKULL_DEPTH_MM)
+    values, shells = volume.data[box][inside], np.ceil(depth[inside] / SHELL_MM)
+    values = values - min(background, float(np.percentile(values, 1)))
+    medians = [
+        float(np.median(values[shells == s]))
+        for s in range(1, int(SKULL_DEPTH_MM / SHELL_MM) + 1)
+        if np.count_nonzero(shells == s) >= MIN_SHELL_VOXELS
+    ]
+    brighter = [min(max(medians[:i]), max(medians[i + 1 :])) for i in range(1, len(medians) - 1)]
+    dips = [m / b for m, b in zip(medians[1:], brighter, strict=False) if b > 0]
+    return min(dips, default=1.0)
+
+
+def _extracted(volume: Volume) -> BoolArray:
+    """Run deepbet on the scan turned to RAS+ by flips and permutations, and turn the mask back.
+
+    Raises
+    ------
+    UnusableInput : if what it finds is not like a brain, or deepbet or its PyTorch is not installed.
+    """
+    try:
+        extractor = _deepbet()
+    except ImportError as error:
+        raise UnusableInput(
+            volume.path,
+            "expected a brain mask or a stripped scan, found a whole head: to extract its brain needs deepbet and "
+            "PyTorch, which are not installed; give --brain-mask FILE",
+        ) from error
+    to_ras = nib.orientations.io_orientation(volume.affine)
+    from_ras = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), to_ras)
+    turned = nib.orientations.apply_orientation(volume.data, to_ras)
+    low, high = (float(p) for p in np.percentile(turned, INTENSITY_PERCENTILES))
+    scaled: FloatArray = np.ascontiguousarray((turned - low) / ((high - low) or 1.0), dtype=np.float32)
+    try:
+        brain_like = extractor.run_model(scaled) > MASK_PROBABILITY
+    except (AssertionError, ValueError, RuntimeError, IndexError) as error:
+        raise _no_brain(volume, "no brain") from error  # its way of saying that nothing is left to crop or label
+    mask = _plausible(volume, np.ascontiguousarray(nib.orientations.apply_orientation(brain_like, from_ras)))
+    return mask & _present(volume)
+
+
+@functools.cache
+def _deepbet() -> BrainExtraction:
+    import torch
+
+    torch.set_num_threads(threads())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit, in which its weights come
+        from deepbet.bet import BrainExtraction
+
+        return BrainExtraction(no_gpu=True)
+
+
+def _plausible(volume: Volume, brain_like: BoolArray) -> BoolArray:
+    """Return the largest component, filled, if it has the size and shape of a brain; else raise."""
+    from scipy.ndimage import binary_fill_holes
+
+    if not brain_like.any():
+        raise _no_brain(volume, "no brain")
+    largest = _largest_component(brain_like)
+    if (share := largest.sum() / brain_like.sum()) < MIN_LARGEST_SHARE:
+        raise _no_brain(volume, f"pieces, the largest {share:.0%} of them")
+    box = _bounding_box(largest)
+    largest[box] = binary_fill_holes(largest[box])
+    low, high = BRAIN_RANGE_ML
+    if not low <= (found_ml := largest.sum() * volume.voxel_mm3 / 1000) <= high:
+        raise _no_brain(volume, f"{found_ml:.0f} ml")
+    sides_mm = [n * s for n, s in zip(largest[box].shape, volume.spacing_mm, strict=True)]
+    low, high = SIDE_RANGE_MM
+    if not low <= min(sides_mm) <= max(sides_mm) <= high:
+        raise _no_brain(volume, " x ".join(f"{s:.0f}" for s in sides_mm) + " mm")
+    low, high = BOX_FILLING_RANGE
+    if not low <= (filling := float(largest[box].mean())) <= high:
+        raise _no_brain(volume, f"a shape that fills {filling:.0%} of its box")
+    if (contrast := _contrast(volume, largest)) < MIN_CONTRAST:
+        raise _no_brain(volume, f"a region {contrast:.0%} brighter than the rest")
+    return largest
+
+
+def _contrast(volume: Volume, mask: BoolArray) -> float:
+    """Return how much brighter a mask is than the rest, relative to the range; deepbet sees brains in noise."""
+    darkest, brightest = np.percentile(volume.data, (1, 99))
+    difference = np.median(volume.data[mask]) - np.median(volume.data[~mask])
+    return float(difference / ((brightest - darkest) or 1.0))
+
+
+def _largest_component(mask: BoolArray) -> BoolArray:
+    from scipy.ndimage import label
+
+    labels, count = label(mask)
+    result: BoolArray = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]) if count > 1 else mask.copy()
+    return result
+
+
+def _bounding_box(mask: BoolArray) -> tuple[slice, ...]:
+    found = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return tuple(slice(int(f[0]), int(f[-1]) + 1) for f in found)
+
+
+def _no_brain(volume: Volume, found: str) -> UnusableInput:
+    low, high = BRAIN_RANGE_ML
+    return UnusableInput(
+        volume.path,
+        f"expected a stripped scan or a T1 head with one brain of {low:.0f} to {high:.0f} ml, "
+        f"brain extraction found {found}; give --brain-mask FILE, or --brain-mask none if the whole volume is brain",
+    )

@@ -1,0 +1,78 @@
+"""One healthy brain -> how it might look on another scanner, or in another contrast (design [27]).
+
+Tissue values are drawn at random and joined by straight lines over the T1 intensity: cerebrospinal
+fluid, grey matter, white matter. No healthy T2 or FLAIR cohort is needed; lesions, iron and
+flow have no place in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_loc.preprocessing.canonical import CanonicalVolume, standardized
+from vae_loc.vocabulary import BoolArray, FloatArray
+
+CONTRASTS = ("t1", "t2", "flair")
+FLUID_PERCENTILE, WHITE_PERCENTILE = 2, 90  # of a T1 brain
+# T1 intensity of nothing, fluid, grey, white and the brightest white matter; white matter is near 1
+T1_LANDMARKS = (0.0, 0.22, 0.62, 0.95, 1.25)
+FLUID, WHITE = T1_LANDMARKS[1], 1.0
+GAMMA_RANGE = (0.75, 1.3)  # of T1: scanners and sequences differ by about this
+VENTRICLE_DEPTH_MM, VENTRICLE_T1 = 12.0, 0.35  # fluid this deep is a ventricle
+Rng = np.random.Generator
+Appear = Callable[[CanonicalVolume], CanonicalVolume]
+
+
+def appearance(canonical: CanonicalVolume, contrast: str, rng: Rng) -> CanonicalVolume:
+    """Return a T1 brain with another random appearance in `contrast`: t1, t2 or flair.
+
+    Anatomy, mask and grid stay; the intensities are standardized again.
+    """
+    low, high = np.percentile(canonical.data[canonical.mask], (FLUID_PERCENTILE, WHITE_PERCENTILE))
+    t1 = FLUID + (WHITE - FLUID) * (canonical.data - low) / ((high - low) or 1.0)
+    if contrast == "t1":
+        values = np.maximum(t1, 0) ** rng.uniform(*GAMMA_RANGE)
+    else:
+        tissue = _t2(rng) if contrast == "t2" else _flair(rng)
+        values = np.interp(t1, T1_LANDMARKS, tissue)
+        # beside a ventricle a voxel of half fluid, half white matter has the T1 of grey matter, and is none
+        share = np.clip((t1 - FLUID) / (T1_LANDMARKS[3] - FLUID), 0, 1)
+        border = _ventricle_border(t1, canonical)
+        values = np.where(border, tissue[1] + (tissue[3] - tissue[1]) * share, values)
+    return replace(canonical, data=standardized(values.astype(np.float32), canonical.mask))
+
+
+def appearance_of(subject: str, contrast: str, *, seed: int = 0, variant: int = 0) -> Appear:
+    """Return how a subject is made to look: random, but the same for the same seed, subject and variant."""
+    name = int.from_bytes(hashlib.sha256(subject.encode()).digest()[:4], "little")
+    rng = np.random.default_rng([seed, name, variant])
+    return lambda canonical: appearance(canonical, contrast, rng)
+
+
+def _t2(rng: Rng) -> NDArray[np.float64]:
+    """Fluid brightest, grey matter, white matter."""
+    fluid, grey = rng.uniform(1.5, 2.4), rng.uniform(0.95, 1.15)
+    white = grey * rng.uniform(0.6, 0.85)
+    return np.array([fluid, fluid * rng.uniform(0.9, 1.0), grey, white, white * rng.uniform(0.85, 1.0)])
+
+
+def _flair(rng: Rng) -> NDArray[np.float64]:
+    """Fluid suppressed, grey matter a little above white."""
+    fluid, grey = rng.uniform(0.1, 0.35), rng.uniform(0.9, 1.1)
+    white = grey * rng.uniform(0.72, 0.95)
+    return np.array([fluid, fluid * rng.uniform(1.0, 1.2), grey, white, white * rng.uniform(0.95, 1.05)])
+
+
+def _ventricle_border(t1: FloatArray, canonical: CanonicalVolume) -> BoolArray:
+    from scipy.ndimage import binary_dilation, binary_opening, distance_transform_edt
+
+    mask = canonical.mask
+    depth_mm = distance_transform_edt(np.pad(mask, 1), sampling=canonical.grid.pixel_mm)[1:-1, 1:-1, 1:-1]
+    ventricles = binary_opening(mask & (t1 < VENTRICLE_T1) & (depth_mm > VENTRICLE_DEPTH_MM))
+    result: BoolArray = binary_dilation(ventricles, np.ones((3, 3, 3))) & mask
+    return result

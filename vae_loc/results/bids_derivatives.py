@@ -1,0 +1,143 @@
+"""A BIDS dataset -> its scans, and where their derivatives go (BIDS 1.10, derivatives of imaging)."""
+
+from __future__ import annotations
+
+from vae_loc.scans.bids_dataset import DESCRIPTION
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vae_loc import __version__
+from vae_loc.vocabulary import Method
+from vae_loc.scans.cases import Case, contrast_of
+from vae_loc.errors import UnusableInput
+from vae_loc.system.writing import check_place, together, write_atomically, write_json
+from vae_loc.scoring.locate import Located
+from vae_loc.scans.volume import Volume, stem, write_volume
+
+BIDS_VERSION = "1.10.0"
+PLAIN_SUFFIX = "T1w"  # whose derivatives are named without it; a FLAIR of the same session must not collide
+IGNORED = ("*_anomaly.nii.gz", "*_scores.json", "figures", "cohort*.csv", "*.html")  # no slash: the folder itself too
+README = """# Derivatives of vae-loc
+
+Anomaly maps of brain MRI, each scan's on its own grid. Research use only; not a medical device.
+
+- `*_label-anomaly_probseg.nii.gz`: the map as the percentile among voxels of healthy brains, 0 to 1
+- `*_label-anomaly_mask.nii.gz`: what exceeds the threshold that its sidecar names
+- `*_desc-brain_mask.nii.gz`: the brain that was looked at
+- `*_report.html`: a page a scan to look at; `cohort.html`: all of them
+- `*_anomaly.nii.gz`: the map in its own units; `*_scores.json`: scores, components, warnings, model, versions
+
+Derivatives of scans that are no T1w carry the scan's suffix in `desc-`.
+"""
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """Where the derivatives of scans of the dataset `raw` go: a `Place` of `outputs`.
+
+    Percentiles are stored as 0 to 1, for a `probseg` is a probability.
+    """
+
+    folder: Path
+    raw: Path
+    percentile_top: float = 1.0
+
+    def path(self, scan: Path, method: Method, kind: str) -> Path:
+        """Return the path of a scan's map, percentile, mask or picture."""
+        source, other = _source(scan)
+        label = f"label-anomaly_desc-{other}" if other else "label-anomaly"
+        name = {
+            "anomaly.nii.gz": f"space-orig_desc-{other}{method.replace('-', '')}_anomaly.nii.gz",
+            "percentile.nii.gz": f"space-orig_{label}_probseg.nii.gz",
+            "mask.nii.gz": f"{label}_mask.nii.gz",
+            "anomaly.png": f"desc-{other}{method.replace('-', '')}_anomaly.png",
+        }[kind]
+        if kind == "anomaly.png":
+            subject = scan.relative_to(self.raw).parts[0]
+            return self.folder / subject / "figures" / f"{source}_{name}"
+        return self._beside(scan, name)
+
+    def scores(self, scan: Path) -> Path:
+        """Return the path of a scan's JSON."""
+        return self._beside(scan, f"desc-{_source(scan)[1]}anomaly_scores.json")
+
+    def page(self, scan: Path) -> Path:
+        """Return the path of a scan's report."""
+        return self._beside(scan, f"desc-{_source(scan)[1]}anomaly_report.html")
+
+    def only(self, scan: Path) -> Derivatives:
+        """Return the same: a scan's name says all."""
+        return self
+
+    def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
+        """Return every path that may be written for a scan."""
+        images = [self.path(scan, method, kind) for method in methods for kind in ("percentile.nii.gz", "mask.nii.gz")]
+        images.append(self._brain(scan))
+        others = [self.path(scan, method, kind) for method in methods for kind in ("anomaly.nii.gz", "anomaly.png")]
+        return [*images, *map(_sidecar, images), *others, self.scores(scan), self.page(scan)]
+
+    def companions(self, volume: Volume, found: Located, masks: Mapping[str, Mapping[str, object]]) -> list[Path]:
+        """Write the brain mask, and the sidecars that say what each image is."""
+        scan = volume.path
+        source = f"bids:raw:{scan.relative_to(self.raw).as_posix()}"
+        brain = self._brain(scan)
+        write_volume(brain, found.brain.astype(np.uint8), volume)
+        sidecars: dict[Path, dict[str, object]] = {
+            brain: {"Description": f"Brain that was looked at, from: {found.brain_source}", "Type": "Brain"}
+        }
+        for method in found.maps:
+            share = f"Share of the voxels of healthy brains with a lower anomaly score ({method})"
+            sidecars[self.path(scan, method, "percentile.nii.gz")] = {"Description": share}
+            if method in masks:
+                facts = {"Threshold": masks[method]["threshold"], "ThresholdFrom": masks[method]["threshold_from"]}
+                size = {"MinimumSizeMm3": masks[method]["min_size_mm3"]}
+                about = {"Description": f"Anomaly score ({method}) above the threshold", "Type": "Lesion"}
+                sidecars[self.path(scan, method, "mask.nii.gz")] = about | facts | size
+        for image, facts in sidecars.items():
+            write_json(_sidecar(image), facts | {"Sources": [source], "SpatialReference": source})
+        return [brain, *map(_sidecar, sidecars)]
+
+    def _brain(self, scan: Path) -> Path:
+        return self._beside(scan, f"desc-{_source(scan)[1]}brain_mask.nii.gz")
+
+    def _beside(self, scan: Path, name: str) -> Path:
+        return self.folder / scan.parent.relative_to(self.raw) / f"{_source(scan)[0]}_{name}"
+
+
+
+
+
+
+def write_description(where: Derivatives) -> None:
+    """Write what makes a folder a dataset of derivatives: its description, README and `.bidsignore`."""
+    link = os.path.relpath(where.raw, where.folder)
+    description = {
+        "Name": "Anomaly maps of brain MRI",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "vae-loc", "Version": __version__}],
+        "SourceDatasets": [{"URL": link}],
+        "DatasetLinks": {"raw": link},
+        "HowToAcknowledge": "Please cite Zimmerer et al., MICCAI 2019, arXiv:1907.02796",
+    }
+    check_place(where.folder / DESCRIPTION)
+    with together():
+        write_json(where.folder / DESCRIPTION, description)
+        write_atomically(where.folder / "README.md", README.encode())
+        write_atomically(where.folder / ".bidsignore", "".join(f"{name}\n" for name in IGNORED).encode())
+
+
+def _source(scan: Path) -> tuple[str, str]:
+    """Return the entities of a scan's name, and its suffix unless that is the plain one."""
+    entities, _, suffix = stem(scan).rpartition("_")
+    return entities, "" if suffix == PLAIN_SUFFIX else suffix
+
+
+def _sidecar(image: Path) -> Path:
+    return image.with_name(f"{stem(image)}.json")

@@ -1,0 +1,85 @@
+"""A cohort table as a web page: sortable, with thumbnails and links to the scans' own pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vae_loc.errors import UnusableInput
+from vae_loc.system.reading import opened, read_text
+from vae_loc.results.scan_page import CITATION, environment, jpeg
+from vae_loc.system.reading import read_csv
+
+THUMBNAIL_WIDTH, THUMBNAIL_QUALITY = 300, 70
+MIDDLE_ROWS = (0.01, 0.28, 0.91, 0.75)  # of a montage: left, top, right, bottom, as shares of its sides
+MAX_PICTURE_BYTES = 50_000_000
+
+
+@dataclass(frozen=True)
+class CohortRow:
+    """One scan on the page: a row of the table, its thumbnail (base64 of a JPEG) and its page's name, if any."""
+
+    cells: Mapping[str, str]
+    thumbnail: str | None
+    page: str | None
+
+    def number(self, column: str) -> float | None:
+        """Return a cell as a number, None if it is empty."""
+        try:
+            return float(self.cells.get(column, ""))
+        except ValueError:
+            return None
+
+
+def cohort_page(table: Path) -> bytes:
+    """Return the page of a cohort table, UTF-8; it belongs beside the table, for its links start there.
+
+    Raises
+    ------
+    UnusableInput : if the table cannot be read.
+    """
+    cells = read_csv(table, "a cohort table", ["scan", "status"])
+    rows = [_row(table.parent, row) for row in cells]
+    methods = [name.removesuffix("_flagged") for name in (cells[0] if cells else {}) if name.endswith("_flagged")]
+    return (
+        environment()
+        .get_template("cohort.html")
+        .render(
+            title=table.absolute().parent.name,
+            rows=rows,
+            method="combi" if "combi" in methods or not methods else methods[0],
+            marked=any(row.number(f"{method}_lesion_ml") is not None for row in rows for method in methods),
+            counts={
+                status: sum(row.cells["status"] == status for row in rows) for status in ("done", "skipped", "failed")
+            },
+            warned=sum(bool(row.cells.get("warnings")) for row in rows),
+            citation=CITATION,
+        )
+        .encode("utf-8")
+    )
+
+
+def _row(folder: Path, cells: Mapping[str, str]) -> CohortRow:
+    scores = folder / cells["scores"] if cells.get("scores") else None
+    files = [scores.parent / name for name in _files_of(scores)] if scores else []
+    montage = next((file for file in files if file.name.endswith("_anomaly.png")), None)
+    page = next((file for file in files if file.name.endswith("_report.html")), None)
+    return CohortRow(cells, _thumbnail(montage) if montage else None, page.relative_to(folder).as_posix() if page else None)
+
+
+def _files_of(scores: Path) -> list[str]:
+    """Return the names of a scan's outputs, or none if its JSON is not there any more."""
+    try:
+        return [str(name) for name in json.loads(read_text(scores, "scores")).get("files", {})]
+    except (UnusableInput, ValueError, AttributeError):
+        return []
+
+
+def _thumbnail(montage: Path) -> str | None:
+    try:
+        with opened(montage, "a picture") as file:
+            return jpeg(file.read(MAX_PICTURE_BYTES), quality=THUMBNAIL_QUALITY, width=THUMBNAIL_WIDTH, box=MIDDLE_ROWS)
+    except (UnusableInput, OSError):  # removed or damaged since
+        return None

@@ -1,0 +1,132 @@
+"""Where the outputs of scans go, and under which names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from vae_loc.vocabulary import Method
+from vae_loc.scans.cases import unique_names
+from vae_loc.errors import UnusableOption
+from vae_loc.system.writing import check_place
+from vae_loc.scans.volume import Volume, stem
+
+if TYPE_CHECKING:
+    from vae_loc.scoring.locate import Located
+
+KINDS = ("anomaly.nii.gz", "percentile.nii.gz", "mask.nii.gz", "anomaly.png")
+MAX_STEM_BYTES = 220  # 255 less the longest of our endings
+OTHER_SUFFIXES = (".gz", ".png", ".jpg", ".pdf", ".svg", ".json", ".csv", ".txt", ".safetensors", ".pt", ".pth", ".npy",
+                  ".npz", ".hdr", ".img", ".mgh", ".mgz", ".mnc", ".nrrd", ".mha", ".dcm", ".zip", ".bz2")  # fmt: skip
+
+
+class OutputNames(Protocol):
+    """Where the outputs of scans go, and under which names."""
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder that holds all of them."""
+
+    @property
+    def percentile_top(self) -> float:
+        """Return as what a percentile of 100 is stored."""
+
+    def path(self, scan: Path, method: Method, kind: str) -> Path:
+        """Return the path of one of `KINDS`."""
+
+    def scores(self, scan: Path) -> Path:
+        """Return the path of a scan's JSON."""
+
+    def page(self, scan: Path) -> Path:
+        """Return the path of a scan's report."""
+
+    def only(self, scan: Path) -> OutputNames:
+        """Return what knows the place of one scan's outputs, and need not know of the others."""
+
+    def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
+        """Return every path that may be written for a scan."""
+
+    def companions(self, volume: Volume, found: Located, masks: Mapping[str, Mapping[str, object]]) -> list[Path]:
+        """Write what else belongs to a scan's maps and masks, and return the files."""
+
+
+@dataclass(frozen=True)
+class FolderNames:
+    """A `OutputNames`: a folder, or one map's file name.
+
+    `names` are those of scans whose file names alone would not tell their outputs apart.
+    """
+
+    folder: Path
+    map_file: Path | None
+    names: Mapping[Path, str] = field(default_factory=dict)
+    percentile_top: float = 100.0
+
+    def path(self, scan: Path, method: Method, kind: str) -> Path:
+        """Return the path of a scan's `anomaly.nii.gz`, `anomaly.png` or `mask.nii.gz`."""
+        if self.map_file is None:
+            return self.folder / f"{self._name(scan)}_desc-{method.replace('-', '')}_{kind}"
+        if kind == "anomaly.nii.gz":
+            return self.map_file
+        name = stem(self.map_file)
+        return self.folder / (f"{name}.png" if kind == "anomaly.png" else f"{name}_{kind}")
+
+    def scores(self, scan: Path) -> Path:
+        """Return the path of a scan's JSON."""
+        name = self._name(scan) if self.map_file is None else stem(self.map_file)
+        return self.folder / f"{name}_scores.json"
+
+    def page(self, scan: Path) -> Path:
+        """Return the path of a scan's report."""
+        name = self._name(scan) if self.map_file is None else stem(self.map_file)
+        return self.folder / f"{name}_report.html"
+
+    def only(self, scan: Path) -> FolderNames:
+        """Return the same for one scan, without the names of the others."""
+        return replace(self, names={scan: self.names[scan]} if scan in self.names else {})
+
+    def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
+        """Return every path that may be written for a scan."""
+        return [self.path(scan, method, kind) for method in methods for kind in KINDS] + [
+            self.scores(scan),
+            self.page(scan),
+        ]
+
+    def companions(self, volume: Volume, found: Located, masks: Mapping[str, Mapping[str, object]]) -> list[Path]:
+        """Write nothing else."""
+        return []
+
+    def _name(self, scan: Path) -> str:
+        """Return what the names of a scan's outputs begin with; file systems allow 255 bytes for all."""
+        name = self.names.get(scan) or stem(scan)
+        raw = os.fsencode(name)
+        if len(raw) <= MAX_STEM_BYTES:
+            return name
+        digest = hashlib.sha256(raw).hexdigest()[:8]
+        return f"{raw[: MAX_STEM_BYTES - 9].decode('utf-8', 'ignore')}-{digest}"
+
+
+def folder_names(output: Path, *, scans: Sequence[Path], methods: int) -> FolderNames:
+    """Read `-o`: a folder, or a NIfTI file name for one scan and one method; prove that it can be written.
+
+    Raises
+    ------
+    UnusableOption : if it is one file for several maps, or ends like a file of another kind.
+    UnusableInput : if it cannot be written.
+    """
+    name = output.name.lower()
+    if os.path.isdir(output) or not name.endswith((".nii", *OTHER_SUFFIXES)):
+        check_place(output / KINDS[0])
+        return FolderNames(output, None, unique_names(scans))
+    if not name.endswith((".nii", ".nii.gz")):
+        raise UnusableOption("-o", f"expected a folder or a name ending in .nii or .nii.gz, got {output.name}")
+    if len(scans) > 1 or methods > 1:
+        raise UnusableOption(
+            "-o", f"{output.name} is one file for {len(scans)} scans x {methods} methods; name a folder"
+        )
+    check_place(output)
+    return FolderNames(output.parent, output)

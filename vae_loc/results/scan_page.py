@@ -1,0 +1,257 @@
+"""One scan's report as a web page: one file, nothing from elsewhere, a viewer where the browser can draw one."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vae_loc.results.page_charts import Profile, Strip, profile, strip
+from vae_loc.model.checkpoint import Checkpoint, healthy_threshold
+from vae_loc.model.facts import LEVELS
+from vae_loc.vocabulary import Method, SAMPLE_SCORES
+from vae_loc.errors import printable
+from vae_loc.results.page_volumes import crop_to, layer
+from vae_loc.scoring.locate import Located
+from vae_loc.scans.volume import Volume
+from vae_loc.vocabulary import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+PACKAGE = Path(__file__).parent
+NIIVUE = PACKAGE / "vendor" / "niivue" / "niivue.umd.js"
+WINDOW_PERCENTILES = (1, 99)  # of the brain's intensities, black to white, as in the pictures
+STORED_PERCENTILES = (0.1, 99.9)  # what the 256 steps of the shown scan span
+HEALTHY_BAND = (0.05, 0.95)
+SHOWN_FPR = 0.05
+MIDLINE_MM = 8.0  # nearer to the middle of the brain than this is neither right nor left
+MAX_CEILINGS = 4  # a bare score's highest voxels would leave no steps for the others
+JPEG_QUALITY = 85
+CITATION = (
+    "Zimmerer D, Isensee F, Petersen J, Kohl S, Maier-Hein K. Unsupervised Anomaly Localization using Variational "
+    "Auto-Encoders. MICCAI 2019. arXiv:1907.02796"
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One map as the page shows it.
+
+    Attributes
+    ----------
+    scores : float32 (I, J, K) on the scan's grid
+    mask : bool (I, J, K) or None if nothing was segmented
+    ceiling : score shown at full colour
+    montage : bytes of the PNG
+    """
+
+    scores: FloatArray
+    mask: BoolArray | None
+    ceiling: float
+    montage: bytes
+
+
+def scan_page(
+    volume: Volume,
+    found: Located,
+    checkpoint: Checkpoint,
+    pictures: Mapping[Method, Picture],
+    summary: Mapping[str, object],
+) -> bytes:
+    """Return the page of a scan, UTF-8. The same scan, model and options give the same bytes.
+
+    Parameters
+    ----------
+    pictures : every map; the page opens with Combi if it is among them
+    summary : what the scores JSON holds
+
+    The page holds the scan itself, cropped to the brain: it is as confidential as the scan.
+    """
+    pictures = {method: pictures[method] for method in sorted(pictures, key=lambda method: method != "combi")}
+    thresholds = {method: _threshold(method, checkpoint, found, summary) for method in pictures}
+    text = environment().get_template("scan.html").render(
+        name=printable(volume.path.name),
+        summary=summary,
+        facts=checkpoint.facts,
+        strips=_strips(found, checkpoint),
+        profile=_profile(found, checkpoint),
+        maps=[_map_facts(method, picture, thresholds[method], found, volume, summary)
+              for method, picture in pictures.items()],
+        viewer=_viewer(volume, found.brain, pictures, thresholds),
+        bare=found.bare,
+        citation=CITATION,
+    )  # fmt: skip
+    return text.encode("utf-8")
+
+
+def environment() -> Environment:
+    """Return the templates; whatever is put into them is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    found = Environment(
+        loader=FileSystemLoader(PACKAGE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.globals["own"] = lambda name: Markup((PACKAGE / "templates" / name).read_text("utf-8"))  # noqa: S704 - ours
+    found.globals["niivue"] = lambda: Markup(NIIVUE.read_text("utf-8"))  # noqa: S704 - vendored
+    found.filters["rank"] = rank_words
+    return found
+
+
+def rank_words(percentile: float | None) -> str:
+    """Say a percentile among healthy scans.
+
+    >>> rank_words(100.0), rank_words(97.21), rank_words(None)
+    ('above every healthy one', 'percentile 97.2', 'unknown')
+    """
+    if percentile is None:
+        return "unknown"
+    if percentile >= 100:
+        return "above every healthy one"
+    return "below every healthy one" if percentile <= 0 else f"percentile {percentile:.1f}"
+
+
+def place_words(point_ras_mm: Sequence[float], low: np.ndarray, high: np.ndarray) -> str:
+    """Say where a point lies in the box of a brain, RAS+ mm: the patient's side, then thirds.
+
+    >>> place_words((30, -60, 5), np.array([-70, -100, -60]), np.array([70, 70, 80]))
+    'right, back, middle'
+    """
+    third = np.clip(3 * (np.asarray(point_ras_mm) - low) / (high - low), 0, 2).astype(int)
+    off_mm = point_ras_mm[0] - (low[0] + high[0]) / 2
+    side = "midline" if abs(off_mm) < MIDLINE_MM else "right" if off_mm > 0 else "left"
+    return f"{side}, {('back', 'centre', 'front')[third[1]]}, {('lower', 'middle', 'upper')[third[2]]}"
+
+
+def jpeg(
+    png: bytes,
+    *,
+    quality: int = JPEG_QUALITY,
+    width: int | None = None,
+    box: tuple[float, float, float, float] = (0, 0, 1, 1),
+) -> str:
+    """Return a picture as base64 of a JPEG, not wider than `width` pixels.
+
+    `box` cuts it first: left, top, right, bottom, as shares of its sides.
+    """
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as picture:
+        sides = (picture.width, picture.height) * 2
+        cut = [round(share * side) for share, side in zip(box, sides, strict=True)]
+        shown = picture.convert("RGB").crop((cut[0], cut[1], cut[2], cut[3]))
+    if width is not None and width < shown.width:
+        shown = shown.resize((width, round(shown.height * width / shown.width)), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    shown.save(buffer, "JPEG", quality=quality, optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _viewer(
+    volume: Volume, brain: BoolArray, pictures: Mapping[Method, Picture], thresholds: Mapping[Method, float | None]
+) -> dict[str, object]:
+    """Return what the page's script shows: the scan and each map as NIfTI, and how to colour them."""
+    crop = crop_to(brain, volume)
+    inside = volume.data[brain]
+    low, high = (float(value) for value in np.percentile(inside, WINDOW_PERCENTILES))
+    least, most = (float(value) for value in np.percentile(volume.data[crop.box], STORED_PERCENTILES))
+    span = min(least, low), max(most, float(np.percentile(inside, STORED_PERCENTILES[1])))
+    return {
+        "scan": layer(volume.data, crop, low=span[0], high=span[1]),
+        "window": [low, high],
+        "spacing": [round(float(side), 2) for side in np.linalg.norm(crop.affine[:3, :3], axis=0)],
+        "joined": max(crop.block) > 1,
+        "maps": [
+            {
+                "method": method,
+                "heat": layer(picture.scores, crop, low=0, high=_shown_maximum(picture), highest=True),
+                "mask": None if picture.mask is None else layer(picture.mask, crop, low=0, high=255, highest=True),
+                "ceiling": picture.ceiling,
+                "threshold": thresholds[method] or 0.0,
+            }
+            for method, picture in pictures.items()
+        ],
+    }
+
+
+def _shown_maximum(picture: Picture) -> float:
+    """Return the greatest score that the 256 steps of a shown map reach."""
+    return min(float(picture.scores.max()), MAX_CEILINGS * picture.ceiling) or 1.0
+
+
+def _map_facts(
+    method: Method,
+    picture: Picture,
+    threshold: float | None,
+    found: Located,
+    volume: Volume,
+    summary: Mapping[str, object],
+) -> dict[str, object]:
+    """Return what is written of one map: picture, share above the threshold, components and their places."""
+    above = None if threshold is None else float(np.mean(picture.scores[found.brain] > threshold))
+    masks = summary.get("masks")
+    mask = masks[method] if isinstance(masks, dict) else None
+    low, high = _brain_box_mm(found.brain, volume)
+    components = [
+        c | {"place": place_words(c["centroid_ras_mm"], low, high)} for c in (mask or {}).get("components", [])
+    ]
+    return {
+        "method": method,
+        "montage": jpeg(picture.montage),
+        "threshold": threshold,
+        "share_above": above,
+        "mask": mask,
+        "components": components,
+    }
+
+
+def _threshold(method: Method, checkpoint: Checkpoint, found: Located, summary: Mapping[str, object]) -> float | None:
+    """Return the threshold of the mask, else the healthy one at `SHOWN_FPR`, else None."""
+    masks = summary.get("masks")
+    if isinstance(masks, dict):
+        return float(masks[method]["threshold"])
+    if checkpoint.facts.healthy is None:
+        return None
+    return healthy_threshold(checkpoint, method, SHOWN_FPR, raw=found.bare)
+
+
+def _strips(found: Located, checkpoint: Checkpoint) -> list[Strip]:
+    from vae_loc.model.facts import healthy_percentile
+
+    healthy = checkpoint.facts.healthy
+    if healthy is None:
+        return []
+    values = found.scores.volume
+    return [
+        strip(
+            name, values[name], healthy_percentile(values[name], healthy.volumes[name]), healthy.volumes[name], LEVELS
+        )
+        for name in SAMPLE_SCORES
+    ]
+
+
+def _profile(found: Located, checkpoint: Checkpoint) -> Profile | None:
+    """Return the ELBO of the slices that count, by height, and the range of 9 in 10 healthy slices."""
+    healthy, counted = checkpoint.facts.healthy, found.scores.counted
+    if healthy is None or np.count_nonzero(counted) < 2:
+        return None
+    low, high = np.interp(HEALTHY_BAND, LEVELS, healthy.slices["elbo"])
+    heights, values = found.scores.positions_mm[counted], found.scores.slices["elbo"][counted]
+    return profile(heights.tolist(), values.tolist(), (float(low), float(high)))
+
+
+def _brain_box_mm(brain: BoolArray, volume: Volume) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the greatest RAS+ coordinates of the brain's voxels, mm."""
+    voxels = np.argwhere(brain)
+    points = voxels @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+    return points.min(axis=0), points.max(axis=0)

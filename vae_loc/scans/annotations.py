@@ -1,0 +1,77 @@
+"""Scans and their annotations: a pattern, or a table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vae_loc.errors import UnusableInput, UnusableOption
+from vae_loc.scans.cases import Case, find_cases
+from vae_loc.system.reading import read_csv
+
+SUBJECT = "{subject}"
+COLUMNS = ("scan", "label")
+
+
+@dataclass(frozen=True)
+class LabelledCase:
+    """One scan and the file that says where its lesions are."""
+
+    case: Case
+    label: Path
+
+
+def find_labelled(places: Sequence[Path], labels: str | None, *, contrast: str | None = None) -> list[LabelledCase]:
+    """Return scans with their annotations, ordered by subject.
+
+    Parameters
+    ----------
+    places : files, folders, `.txt` lists, or `.csv` tables with the columns scan and label
+    labels : a path with `{subject}` (a bare name lies beside the scan), or such a table; None if
+        the places are tables
+    contrast : in folders, only scans of this contrast
+
+    Raises
+    ------
+    UnusableOption : if `labels` is missing, or has neither `{subject}` nor the end `.csv`.
+    UnusableInput : if there is no scan, or a scan has no annotation.
+    """
+    tables = [place for place in places if place.suffix.lower() == ".csv"]
+    found = [row for table in tables for row in _rows(table)]
+    if labels is not None and labels.lower().endswith(".csv"):
+        listed = _rows(Path(labels))
+        found += _of_table(find_cases(places, contrast=contrast), listed, Path(labels)) if places else listed
+    elif others := [place for place in places if place not in tables]:
+        if labels is None or SUBJECT not in labels:
+            raise UnusableOption("--labels", f"expected a path with {SUBJECT} or a .csv table, got {labels}")
+        cases = find_cases(others, contrast=contrast)
+        paired = [LabelledCase(case, _label_of(case, labels)) for case in cases]
+        annotations = {pair.label for pair in paired}
+        found += [pair for pair in paired if pair.case.scan not in annotations]
+    missing = [pair.label for pair in found if not os.path.isfile(pair.label)]
+    if missing:
+        raise UnusableInput(missing[0], f"expected an annotation, found none ({len(missing)} missing); check --labels")
+    if not found:
+        raise UnusableInput("cohort", "expected annotated scans, found none; name scans, folders or a .csv table")
+    return sorted(found, key=lambda pair: (pair.case.subject, str(pair.case.scan)))
+
+
+def _label_of(case: Case, pattern: str) -> Path:
+    path = Path(pattern.replace(SUBJECT, case.subject))
+    return case.scan.parent / path if len(path.parts) == 1 else path
+
+
+def _rows(table: Path) -> list[LabelledCase]:
+    """Read a table; its paths start at its own folder."""
+    rows = read_csv(table, "a table of scans and labels", COLUMNS)
+    return [LabelledCase(find_cases([table.parent / row["scan"]])[0], table.parent / row["label"]) for row in rows]
+
+
+def _of_table(cases: Sequence[Case], listed: Sequence[LabelledCase], table: Path) -> list[LabelledCase]:
+    label_of = {pair.case.scan.resolve(): pair.label for pair in listed}
+    unlisted = [case for case in cases if case.scan.resolve() not in label_of]
+    if unlisted:
+        raise UnusableInput(table, f"expected a row for {unlisted[0].scan}, found none ({len(unlisted)} missing)")
+    return [LabelledCase(case, label_of[case.scan.resolve()]) for case in cases]

@@ -1,0 +1,219 @@
+"""Folder / list / table / files -> cases, and splits by subject."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vae_loc.errors import UnusableInput
+from vae_loc.scans.volume import check_header, stem
+from vae_loc.system.reading import read_csv, read_text
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+PAIR_SUFFIXES = (".hdr", ".hdr.gz")  # each stands for its .img too
+LIST_SUFFIXES = (".txt", ".list")
+TABLE_SUFFIX = ".csv"  # with the columns scan and, where they are known, mask, subject, contrast
+NOT_SCANS = ("brainmask", "mask", "seg", "lesions", "labels", "anomaly", "dseg")  # last part of a name
+BIDS_SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
+CONTRASTS = {"t1": "t1", "t1w": "t1", "t2": "t2", "t2w": "t2", "flair": "flair"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan, whose it is, its brain mask where one lies beside it, and its contrast where a table says so."""
+
+    scan: Path
+    subject: str
+    brain_mask: Path | None
+    contrast: str | None = None
+
+
+@dataclass(frozen=True)
+class Sifted:
+    """Cases as they were asked for, those whose headers can be used, and what is wrong with the others."""
+
+    all_cases: list[Case]
+    cases: list[Case]
+    faults: dict[Case, UnusableInput]
+
+
+def subject_of(scan: Path) -> str:
+    """File name up to its last underscore, or its folder's name if it is only a contrast.
+
+    All scans of one subject share it.
+
+    >>> subject_of(Path("IXI012_t1.nii.gz")), subject_of(Path("IXI012/T1w.nii"))
+    ('IXI012', 'IXI012')
+    """
+    name = stem(scan)
+    if name.lower() in CONTRASTS and scan.parent.name:
+        return scan.parent.name
+    return name.rpartition("_")[0] or name
+
+
+def person_of(subject: str) -> str:
+    """Return whose scan it is across sessions: the BIDS subject where the name has one.
+
+    >>> person_of("sub-01_ses-2"), person_of("IXI012")
+    ('sub-01', 'IXI012')
+    """
+    found = BIDS_SUBJECT.match(subject)
+    return found[0] if found else subject
+
+
+def contrast_of(scan: Path) -> str | None:
+    """Contrast named by the last part of the file name, or None."""
+    return CONTRASTS.get(stem(scan).rpartition("_")[2].lower())
+
+
+def find_cases(places: Sequence[Path], *, contrast: str | None = None) -> list[Case]:
+    """Return the scans named by files, folders, list files (`.txt`, one path a line) and tables (`.csv`).
+
+    In a folder every NIfTI counts except masks, labels, our own outputs, hidden files, and scans
+    whose name says another contrast. A sibling `<subject>_brainmask.nii.gz` becomes the mask.
+    A table has the column scan, and may have mask, subject and contrast; an empty cell, or a column
+    that is missing, means what a file's name would mean. Paths start at the folder of the list or table.
+
+    Raises
+    ------
+    UnusableInput : if a place is missing or holds no scan.
+    """
+    cases: dict[Path, Case] = {}
+    for place in places:
+        for case in _cases_in(place, contrast):
+            cases.setdefault(case.scan, case)
+    return list(cases.values())
+
+
+def shard_of(cases: Sequence[Case], part: int, parts: int) -> list[Case]:
+    """Return every `parts`-th case from the `part`-th on, counted from 1: together the parts are all cases, once.
+
+    >>> cases = [Case(Path(f"{n}.nii"), str(n), None) for n in range(5)]
+    >>> [case.subject for case in shard_of(cases, 2, 3)]
+    ['1', '4']
+    """
+    return list(cases[part - 1 :: parts])
+
+
+def sift(
+    cases: Sequence[Case], *, volume: int | None = None, known: Mapping[Path, UnusableInput] | None = None
+) -> Sifted:
+    """Read every scan's header, and nothing else; return the good cases and the faults of the others.
+
+    `known` are the faults of scans that need not be looked at any more.
+    """
+    faults = {case: known[case.scan] for case in cases if known and case.scan in known}
+    for case in cases:
+        if case in faults:
+            continue
+        try:
+            check_header(case.scan, volume=volume)
+        except UnusableInput as error:
+            faults[case] = error
+    return Sifted(list(cases), [case for case in cases if case not in faults], faults)
+
+
+def unique_names(scans: Sequence[Path]) -> dict[Path, str]:
+    """Return a name for every scan's outputs: its stem, with as many of its folders as make it unique.
+
+    >>> unique_names([Path("a/x.nii"), Path("b/x.nii"), Path("y.nii")])
+    {PosixPath('a/x.nii'): 'a_x', PosixPath('b/x.nii'): 'b_x', PosixPath('y.nii'): 'y'}
+    """
+    names = {scan: stem(scan) for scan in scans}
+    depth = 0
+    while len(set(names.values())) < len(names):
+        depth += 1
+        taken = Counter(names.values())
+        shared = {scan for scan, name in names.items() if taken[name] > 1}
+        if all(depth > len(scan.absolute().parts) for scan in shared):
+            return names | {scan: f"{names[scan]}-{number}" for number, scan in enumerate(sorted(shared), start=1)}
+        for scan in shared:
+            folders = scan.absolute().parts[1:-1][-depth:]
+            names[scan] = "_".join([*folders, stem(scan)])
+    return names
+
+
+def split_subjects(cases: Sequence[Case], *, holdout: float, seed: int) -> tuple[list[Case], list[Case]]:
+    """Split cases by subject: (training, held out). The order of `cases` has no influence.
+
+    Raises
+    ------
+    UnusableInput : with fewer than two subjects.
+    """
+    subjects = sorted({case.subject for case in cases})
+    if len(subjects) < 2:
+        raise UnusableInput(
+            "cohort", f"expected scans of at least 2 subjects, found {len(subjects)}; add healthy scans"
+        )
+    count = min(len(subjects) - 1, max(1, round(holdout * len(subjects))))
+    order = np.random.default_rng(seed).permutation(len(subjects))
+    held_out = {subjects[i] for i in order[:count]}
+    in_order = sorted(cases, key=lambda case: (case.subject, case.scan.name))
+    return [c for c in in_order if c.subject not in held_out], [c for c in in_order if c.subject in held_out]
+
+
+def _cases_in(place: Path, contrast: str | None) -> list[Case]:
+    if not place.name.lower().endswith(TABLE_SUFFIX) or os.path.isdir(place):
+        return [Case(scan, subject_of(scan), _sibling_mask(scan)) for scan in _scans_in(place, contrast)]
+    rows = read_csv(place, "a table of scans", ["scan"])
+    if not rows or not all(row["scan"].strip() for row in rows):
+        raise UnusableInput(place, "expected a scan in every row, found none; fill the column scan")
+    listed = [_case_of(row, place.parent) for row in rows]
+    return [case for case in listed if contrast is None or case.contrast in (None, contrast)]
+
+
+def _case_of(row: dict[str, str], folder: Path) -> Case:
+    """Return the case of a table's row; what the row leaves open comes from the file's name."""
+    scan = folder / row["scan"].strip()
+    mask, subject, contrast = ((row.get(name) or "").strip() for name in ("mask", "subject", "contrast"))
+    return Case(
+        scan,
+        subject or subject_of(scan),
+        folder / mask if mask else _sibling_mask(scan),
+        CONTRASTS.get(contrast.lower(), contrast) or None,
+    )
+
+
+def _scans_in(place: Path, contrast: str | None) -> list[Path]:
+    if os.path.isdir(place):
+        found = [path for path in _listed(place) if _is_scan(path, contrast)]
+        if not found:
+            raise UnusableInput(place, "expected a folder with .nii or .nii.gz scans, found none; check the folder")
+        return found
+    if place.name.lower().endswith(LIST_SUFFIXES):
+        lines = [line.strip() for line in read_text(place, "a list of scans").splitlines()]
+        listed = [place.parent / line for line in lines if line and not line.startswith("#")]
+        if not listed:
+            raise UnusableInput(place, "expected one scan a line, found none")
+        return listed
+    return [place]
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise UnusableInput(folder, f"could not be listed: {error.strerror}; check the folder") from error
+
+
+def _is_scan(path: Path, contrast: str | None) -> bool:
+    name = path.name.lower()
+    if name.startswith(".") or not name.endswith(NIFTI_SUFFIXES + PAIR_SUFFIXES):
+        return False
+    if stem(path).rpartition("_")[2].lower() in NOT_SCANS:
+        return False
+    return contrast is None or contrast_of(path) in (None, contrast)
+
+
+def _sibling_mask(scan: Path) -> Path | None:
+    for suffix in NIFTI_SUFFIXES[::-1]:
+        mask = scan.parent / f"{subject_of(scan)}_brainmask{suffix}"
+        if mask != scan and os.path.isfile(mask):
+            return mask
+    return None

@@ -1,0 +1,112 @@
+"""The files of a DICOM folder or zip, read one by one into memory.
+
+A zip is never unpacked to disk, so that none of its members' names can lead anywhere.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import struct
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import error as zlib_error
+
+from vae_loc.errors import UnusableInput
+from vae_loc.scans.cases import NIFTI_SUFFIXES, PAIR_SUFFIXES
+
+MAX_FILES = 20_000  # below a folder or in a zip: several studies
+MAX_BYTES = 4_000_000_000  # of them together, unpacked
+MAX_FILE_BYTES = 2_000_000_000  # of one: an enhanced multi-frame series is one file
+PREAMBLE_BYTES, MAGIC = 128, b"DICM"
+# what pydicom, highdicom and zipfile raise at damaged files
+DAMAGED = (ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, RuntimeError, EOFError,
+           struct.error, OSError, zipfile.BadZipFile, zlib_error)  # fmt: skip
+
+
+def dicom_names(place: Path) -> list[str]:
+    """Return the names of the files below a folder, in a zip, or of the file itself, in order.
+
+    Raises
+    ------
+    UnusableInput : if there are too many, or the zip is damaged or unpacks to too much.
+    """
+    if place.is_dir():
+        names = [
+            os.path.relpath(os.path.join(folder, name), place) for folder, _, names in os.walk(place) for name in names
+        ]
+    elif place.name.lower().endswith(".zip"):
+        with _archive(place) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            if sum(member.file_size for member in members) > MAX_BYTES:
+                raise UnusableInput(place, f"expected at most {MAX_BYTES} bytes, it says it unpacks to more")
+            names = [member.filename for member in members]
+    else:
+        return [place.name]
+    if len(names) > MAX_FILES:
+        raise UnusableInput(place, f"expected at most {MAX_FILES} files, found {len(names)}; name one study")
+    return sorted(names)
+
+
+def dicom_contents(place: Path, names: Sequence[str], *, head_only: bool = False) -> Iterator[tuple[str, io.BytesIO]]:
+    """Yield the DICOM files among `names`, each as bytes in memory; with `head_only` others are passed over."""
+    total = 0
+    with _archive(place) if place.name.lower().endswith(".zip") else _Folder(place) as files:
+        for name in names:
+            try:
+                with files.open(name) as file:
+                    head = file.read(PREAMBLE_BYTES + len(MAGIC))
+                    if head_only and not head.endswith(MAGIC):
+                        continue
+                    content = head + file.read(MAX_FILE_BYTES)
+            except DAMAGED as error:
+                raise UnusableInput(place, f"{name} could not be read ({error}); export it again") from error
+            total += len(content)
+            if total > MAX_BYTES or len(content) >= MAX_FILE_BYTES:
+                raise UnusableInput(place, f"expected at most {MAX_BYTES} bytes in all, found more; name one series")
+            yield name, io.BytesIO(content)
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder with the two methods of an archive that are used; only regular files can be opened."""
+
+    place: Path
+
+    def __enter__(self) -> _Folder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def open(self, name: str) -> io.BufferedReader:
+        path = self.place / name if self.place.is_dir() else self.place
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return io.BufferedReader(io.BytesIO())
+        return open(path, "rb")
+
+
+def _archive(place: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(place)
+    except DAMAGED as error:
+        raise UnusableInput(place, f"expected a zip of DICOM files, found {error}; export it again") from error
+
+
+def has_nifti(folder: Path) -> bool:
+    """Tell whether a NIfTI file lies in a folder."""
+    return any(name.lower().endswith(NIFTI_SUFFIXES + PAIR_SUFFIXES) for name in os.listdir(folder))
+
+
+def has_magic(path: Path) -> bool:
+    """Tell whether a regular file begins like DICOM."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            return file.read(PREAMBLE_BYTES + len(MAGIC)).endswith(MAGIC)
+    except OSError:
+        return False

@@ -1,0 +1,287 @@
+"""NIfTI on disk <-> `Volume`. nibabel is the authority on geometry.
+
+Axes, said once: arrays are (I, J, K) as on disk; affines map (i, j, k, 1) to RAS+ mm.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_loc.errors import UnusableInput, printable
+from vae_loc.scans.affine import affine_mm
+from vae_loc.scans.nifti import Header, read_header, read_image
+from vae_loc.system.writing import write_atomically
+from vae_loc.vocabulary import BoolArray, FloatArray
+
+MIN_VOXELS_PER_AXIS = 4  # fewer are a localizer or a cut, not a volume
+MIN_SIDE_MM, MIN_VOLUME_ML = 30.0, 100.0  # of the field of view: less than a slab of any brain
+ABSURD = 1e30  # no scanner's unit: a sentinel for missing, or damage
+CT_AIR, CT_AIR_SHARE = (-1100.0, -900.0), 0.1  # Hounsfield units around a head, and how much of them at least
+DESCRIPTIONS = ("descrip", "aux_file", "intent_name")  # free text in a header, besides its extensions
+MAX_MISSING_SHARE = 0.5  # of the voxels; beyond it there is no scan left to judge
+GRID_TOLERANCE_MM = 1e-3  # corners of a mask and its scan farther apart than this are on two grids
+WHOLE_TOLERANCE = 1e-3  # of a label stored with a slope
+COMPRESSION, GZIP_WBITS = 2, 31  # isal's level: 3 takes four times as long for the same size; zlib's sign for gzip
+SPARSE = 16  # one of so many is looked at before all are
+SHOWN_VALUES = 5  # of odd labels, in a note
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One 3D scan as read from disk.
+
+    Attributes
+    ----------
+    data : float32 (I, J, K), the scanner's own units; missing voxels are 0
+    affine : float64 (4, 4), voxel indices to RAS+ mm
+    header : the original NIfTI header, kept for writing on the same grid
+    path : where it was read from
+    missing : bool (I, J, K) where the file had NaN or infinity, or None if nowhere
+    warnings : what the user should know about the file, one line each
+    """
+
+    data: FloatArray
+    affine: NDArray[np.float64]
+    header: Header
+    path: Path
+    missing: BoolArray | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Length of each voxel axis in mm, (I, J, K)."""
+        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(i), float(j), float(k)
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of one voxel in mm^3; exact for sheared affines too."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+
+def stem(path: Path) -> str:
+    """File name without `.nii` or `.nii.gz`.
+
+    >>> stem(Path("a/sub-01_T1w.nii.gz"))
+    'sub-01_T1w'
+    """
+    name = path.name
+    for suffix in (".nii.gz", ".nii", ".hdr.gz", ".img.gz"):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return path.stem
+
+
+def read_volume(path: Path, *, volume: int | None = None) -> Volume:
+    """Read one 3D NIfTI-1 or NIfTI-2 volume, whole and checked.
+
+    Parameters
+    ----------
+    path : a `.nii` or `.nii.gz` file
+    volume : which volume of a 4D file, from 0; needed only if it holds several
+
+    Raises
+    ------
+    UnusableInput : if the file is missing, damaged, not a 3D scalar NIfTI, or without content.
+
+    Does not reorient or resample: `data[i, j, k]` is the voxel (i, j, k) of the file.
+    """
+    image = read_image(path, lambda header: _checked_header(path, header, volume))
+    affine, geometry_warnings = affine_mm(path, image.header)
+    data, missing, content_warnings = _content(path, _scaled(path, image.header, image.stored))
+    count = math.prod(image.header.get_data_shape()[3:])
+    found = (f"volume {volume} of {count} was used",) if count > 1 else ()
+    return Volume(data, affine, image.header, path, missing, found + geometry_warnings + content_warnings)
+
+
+def check_header(path: Path, *, volume: int | None = None) -> None:
+    """Refuse what `read_volume` would refuse for its header alone; no voxel is read.
+
+    Raises
+    ------
+    UnusableInput : as `read_volume`.
+    """
+    _checked_header(path, read_header(path), volume)
+
+
+def read_mask(path: Path, like: Volume) -> BoolArray:
+    """Read a mask on the grid of `like`: bool (I, J, K), True where the file is > 0.
+
+    Other values than 0 and 1 are logged.
+
+    Raises
+    ------
+    UnusableInput : as `read_labels`, or if it is empty.
+    """
+    mask, notes = read_labels(path, like, what="the mask")
+    if not mask.any():
+        raise UnusableInput(path, "expected a mask with voxels > 0, found none")
+    for note in notes:
+        logging.getLogger(__name__).warning("warning: %s", printable(note))
+    return mask
+
+
+def read_labels(path: Path, like: Volume, *, what: str = "lesion") -> tuple[BoolArray, tuple[str, ...]]:
+    """Read an annotation on the grid of `like`: bool (I, J, K), True where it is > 0, and notes for the user.
+
+    Any non-negative whole numbers will do, {1, 2, 4} or 0/255 too; it may be empty. `what` names it in the notes.
+
+    Raises
+    ------
+    UnusableInput : if it is damaged, of another shape or place, or holds fractions, negatives, NaN or infinity.
+    """
+    array = _on_grid_of(like, path)
+    values = np.unique(array)
+    if values[0] < 0:
+        raise UnusableInput(path, f"expected labels >= 0, found {values[0]:g}; make lesions > 0 and all else 0")
+    if (fraction := np.abs(values - np.round(values))).max() > WHOLE_TOLERANCE:
+        found = values[fraction.argmax()]
+        raise UnusableInput(path, f"expected whole-numbered labels, found {found:g}; threshold a probability map first")
+    odd = [f"{value:g}" for value in values if round(float(value)) not in (0, 1)]
+    shown = ", ".join(odd[:SHOWN_VALUES]) + (", ..." if len(odd) > SHOWN_VALUES else "")
+    note = (f"{path.name}: labels {shown} were taken as {what}",) if odd else ()
+    return array > 0, note
+
+
+def write_volume(path: Path, data: NDArray[np.generic], like: Volume) -> None:
+    """Write `data` on the grid of `like`, whole or not at all.
+
+    Parameters
+    ----------
+    path : `.nii` or `.nii.gz`
+    data : (I, J, K) of `like`'s shape; bool and uint8 are stored as uint8, all else as float32
+    like : whose affine, sform, qform, both codes and units are written unchanged
+
+    The slope is 1, the intercept 0. Same data, same bytes: no time is stored.
+    """
+    dtype = np.dtype(np.uint8 if data.dtype in (np.bool_, np.uint8) else "<f4")
+    header = like.header.as_byteswapped("<")
+    header.set_data_shape(data.shape)
+    header.set_data_dtype(dtype)
+    header.set_slope_inter(1, 0)
+    header["cal_min"], header["cal_max"] = 0, 0
+    for name in DESCRIPTIONS:  # they are of the scan, and may name the patient
+        header[name] = b""
+    header["magic"], header["vox_offset"] = header.single_magic, header.single_vox_offset
+    head = header.binaryblock + bytes(header.single_vox_offset - header.sizeof_hdr)
+    voxels = np.asfortranarray(data, dtype=dtype).ravel(order="K").view(np.uint8)
+    if path.name.lower().endswith(".gz"):
+        from isal import isal_zlib
+
+        packer = isal_zlib.compressobj(COMPRESSION, wbits=GZIP_WBITS)
+        raw = packer.compress(head) + packer.compress(voxels) + packer.flush()
+    else:
+        raw = head + voxels.tobytes()
+    write_atomically(path, raw)
+
+
+def _on_grid_of(like: Volume, path: Path) -> NDArray[np.float64]:
+    """Return the finite voxels of a mask or annotation that lies on the grid of `like`."""
+
+    def choose(header: Header) -> int:
+        index = _volume_index(path, header, None)
+        if (shape := header.get_data_shape()[:3]) != like.data.shape:
+            raise UnusableInput(
+                path,
+                f"expected a mask of shape {like.data.shape} like {like.path.name}, got {shape}; "
+                "make the mask on the scan's own grid",
+            )
+        return index
+
+    image = read_image(path, choose, may_be_sparse=True)
+    affine, _ = affine_mm(path, image.header)
+    array = _scaled(path, image.header, image.stored)
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in array.shape], [1])).reshape(4, -1)
+    off_mm = float(np.abs((affine - like.affine) @ corners).max())
+    if off_mm > GRID_TOLERANCE_MM:
+        raise UnusableInput(
+            path,
+            f"expected the affine of {like.path.name}, found corners {off_mm:.3g} mm away; "
+            "make the mask on the scan's own grid",
+        )
+    if not np.isfinite(array).all():
+        raise UnusableInput(path, "expected a mask of finite values, found NaN or infinity")
+    return array
+
+
+def _checked_header(path: Path, header: Header, volume: int | None) -> int:
+    """Return which volume of the file to read, or refuse a header that no scan of a head has."""
+    index = _volume_index(path, header, volume)
+    affine, _ = affine_mm(path, header)
+    shape = header.get_data_shape()[:3]
+    sides_mm = np.linalg.norm(affine[:3, :3], axis=0) * shape
+    found_ml = abs(np.linalg.det(affine[:3, :3])) * math.prod(shape) / 1000
+    if min(shape) < MIN_VOXELS_PER_AXIS or sides_mm.min() < MIN_SIDE_MM or found_ml < MIN_VOLUME_ML:
+        found = " x ".join(f"{side:.3g}" for side in sides_mm)
+        raise UnusableInput(
+            path,
+            f"expected a volume that can hold a brain: {MIN_VOXELS_PER_AXIS} voxels and {MIN_SIDE_MM:g} mm an axis, "
+            f"{MIN_VOLUME_ML:g} ml; got shape {shape}, {found} mm",
+        )
+    return index
+
+
+def _volume_index(path: Path, header: Header, volume: int | None) -> int:
+    shape = header.get_data_shape()
+    if len(shape) not in (3, 4):
+        raise UnusableInput(path, f"expected a 3D volume, got shape {shape}; convert the scan")
+    count = math.prod(shape[3:])
+    if count > 1 and volume is None:
+        raise UnusableInput(path, f"expected a 3D volume, got shape {shape}; choose one with --volume")
+    if not 0 <= (volume or 0) < count:
+        raise UnusableInput(path, f"expected --volume 0 to {count - 1}, got {volume}")
+    return volume or 0
+
+
+@np.errstate(all="ignore")  # signalling NaN, and what overflows, are refused by name or counted
+def _scaled(path: Path, header: Header, stored: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return slope * stored + intercept; a slope of 0 or NaN means none."""
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or math.isnan(slope) or (slope, intercept) == (1.0, 0.0):
+        return stored  # type: ignore[return-value]
+    if not math.isfinite(slope) or not math.isfinite(intercept):
+        raise UnusableInput(path, f"expected a finite slope and intercept, the header says {slope:g} and {intercept:g}")
+    values = stored.astype(np.float64)
+    scaled: NDArray[np.float64] = values * slope + intercept
+    overflown = np.isfinite(values) & ~(np.abs(scaled) < ABSURD)
+    if overflown.any():
+        raise UnusableInput(
+            path, f"expected voxels below {ABSURD:g}, the slope {slope:g} carries {overflown.sum()} beyond it"
+        )
+    return scaled
+
+
+@np.errstate(all="ignore")
+def _content(path: Path, array: NDArray[np.float64]) -> tuple[FloatArray, BoolArray | None, tuple[str, ...]]:
+    """Return float32 data with missing voxels at 0, or refuse a volume without content."""
+    missing = ~(np.abs(array) < ABSURD) if array.dtype.kind == "f" else None
+    missing_count = 0 if missing is None else int(np.count_nonzero(missing))
+    if missing_count > MAX_MISSING_SHARE * array.size:
+        raise UnusableInput(path, f"expected a scan, {missing_count} of {array.size} voxels are NaN or infinite")
+    data = np.asfortranarray(array, dtype=np.float32)  # as NIfTI stores it
+    values = data
+    if missing is not None and missing_count:
+        data = np.where(missing, np.float32(0), data)
+        values = data[~missing]
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        raise UnusableInput(path, f"expected a scan, every voxel is {low:g}")
+    if not _between(values[::SPARSE], low, high).any() and not _between(values, low, high).any():
+        raise UnusableInput(path, f"expected a scan, found only {low:g} and {high:g}: a mask; name the scan it is of")
+    notes = []
+    if missing_count:
+        notes.append(f"{missing_count} voxels are NaN or infinite and were treated as missing")
+    if low <= CT_AIR[1] and np.mean((values >= CT_AIR[0]) & (values <= CT_AIR[1])) >= CT_AIR_SHARE:
+        notes.append("its intensities look like CT (air near -1000); the models are for MRI")
+    return data, missing if missing_count else None, tuple(notes)
+
+
+def _between(values: FloatArray, low: float, high: float) -> BoolArray:
+    result: BoolArray = (values > low) & (values < high)
+    return result

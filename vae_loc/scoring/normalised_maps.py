@@ -1,0 +1,222 @@
+"""A score map -> how unusual it is for this place and this scan (design [34]).
+
+    s  = two-scale smoothing of the SIGNED map over the brain
+    u  = s - b, b the scan's own smooth field: robust, of second order, alike on the left and on the right
+    z  = (u - mean u) / sd u                       over healthy brains at the same place
+    z' = (z - median z) / (1.4826 MAD z)           over this scan's brain
+
+A coil's shading is smooth and much the same on both sides; disease is neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_loc.preprocessing.canonical import FWHM_PER_SIGMA, CanonicalVolume
+from vae_loc.scoring.slice_scores import Field
+from vae_loc.vocabulary import BoolArray, FloatArray, Method, Polarity
+
+Moments = NDArray[np.float64]  # (3, I, I, I): number of brains, sum, sum of squares
+Columns = NDArray[np.float64]  # (N, P): P fields at N brain voxels
+
+SMOOTHING_FWHM_MM = (4.0, 14.0)  # a small lesion stays, a large one is gathered
+WIDE_SHARE = 0.8  # of the wider scale in the sum
+SD_PER_MAD = 1.4826  # of a normal distribution
+PLACE_SIGMA_PIXELS = 1.0  # by which mean and spread are smoothed: 31 subjects are few
+MIN_COUNT = 0.5  # smoothed number of brains; below it a place is unknown
+MIN_SD_SHARE = 0.3  # of the median spread: nowhere are healthy brains all alike
+FIELD_ORDER = 2  # of the polynomial of the scan's own field
+CUT_SD = 2.0  # robust standard deviations from which on a voxel has no say in the field: disease is large
+ITERATIONS = 12  # of the reweighted fit
+LOG_SD = 0.25  # of a normalised ratio: between the 0.14 of healthy brains and the 0.3 of patients
+FITTED_VOXELS = 8000  # evenly spaced; more do not change a field of 7 terms
+
+
+def smoothed(values: FloatArray, mask: BoolArray, pixel_mm: float, fwhm_mm: float) -> FloatArray:
+    """Smooth a map by a 3D Gaussian of `fwhm_mm`, over brain pixels only; 0 outside."""
+    from scipy.ndimage import gaussian_filter
+
+    sigma = fwhm_mm / FWHM_PER_SIGMA / pixel_mm
+    weight = gaussian_filter(mask.astype(np.float32), sigma, mode="constant", truncate=3.0)
+    summed = gaussian_filter(values * mask, sigma, mode="constant", truncate=3.0)
+    result: FloatArray = np.zeros_like(values)
+    np.divide(summed, weight, out=result, where=mask)
+    return result
+
+
+def two_scales(values: FloatArray, mask: BoolArray, pixel_mm: float) -> FloatArray:
+    """Smooth a map by a narrow and a wide Gaussian, `SMOOTHING_FWHM_MM`, in one sum."""
+    narrow, wide = (smoothed(values, mask, pixel_mm, fwhm_mm) for fwhm_mm in SMOOTHING_FWHM_MM)
+    result: FloatArray = (1 - WIDE_SHARE) * narrow + WIDE_SHARE * wide
+    return result.astype(np.float32)
+
+
+def evened(values: FloatArray, mask: BoolArray, pixel_mm: float) -> FloatArray:
+    """Smooth a map at two scales and level it: what is set against healthy brains."""
+    return levelled(two_scales(values, mask, pixel_mm), mask)
+
+
+def levelled(values: FloatArray, mask: BoolArray, expected: FloatArray | None = None) -> FloatArray:
+    """Return `values` without the scan's own field: what is smooth, left-right symmetric and not disease.
+
+    Parameters
+    ----------
+    values : float32 (I, I, I) on the canonical grid, whose first axis runs from left to right
+    expected : the intensity that the model expects, smoothed likewise; where given, a curve of second
+        order over it goes too: a synthesized contrast is never quite the scan's
+
+    A bisquare fit: a voxel beyond `CUT_SD` robust standard deviations has no say.
+    """
+    inside = np.argwhere(mask) / ((mask.shape[0] - 1) / 2) - 1
+    columns = _symmetric(inside)
+    if expected is not None:
+        curve = expected[mask].astype(np.float64)
+        columns = np.column_stack([columns, curve, curve**2])
+    result = np.zeros_like(values)
+    result[mask] = values[mask] - columns @ robust_fit(columns, values[mask].astype(np.float64))
+    return result
+
+
+def own_scale(values: FloatArray, mask: BoolArray) -> FloatArray:
+    """Return values in robust standard deviations from the median of `mask`, 0 outside."""
+    inside = values[mask]
+    if not inside.size:
+        return np.zeros_like(values)
+    median = np.median(inside)
+    spread = SD_PER_MAD * np.median(np.abs(inside - median)) or float(inside.std()) or 1.0
+    result: FloatArray = np.where(mask, (values - median) / spread, 0).astype(np.float32)
+    return result
+
+
+def moments(values: FloatArray, mask: BoolArray) -> Moments:
+    """Return what one healthy brain adds to the statistics by place."""
+    inside = values * mask
+    return np.stack([mask, inside, inside.astype(np.float64) ** 2]).astype(np.float64)
+
+
+def mean_and_sd(sums: Moments) -> tuple[FloatArray, FloatArray]:
+    """Return mean and standard deviation by place, float32 (I, I, I); sd is 0 where no brain was."""
+    from scipy.ndimage import gaussian_filter
+
+    count, total, squares = (gaussian_filter(part, PLACE_SIGMA_PIXELS, mode="constant") for part in sums)
+    known = count > MIN_COUNT
+    mean = np.divide(total, count, out=np.zeros_like(total), where=known)
+    variance = np.divide(squares, count, out=np.zeros_like(total), where=known) - mean**2
+    sd = np.sqrt(np.maximum(variance, 0))
+    floor = MIN_SD_SHARE * float(np.median(sd[known])) if known.any() else 1.0
+    return mean.astype(np.float32), np.where(known, np.maximum(sd, floor or 1.0), 0).astype(np.float32)
+
+
+def at_place(values: FloatArray, mask: BoolArray, mean: FloatArray, sd: FloatArray) -> FloatArray:
+    """Return z' of a levelled map: unusual for its place, on the scan's own scale; 0 where no healthy brain was."""
+    known = mask & (sd > 0)
+    z = np.zeros_like(values)
+    np.divide(values - mean, sd, out=z, where=known)
+    return own_scale(z, known)
+
+
+def relative_to_place(values: FloatArray, mask: BoolArray, mean: FloatArray) -> FloatArray:
+    """Return a positive map as a multiple of its healthy mean at the place: log-normal over the scan.
+
+    exp(`LOG_SD` (log r - median log r) / (1.4826 MAD log r)), r = values / mean: how unusual by the scan's own
+    spread, since a ratio spreads more on another scanner. 0 where the mean is unknown.
+    """
+    known = mask & (mean > 0) & (values > 0)
+    logarithm = np.zeros_like(values)
+    logarithm[known] = np.log(values[known] / mean[known])
+    result: FloatArray = np.where(known, np.exp(LOG_SD * own_scale(logarithm, known)), 0).astype(np.float32)
+    return result
+
+
+def with_polarity(signed: FloatArray, polarity: Polarity) -> FloatArray:
+    """Return the magnitude of a signed map: of both signs, or only where it is `bright` (> 0) or `dark` (< 0)."""
+    if polarity == "any":
+        return np.abs(signed)
+    return np.maximum(signed if polarity == "bright" else -signed, 0)
+
+
+def _symmetric(places: NDArray[np.float64]) -> Columns:
+    """Return the terms x^a y^b z^c up to `FIELD_ORDER` that are even in x, at places (N, 3) in -1 ... 1."""
+    x, y, z = places.T
+    powers = range(FIELD_ORDER + 1)
+    return np.column_stack(
+        [x**a * y**b * z**c for a in powers for b in powers for c in powers if a % 2 == 0 and a + b + c <= FIELD_ORDER]
+    )
+
+
+def robust_fit(columns: Columns, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the bisquare fit of `columns` (N, P) to `values` (N,) (Beaton & Tukey 1974): the terms, (P,)."""
+    step = max(1, len(values) // FITTED_VOXELS)
+    some, goal = columns[::step], values[::step]
+    ridge = 1e-6 * np.eye(columns.shape[1])
+    weight = np.ones(len(goal))
+    for _ in range(ITERATIONS):
+        weighted = some * weight[:, None]
+        terms = np.linalg.solve(weighted.T @ some + ridge, weighted.T @ goal)
+        off = goal - some @ terms
+        spread = SD_PER_MAD * float(np.median(np.abs(off))) or 1.0
+        weight = np.maximum(1 - (off / (CUT_SD * spread)) ** 2, 0) ** 2
+    return np.asarray(terms, dtype=np.float64)
+
+
+Feature = Literal["residual", "rec-gradient", "elbo-gradient", "kl-magnitude", "intensity"]
+Features = dict[Feature, FloatArray]
+SIGNED: dict[Method, Feature] = {
+    "rec-error": "residual",
+    "rec-grad": "rec-gradient",
+    "elbo-grad": "elbo-gradient",
+}
+
+
+def features_of(fields: Mapping[Field, FloatArray], canonical: CanonicalVolume, *, curve: bool) -> Features:
+    """Return the smoothed, levelled maps that have healthy statistics by place.
+
+    Parameters
+    ----------
+    fields : float32 (I, I, I), with sign, what `scoring` found, on the canonical grid
+    curve : whether a curve over the expected intensity is levelled too: for synthesized contrasts
+
+    `intensity` needs no network: it serves the baselines.
+    """
+    mask, pixel_mm = canonical.mask, canonical.grid.pixel_mm
+
+    def smooth(values: FloatArray) -> FloatArray:
+        return two_scales(values, mask, pixel_mm)
+
+    intensity = smooth(canonical.data)
+    residual = smooth(fields["residual"])
+    expected = intensity - residual if curve else None
+    features: Features = {"residual": levelled(residual, mask, expected), "intensity": levelled(intensity, mask)}
+    if "kl-gradient" in fields:
+        features["kl-magnitude"] = smooth(np.abs(fields["kl-gradient"]))
+    if "rec-gradient" in fields:
+        features["rec-gradient"] = levelled(smooth(fields["rec-gradient"]), mask, expected)
+        if "kl-gradient" in fields:
+            both = smooth(fields["rec-gradient"] + fields["kl-gradient"])
+            features["elbo-gradient"] = levelled(both, mask, expected)
+    return features
+
+
+def normalised_maps(
+    features: Features, mask: BoolArray, places: Mapping[str, FloatArray], methods: Sequence[Method]
+) -> dict[Method, FloatArray]:
+    """Return the normalised maps, > 0 where brighter and < 0 where darker than healthy; empty without `places`."""
+    if "residual.mean" not in places:
+        return {}
+
+    def z(feature: Feature) -> FloatArray:
+        return at_place(features[feature], mask, places[f"{feature}.mean"], places[f"{feature}.sd"])
+
+    residual = z("residual")
+    maps: dict[Method, FloatArray] = {}
+    for method in methods:
+        if method in SIGNED:
+            maps[method] = z(SIGNED[method])
+            continue
+        k = relative_to_place(features["kl-magnitude"], mask, places["kl-magnitude.mean"])
+        maps[method] = k * np.sign(residual) if method == "kl-grad" else np.sqrt(k) * residual
+    return maps

@@ -1,0 +1,96 @@
+"""Score map -> thresholded mask and its connected components."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vae_loc.model.checkpoint import Checkpoint, healthy_threshold
+from vae_loc.model.facts import rounded
+from vae_loc.scans.volume import Volume
+from vae_loc.scoring.locate import Located
+from vae_loc.vocabulary import BoolArray, FloatArray, Method
+
+
+@dataclass(frozen=True)
+class Component:
+    """One connected region of a mask (26-connected): volume, centroid and highest score."""
+
+    label: int
+    volume_ml: float
+    centroid_ras_mm: tuple[float, float, float]
+    peak: float
+    peak_ras_mm: tuple[float, float, float]
+
+
+def threshold_map(
+    scores: FloatArray, volume: Volume, brain: BoolArray, *, threshold: float, min_size_mm3: float
+) -> tuple[BoolArray, list[Component]]:
+    """Return voxels above `threshold` in components of at least `min_size_mm3`, largest first."""
+    from skimage.measure import label, regionprops
+
+    labels = label((scores > threshold) & brain, connectivity=3)
+    min_voxels = min_size_mm3 / volume.voxel_mm3
+    mask = np.zeros(scores.shape, dtype=bool)
+    found: list[Component] = []
+    regions = [region for region in regionprops(labels) if region.area >= min_voxels]
+    for number, region in enumerate(sorted(regions, key=lambda r: (-r.area, r.label)), start=1):
+        voxels = tuple(region.coords.T)
+        mask[voxels] = True
+        peak = region.coords[int(scores[voxels].argmax())]
+        found.append(
+            Component(
+                label=number,
+                volume_ml=float(region.area) * volume.voxel_mm3 / 1000,
+                centroid_ras_mm=_ras_mm(volume, region.coords.mean(axis=0)),
+                peak=float(scores[tuple(peak)]),
+                peak_ras_mm=_ras_mm(volume, peak),
+            )
+        )
+    return mask, found
+
+
+def _ras_mm(volume: Volume, voxel: np.ndarray) -> tuple[float, float, float]:
+    x, y, z = volume.affine[:3, :3] @ voxel + volume.affine[:3, 3]
+    return float(x), float(y), float(z)
+
+
+DEFAULT_FPR = 0.05
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """How to make a mask of a map: a threshold given, else the model's labelled one, else the healthy one at `fpr`."""
+
+    threshold: float | None
+    fpr: float | None
+    min_size_mm3: float
+
+    def applied(self, checkpoint: Checkpoint, method: Method, *, bare: bool) -> tuple[float, str]:
+        """Return the threshold of a map, and where it comes from."""
+        labelled = checkpoint.facts.labelled
+        if self.threshold is not None:
+            return self.threshold, "option"
+        if labelled is not None and not bare:
+            return labelled.thresholds[method], f"labelled calibration on {labelled.calibration_subjects} subjects"
+        fpr = DEFAULT_FPR if self.fpr is None else self.fpr
+        return healthy_threshold(checkpoint, method, fpr, raw=bare), f"healthy fpr {fpr:g}"
+
+
+def ignored_fpr(segmentation: Segmentation, checkpoint: Checkpoint) -> str | None:
+    """Return what to tell a user whose `--fpr` has no effect, or None."""
+    if segmentation.fpr is None or segmentation.threshold is not None or checkpoint.facts.labelled is None:
+        return None
+    return "the model's labelled calibration set the threshold, --fpr had no effect; use the uncalibrated model for it"
+
+
+def odd(found: Located, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return a warning for a scan that is unlike every healthy one as a whole."""
+    healthy = checkpoint.facts.healthy
+    if healthy is None or rounded(found.scores.volume["elbo"]) <= healthy.volumes["elbo"][-1]:
+        return ()
+    return (
+        f"less probable as a whole than every healthy {checkpoint.facts.contrast} scan of the model: much disease, "
+        "another contrast than the model's, another scanner, or a bad brain mask",
+    )

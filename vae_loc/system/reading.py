@@ -1,0 +1,114 @@
+"""CSV file <-> records, one a row."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from vae_loc.errors import UnusableInput, VaeLocError
+
+
+def to_csv(records: Sequence[Mapping[str, object]]) -> bytes:
+    """Return records as CSV, UTF-8, with the columns of all; None is an empty cell."""
+    buffer = io.StringIO()
+    columns = list(dict.fromkeys(name for record in records for name in record))
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return buffer.getvalue().encode("utf-8", "backslashreplace")
+
+
+def read_csv(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a table that has at least `columns`; cells that are missing are empty.
+
+    Raises
+    ------
+    UnusableInput : if it cannot be read, or a column is missing.
+    """
+    try:
+        reader = csv.DictReader(io.StringIO(read_text(path, what), newline=""), restval="")
+        absent = [column for column in columns if column not in (reader.fieldnames or [])]
+        if absent:
+            raise UnusableInput(path, f"expected the columns {' and '.join(columns)}, found no {absent[0]}")
+        return [{name: row[name] for name in reader.fieldnames or []} for row in reader]
+    except csv.Error as error:
+        raise UnusableInput(path, f"could not be read as {what}: {error}") from error
+
+
+CHUNK_BYTES = 1 << 20
+
+
+def sha256_of(*paths: Path) -> str:
+    """Return the SHA-256 of the contents of files, one after the other.
+
+    Raises
+    ------
+    UnusableInput : if one cannot be read.
+    """
+    content = hashlib.sha256()
+    for path in paths:
+        with opened(path, "a file") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                content.update(chunk)
+    return content.hexdigest()
+
+
+def are_whole(files: Mapping[Path, str]) -> bool:
+    """Tell whether every file is there and has the SHA-256 given."""
+    try:
+        return all(sha256_of(path) == digest for path, digest in files.items())
+    except UnusableInput:
+        return False
+
+
+MAX_LIST_BYTES = 20_000_000  # of a list or table: 100 000 long paths
+
+
+@contextlib.contextmanager
+def opened(path: Path, what: str, fault: type[VaeLocError] = UnusableInput) -> Iterator[IO[bytes]]:
+    """Open a regular file to read; what goes wrong while it is read is a `fault` that names it.
+
+    Raises
+    ------
+    fault : if it is missing, unreadable, or a folder, pipe or device.
+    """
+    if "\0" in str(path):
+        raise fault(path, f"expected {what}, found a name with a null byte; check the name")
+    try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+            raise fault(path, f"expected {what}, found {kind}; name a file")
+        with open(path, "rb") as file:
+            yield file
+    except OSError as error:
+        hint = "check the name" if error.errno in (errno.ENOENT, errno.ENOTDIR) else "check the file"
+        raise fault(path, f"could not be read: {reason(error)}; {hint}") from error
+
+
+def read_text(path: Path, what: str) -> str:
+    """Return a short text file; bytes that are no UTF-8 come back as they are in file names.
+
+    Raises
+    ------
+    UnusableInput : if it cannot be read, is too large, or no text.
+    """
+    with opened(path, what) as file:
+        raw = file.read(MAX_LIST_BYTES + 1)
+    if len(raw) > MAX_LIST_BYTES or b"\0" in raw:
+        found = f"more than {MAX_LIST_BYTES} bytes" if len(raw) > MAX_LIST_BYTES else "no text"
+        raise UnusableInput(path, f"could not be read as {what}: expected text, found {found}; check the file")
+    return raw.decode("utf-8-sig", "surrogateescape")
+
+
+def reason(error: OSError) -> str:
+    """Return what the system says of an error."""
+    return os.strerror(error.errno) if error.errno else str(error)

@@ -1,0 +1,133 @@
+"""Tasks on this machine: one after the other, or in worker processes, where a death costs one task and not the run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from vae_loc.system.writing import remove_in_hand
+
+TaskT = TypeVar("TaskT")
+ResultT = TypeVar("ResultT")
+
+TASKS_A_WORKER = 4  # a worker's start costs as much CPU time as it takes to score that many scans
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+EXIT_TERMINATED = 143
+CPU_QUOTA = "/sys/fs/cgroup/cpu.max"  # of a container: microseconds of CPU time, and of wall time
+
+
+def in_turn(work: Callable[[TaskT], ResultT], tasks: Sequence[TaskT]) -> Iterator[tuple[int, ResultT | None]]:
+    """Yield the index and the result of every task, in this process."""
+    for index, task in enumerate(tasks):
+        yield index, work(task)
+
+
+def in_processes(
+    work: Callable[[TaskT], ResultT], tasks: Sequence[TaskT], *, jobs: int, preload: str
+) -> Iterator[tuple[int, ResultT | None]]:
+    """Yield index and result of every task as it is done, each in one of `jobs` processes; None if it kills them.
+
+    Parameters
+    ----------
+    work : a function of a module, and its `functools.partial`; tasks and results travel between processes
+    preload : the module whose imports the processes share
+
+    Each process has one task at a time, so what is in memory does not grow with the number of tasks. A task
+    whose process died (out of memory, killed) is tried once more when the others are done, alone.
+    """
+    died: list[int] = []
+    for index, result in _each_once(work, list(enumerate(tasks)), jobs, preload):
+        if result is None:
+            died.append(index)
+        else:
+            yield index, result
+    for index in died:
+        yield from _each_once(work, [(index, tasks[index])], 1, preload)
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use: its affinity, and the quota of its container."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open(CPU_QUOTA) as file:
+            quota, period = file.read().split()
+        return max(1, min(cpus, int(quota) // int(period)))
+    except (OSError, ValueError):  # no container, or "max"
+        return cpus
+
+
+def fair_threads(wanted: int) -> int:
+    """Return how many threads a process may use beside the others that torchrun started on this machine."""
+    return max(1, min(wanted, usable_cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def default_jobs(tasks: int) -> int:
+    """Return how many worker processes pay: one a CPU, and none for a few tasks."""
+    return max(1, min(usable_cpus(), tasks // TASKS_A_WORKER))
+
+
+def _each_once(
+    work: Callable[[TaskT], ResultT], tasks: Sequence[tuple[int, TaskT]], jobs: int, preload: str
+) -> Iterator[tuple[int, ResultT | None]]:
+    """Yield index and result of every task as it is done; None if its process died."""
+    waiting = deque(tasks)
+    flying: dict[Future[ResultT], tuple[ProcessPoolExecutor, int]] = {}
+
+    def start_next(lane: ProcessPoolExecutor) -> None:
+        index, task = waiting.popleft()
+        flying[lane.submit(work, task)] = lane, index
+
+    for _ in range(min(jobs, len(tasks))):
+        start_next(_lane(preload))
+    while flying:
+        for future in wait(flying, return_when=FIRST_COMPLETED).done:
+            lane, index = flying.pop(future)
+            try:
+                result = future.result()
+            except BrokenProcessPool:
+                result = None
+            if result is None or not waiting:
+                lane.shutdown()
+            if waiting:
+                start_next(_lane(preload) if result is None else lane)
+            yield index, result
+
+
+def _lane(preload: str) -> ProcessPoolExecutor:
+    """Return a pool of one process: whatever kills it is the task that it has.
+
+    Forked from a server that has imported `preload` and no more: a fork of this process, with its threads,
+    may hang, and a process from nothing imports for a second. Where there is no fork it is from nothing.
+    """
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    context.set_forkserver_preload([preload])
+    for name in THREAD_VARIABLES:
+        os.environ.setdefault(name, "1")
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
+
+
+def _begin() -> None:
+    """Let the parent alone hear Ctrl-C, and end with it, whatever ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: _leave())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        _leave()
+
+
+def _leave() -> None:
+    remove_in_hand()
+    os._exit(EXIT_TERMINATED)

@@ -1,0 +1,138 @@
+"""Thresholds from a few annotated subjects: the best on a fifth, Dice on the other four (design [8])."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vae_loc.errors import UnusableInput
+from vae_loc.evaluation.metrics import dice_at, rank_sorted
+from vae_loc.evaluation.score_store import ScoreStore
+from vae_loc.model.checkpoint import Checkpoint, with_labelled
+from vae_loc.model.facts import Labelled
+from vae_loc.model.network import build_model
+from vae_loc.scans.annotations import LabelledCase
+from vae_loc.scans.volume import read_labels, read_volume
+from vae_loc.scoring.locate import locate
+from vae_loc.vocabulary import METHODS, BrainMask, FloatArray
+
+PARTS = 5  # of the subjects: one to calibrate, four to report
+Parts = tuple[list[FloatArray], list[FloatArray]]
+
+
+@dataclass(frozen=True)
+class FoldDice:
+    """One map of one fold: the threshold of the calibration fifth, the Dice of each reported scan."""
+
+    method: str
+    fold: int
+    threshold: float
+    calibration_dice: float
+    dice: dict[str, float | None]  # by scan; None where nothing is annotated
+
+
+def calibrate_labelled(
+    checkpoint: Checkpoint,
+    pairs: Sequence[LabelledCase],
+    *,
+    folds: int = 1,
+    seed: int = 0,
+    brain_mask: BrainMask | None = None,
+    device: str = "cpu",
+    progress: Callable[[str], None],
+) -> tuple[Checkpoint, list[FoldDice]]:
+    """Return a copy of `checkpoint` with thresholds of maximal Dice, and what they achieve on the others.
+
+    Parameters
+    ----------
+    pairs : annotated scans of at least two subjects
+    folds : over how many of the fifths the calibration is repeated, those without an annotated
+        voxel left out; the threshold stored is the median of the folds'
+
+    Raises
+    ------
+    UnusableInput : if a scan cannot be used, or no calibration fifth holds an annotated voxel.
+    """
+    parts = split_parts([pair.case.subject for pair in pairs], seed=seed)
+    with ScoreStore() as spool:
+        _fill(spool, checkpoint, pairs, brain_mask, device, progress)
+        scores: dict[str, Parts] = {method: spool.parts(method) for method in METHODS}
+        rows = [
+            row
+            for method in METHODS
+            for fold, chosen in enumerate(parts[:folds])
+            if (row := _fold(method, fold, chosen, pairs, scores[method])) is not None
+        ]
+    if not rows:
+        first = sorted(parts[0])[0]
+        raise UnusableInput("cohort", f"expected annotated voxels in {first}, ..., found none; take another --seed")
+    subjects = {pair.case.subject for pair in pairs}
+    labelled = Labelled(
+        thresholds={m: float(np.median([row.threshold for row in rows if row.method == m])) for m in METHODS},
+        dice={m: _mean_and_sd([row for row in rows if row.method == m]) for m in METHODS},
+        calibration_subjects=len(parts[0]),
+        reported_subjects=len(subjects) - len(parts[0]),
+        folds=len({row.fold for row in rows}),
+        seed=seed,
+    )
+    return with_labelled(checkpoint, labelled), rows
+
+
+def split_parts(subjects: Sequence[str], *, seed: int) -> list[set[str]]:
+    """Split subjects into five parts (fewer if they are fewer), each to calibrate on once.
+
+    Raises
+    ------
+    UnusableInput : with fewer than two subjects.
+    """
+    names = sorted(set(subjects))
+    if len(names) < 2:
+        raise UnusableInput("cohort", f"expected annotated scans of at least 2 subjects, found {len(names)}; add some")
+    order = np.random.default_rng(seed).permutation(len(names))
+    return [{names[i] for i in part} for part in np.array_split(order, min(PARTS, len(names)))]
+
+
+def _fill(
+    spool: ScoreStore,
+    checkpoint: Checkpoint,
+    pairs: Sequence[LabelledCase],
+    brain_mask: BrainMask | None,
+    device: str,
+    progress: Callable[[str], None],
+) -> None:
+    network = build_model(checkpoint, device)
+    for pair in pairs:
+        scan = read_volume(pair.case.scan)
+        truth, _ = read_labels(pair.label, scan)
+        how = brain_mask or pair.case.brain_mask or "auto"
+        found = locate(scan, checkpoint, network, brain_mask=how, methods=METHODS)
+        for method in METHODS:
+            spool.add(method, truth[found.brain], found.maps[method][found.brain])
+        progress(pair.case.scan.name)
+
+
+def _fold(method: str, fold: int, chosen: set[str], pairs: Sequence[LabelledCase], scores: Parts) -> FoldDice | None:
+    """Calibrate on one fifth; None if nothing is annotated there."""
+    inside = [pair.case.subject in chosen for pair in pairs]
+    best = rank_sorted(*([part for part, used in zip(side, inside, strict=True) if used] for side in scores))
+    if best.best_threshold is None or best.best_dice is None:
+        return None
+    return FoldDice(
+        method=method,
+        fold=fold,
+        threshold=best.best_threshold,
+        calibration_dice=best.best_dice,
+        dice={
+            str(pair.case.scan): dice_at(lesion, other, best.best_threshold)
+            for pair, used, lesion, other in zip(pairs, inside, *scores, strict=True)
+            if not used
+        },
+    )
+
+
+def _mean_and_sd(rows: Sequence[FoldDice]) -> tuple[float | None, float | None]:
+    """Return mean and standard deviation of the Dice over all reported scans and folds."""
+    known = [dice for row in rows for dice in row.dice.values() if dice is not None]
+    return (float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None) if known else (None, None)
