@@ -17,11 +17,8 @@ def __getattr__(name: str) -> object:
         from vae_loc.api import localize
 
         return localize
-    if name != "__version__":
-        raise AttributeError(name)
-    from importlib.metadata import PackageNotFoundError, version
+    if name == "__version__":
+        from vae_loc.system.versions import own_version
 
-    try:
-        return version("vae-loc")
-    except PackageNotFoundError:  # a checkout that was never installed
-        return "0+unknown"
+        return own_version()
+    raise AttributeError(name)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from vae_loc.model.checkpoint import Checkpoint, load_checkpoint
-from vae_loc.model.network import ScoreTerms, build_model
-from vae_loc.model.shipped import find_model
-from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.cases import find_cases
-from vae_loc.scans.volume import read_volume
-from vae_loc.scoring.choose_model import model_of
+from vae_loc.scoring.choose_model import choose_model
 from vae_loc.scoring.locate import Located, locate
 from vae_loc.vocabulary import BrainMask, Method, Polarity
 
@@ -28,7 +23,7 @@ def localize(
     polarity: Polarity = "any",
     device: str = "cpu",
 ) -> Located:
-    """Say which voxels of a NIfTI scan a model of healthy brains finds improbable.
+    """Return which voxels of a NIfTI scan a model of healthy brains finds improbable.
 
     Parameters
     ----------
@@ -41,21 +36,15 @@ def localize(
     Returns
     -------
     `maps` : float32 arrays (I, J, K) on the scan's own grid, in robust standard deviations, 0 outside
-    the brain; `brain`, `scores`, `warnings`. A model is loaded once a process.
+    the brain; `brain`, `scores`, `warnings`. A model that has not changed is loaded once in a process.
 
     Raises
     ------
     UnusableInput, UnusableModel : as the commands would say in one line.
     """
     (case,) = find_cases([Path(scan)])
-    say = logging.getLogger(__name__).warning
-    volume = read_volume(case.scan)
-    brain = functools.cache(functools.partial(find_brain, volume, brain_mask or case.brain_mask or "auto"))
-    checkpoint, network = _loaded(model or model_of(case, volume, brain, contrast=contrast, say=say), device)
-    return locate(volume, checkpoint, network, brain=brain(), methods=methods, polarity=polarity)
-
-
-@functools.cache
-def _loaded(name: str, device: str) -> tuple[Checkpoint, ScoreTerms]:
-    checkpoint = load_checkpoint(find_model(name))
-    return checkpoint, build_model(checkpoint, device)
+    opened = open_scan(case, brain_mask=brain_mask)
+    chosen, notes = choose_model(case, opened, name=model, contrast=contrast, device=device)
+    for note in notes:
+        logging.getLogger(__name__).warning(note)
+    return locate(opened, chosen, methods=methods, polarity=polarity)

@@ -1,4 +1,4 @@
-"""The words that several packages share: array types, the five maps, signs of anomalies, ways to find a brain."""
+"""The words that several packages share: array types, the five maps, the signs of anomalies, ways to find a brain."""
 
 from __future__ import annotations
 
@@ -8,22 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-BrainMask = Path | Literal["auto", "none"]  # a mask file, or how to find the brain
-
-
-Method = Literal["rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi"]
-
-
-METHODS: tuple[Method, ...] = ("rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi")
-
-
-SAMPLE_SCORES = ("rec", "kl", "elbo")
-
-
-Polarity = Literal["any", "bright", "dark"]
-
-
 FloatArray = NDArray[np.float32]
-
-
 BoolArray = NDArray[np.bool_]
+
+Method = Literal["rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi"]  # the five maps of the paper
+METHODS: tuple[Method, ...] = ("rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi")
+SAMPLE_SCORES = ("rec", "kl", "elbo")  # one number for a slice or a scan, in nats
+Polarity = Literal["any", "bright", "dark"]  # brighter or darker than the model expects
+BrainMask = Path | Literal["auto", "none"]  # a mask file, or how to find the brain
+RESEARCH_ONLY = "research only; not a medical device"

@@ -1,4 +1,4 @@
-"""The command line: parse, call one library function, say what was written."""
+"""The command line: the commands, and what becomes of their exceptions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from typing import Annotated
 
 import typer
 
-from vae_loc import __version__
-from vae_loc.cli import bids, calibrate, doctor, evaluate, models, reproduce, score, train
+from vae_loc.cli.bids import bids
+from vae_loc.cli.calibrate import calibrate
 from vae_loc.cli.console import complain, say
+from vae_loc.cli.doctor import doctor
+from vae_loc.cli.evaluate import evaluate
+from vae_loc.cli.models import export, info
+from vae_loc.cli.reproduce import reproduce
+from vae_loc.cli.score import score, segment
+from vae_loc.cli.train import train
 from vae_loc.errors import OutOfMemory, VaeLocError, is_out_of_memory
+from vae_loc.system.versions import own_version
+
+EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="vae-loc",
@@ -19,35 +28,16 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-
-EXIT_INTERRUPTED = 130
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        say(f"vae-loc {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
-) -> None:
-    """Show which voxels of a brain MRI a model of healthy brains finds improbable. Research use only."""
-
-
-app.command()(score.score)
-app.command()(score.segment)
-app.command(context_settings={"allow_extra_args": True})(bids.bids)
-
-
-app.command()(train.train)
-app.command()(models.export)
-app.command()(calibrate.calibrate)
-app.command()(evaluate.evaluate)
-app.command()(reproduce.reproduce)
-app.command()(doctor.doctor)
-app.command()(models.info)
+app.command()(score)
+app.command()(segment)
+app.command(context_settings={"allow_extra_args": True})(bids)
+app.command()(train)
+app.command()(export)
+app.command()(calibrate)
+app.command()(evaluate)
+app.command()(reproduce)
+app.command()(doctor)
+app.command()(info)
 
 
 def main() -> None:
@@ -64,3 +54,16 @@ def main() -> None:
         sys.exit(OutOfMemory.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"vae-loc {own_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Show which voxels of a brain MRI a model of healthy brains finds improbable. Research use only."""

@@ -1,4 +1,4 @@
-"""The commands that need annotations or healthy scans of a site: calibrate and evaluate."""
+"""The command that adapts a model to a site: calibrate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from vae_loc.cli.options import (
     parsed_brain_mask,
 )
 from vae_loc.errors import printable
-from vae_loc.model.network import prepared_device
 
 
 def calibrate(
@@ -34,7 +33,7 @@ def calibrate(
     labels: LabelsOption = None,
     healthy: HealthyOption = None,
     folds: Annotated[int, typer.Option(min=1, max=5, help="Fifths over which the calibration is repeated.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Of the split into fifths.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the split into fifths.")] = 0,
     brain_mask: BrainMaskOption = None,
     device: Device = "cpu",
     threads: Threads = 1,
@@ -48,23 +47,21 @@ def calibrate(
     your own healthy scans; no annotation is needed.
     Example: vae-loc calibrate t1 patients/ --labels {subject}_seg.nii.gz -o mine.safetensors --folds 5
     """
+    from vae_loc.model.network import prepared_device
     from vae_loc.model.shipped import find_model
-    from vae_loc.training.calibrate import calibrate_file
+    from vae_loc.training.calibrate import CalibrationOptions, calibrate_file
 
     path = find_model(model)
+    options = CalibrationOptions(
+        labels=labels,
+        healthy=healthy or [],
+        folds=folds,
+        seed=seed,
+        brain_mask=parsed_brain_mask(brain_mask),
+        device=prepared_device(device, threads),
+    )
     with talking(quiet) as bars:
-        rows = calibrate_file(
-            path,
-            output,
-            scans or [],
-            labels=labels,
-            healthy=healthy or [],
-            folds=folds,
-            seed=seed,
-            brain_mask=parsed_brain_mask(brain_mask),
-            device=prepared_device(device, threads),
-            bars=bars,
-        )
+        rows = calibrate_file(path, output, scans or [], options, bars=bars)
     if as_json:
         say(json.dumps({"written": str(output), "folds": [asdict(row) for row in rows]}, indent=1))
         return

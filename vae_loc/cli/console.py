@@ -7,43 +7,53 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import typer
-from rich.table import Table
 
 from vae_loc.errors import UnusableInput, printable
-from vae_loc.results.cohort_table import Entry
-from vae_loc.results.score_cohort import Running
-from vae_loc.system.progress import Bars
 
+if TYPE_CHECKING:
+    from rich.table import Table
 
-def tell(entries: Sequence[Entry], tables: Sequence[Path], running: Running) -> None:
-    """Say what was written, `tables` last, and what failed, in the order of the scans; leave with the exit code."""
-    failed = [entry for entry in entries if entry.status == "failed"]
-    if str(running.log_json) != "-":
-        for entry in failed:
-            complain(f"vae-loc: {entry.error}")
-    written = {str(entry.case.scan): [str(path) for path in entry.written] for entry in entries if entry.written}
-    if running.as_json:
-        skipped = [str(entry.case.scan) for entry in entries if entry.status == "skipped"]
-        errors = [entry.error for entry in failed]
-        table = str(tables[0]) if tables else None
-        content = {"written": written, "skipped": skipped, "failed": errors, "table": table}
-        say(json.dumps(content, indent=1))
-    elif not running.quiet:
-        paths = [path for paths in written.values() for path in paths] + [str(path) for path in tables]
-        if paths:
-            say("\n".join(map(printable, paths)))
-    if failed:
-        raise typer.Exit(EXIT_SOME_FAILED if len(failed) < len(entries) else failed[0].exit_code)
-
+    from vae_loc.cli.options import TalkOptions
+    from vae_loc.results.score_cohort import Listener, Outcome
+    from vae_loc.system.progress import Bars
 
 LOG_WIDTH = 120  # of tables where stdout is no terminal: a row stays a line
 
 
-EXIT_SOME_FAILED = 3
+def run_cohort(talk: TalkOptions, work: Callable[[Listener], Outcome]) -> None:
+    """Do the work of a command that scores scans, print its outcome, and leave with the exit code."""
+    from vae_loc.results.score_cohort import Listener
+    from vae_loc.system.event_log import EventLog
+
+    with EventLog(talk.log_json) as log, talking(talk.quiet or log.on_stderr) as bars:
+        silent = talk.quiet or log.on_stderr
+        outcome = work(Listener(bars, log, _ignore if silent else complain))
+    print_outcome(outcome, talk)
+    if outcome.failed:
+        raise typer.Exit(outcome.exit_code)
+
+
+def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
+    """Print the paths that were written, tables last, and a line on stderr for each scan that failed."""
+    if str(talk.log_json) != "-":
+        for entry in outcome.failed:
+            complain(f"vae-loc: {entry.error}")
+    written = {
+        str(entry.case.scan): [str(path) for path in entry.written] for entry in outcome.entries if entry.written
+    }
+    if talk.as_json:
+        skipped = [str(entry.case.scan) for entry in outcome.entries if entry.status == "skipped"]
+        errors = [entry.error for entry in outcome.failed]
+        table = str(outcome.tables[0]) if outcome.tables else None
+        say(json.dumps({"written": written, "skipped": skipped, "failed": errors, "table": table}, indent=1))
+    elif not talk.quiet:
+        paths = [path for paths in written.values() for path in paths] + [str(path) for path in outcome.tables]
+        if paths:
+            say("\n".join(map(printable, paths)))
 
 
 def show(*tables: Table) -> None:
@@ -95,3 +105,7 @@ def say(text: str) -> None:
         os.dup2(nowhere, sys.stdout.fileno())  # else Python writes the rest again when it ends
         if not isinstance(error, BrokenPipeError):
             raise UnusableInput("stdout", f"could not be written: {error.strerror}; the files are whole") from error
+
+
+def _ignore(_: str) -> None:
+    pass

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,12 +18,12 @@ from typing import Annotated, Literal
 import typer
 
 import vae_loc
-from vae_loc import __version__
 from vae_loc.cli.console import say
 from vae_loc.cli.options import AsJson
 from vae_loc.errors import UnusableModel, VaeLocError, printable
 from vae_loc.model.checkpoint import load_checkpoint
 from vae_loc.model.shipped import find_model, shipped_models
+from vae_loc.system.versions import installed_version, own_version
 from vae_loc.system.writing import check_place
 
 MIN_FREE_GB = 1.0  # of disk: the outputs of some tens of scans
@@ -50,7 +50,7 @@ class Finding:
 
 def examine(folder: Path) -> Iterator[Finding]:
     """Look at versions, packages, devices, models and disks; `folder` is where outputs would go."""
-    yield Finding("vae-loc", "ok", f"{__version__} in {Path(vae_loc.__file__).parent}")
+    yield Finding("vae-loc", "ok", f"{own_version()} in {Path(vae_loc.__file__).parent}")
     yield Finding("python", "ok", f"{platform.python_version()}, {platform.platform()}")
     yield from _packages()
     yield Finding("processor", "ok", f"{os.cpu_count()} CPUs, {_memory_gb():.0f} GB of memory")
@@ -72,25 +72,18 @@ def _packages() -> Iterator[Finding]:
         yield _package(name)
     for extra in (name for name in extras if name not in ("dev", "test")):
         names = [match[1] for match in needed if match[2] == extra]
-        lacking = [name for name in names if _version(name) is None]
+        lacking = [name for name in names if installed_version(name) is None]
         what = f"pip install 'vae-loc[{extra}]' adds {', '.join(lacking)}" if lacking else ", ".join(names)
         yield Finding(f"extra {extra}", "absent" if lacking else "ok", what)
 
 
 def _package(name: str) -> Finding:
-    found = _version(name)
+    found = installed_version(name)
     if found is not None:
         return Finding(name, "ok", found)
     if name in NOT_FOR_SCORING:
         return Finding(name, "absent", f"missing; needed for {NOT_FOR_SCORING[name]}")
     return Finding(name, "fault", "missing; install vae-loc again", 4)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _devices() -> Iterator[Finding]:
@@ -153,7 +146,6 @@ def doctor(
     The exit code is 0, or that of the first fault. Put its output into a report of a problem.
     Example: vae-loc doctor results
     """
-
     found = list(examine(folder))
     if as_json:
         say(json.dumps([asdict(finding) for finding in found], indent=1))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vae_loc.cli.console import EXIT_SOME_FAILED, complain, say, show, talking
+from vae_loc.cli.console import complain, say, show, talking
 from vae_loc.cli.options import (
     AsJson,
     BrainMaskOption,
@@ -21,7 +20,6 @@ from vae_loc.cli.options import (
     parsed_brain_mask,
 )
 from vae_loc.errors import printable
-from vae_loc.model.network import prepared_device
 
 
 def evaluate(
@@ -35,7 +33,7 @@ def evaluate(
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for tables and figures.")] = Path("evaluation"),
     healthy: HealthyOption = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap.")] = 0,
     brain_mask: BrainMaskOption = None,
     device: Device = "cpu",
     threads: Threads = 1,
@@ -46,30 +44,31 @@ def evaluate(
 
     Example: vae-loc evaluate patients/ --labels {subject}_seg.nii.gz -m t1 -o evaluation --healthy healthy/
     """
+    from vae_loc.evaluation.evaluate import EvaluationOptions, evaluate_files
+    from vae_loc.model.network import prepared_device
+    from vae_loc.results.score_cohort import SOME_FAILED
 
+    options = EvaluationOptions(
+        model=model,
+        labels=labels,
+        maps=maps,
+        healthy=healthy or [],
+        brain_mask=parsed_brain_mask(brain_mask),
+        device=prepared_device(device, threads),
+        seed=seed,
+    )
     with talking(quiet) as bars:
-        result, written = evaluate_files(
-            scans,
-            labels,
-            model,
-            output,
-            maps=maps,
-            healthy=healthy or [],
-            brain_mask=parsed_brain_mask(brain_mask),
-            device=prepared_device(device, threads),
-            seed=seed,
-            bars=bars,
-        )
+        result, written = evaluate_files(scans, output, options, bars=bars)
     for warning in (text for measured in result.measured for text in measured.warnings if not quiet):
         complain(f"warning: {printable(warning)}")
     for error in result.failed:
         complain(f"vae-loc: {error}")
     if as_json:
-        say(json.dumps(result.summary, indent=1))
+        say(result.record.model_dump_json(indent=1))
     elif not quiet:
         from vae_loc.cli.tables import evaluation_tables
 
         show(*evaluation_tables(result))
         say("\n".join(printable(path) for path in written))
     if result.failed:
-        raise typer.Exit(EXIT_SOME_FAILED)
+        raise typer.Exit(SOME_FAILED)

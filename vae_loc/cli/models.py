@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vae_loc.cli.app import app
 from vae_loc.cli.console import say
 from vae_loc.cli.options import AsJson
 from vae_loc.errors import printable
-from vae_loc.model.checkpoint import Checkpoint, healthy_threshold
 from vae_loc.vocabulary import METHODS
+
+if TYPE_CHECKING:
+    from vae_loc.model.checkpoint import Checkpoint
 
 SHOWN_FPRS = (0.01, 0.05, 0.10)
 
 
 def describe(path: Path, checkpoint: Checkpoint) -> dict[str, object]:
     """Return what a person wants to know of a model, flat, in reading order."""
+    from vae_loc.model.checkpoint import healthy_threshold
+
     facts = checkpoint.facts
     described: dict[str, object] = {
         "file": str(path),
@@ -41,7 +44,6 @@ def describe(path: Path, checkpoint: Checkpoint) -> dict[str, object]:
     return described
 
 
-@app.command()
 def export(
     model: Annotated[str, typer.Argument(envvar="VAE_LOC_MODEL", help="A model's name or file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="What to write, .onnx.")],
@@ -58,7 +60,6 @@ def export(
     say(printable(output))
 
 
-@app.command()
 def info(
     model: Annotated[str, typer.Argument(envvar="VAE_LOC_MODEL", help="A model's name or file.")] = "t1",
     as_json: AsJson = False,

@@ -1,53 +1,23 @@
-"""What the commands share: options, their parsing, and how they talk."""
+"""The options that several commands share, in groups, and their parsing."""
 
 from __future__ import annotations
 
 import os
 import re
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from vae_loc.errors import UnusableOption
+from vae_loc.vocabulary import METHODS, BrainMask, Method, Polarity
 
 if TYPE_CHECKING:
-    from vae_loc.vocabulary import BrainMask
+    from vae_loc.results.score_cohort import RunOptions
+    from vae_loc.scoring.segmentation import Segmentation
 
-
-class MethodChoice(str, Enum):
-    """The five maps of the paper, or all of them."""
-
-    combi = "combi"
-    rec_error = "rec-error"
-    kl_grad = "kl-grad"
-    rec_grad = "rec-grad"
-    elbo_grad = "elbo-grad"
-    all = "all"
-
-
-class PolarityChoice(str, Enum):
-    """Which anomalies count."""
-
-    any = "any"
-    bright = "bright"
-    dark = "dark"
-
-
-class PrecisionChoice(str, Enum):
-    """Of the network's products while it learns."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-
-
-class ScheduleChoice(str, Enum):
-    """How the learning rate goes."""
-
-    short = "short"
-    plateau = "plateau"
-
+MethodChoice = Literal["combi", "rec-error", "kl-grad", "rec-grad", "elbo-grad", "all"]
 
 Scans = Annotated[
     list[Path],
@@ -72,45 +42,9 @@ ChosenModel = Annotated[
         show_default=False,
     ),
 ]
-ContrastOption = Annotated[
-    str | None, typer.Option(help="What the scans are (t1, t2, flair), to choose the model.", show_default=False)
-]
-PolarityOption = Annotated[
-    PolarityChoice, typer.Option("--polarity", help="Only what is brighter, or darker, than expected.")
-]
-Raw = Annotated[bool, typer.Option("--raw", help="The paper's bare scores, not normalised by place and scan.")]
-ScheduleOption = Annotated[
-    ScheduleChoice,
-    typer.Option("--schedule", help="short: 1e-3, down a cosine; plateau: the paper's, 1e-4 until no gain."),
-]
-PrecisionOption = Annotated[
-    PrecisionChoice, typer.Option("--precision", help="Of the network's products while it learns; bf16 is faster.")
-]
-CoarseNoise = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        max=10,
-        metavar="SD",
-        help="Blobs added to what the network sees. Default: 3; synthesized 0.",
-        show_default=False,
-    ),
-]
-Percentile = Annotated[bool, typer.Option("--percentile", help="Also write the percentile among healthy voxels.")]
-Report = Annotated[
-    bool, typer.Option("--report", help="Also write a page a scan: viewer, components, scores; for people to look at.")
-]
-Series = Annotated[
-    str | None,
-    typer.Option(metavar="UID", help="Which series of a DICOM folder or zip that holds several.", show_default=False),
-]
-DicomSeg = Annotated[
-    bool, typer.Option("--dicom-seg", help="Also write the mask as a DICOM Segmentation of the series scored.")
-]
 Output = Annotated[
     Path, typer.Option("-o", "--output", help="Folder, or a .nii[.gz] file name for one scan and one method.")
 ]
-MethodOption = Annotated[MethodChoice, typer.Option("--method", help="Which map; combi = KL-Grad x Rec-Error.")]
 BrainMaskOption = Annotated[
     str | None,
     typer.Option(
@@ -120,7 +54,6 @@ BrainMaskOption = Annotated[
         show_default=False,
     ),
 ]
-VolumeIndex = Annotated[int | None, typer.Option("--volume", min=0, help="Which volume of a 4D file, from 0.")]
 LabelsOption = Annotated[
     str | None,
     typer.Option(
@@ -136,52 +69,149 @@ HealthyOption = Annotated[
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where the network runs.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of the network.")]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Worker processes that score scans. Default: one a CPU, fewer for less than 4 scans each.",
-        show_default=False,
-    ),
-]
-SchedulerOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="dask|slurm|ADDRESS|FILE",
-        help="Score on a dask cluster: dask starts a local one, slurm one of dask-jobqueue; or a scheduler's "
-        "address (tcp://host:8786) or its scheduler file.",
-        show_default=False,
-    ),
-]
-Shard = Annotated[
-    str | None,
-    typer.Option(
-        metavar="I/N|slurm",
-        help="Only the I-th of N parts of the scans; slurm takes both from a SLURM array's environment.",
-        show_default=False,
-    ),
-]
-SkipExisting = Annotated[
-    bool,
-    typer.Option(
-        "--skip-existing", help="Leave alone what is whole and made from the same scan, model and options before."
-    ),
-]
-LogJson = Annotated[
-    Path | None,
-    typer.Option(
-        "--log-json", metavar="FILE|-", help="A line of JSON for every event; - is stderr.", show_default=False
-    ),
-]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr, no paths on stdout.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of paths.")]
+PolarityOption = Annotated[
+    Polarity, typer.Option("--polarity", help="Only what is brighter, or darker, than expected.")
+]
+Report = Annotated[
+    bool,
+    typer.Option("--report", help="Also write a page per scan: viewer, components, scores; for people to look at."),
+]
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """Which maps are written, of what contrast, and how they are shown."""
+
+    method: Annotated[MethodChoice, typer.Option("--method", help="Which map; combi = KL-Grad x Rec-Error.")] = "combi"
+    contrast: Annotated[
+        str | None, typer.Option(help="What the scans are (t1, t2, flair), to choose the model.", show_default=False)
+    ] = None
+    polarity: PolarityOption = "any"
+    raw: Annotated[bool, typer.Option("--raw", help="The paper's bare scores, not normalised by place and scan.")] = (
+        False
+    )
+    percentile: Annotated[
+        bool, typer.Option("--percentile", help="Also write the percentile among healthy voxels.")
+    ] = False
+    report: Report = False
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """The maps that `--method` names."""
+        return METHODS if self.method == "all" else (self.method,)
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """What of the files given is scored."""
+
+    brain_mask: BrainMaskOption = None
+    volume: Annotated[int | None, typer.Option("--volume", min=0, help="Which volume of a 4D file, from 0.")] = None
+    series: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UID", help="Which series of a DICOM folder or zip that holds several.", show_default=False
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """Which voxels of a map are marked."""
+
+    threshold: Annotated[float | None, typer.Option(help="Map value above which a voxel is marked.")] = None
+    fpr: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0001,
+            max=0.5,
+            help="Share of healthy voxels that the threshold may mark, if the model has no labelled calibration. "
+            "[default: 0.05]",
+            show_default=False,
+        ),
+    ] = None
+    min_size: Annotated[str, typer.Option(metavar="MM3", help="Smallest component kept, such as 100mm3.")] = "100mm3"
+
+    def segmentation(self) -> Segmentation:
+        """Return how masks are made."""
+        from vae_loc.scoring.segmentation import Segmentation
+
+        return Segmentation(self.threshold, self.fpr, parsed_cubic_mm(self.min_size))
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """Where scans are scored, and how many at a time."""
+
+    device: Device = "cpu"
+    threads: Threads = 1
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Worker processes that score scans. Default: one for each CPU, fewer for less than 4 scans each.",
+            show_default=False,
+        ),
+    ] = None
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="dask|slurm|ADDRESS|FILE",
+            help="Score on a dask cluster: dask starts a local one, slurm one of dask-jobqueue; or a scheduler's "
+            "address (tcp://host:8786) or its scheduler file.",
+            show_default=False,
+        ),
+    ] = None
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N|slurm",
+            help="Only the I-th of N parts of the scans; slurm takes both from a SLURM array's environment.",
+            show_default=False,
+        ),
+    ] = None
+    skip_existing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-existing", help="Leave alone what is whole and made from the same scan, model and options before."
+        ),
+    ] = False
+
+    def run_options(self) -> RunOptions:
+        """Return how a cohort is run."""
+        from vae_loc.results.score_cohort import RunOptions
+
+        return RunOptions(
+            jobs=self.jobs,
+            scheduler=self.scheduler,
+            shard=parsed_shard(self.shard),
+            skip_existing=self.skip_existing,
+        )
+
+
+@dataclass(frozen=True)
+class TalkOptions:
+    """What a command says, and how."""
+
+    quiet: Quiet = False
+    as_json: AsJson = False
+    log_json: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-json", metavar="FILE|-", help="A line of JSON for every event; - is stderr.", show_default=False
+        ),
+    ] = None
 
 
 def parsed_brain_mask(option: str | None) -> BrainMask | None:
     """Return what `--brain-mask` means."""
-    if option is None or option in ("auto", "none"):
-        return option  # type: ignore[return-value]
-    return Path(option)
+    if option == "auto":
+        return "auto"
+    if option == "none":
+        return "none"
+    return None if option is None else Path(option)
 
 
 def parsed_shard(option: str | None) -> tuple[int, int]:
@@ -208,7 +238,11 @@ def _slurm_shard() -> str:
 
 
 def parsed_cubic_mm(text: str) -> float:
-    """Return what `--min-size` means, in mm^3."""
+    """Return what `--min-size` means, in mm^3.
+
+    >>> parsed_cubic_mm("100mm3")
+    100.0
+    """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(mm3)?", text)
     if match is None:
         raise UnusableOption("--min-size", f"expected cubic millimetres such as 100mm3, got {text}")

@@ -7,128 +7,63 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vae_loc.cli.console import run_cohort
+from vae_loc.cli.option_groups import with_groups
 from vae_loc.cli.options import (
-    AsJson,
-    BrainMaskOption,
     ChosenModel,
-    ContrastOption,
-    Device,
-    DicomSeg,
-    Jobs,
-    LogJson,
-    MethodChoice,
-    MethodOption,
+    InputOptions,
+    MachineOptions,
+    MapOptions,
+    MaskOptions,
     Output,
-    Percentile,
-    PolarityChoice,
-    PolarityOption,
-    Quiet,
-    Raw,
-    Report,
     Scans,
-    SchedulerOption,
-    Series,
-    Shard,
-    SkipExisting,
-    Threads,
-    VolumeIndex,
+    TalkOptions,
     parsed_brain_mask,
-    parsed_cubic_mm,
-    parsed_shard,
 )
-from vae_loc.results.score_cohort import Running, converted, locate_and_tell, readable
 
 if TYPE_CHECKING:
-    from vae_loc.vocabulary import Method
+    from vae_loc.results.scan_outputs import Files
+    from vae_loc.results.score_scan import ScoreOptions
 
 
+@with_groups
 def score(
     scans: Scans,
+    maps: MapOptions,
+    inputs: InputOptions,
+    machine: MachineOptions,
+    talk: TalkOptions,
     model: ChosenModel = None,
     output: Output = Path("."),
-    method: MethodOption = MethodChoice.combi,
-    contrast: ContrastOption = None,
-    polarity: PolarityOption = PolarityChoice.any,
-    raw: Raw = False,
-    percentile: Percentile = False,
-    report: Report = False,
-    brain_mask: BrainMaskOption = None,
-    volume: VolumeIndex = None,
-    series: Series = None,
-    device: Device = "cpu",
-    threads: Threads = 1,
-    jobs: Jobs = None,
-    scheduler: SchedulerOption = None,
-    shard: Shard = None,
-    skip_existing: SkipExisting = False,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-    log_json: LogJson = None,
 ) -> None:
     """Write anomaly maps of scans, on their own grids, with scores and a picture.
 
     Example: vae-loc score sample_data/patient07_t1.nii.gz -o results --method all
     """
-    how = parsed_brain_mask(brain_mask)
-    running = Running(jobs, scheduler, parsed_shard(shard), skip_existing, quiet, as_json, log_json)
-    from vae_loc.scans.cases import find_cases
+    from vae_loc.results.scan_outputs import Files
+    from vae_loc.results.score_cohort import score_cohort
 
-    dicom = converted(scans, output, series=series, needed=False, quiet=quiet)
-    cases = find_cases(dicom.places)
-    part = readable(cases, volume, running, known=dicom.faults)
-    from vae_loc.results.score_scan import Wanted
-
-    wanted = Wanted(
-        _methods(method),
-        model,
-        contrast,
-        how,
-        volume,
-        device,
-        threads,
-        polarity.value,
-        raw=raw,
-        percentile=percentile,
-        report=report,
+    files = Files(percentile=maps.percentile, report=maps.report)
+    options, run = _score_options(model, maps, inputs, machine, files), machine.run_options()
+    run_cohort(
+        talk,
+        lambda listener: score_cohort(scans, output, options, run, series=inputs.series, listener=listener),
     )
-    locate_and_tell(cases, part, output, wanted, running)
 
 
+@with_groups
 def segment(
     scans: Scans,
+    maps: MapOptions,
+    mask: MaskOptions,
+    inputs: InputOptions,
+    machine: MachineOptions,
+    talk: TalkOptions,
     model: ChosenModel = None,
     output: Output = Path("."),
-    method: MethodOption = MethodChoice.combi,
-    contrast: ContrastOption = None,
-    polarity: PolarityOption = PolarityChoice.any,
-    raw: Raw = False,
-    percentile: Percentile = False,
-    report: Report = False,
-    brain_mask: BrainMaskOption = None,
-    volume: VolumeIndex = None,
-    series: Series = None,
-    threshold: Annotated[float | None, typer.Option(help="Map value above which a voxel is marked.")] = None,
-    fpr: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0001,
-            max=0.5,
-            help="Share of healthy voxels that the threshold may mark, if the model has no labelled calibration. "
-            "[default: 0.05]",
-            show_default=False,
-        ),
-    ] = None,
-    min_size: Annotated[str, typer.Option(metavar="MM3", help="Smallest component kept, such as 100mm3.")] = "100mm3",
-    dicom_seg: DicomSeg = False,
-    device: Device = "cpu",
-    threads: Threads = 1,
-    jobs: Jobs = None,
-    scheduler: SchedulerOption = None,
-    shard: Shard = None,
-    skip_existing: SkipExisting = False,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-    log_json: LogJson = None,
+    dicom_seg: Annotated[
+        bool, typer.Option("--dicom-seg", help="Also write the mask as a DICOM Segmentation of the series scored.")
+    ] = False,
 ) -> None:
     """Score scans and mark what exceeds a threshold: masks and a table of components.
 
@@ -136,34 +71,39 @@ def segment(
     calibrate), else the healthy one at --fpr.
     Example: vae-loc segment sample_data/patient07_t1.nii.gz -o results --fpr 0.01
     """
-    how, min_size_mm3 = parsed_brain_mask(brain_mask), parsed_cubic_mm(min_size)
-    running = Running(jobs, scheduler, parsed_shard(shard), skip_existing, quiet, as_json, log_json)
-    from vae_loc.scans.cases import find_cases
+    from vae_loc.results.scan_outputs import Files
+    from vae_loc.results.score_cohort import score_cohort
 
-    dicom = converted(scans, output, series=series, needed=dicom_seg, quiet=quiet)
-    cases = find_cases(dicom.places)
-    part = readable(cases, volume, running, known=dicom.faults)
-    from vae_loc.results.score_scan import Wanted
-    from vae_loc.scoring.segmentation import Segmentation
-
-    wanted = Wanted(
-        _methods(method),
-        model,
-        contrast,
-        how,
-        volume,
-        device,
-        threads,
-        polarity.value,
-        raw=raw,
-        percentile=percentile,
-        report=report,
-        segmentation=Segmentation(threshold, fpr, min_size_mm3),
+    files = Files(segmentation=mask.segmentation(), percentile=maps.percentile, report=maps.report)
+    options, run = _score_options(model, maps, inputs, machine, files, dicom_seg=dicom_seg), machine.run_options()
+    run_cohort(
+        talk,
+        lambda listener: score_cohort(scans, output, options, run, series=inputs.series, listener=listener),
     )
-    locate_and_tell(cases, part, output, wanted, running, dicom=dicom if dicom_seg else None)
 
 
-def _methods(method: MethodChoice) -> tuple[Method, ...]:
-    from vae_loc.vocabulary import METHODS
+def _score_options(
+    model: str | None,
+    maps: MapOptions,
+    inputs: InputOptions,
+    machine: MachineOptions,
+    files: Files,
+    *,
+    dicom_seg: bool = False,
+) -> ScoreOptions:
+    """Return what the options of a command ask of each scan."""
+    from vae_loc.results.score_scan import ScoreOptions
 
-    return METHODS if method is MethodChoice.all else (method.value,)
+    return ScoreOptions(
+        methods=maps.methods,
+        model=model,
+        contrast=maps.contrast,
+        brain_mask=parsed_brain_mask(inputs.brain_mask),
+        volume=inputs.volume,
+        device=machine.device,
+        threads=machine.threads,
+        polarity=maps.polarity,
+        raw=maps.raw,
+        files=files,
+        dicom_seg=dicom_seg,
+    )

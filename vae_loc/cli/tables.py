@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vae_loc.evaluation.cohort_metrics import Evaluation, MapFigures
-from vae_loc.evaluation.metrics import Interval
+from vae_loc.evaluation.cohort_metrics import Evaluation
+from vae_loc.evaluation.record import Interval
 from vae_loc.training.labelled_thresholds import FoldDice
 from vae_loc.vocabulary import METHODS
 
@@ -26,21 +26,18 @@ POOLED = ("AUROC", "AP", "AUROC, paper's")  # the last counts the background
 
 def evaluation_tables(result: Evaluation) -> list[Table]:
     """Return three tables, baselines first: ranking, masks, and all voxels pooled."""
-    pixel = result.summary["pixel"]
-    entries: dict[str, MapFigures] = pixel if isinstance(pixel, dict) else {}
     ranked = _table("In-brain voxels, mean over subjects [95 % bootstrap over subjects]", RANKED, _beaten(result))
     masks = _table("Masks: Dice, and unannotated voxels flagged", THRESHOLDED)
     pooled = _table("All voxels pooled; the paper's way counts the background: trust neither alone", POOLED)
-    for name, entry in entries.items():
+    for name, figures in result.record.pixel.items():
         style = None if name in METHODS else "dim"
-        of = entry.get("per_subject", {})
+        of = figures.per_subject or {}
         if of:
             ranked.add_row(name, *(_interval(of.get(figure)) for figure in RANKED.values()), style=style)
         if name in METHODS:
             masks.add_row(name, *(_interval(of.get(figure)) for figure in THRESHOLDED.values()))
-        figures, paper = entry.get("pooled", {}), entry.get("paper_protocol", {})
-        cells = (figures.get("auroc"), figures.get("average_precision"), paper.get("auroc"))
-        pooled.add_row(name, *(_number(value) for value in cells), style=style)
+        all_voxels = (figures.pooled.auroc, figures.pooled.average_precision) if figures.pooled else (None, None)
+        pooled.add_row(name, *map(_number, (*all_voxels, figures.paper_protocol.auroc)), style=style)
     return [ranked, masks, pooled]
 
 
@@ -57,12 +54,8 @@ def _table(title: str, columns: Iterable[str], caption: str | None = None) -> Ta
 
 def _beaten(result: Evaluation) -> str:
     """Return which baselines are not worse than the best map."""
-    found = result.summary["baselines_that_beat_the_model"]
-    said = [
-        f"{', '.join(names)} in {title}"
-        for title, figure in RANKED.items()
-        if isinstance(found, dict) and (names := found.get(figure))
-    ]
+    beaten = result.record.baselines_that_beat_the_model
+    said = [f"{', '.join(names)} in {title}" for title, figure in RANKED.items() if (names := beaten.get(figure))]
     return f"NOT WORSE THAN THE BEST MAP: {'; '.join(said)}" if said else "No baseline reaches the best map."
 
 
@@ -93,8 +86,8 @@ def _number(value: object) -> str:
 
 
 def _interval(values: Interval | None) -> str:
-    if not values or values["mean"] is None:
+    if values is None or values.mean is None:
         return "-"
-    if values["low"] is None:
-        return _number(values["mean"])
-    return f"{_number(values['mean'])} [{_number(values['low'])}, {_number(values['high'])}]"
+    if values.low is None:
+        return _number(values.mean)
+    return f"{_number(values.mean)} [{_number(values.low)}, {_number(values.high)}]"

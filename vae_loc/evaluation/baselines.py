@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vae_loc.preprocessing.canonical import CanonicalVolume, from_canonical
+from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.normalised_maps import at_place, evened, with_polarity
 from vae_loc.vocabulary import BoolArray, FloatArray, Polarity
@@ -35,6 +35,6 @@ def baseline_maps(
         mean, sd = (places[f"intensity.{name}"] for name in ("mean", "sd"))
         even = evened(canonical.data, canonical.mask, canonical.grid.pixel_mm)
         z = at_place(even, canonical.mask, mean, sd)
-        for name, polarity in PLACE_Z.items():
-            maps[name] = from_canonical(with_polarity(z, polarity), canonical, volume, brain)
+        signed = [with_polarity(z, polarity) for polarity in PLACE_Z.values()]
+        maps |= dict(zip(PLACE_Z, all_from_canonical(signed, canonical, volume.affine, brain), strict=True))
     return maps

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.evaluation.baselines import BASELINES
-from vae_loc.evaluation.healthy_rates import healthy_reliability
+from vae_loc.evaluation.healthy_rates import healthy_rates
 from vae_loc.evaluation.lesions import CLASS_NAMES
 from vae_loc.evaluation.metrics import (
-    Interval,
     binned,
     curve,
     mean_interval,
@@ -24,15 +22,37 @@ from vae_loc.evaluation.metrics import (
     rank,
     rank_sorted,
 )
-from vae_loc.evaluation.scan_metrics import FROC_FPRS, PAPER, LesionRow, MapRow, Measured, SliceRow, measure
+from vae_loc.evaluation.record import (
+    EvaluatedModel,
+    EvaluationRecord,
+    FrocPoint,
+    HealthyRates,
+    Interval,
+    MapFigures,
+    Missing,
+    PooledFigures,
+    SliceFigures,
+    SliceTable,
+)
+from vae_loc.evaluation.scan_metrics import (
+    FROC_FPRS,
+    PAPER,
+    LesionRow,
+    MapRow,
+    Measured,
+    SliceRow,
+    annotated_scan,
+    measure,
+)
 from vae_loc.evaluation.score_store import ScoreStore
-from vae_loc.model.checkpoint import Checkpoint
-from vae_loc.model.network import build_model
+from vae_loc.model.network import Model
 from vae_loc.scans.annotations import LabelledCase
 from vae_loc.scans.cases import Case
 from vae_loc.system.progress import BarMaker
-from vae_loc.vocabulary import METHODS, BrainMask
+from vae_loc.system.versions import versions
+from vae_loc.vocabulary import METHODS, BoolArray, BrainMask
 
+Rates = dict[str, NDArray[np.float64]]  # of a curve, by name
 BINS = 2048  # of the pooled curves and their intervals
 CURVE_POINTS = 200  # of a curve that is kept
 PER_SUBJECT = ("auroc", "average_precision", "oracle_dice", "dice_calibrated")
@@ -40,40 +60,31 @@ SLICE_SCORES = ("rec", "kl", "elbo", "brain area")
 NO_HEALTHY = "no healthy scans were given (--healthy)"
 
 
-class MapFigures(TypedDict, total=False):
-    """The figures of one map: per subject, pooled, and pooled under the paper's protocol."""
-
-    per_subject: dict[str, Interval]
-    pooled: dict[str, object]
-    paper_protocol: dict[str, object]
-
-
-@dataclass
+@dataclass(frozen=True)
 class Evaluation:
     """All figures of a cohort.
 
     Attributes
     ----------
-    summary : what `evaluation.json` holds
+    record : the content of `evaluation.json`
     measured : the figures of each scan
     curves : pooled rates of each map, `CURVE_POINTS` long
     failed : scans that could not be used
     """
 
-    summary: dict[str, object] = field(default_factory=dict)
-    measured: list[Measured] = field(default_factory=list)
-    curves: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
-    failed: list[UnusableInput] = field(default_factory=list)
+    record: EvaluationRecord
+    measured: list[Measured]
+    curves: dict[str, Rates]
+    failed: list[UnusableInput]
 
 
 def evaluate(
     pairs: Sequence[LabelledCase],
-    checkpoint: Checkpoint,
+    model: Model,
     *,
     maps: Path | None = None,
     healthy: Sequence[Case] = (),
     brain_mask: BrainMask | None = None,
-    device: str = "cpu",
     seed: int = 0,
     bars: BarMaker,
 ) -> Evaluation:
@@ -92,73 +103,74 @@ def evaluate(
 
     Holds one scan at a time; scores wait sorted in a temporary file (`ScoreStore`).
     """
-    network = build_model(checkpoint, device) if maps is None else None
-    result = Evaluation()
-    with ScoreStore() as spool:
+    measured: list[Measured] = []
+    failed: list[UnusableInput] = []
+    with ScoreStore() as store:
         advance = bars("measuring", len(pairs))
         for pair in pairs:
-            how = brain_mask or pair.case.brain_mask or "auto"
             try:
-                result.measured.append(measure(pair, checkpoint, network, spool, maps=maps, how=how))
+                measured.append(measure(annotated_scan(pair, model, maps=maps, brain_mask=brain_mask), model, store))
             except UnusableInput as error:
-                result.failed.append(error)
+                failed.append(error)
             advance(pair.case.scan.name)
-        if not result.measured:
-            raise result.failed[0]
-        pixel = _pixel(result, spool, seed, bars)
+        if not measured:
+            raise failed[0]
+        figures, curves = _pixel(measured, store, seed, bars)
     advance = bars("healthy", len(healthy))
-    reliability: object = {"value": None, "reason": NO_HEALTHY}
+    rates: HealthyRates | Missing = Missing(reason=NO_HEALTHY)
     if healthy:
-        reliability = healthy_reliability(
-            healthy, checkpoint, brain_mask=brain_mask, device=device, seed=seed, progress=advance
-        )
-    result.summary = {
-        "model": {"sha256": checkpoint.digest, "contrast": checkpoint.facts.contrast},
-        "scans": [measured.facts for measured in result.measured],
-        "failed": [str(error) for error in result.failed],
-        "pixel": pixel,
-        "baselines_that_beat_the_model": beaten_by(pixel),
-        "slices": _slices([row for m in result.measured for row in m.slices], seed),
-        "lesions": _lesions([row for m in result.measured for row in m.lesions], len(result.measured)),
-        "healthy_calibration": reliability,
-        "seed": seed,
-        "interval": "95 %, bootstrap over subjects, 2000 resamples",
-    }
-    return result
+        rates = healthy_rates(healthy, model, brain_mask=brain_mask, seed=seed, progress=advance)
+    record = EvaluationRecord(
+        model=EvaluatedModel(sha256=model.digest, contrast=model.facts.contrast),
+        scans=[one.facts for one in measured],
+        failed=[str(error) for error in failed],
+        pixel=figures,
+        baselines_that_beat_the_model=beaten_by(figures),
+        slices=_slices([row for one in measured for row in one.slices], seed),
+        lesions=_lesions([row for one in measured for row in one.lesions], len(measured)),
+        healthy_calibration=rates,
+        seed=seed,
+        versions=versions(),
+    )
+    return Evaluation(record, measured, curves, failed)
 
 
 def beaten_by(pixel: dict[str, MapFigures]) -> dict[str, list[str]]:
     """Return, for AUROC and average precision, the baselines whose mean is not below the best map's."""
-    found = {}
+    beaten: dict[str, list[str]] = {}
     for figure in ("auroc", "average_precision"):
-        means = {name: entry["per_subject"][figure]["mean"] for name, entry in pixel.items() if "per_subject" in entry}
+        means = {name: of.per_subject[figure].mean for name, of in pixel.items() if of.per_subject}
         best = max((mean for name in METHODS if (mean := means.get(name)) is not None), default=None)
-        found[figure] = [
+        beaten[figure] = [
             name for name in BASELINES if best is not None and (mean := means.get(name)) is not None and mean >= best
         ]
-    return found
+    return beaten
 
 
-def _pixel(result: Evaluation, spool: ScoreStore, seed: int, bars: BarMaker) -> dict[str, MapFigures]:
-    names = sorted({row.map for m in result.measured for row in m.rows}, key=(*BASELINES, *METHODS).index)
+def _pixel(
+    measured: Sequence[Measured], store: ScoreStore, seed: int, bars: BarMaker
+) -> tuple[dict[str, MapFigures], dict[str, Rates]]:
+    """Return the figures and the pooled curves of each map and baseline."""
+    names = sorted({row.map for one in measured for row in one.rows}, key=(*BASELINES, *METHODS).index)
     advance = bars("ranking", len(names))
     table: dict[str, MapFigures] = {}
+    curves: dict[str, Rates] = {}
     for name in names:
-        rows = [row for m in result.measured for row in m.rows if row.map == name]
-        per_subject = {
-            figure: mean_interval(_by_subject(rows, [getattr(row, figure) for row in rows]), seed=seed)
-            for figure in PER_SUBJECT
-        }
-        for kind in ("dice_fpr", "flagged_fpr"):
-            for fpr in getattr(rows[0], kind):
-                values = [getattr(row, kind)[fpr] for row in rows]
-                per_subject[f"{kind} {fpr}"] = mean_interval(_by_subject(rows, values), seed=seed)
-        pooled, result.curves[name] = _pooled(spool, name, seed)
-        paper, _ = _pooled(spool, f"{name}{PAPER}", seed)
-        table[name] = {"per_subject": per_subject, "pooled": pooled, "paper_protocol": paper}
+        rows = [row for one in measured for row in one.rows if row.map == name]
+        pooled, curves[name] = _pooled(store, name, seed)
+        paper, _ = _pooled(store, f"{name}{PAPER}", seed)
+        table[name] = MapFigures(per_subject=_per_subject(rows, seed), pooled=pooled, paper_protocol=paper)
         advance(name)
-    table["constant inside the brain"] = {"paper_protocol": _pooled(spool, f"constant{PAPER}", seed)[0]}
-    return table
+    table["constant inside the brain"] = MapFigures(paper_protocol=_pooled(store, f"constant{PAPER}", seed)[0])
+    return table, curves
+
+
+def _per_subject(rows: Sequence[MapRow], seed: int) -> dict[str, Interval]:
+    """Return the means over subjects of one map's figures."""
+    columns: dict[str, list[float | None]] = {name: [getattr(row, name) for row in rows] for name in PER_SUBJECT}
+    columns |= {f"dice_fpr {fpr}": [row.dice_fpr[fpr] for row in rows] for fpr in rows[0].dice_fpr}
+    columns |= {f"flagged_fpr {fpr}": [row.flagged_fpr[fpr] for row in rows] for fpr in rows[0].flagged_fpr}
+    return {name: mean_interval(_by_subject(rows, values), seed=seed) for name, values in columns.items()}
 
 
 def _by_subject(rows: Sequence[MapRow], values: Sequence[float | None]) -> list[float | None]:
@@ -171,72 +183,77 @@ def _by_subject(rows: Sequence[MapRow], values: Sequence[float | None]) -> list[
     return [float(np.mean(known)) if known else None for known in of.values()]
 
 
-def _pooled(spool: ScoreStore, name: str, seed: int) -> tuple[dict[str, object], dict[str, NDArray[np.float64]]]:
+def _pooled(store: ScoreStore, name: str, seed: int) -> tuple[PooledFigures, Rates]:
     """Rank all subjects together; intervals and curve from `BINS` bins."""
-    positives, negatives = spool.parts(name)
+    positives, negatives = store.parts(name)
     ranking = rank_sorted(positives, negatives)
     edges = quantile_edges(positives, negatives, BINS)
     counts = binned(positives, edges), binned(negatives, edges)
-    intervals = pooled_intervals(*counts, seed=seed)
-    figures: dict[str, object] = {
-        "auroc": ranking.auroc,
-        "average_precision": ranking.average_precision,
-        "oracle_dice": ranking.best_dice,
-        "positives": ranking.positives,
-        "negatives": ranking.negatives,
-        "intervals": intervals,
-    }
+    figures = PooledFigures(
+        auroc=ranking.auroc,
+        average_precision=ranking.average_precision,
+        oracle_dice=ranking.best_dice,
+        positives=ranking.positives,
+        negatives=ranking.negatives,
+        intervals=pooled_intervals(*counts, seed=seed),
+    )
     rates = curve(counts[0].sum(axis=0), counts[1].sum(axis=0))
     threshold = np.append(edges[::-1].astype(np.float64), edges[0])
     keep = np.unique(np.linspace(0, len(threshold) - 1, CURVE_POINTS).astype(int))
     return figures, {key: values[keep] for key, values in (rates | {"threshold": threshold}).items()}
 
 
-def _slices(rows: Sequence[SliceRow], seed: int) -> dict[str, object]:
+def _slices(rows: Sequence[SliceRow], seed: int) -> SliceTable:
+    """Return how each score of slices tells the diseased ones from the healthy ones."""
     diseased = np.array([row.diseased for row in rows], dtype=bool)
-    table: dict[str, object] = {"diseased": int(diseased.sum()), "healthy": int((~diseased).sum())}
-    for name in SLICE_SCORES:
-        values = [row.scores[name] for row in rows]
-        if not rows or any(value is None for value in values):
-            table[name] = {"auroc": None, "reason": "the maps came without the scores of their slices"}
-            continue
-        scores = np.array(values, dtype=np.float64)
-        subjects = sorted({row.subject for row in rows})
-        owner = np.array([subjects.index(row.subject) for row in rows])
-        sides = [[np.sort(scores[(owner == i) & side]) for i in range(len(subjects))] for side in (diseased, ~diseased)]
-        edges = np.unique(scores)
-        interval = pooled_intervals(binned(sides[0], edges), binned(sides[1], edges), seed=seed)["auroc"]
-        table[name] = {"auroc": rank(diseased, scores).auroc, "interval": interval}
-    return table
+    return SliceTable(
+        diseased=int(diseased.sum()),
+        healthy=int((~diseased).sum()),
+        scores={name: _slice_figures(rows, name, diseased, seed) for name in SLICE_SCORES},
+    )
 
 
-def _lesions(rows: Sequence[LesionRow], scans: int) -> dict[str, object]:
-    """Return sensitivity, by size class, against false positives a scan at every healthy rate (FROC)."""
-    table: dict[str, object] = {}
+def _slice_figures(rows: Sequence[SliceRow], name: str, diseased: BoolArray, seed: int) -> SliceFigures:
+    values = [row.scores[name] for row in rows]
+    if not rows or any(value is None for value in values):
+        return SliceFigures(auroc=None, reason="the maps came without the scores of their slices")
+    scores = np.array(values, dtype=np.float64)
+    subjects = sorted({row.subject for row in rows})
+    owner = np.array([subjects.index(row.subject) for row in rows])
+    sides = [[np.sort(scores[(owner == i) & side]) for i in range(len(subjects))] for side in (diseased, ~diseased)]
+    edges = np.unique(scores)
+    interval = pooled_intervals(binned(sides[0], edges), binned(sides[1], edges), seed=seed)["auroc"]
+    return SliceFigures(auroc=rank(diseased, scores).auroc, interval=interval)
+
+
+def _lesions(rows: Sequence[LesionRow], scans: int) -> dict[str, list[FrocPoint] | Missing]:
+    """Return sensitivity, by size class, against false positives per scan at each healthy rate (FROC)."""
+    table: dict[str, list[FrocPoint] | Missing] = {}
     for name in METHODS:
-        points = []
-        for fpr in FROC_FPRS:
-            some = [row for row in rows if row.map == name and row.fpr == fpr]
-            if not some:
-                continue
-            lesions = {size: sum(row.lesions[size] for row in some) for size in CLASS_NAMES}
-            found = {size: sum(row.found[size] for row in some) for size in CLASS_NAMES}
-            total = sum(lesions.values())
-            points.append(
-                {
-                    "healthy_fpr": fpr,
-                    "false_positives_a_scan": sum(row.false_positives for row in some) / scans,
-                    "sensitivity": sum(found.values()) / total if total else None,
-                    "found": found,
-                    "lesions": lesions,
-                }
-            )
-        table[name] = points or {"value": None, "reason": "no such map, or the model has no healthy thresholds"}
+        points = [
+            _froc_point(some, fpr, scans)
+            for fpr in FROC_FPRS
+            if (some := [row for row in rows if row.map == name and row.fpr == fpr])
+        ]
+        table[name] = points or Missing(reason="no such map, or the model has no healthy thresholds")
     return table
+
+
+def _froc_point(rows: Sequence[LesionRow], fpr: float, scans: int) -> FrocPoint:
+    lesions = {size: sum(row.lesions[size] for row in rows) for size in CLASS_NAMES}
+    found = {size: sum(row.found[size] for row in rows) for size in CLASS_NAMES}
+    total = sum(lesions.values())
+    return FrocPoint(
+        healthy_fpr=fpr,
+        false_positives_per_scan=sum(row.false_positives for row in rows) / scans,
+        sensitivity=sum(found.values()) / total if total else None,
+        found=found,
+        lesions=lesions,
+    )
 
 
 def records(result: Evaluation) -> list[dict[str, object]]:
-    """Return one flat record a scan and map, for `evaluation.csv`."""
+    """Return one flat record for each scan and map, for `evaluation.csv`."""
     flat = []
     for measured in result.measured:
         for row in measured.rows:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_loc.preprocessing.regions import Box, bounding_box, components
 from vae_loc.vocabulary import BoolArray
 
 FOUND_SHARE = 0.1  # of a lesion's voxels that a mask must cover; one voxel would reward chance
@@ -24,7 +25,7 @@ class Lesions:
     labels: NDArray[np.int32]
     sizes: NDArray[np.int64]
     voxel_mm3: float
-    box: tuple[slice, ...]
+    box: Box
 
 
 @dataclass(frozen=True)
@@ -37,32 +38,23 @@ class Match:
 
 def find_lesions(truth: BoolArray, brain: BoolArray, voxel_mm3: float) -> Lesions:
     """Return the lesions of an annotation, bool (I, J, K); those outside the brain count too."""
-    used = truth | brain
-    spans = [np.flatnonzero(used.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    box = tuple(slice(int(span[0]), int(span[-1]) + 1) for span in spans)
-    labels = _components(truth[box])
+    box = bounding_box(truth | brain)
+    labels = components(truth[box])
     return Lesions(labels, np.bincount(labels.ravel())[1:], voxel_mm3, box)
 
 
 def match_lesions(mask: BoolArray, lesions: Lesions, *, min_size_mm3: float) -> Match:
     """Match a mask, bool (I, J, K), without its components below `min_size_mm3`, as `segment` leaves them."""
-    components = _components(mask[lesions.box])
-    sizes = np.bincount(components.ravel())
+    numbers = components(mask[lesions.box])
+    sizes = np.bincount(numbers.ravel())
     kept = sizes * lesions.voxel_mm3 >= min_size_mm3
     kept[0] = False
-    marked = kept[components]
+    marked = kept[numbers]
     covered = np.bincount(lesions.labels[marked], minlength=len(lesions.sizes) + 1)[1:]
-    touching = np.unique(components[marked & (lesions.labels > 0)])
+    touching = np.unique(numbers[marked & (lesions.labels > 0)])
     return Match(covered >= np.maximum(1, FOUND_SHARE * lesions.sizes), int(kept.sum()) - len(touching))
 
 
 def size_classes(lesions: Lesions) -> NDArray[np.intp]:
     """Return the index into `CLASS_NAMES` of every lesion."""
     return np.digitize(lesions.sizes * lesions.voxel_mm3 / 1000, SIZE_CLASSES_ML)
-
-
-def _components(mask: BoolArray) -> NDArray[np.int32]:
-    from scipy.ndimage import label
-
-    labels, _ = label(mask, structure=np.ones((3, 3, 3)))
-    return np.asarray(labels, dtype=np.int32)

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_loc.evaluation.record import Interval
+
 Floats = NDArray[np.floating]
 Counts = NDArray[np.int64]
-Interval = dict[str, float | int | None]  # mean, low, high, subjects
 
 MAX_SCORES = 4_000_000  # sorted together at a time: 100 MB
 RESAMPLES = 2000  # of the bootstrap
-INTERVAL = (2.5, 97.5)  # percentiles: 95 %
+PERCENTILES = (2.5, 97.5)  # percentiles: 95 %
 EDGE_SAMPLE = 20  # scores looked at for every edge
 MIN_SUBJECTS = 2  # fewer have no spread
 
@@ -115,12 +116,12 @@ def mean_interval(values: Sequence[float | None], *, seed: int = 0) -> Interval:
     """
     known = np.array([value for value in values if value is not None])
     if not len(known):
-        return {"mean": None, "low": None, "high": None, "subjects": 0}
+        return Interval(mean=None, low=None, high=None, subjects=0)
     low = high = None
     if len(known) >= MIN_SUBJECTS:
         means = known[resampled_subjects(len(known), seed)].mean(axis=1)
-        low, high = (float(value) for value in np.percentile(means, INTERVAL))
-    return {"mean": float(known.mean()), "low": low, "high": high, "subjects": len(known)}
+        low, high = (float(value) for value in np.percentile(means, PERCENTILES))
+    return Interval(mean=float(known.mean()), low=low, high=high, subjects=len(known))
 
 
 def binned(parts: Sequence[Floats], edges: Floats) -> Counts:
@@ -183,7 +184,7 @@ def _interval(values: NDArray[np.float64], subjects: int) -> tuple[float, float]
     known = values[np.isfinite(values)]
     if subjects < MIN_SUBJECTS or not len(known):
         return None
-    low, high = np.percentile(known, INTERVAL)
+    low, high = np.percentile(known, PERCENTILES)
     return float(low), float(high)
 
 

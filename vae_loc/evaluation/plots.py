@@ -16,6 +16,7 @@ import numpy as np
 from vae_loc.evaluation.baselines import BASELINES
 from vae_loc.evaluation.cohort_metrics import Evaluation
 from vae_loc.evaluation.metrics import Floats
+from vae_loc.evaluation.record import Missing
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import METHODS
 
@@ -156,23 +157,27 @@ def _subjects(axis: Axes, result: Evaluation) -> None:
 
 
 def _froc(axis: Axes, result: Evaluation) -> None:
-    lesions = result.summary["lesions"]
     for name in METHODS:
-        points = lesions[name] if isinstance(lesions, dict) else None
-        known = [p for p in points if p["sensitivity"] is not None] if isinstance(points, list) else []
-        if known:
-            rates = [(p["false_positives_a_scan"], p["sensitivity"]) for p in known]
+        points = result.record.lesions[name]
+        rates = (
+            []
+            if isinstance(points, Missing)
+            else [
+                (point.false_positives_per_scan, point.sensitivity) for point in points if point.sensitivity is not None
+            ]
+        )
+        if rates:
             axis.plot(*zip(*rates, strict=True), "o-", ms=3, lw=1.2, label=name, color=COLOURS[name])
-    axis.set(xlabel="false-positive components a scan", ylabel="lesions found", title="FROC", ylim=(0, 1))
+    axis.set(xlabel="false-positive components per scan", ylabel="lesions found", title="FROC", ylim=(0, 1))
 
 
 def _reliability(axis: Axes, result: Evaluation) -> None:
-    table = result.summary["healthy_calibration"]
-    if not isinstance(table, dict) or "stated" not in table:
+    rates = result.record.healthy_calibration
+    if isinstance(rates, Missing):
         return
-    stated = np.array(table["stated"])
+    stated = np.array(rates.stated)
     for name in METHODS:
-        means = [entry["mean"] for entry in table[name]]
+        means = [interval.mean or 0.0 for interval in rates.measured[name]]
         axis.plot(stated, np.maximum(means, 1e-5), "o-", ms=3, lw=1.2, label=name, color=COLOURS[name])
     axis.plot(stated, stated, color="black", lw=0.8, label="as stated")
     axis.set(xscale="log", yscale="log", xlabel="stated share of healthy voxels above", ylabel="measured share")

@@ -1,8 +1,7 @@
-"""One annotated scan -> its figures, and its sorted scores in the spool."""
+"""One annotated scan -> its figures, and its sorted scores in the store."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +11,17 @@ from vae_loc.errors import UnusableInput, UnusableModel
 from vae_loc.evaluation.baselines import baseline_maps
 from vae_loc.evaluation.lesions import CLASS_NAMES, Lesions, find_lesions, match_lesions, size_classes
 from vae_loc.evaluation.metrics import above, dice_at, rank_sorted
+from vae_loc.evaluation.record import AnnotatedFacts
 from vae_loc.evaluation.score_store import ScoreStore
-from vae_loc.model.checkpoint import Checkpoint, healthy_threshold
-from vae_loc.model.network import ScoreTerms
-from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.model.checkpoint import healthy_threshold
+from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import CanonicalVolume, onto_grid
+from vae_loc.preprocessing.open_scan import Scan, open_scan
 from vae_loc.preprocessing.slices import substantial, to_slices
 from vae_loc.results.output_names import FolderNames
+from vae_loc.results.scan_summary import read_summary
 from vae_loc.scans.annotations import LabelledCase
-from vae_loc.scans.volume import Volume, read_labels, read_volume
+from vae_loc.scans.volume import read_labels, read_volume
 from vae_loc.scoring.locate import SampleScores, canonical_of, locate
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, BoolArray, BrainMask, FloatArray, Method
 
@@ -77,84 +78,80 @@ class Measured:
     rows: list[MapRow]
     slices: list[SliceRow]
     lesions: list[LesionRow]
-    facts: dict[str, object]
+    facts: AnnotatedFacts
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class AnnotatedScan:
-    """A scan with its maps, scored now or read from disk."""
+    """A scan with its annotation and its maps, scored now or read from disk.
 
-    volume: Volume
-    brain: BoolArray
+    Attributes
+    ----------
+    truth : bool (I, J, K) on the scan's own grid, the annotated voxels
+    maps : float32 (I, J, K) each
+    samples : the sample-wise scores, None where the maps came without
+    """
+
+    pair: LabelledCase
+    scan: Scan
+    truth: BoolArray
     canonical: CanonicalVolume
     maps: dict[Method, FloatArray]
     samples: SampleScores | None
     warnings: tuple[str, ...]
 
 
-def measure(
-    pair: LabelledCase,
-    checkpoint: Checkpoint,
-    network: ScoreTerms | None,
-    spool: ScoreStore,
-    *,
-    maps: Path | None,
-    how: BrainMask,
-) -> Measured:
-    """Score a scan (or read its maps from the folder `maps`) and compare it with its annotation.
+def annotated_scan(
+    pair: LabelledCase, model: Model, *, maps: Path | None = None, brain_mask: BrainMask | None = None
+) -> AnnotatedScan:
+    """Return a scan with its annotation, and score it, or read its maps from the folder `maps`.
 
     Raises
     ------
     UnusableInput : if scan, annotation or a map cannot be used.
     UnusableModel : if the maps were made by another model.
     """
-    volume = read_volume(pair.case.scan)
-    truth, notes = read_labels(pair.label, volume)
-    scored = _located(volume, checkpoint, network, how) if network else _read(volume, checkpoint, maps or Path(), how)
-    everything: dict[str, FloatArray] = {str(method): values for method, values in scored.maps.items()}
-    everything |= baseline_maps(
-        volume,
-        scored.brain,
-        scored.canonical,
-        checkpoint.places,
-    )
-    annotated = _annotated(truth, scored)
-    rows = [
-        _row(pair, name, values, truth, scored, annotated, checkpoint, spool) for name, values in everything.items()
-    ]
-    spool.add(f"constant{PAPER}", annotated.ravel(), scored.canonical.mask.astype(np.float32).ravel())
-    lesions = find_lesions(truth, scored.brain, volume.voxel_mm3)
+    scan = open_scan(pair.case, brain_mask=brain_mask)
+    truth, notes = read_labels(pair.label, scan.volume)
+    if maps is not None:
+        return _with_written_maps(pair, scan, truth, notes, model, maps)
+    located = locate(scan, model, methods=METHODS)
+    warnings = notes + scan.volume.warnings + located.canonical.warnings
+    return AnnotatedScan(pair, scan, truth, located.canonical, located.maps, located.scores, warnings)
+
+
+def measure(scan: AnnotatedScan, model: Model, store: ScoreStore) -> Measured:
+    """Compare the maps and baselines of a scan with its annotation; the scores of its voxels go into the store."""
+    volume, brain = scan.scan.volume, scan.scan.brain
+    scores: dict[str, FloatArray] = {str(method): values for method, values in scan.maps.items()}
+    scores |= baseline_maps(volume, brain, scan.canonical, model.places)
+    covered = _coverage(scan) >= LESION_COVERAGE
+    rows = [_row(scan, name, values, covered, model, store) for name, values in scores.items()]
+    store.add(f"constant{PAPER}", covered.ravel(), scan.canonical.mask.astype(np.float32).ravel())
+    lesions = find_lesions(scan.truth, brain, volume.voxel_mm3)
     to_ml = volume.voxel_mm3 / 1000
-    facts: dict[str, object] = {
-        "subject": pair.case.subject,
-        "scan": str(pair.case.scan),
-        "label": str(pair.label),
-        "brain_ml": float(scored.brain.sum() * to_ml),
-        "lesion_ml": float(truth.sum() * to_ml),
-        "lesion_outside_brain_ml": float((truth & ~scored.brain).sum() * to_ml),
-        "lesions": len(lesions.sizes),
-    }
-    slices = _slice_rows(pair.case.subject, truth, scored)
-    found = [
-        row for name, values in scored.maps.items() for row in _lesion_rows(pair, name, values, lesions, checkpoint)
-    ]
-    return Measured(rows, slices, found, facts, notes + scored.warnings)
+    facts = AnnotatedFacts(
+        subject=scan.pair.case.subject,
+        scan=str(scan.pair.case.scan),
+        label=str(scan.pair.label),
+        brain_ml=scan.scan.brain_ml,
+        lesion_ml=float(scan.truth.sum() * to_ml),
+        lesion_outside_brain_ml=float((scan.truth & ~brain).sum() * to_ml),
+        lesions=len(lesions.sizes),
+    )
+    return Measured(rows, _slice_rows(scan), _lesion_rows(scan, lesions, model), facts, scan.warnings)
 
 
-def _located(volume: Volume, checkpoint: Checkpoint, network: ScoreTerms, how: BrainMask) -> AnnotatedScan:
-    found = locate(volume, checkpoint, network, brain_mask=how, methods=METHODS)
-    return AnnotatedScan(volume, found.brain, found.canonical, found.maps, found.scores, found.warnings)
-
-
-def _read(volume: Volume, checkpoint: Checkpoint, folder: Path, how: BrainMask) -> AnnotatedScan:
-    """Read the maps and scores that `score` or `segment` wrote into a folder."""
-    where = FolderNames(folder, None)
-    brain, _ = find_brain(volume, how)
-    canonical = canonical_of(volume, brain, checkpoint)
+def _with_written_maps(
+    pair: LabelledCase, scan: Scan, truth: BoolArray, notes: tuple[str, ...], model: Model, folder: Path
+) -> AnnotatedScan:
+    """Return a scan with the maps and scores that `score` or `segment` wrote into a folder."""
+    names, volume = FolderNames(folder, None), scan.volume
+    canonical = canonical_of(scan, model)
     maps: dict[Method, FloatArray] = {}
     for method in METHODS:
-        path = where.path(volume.path, method, "anomaly.nii.gz")
+        path = names.path(volume.path, method, "anomaly.nii.gz")
         if not path.is_file():
             continue
         written = read_volume(path)
@@ -163,54 +160,48 @@ def _read(volume: Volume, checkpoint: Checkpoint, folder: Path, how: BrainMask) 
         maps[method] = written.data
     if not maps:
         raise UnusableInput(folder, f"expected maps of {volume.path.name}, found none; run `vae-loc score` first")
-    samples, note = _read_samples(where.scores(volume.path), checkpoint, canonical)
-    return AnnotatedScan(volume, brain, canonical, maps, samples, (*volume.warnings, *note))
+    samples, missing = _read_samples(names.scores(volume.path), model, canonical)
+    return AnnotatedScan(pair, scan, truth, canonical, maps, samples, (*notes, *volume.warnings, *missing))
 
 
-def _read_samples(
-    path: Path, checkpoint: Checkpoint, canonical: CanonicalVolume
-) -> tuple[SampleScores | None, tuple[str, ...]]:
+def _read_samples(path: Path, model: Model, canonical: CanonicalVolume) -> tuple[SampleScores | None, tuple[str, ...]]:
+    """Return the sample-wise scores of a scores JSON, or why there are none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        made_by, rows = content["model"]["sha256"], content["slices"]
-        slices = {name: np.array([row[name] for row in rows], dtype=np.float64) for name in SAMPLE_SCORES}
-    except (OSError, ValueError, KeyError, TypeError):
+        summary = read_summary(path)
+    except UnusableInput:
         return None, (f"{path.name} is missing or unreadable: no figures for slices",)
-    if made_by != checkpoint.digest:
-        raise UnusableModel(made_by[:12], f"made these maps, not {checkpoint.digest[:12]}; give its file with -m")
+    made_by = summary.model.sha256
+    if made_by != model.digest:
+        raise UnusableModel(made_by[:12], f"made these maps, not {model.digest[:12]}; give its file with -m")
     stack = to_slices(canonical)
-    if len(rows) != len(stack.pixels):
-        return None, (f"{path.name} has {len(rows)} slices, not {len(stack.pixels)}: no figures for slices",)
+    if len(summary.slices) != len(stack.pixels):
+        found = len(summary.slices)
+        return None, (f"{path.name} has {found} slices, not {len(stack.pixels)}: no figures for slices",)
+    slices = {name: np.array([getattr(row, name) for row in summary.slices]) for name in SAMPLE_SCORES}
     return SampleScores(stack.positions_mm, substantial(stack), slices, {}), ()
 
 
-def _annotated(truth: BoolArray, scored: AnnotatedScan) -> BoolArray:
-    """Return the annotation on the canonical grid, where half a pixel is lesion."""
-    everywhere = np.ones_like(truth)
-    covered = onto_grid(truth.astype(np.float32), scored.volume, everywhere, scored.canonical.grid)
-    return covered >= LESION_COVERAGE
+def _coverage(scan: AnnotatedScan) -> FloatArray:
+    """Return the share of each canonical pixel that is annotated, float32 (I, I, I)."""
+    everywhere = np.ones_like(scan.truth)
+    return onto_grid(scan.truth.astype(np.float32), scan.scan.volume, everywhere, scan.canonical.grid)
 
 
 def _row(
-    pair: LabelledCase,
-    name: str,
-    values: FloatArray,
-    truth: BoolArray,
-    scored: AnnotatedScan,
-    annotated: BoolArray,
-    checkpoint: Checkpoint,
-    spool: ScoreStore,
+    scan: AnnotatedScan, name: str, values: FloatArray, covered: BoolArray, model: Model, store: ScoreStore
 ) -> MapRow:
-    lesion, other = spool.add(name, truth[scored.brain], values[scored.brain])
-    lowest = min(0.0, float(values[scored.brain].min()))  # the background, 0, must stay below the brain
-    small = onto_grid(values - lowest, scored.volume, scored.brain, scored.canonical.grid)
-    spool.add(f"{name}{PAPER}", annotated.ravel(), small.ravel())
+    """Return the figures of one map or baseline; its scores go into the store."""
+    case, volume, brain = scan.pair.case, scan.scan.volume, scan.scan.brain
+    lesion, other = store.add(name, scan.truth[brain], values[brain])
+    lowest = min(0.0, float(values[brain].min()))  # the background, 0, must stay below the brain
+    small = onto_grid(values - lowest, volume, brain, scan.canonical.grid)
+    store.add(f"{name}{PAPER}", covered.ravel(), small.ravel())
     ranking = rank_sorted([lesion], [other])
-    thresholds = {f"{fpr:.0%}": _threshold(checkpoint, name, fpr) for fpr in FPRS}
-    calibrated = checkpoint.facts.labelled.thresholds.get(name) if checkpoint.facts.labelled else None
+    thresholds = {f"{fpr:.0%}": _threshold(model, name, fpr) for fpr in FPRS}
+    calibrated = model.facts.labelled.thresholds.get(name) if model.facts.labelled else None
     return MapRow(
-        subject=pair.case.subject,
-        scan=str(pair.case.scan),
+        subject=case.subject,
+        scan=str(case.scan),
         map=name,
         auroc=ranking.auroc,
         average_precision=ranking.average_precision,
@@ -224,16 +215,18 @@ def _row(
     )
 
 
-def _threshold(checkpoint: Checkpoint, name: str, fpr: float) -> float | None:
-    if name not in METHODS or checkpoint.facts.healthy is None:
+def _threshold(model: Model, name: str, fpr: float) -> float | None:
+    """Return the healthy threshold of a map; None for a baseline, or without healthy statistics."""
+    method = next((method for method in METHODS if method == name), None)
+    if method is None or model.facts.healthy is None:
         return None
-    return healthy_threshold(checkpoint, name, fpr)
+    return healthy_threshold(model.checkpoint, method, fpr)
 
 
-def _slice_rows(subject: str, truth: BoolArray, scored: AnnotatedScan) -> list[SliceRow]:
-    stack = to_slices(scored.canonical)
-    everywhere = np.ones_like(truth)
-    covered = onto_grid(truth.astype(np.float32), scored.volume, everywhere, scored.canonical.grid)[:, :, stack.indices]
+def _slice_rows(scan: AnnotatedScan) -> list[SliceRow]:
+    """Return the slices that are healthy or diseased for certain, with their scores."""
+    stack = to_slices(scan.canonical)
+    covered = _coverage(scan)[:, :, stack.indices]
     diseased = (covered >= LESION_COVERAGE).sum(axis=(0, 1)) >= MIN_LESION_PIXELS * (covered.shape[0] / 64) ** 2
     healthy = covered.max(axis=(0, 1)) < ANY_COVERAGE
     area = stack.mask.sum(axis=(1, 2))
@@ -241,22 +234,22 @@ def _slice_rows(subject: str, truth: BoolArray, scored: AnnotatedScan) -> list[S
     for index in np.flatnonzero((diseased | healthy) & substantial(stack)):
         scores: dict[str, float | None] = {"brain area": float(area[index])}
         for name in SAMPLE_SCORES:
-            scores[name] = None if scored.samples is None else float(scored.samples.slices[name][index])
-        rows.append(SliceRow(subject, bool(diseased[index]), scores))
+            scores[name] = None if scan.samples is None else float(scan.samples.slices[name][index])
+        rows.append(SliceRow(scan.pair.case.subject, bool(diseased[index]), scores))
     return rows
 
 
-def _lesion_rows(
-    pair: LabelledCase, name: str, values: FloatArray, lesions: Lesions, checkpoint: Checkpoint
-) -> list[LesionRow]:
+def _lesion_rows(scan: AnnotatedScan, lesions: Lesions, model: Model) -> list[LesionRow]:
+    """Return how each map, at each healthy false-positive rate, met the lesions of a scan."""
     classes = size_classes(lesions)
+    counts = {label: int((classes == i).sum()) for i, label in enumerate(CLASS_NAMES)}
     rows = []
-    for fpr in FROC_FPRS:
-        threshold = _threshold(checkpoint, name, fpr)
-        if threshold is None:
-            continue
-        match = match_lesions(values > threshold, lesions, min_size_mm3=MIN_SIZE_MM3)
-        counts = {label: int((classes == i).sum()) for i, label in enumerate(CLASS_NAMES)}
-        found = {label: int(match.found[classes == i].sum()) for i, label in enumerate(CLASS_NAMES)}
-        rows.append(LesionRow(pair.case.subject, name, fpr, found, counts, match.false_positives))
+    for name, values in scan.maps.items():
+        for fpr in FROC_FPRS:
+            threshold = _threshold(model, name, fpr)
+            if threshold is None:
+                continue
+            match = match_lesions(values > threshold, lesions, min_size_mm3=MIN_SIZE_MM3)
+            found = {label: int(match.found[classes == i].sum()) for i, label in enumerate(CLASS_NAMES)}
+            rows.append(LesionRow(scan.pair.case.subject, name, fpr, found, counts, match.false_positives))
     return rows

@@ -27,6 +27,9 @@ from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, FloatArray, Method
 
 PLACE, GRAPH = "place.", "graph."  # prefixes of the tensors that are no weights
+MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
+MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
+ITEM_BYTES = {"F32": 4, "F16": 2, "U8": 1}  # of the only types in our files
 Tensors = dict[str, NDArray[np.generic]]
 
 
@@ -39,7 +42,7 @@ class Checkpoint:
     weights : float32, by parameter name
     places : float32 (I, I, I) on the canonical grid, of 16 bits: `template`, the cohort's mean brain,
         and the healthy `<feature>.mean` and `<feature>.sd` of what the maps are made of
-    graphs : ONNX, without weights: `kl` gives what needs no gradient of Rec, `all` everything (`derive`)
+    graphs : ONNX, without weights: `kl` gives what needs no gradient of Rec, `all` everything (`onnx_export`)
     digest : SHA-256 of facts, weights, places and graphs
     path : where it was read from, for messages
     """
@@ -88,12 +91,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     ------
     UnusableModel : if the file is missing, damaged, foreign, or of another format version.
 
-    Whether the weights are those of the network that the facts describe, `build_model` checks.
+    Does not check that the weights are those of the network that the facts describe: `network.ready` does.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    raw = read_tensor_file(path, _type_of)
+    raw = _read_tensor_file(path, _type_of)
     facts, digest = _parsed(path, raw)
     try:
         tensors = load(raw)
@@ -182,12 +185,7 @@ def _sha256(facts: object, tensors: object, content: bytes) -> str:
     return hashlib.sha256(head.encode() + content).hexdigest()
 
 
-MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
-MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
-ITEM_BYTES = {"F32": 4, "F16": 2, "U8": 1}  # of the only types in our files
-
-
-def read_tensor_file(path: Path, type_of: Callable[[str], str]) -> bytes:
+def _read_tensor_file(path: Path, type_of: Callable[[str], str]) -> bytes:
     """Return a whole safetensors file whose header fits its size; no tensor is built.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, checked by pydantic."""
+"""The facts in a checkpoint's header: network, preprocessing, training, healthy and labelled calibration."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 FORMAT_VERSION = 4
-
-
 # probabilities at which healthy quantiles are stored: even steps, then a fine upper tail
 LEVELS = np.unique(np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 0.999, 37), np.linspace(0.999, 1, 21)]))
-
-
 Quantiles = Annotated[list[float], Field(min_length=len(LEVELS), max_length=len(LEVELS))]
 
 

@@ -1,63 +1,107 @@
-"""Checkpoint -> what runs its network: onnxruntime on the CPU, torch elsewhere."""
+"""Model file -> Model: a checkpoint and what runs its network, by onnxruntime on the CPU, by torch elsewhere."""
 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from vae_loc.errors import UnusableModel, UnusableOption
-from vae_loc.model.checkpoint import Checkpoint
-from vae_loc.model.onnx_graph import check_graph, load_graph
-from vae_loc.system.threads import threads
+from vae_loc.model.checkpoint import Checkpoint, load_checkpoint
+from vae_loc.model.facts import Facts
+from vae_loc.model.onnx_graph import RunGraph, load_graph
+from vae_loc.model.shipped import find_model
+from vae_loc.system.threads import set_threads, threads
 from vae_loc.vocabulary import FloatArray
 
-
-def prepared_device(device: str, count: int) -> str:
-    """Return a usable device, and set how many threads the CPU uses."""
-    from vae_loc.system.threads import set_threads
-
-    set_threads(count)
-    return resolve_device(device)
-
-
 FIRST_DECODED = "decoder.0.weight"  # (latents, channels, code, code), the code a 16th of the image's side
-
-
 CODE_STRIDE = 16
-
+KEPT_MODELS = 4  # in memory of a process: the three shipped ones and another
 
 GraphName = Literal["kl", "all"]
+ScoreTerms = Callable[[GraphName], RunGraph]  # gives what computes the terms of `kl`, or all of them
 
 
-ScoreTerms = Callable[[GraphName], RunGraph]  # what gives the terms of `kl`, or all of them
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint that is ready to score.
+
+    Attributes
+    ----------
+    checkpoint : facts, weights, and what is known of healthy brains by place
+    score_terms : gives the function that computes residual, KL, Rec and their gradients for slices (B, 1, H, W)
+    """
+
+    checkpoint: Checkpoint
+    score_terms: ScoreTerms
+
+    @property
+    def facts(self) -> Facts:
+        """What the checkpoint states of itself."""
+        return self.checkpoint.facts
+
+    @property
+    def places(self) -> dict[str, FloatArray]:
+        """Template and healthy statistics by place, float32 (I, I, I) each."""
+        return self.checkpoint.places
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the model."""
+        return self.checkpoint.digest
 
 
-def build_model(checkpoint: Checkpoint, device: str = "cpu") -> ScoreTerms:
-    """Return what runs the checkpoint's network.
+def load_model(name: str | Path, device: str = "cpu") -> Model:
+    """Return the model of a shipped name or a file; a file that has not changed is read once in a process.
+
+    Raises
+    ------
+    UnusableModel : if there is none, it is damaged, or its tensors are not those of its network.
+    UnusableOption : if the device is not on this machine.
+    """
+    path = find_model(str(name))
+    status = os.stat(path)
+    return _loaded(path, (status.st_ino, status.st_mtime_ns, status.st_size), resolve_device(device), threads())
+
+
+def ready(checkpoint: Checkpoint, device: str = "cpu") -> Model:
+    """Return a checkpoint with what runs its network.
 
     Raises
     ------
     UnusableModel : if the tensors are not those of the network that the header describes.
     """
-    name = checkpoint.path or checkpoint.digest[:12]
     if device != "cpu":
-        terms = _torch_network(checkpoint, device)
-        return lambda _: terms
+        run = _torch_network(checkpoint, device)
+        return Model(checkpoint, lambda _: run)
+    name = _name(checkpoint)
     network = checkpoint.facts.network
     first = checkpoint.weights.get(FIRST_DECODED, np.empty((0, 0, 0, 0))).shape
     if (first[0], first[-1] * CODE_STRIDE) != (network.latents, network.image_size):
         raise _unfit(name, f"{FIRST_DECODED} is {first}, for {network.latents} latents of {network.image_size} pixels")
-    for graph in checkpoint.graphs.values():
-        check_graph(graph, checkpoint.weights, name)
-    return functools.cache(lambda graph: load_graph(checkpoint.graphs[graph], checkpoint.weights, name))
+    return Model(
+        checkpoint, functools.cache(lambda graph: load_graph(checkpoint.graphs[graph], checkpoint.weights, name))
+    )
+
+
+def prepared_device(device: str, count: int) -> str:
+    """Return a usable device, and set how many threads the CPU uses."""
+    set_threads(count)
+    return resolve_device(device)
 
 
 def resolve_device(name: str) -> str:
-    """Return a usable device for `auto`, `cpu`, `cuda[:N]` or `mps`; torch is imported for all but `cpu`."""
+    """Return a usable device for `auto`, `cpu`, `cuda[:N]` or `mps`; torch is imported for all but `cpu`.
+
+    Raises
+    ------
+    UnusableOption : if there is no such device on this machine.
+    """
     if name == "cpu":
         return name
     try:
@@ -77,8 +121,10 @@ def resolve_device(name: str) -> str:
     return name
 
 
-def _unfit(name: str | Path, what: str) -> UnusableModel:
-    return UnusableModel(name, f"its tensors do not fit the network in its header ({what}); fetch it again")
+@functools.lru_cache(maxsize=KEPT_MODELS)
+def _loaded(path: Path, status: tuple[int, int, int], device: str, thread_count: int) -> Model:
+    """Return a model; a file with another inode, time or size is another model, and so is one for other threads."""
+    return ready(load_checkpoint(path), device)
 
 
 def _torch_network(checkpoint: Checkpoint, device: str) -> RunGraph:
@@ -94,7 +140,7 @@ def _torch_network(checkpoint: Checkpoint, device: str) -> RunGraph:
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     odd = sorted(expected.items() ^ {(name, weight.shape) for name, weight in checkpoint.weights.items()})
     if odd:
-        raise _unfit(checkpoint.path or checkpoint.digest[:12], f"{len(odd)} differ, first {odd[0][0]}")
+        raise _unfit(_name(checkpoint), f"{len(odd)} differ, first {odd[0][0]}")
     weights = {name: torch.from_numpy(weight.copy()) for name, weight in checkpoint.weights.items()}
     model.load_state_dict(weights, assign=True)
     model.requires_grad_(False).eval().to(device)
@@ -104,3 +150,11 @@ def _torch_network(checkpoint: Checkpoint, device: str) -> RunGraph:
         return {name: term.float().cpu().numpy() for name, term in zip(SCORE_TERMS, terms, strict=True)}
 
     return run
+
+
+def _name(checkpoint: Checkpoint) -> str | Path:
+    return checkpoint.path or checkpoint.digest[:12]
+
+
+def _unfit(name: str | Path, what: str) -> UnusableModel:
+    return UnusableModel(name, f"its tensors do not fit the network in its header ({what}); fetch it again")

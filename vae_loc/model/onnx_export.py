@@ -34,6 +34,24 @@ TRACED_SLICES = 3  # a batch size that no other size of the network equals
 aten = torch.ops.aten
 
 
+def export(model: Path, output: Path) -> None:
+    """Write the graph of all five maps, with its weights, as ONNX.
+
+    Raises
+    ------
+    UnusableOption : if `output` ends otherwise than in .onnx.
+    UnusableInput : if it is the model itself.
+    """
+    if output.suffix != ".onnx":
+        raise UnusableOption("-o", f"expected a name ending in .onnx, got {output.name}")
+    check_place(output)
+    refuse_inputs([output], [model])
+    given = load_checkpoint(model)
+    facts = given.facts
+    about = {"contrast": facts.contrast, "c": f"{facts.network.c:g}", "vae_loc_sha256": given.digest}
+    write_atomically(output, with_weights(given.graphs["all"], given.weights, about))
+
+
 def derived_graphs(latents: int, image_size: int) -> dict[str, bytes]:
     """Return the graphs that a model carries: `all`, and `kl`, which lacks what needs the gradient of Rec."""
     whole = derived_graph(latents, image_size)
@@ -162,21 +180,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def export(model: Path, output: Path) -> None:
-    """Write the graph of all five maps, with its weights, as ONNX.
-
-    Raises
-    ------
-    UnusableOption : if `output` ends otherwise than in .onnx.
-    UnusableInput : if it is the model itself.
-    """
-    if output.suffix != ".onnx":
-        raise UnusableOption("-o", f"expected a name ending in .onnx, got {output.name}")
-    check_place(output)
-    refuse_inputs([output], [model])
-    given = load_checkpoint(model)
-    facts = given.facts
-    about = {"contrast": facts.contrast, "c": f"{facts.network.c:g}", "vae_loc_sha256": given.digest}
-    write_atomically(output, with_weights(given.graphs["all"], given.weights, about))

@@ -1,7 +1,7 @@
 """An ONNX graph and its weights -> a function that runs it, without torch.
 
 A graph comes inside a model, and a model may be hostile. So before onnxruntime sees it, its bytes are
-walked: only the operators that `derive` makes, nothing nested, no file named but the weights' place holder.
+walked: only the operators that `onnx_export` makes, nothing nested, no file named but the weights' place holder.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _refused(name: str | Path) -> Iterator[None]:
 
 
 def check_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Path) -> None:
-    """Refuse a graph that `derive` would not make for these weights; nothing of it is run or allocated.
+    """Refuse a graph that `onnx_export` would not make for these weights; nothing of it is run or allocated.
 
     Raises
     ------

@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 
 from vae_loc.errors import UnusableInput
+from vae_loc.preprocessing.regions import bounding_box, depth_mm, largest_component
 from vae_loc.scans.volume import Volume, read_mask
 from vae_loc.system.threads import threads
 from vae_loc.vocabulary import BoolArray, BrainMask, FloatArray
@@ -87,8 +88,8 @@ def _closed(foreground: BoolArray, spacing_mm: tuple[float, float, float]) -> Bo
     """Return the largest component, closed by `CLOSING_MM` and filled."""
     from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
-    largest = _largest_component(foreground)
-    box = _bounding_box(largest)
+    largest = largest_component(foreground)
+    box = bounding_box(largest)
     margin = [int(np.ceil(CLOSING_MM / s)) + 1 for s in spacing_mm]
     padded = np.pad(largest[box], [(m, m) for m in margin])
     dilated = distance_transform_edt(~padded, sampling=spacing_mm) <= CLOSING_MM
@@ -106,10 +107,8 @@ def _skull_dip(volume: Volume, mask: BoolArray, background: float) -> float:
     min over i of m_i / min(max(m_1 ... m_{i-1}), max(m_{i+1} ... m_n)). In a head the scalp, the
     skull and the brain follow each other; in a stripped brain the medians only rise or fall.
     """
-    from scipy.ndimage import distance_transform_edt
-
-    box = _bounding_box(mask)
-    depth = distance_transform_edt(np.pad(mask[box], 1), sampling=volume.spacing_mm)[1:-1, 1:-1, 1:-1]
+    box = bounding_box(mask)
+    depth = depth_mm(mask[box], volume.spacing_mm)
     inside = (depth > 0) & (depth <= SKULL_DEPTH_MM)
     values, shells = volume.data[box][inside], np.ceil(depth[inside] / SHELL_MM)
     values = values - min(background, float(np.percentile(values, 1)))
@@ -169,10 +168,10 @@ def _plausible(volume: Volume, brain_like: BoolArray) -> BoolArray:
 
     if not brain_like.any():
         raise _no_brain(volume, "no brain")
-    largest = _largest_component(brain_like)
+    largest = largest_component(brain_like)
     if (share := largest.sum() / brain_like.sum()) < MIN_LARGEST_SHARE:
         raise _no_brain(volume, f"pieces, the largest {share:.0%} of them")
-    box = _bounding_box(largest)
+    box = bounding_box(largest)
     largest[box] = binary_fill_holes(largest[box])
     low, high = BRAIN_RANGE_ML
     if not low <= (found_ml := largest.sum() * volume.voxel_mm3 / 1000) <= high:
@@ -194,19 +193,6 @@ def _contrast(volume: Volume, mask: BoolArray) -> float:
     darkest, brightest = np.percentile(volume.data, (1, 99))
     difference = np.median(volume.data[mask]) - np.median(volume.data[~mask])
     return float(difference / ((brightest - darkest) or 1.0))
-
-
-def _largest_component(mask: BoolArray) -> BoolArray:
-    from scipy.ndimage import label
-
-    labels, count = label(mask)
-    result: BoolArray = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]) if count > 1 else mask.copy()
-    return result
-
-
-def _bounding_box(mask: BoolArray) -> tuple[slice, ...]:
-    found = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    return tuple(slice(int(f[0]), int(f[-1]) + 1) for f in found)
 
 
 def _no_brain(volume: Volume, found: str) -> UnusableInput:

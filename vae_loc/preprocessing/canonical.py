@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
-from vae_loc.preprocessing.registration import align, itk_image
+from vae_loc.preprocessing.regions import Box, bounding_box, cut_affine, depth_mm, largest_component
+from vae_loc.preprocessing.registration import align
+from vae_loc.preprocessing.resampling import Grid, interpolated, low_passed, lowpass_sigmas, resampled
 from vae_loc.scans.volume import Volume
 from vae_loc.vocabulary import BoolArray, FloatArray
 
@@ -33,15 +35,6 @@ DARK_RIM_CONTRASTS = ("t1", "flair")  # CSF is dark: a wide mask shows by a dark
 RIM_DEPTH_MM = 9.0  # how far from the mask's surface its CSF is looked for
 RIM_DARK_SD = -1.75  # T1: 0.55 of the median; grey matter is above it
 MIN_TIGHT_SHARE = 0.7  # of the mask; less is left only if something else than the rim was dark
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A box of voxels in space: shape (I, J, K), affine (4, 4) to RAS+ mm, nominal edge of a voxel in mm."""
-
-    shape: tuple[int, int, int]
-    affine: NDArray[np.float64]
-    pixel_mm: float
 
 
 @dataclass(frozen=True)
@@ -85,82 +78,37 @@ def to_canonical(
     ------
     UnusableInput : if the brain is too small, or of one intensity.
     """
-    valid = mask if volume.missing is None else mask & ~volume.missing
-    grid = _grid_around(volume, mask, image_size)
-    smooth = _smoothed_brain(volume, valid, grid.pixel_mm)
-    values, brain = _sampled(smooth, grid)
-    warnings: tuple[str, ...] = ()
-    if template is not None:
-        moved, fits = align(values, brain, template, grid.pixel_mm)
-        if fits:
-            grid = replace(grid, affine=_moved(grid, moved))
-            values, brain = _sampled(smooth, grid)
-        else:
-            warnings = ("could not be aligned to the model's mean brain; its own pose was kept",)
-    if contrast in DARK_RIM_CONTRASTS:
-        brain = _without_rim(values, brain, grid.pixel_mm)
-    return CanonicalVolume(standardized(values, brain), brain, grid, warnings + _coverage_warnings(mask, volume, grid))
-
-
-def standardized(values: FloatArray, mask: BoolArray) -> FloatArray:
-    """Return robust standard deviations from the median of `mask`, clipped to `CLIP_SD`; background outside."""
-    low, median, high = np.percentile(values[mask], (25, 50, 75))
-    scale = SD_PER_IQR * (high - low) or float(np.std(values[mask])) or 1.0
-    result: FloatArray = np.where(mask, np.clip((values - median) / scale, *CLIP_SD), BACKGROUND_SD).astype(np.float32)
-    return result
-
-
-def from_canonical(values: FloatArray, canonical: CanonicalVolume, volume: Volume, mask: BoolArray) -> FloatArray:
-    """Bring one map back onto the grid of `volume`, as `all_from_canonical` several."""
-    return all_from_canonical([values], canonical, volume, mask)[0]
-
-
-def all_from_canonical(
-    maps: Sequence[FloatArray], canonical: CanonicalVolume, volume: Volume, mask: BoolArray
-) -> list[FloatArray]:
-    """Bring maps from the canonical grid back onto the grid of `volume`.
-
-    Parameters
-    ----------
-    maps : float32 on `canonical.grid`; only values inside `canonical.mask` are used
-    mask : bool (I, J, K) of `volume`, where the maps may be non-zero
-
-    Returns
-    -------
-    float32 (I, J, K) each: linear interpolation among brain pixels, zero outside the brain.
-    """
-    box, box_affine = _bounding_box(mask, volume.affine)
-    voxel2pixel = np.linalg.inv(canonical.grid.affine) @ box_affine
-    weight = canonical.mask.astype(np.float32)
-    near_brain = interpolated(weight, voxel2pixel, mask[box].shape)
-    inside = mask[box] & (near_brain > MIN_WEIGHT)
-    found = []
-    for values in maps:
-        result = np.zeros(mask.shape, dtype=np.float32, order="F")  # as NIfTI stores it
-        summed = interpolated(values * weight, voxel2pixel, mask[box].shape)
-        np.divide(summed, near_brain, out=result[box], where=inside)
-        found.append(result)
-    return found
-
-
-def onto_grid(values: FloatArray, volume: Volume, mask: BoolArray, grid: Grid) -> FloatArray:
-    """Bring `values` (I, J, K) of a volume's own grid onto `grid`: a low-pass, then linear; zero outside `mask`."""
-    box, box_affine = _bounding_box(mask, volume.affine)
-    sigmas = _lowpass_sigmas(volume.spacing_mm, grid.pixel_mm)
-    return _resampled(_smoothed((values * mask)[box].astype(np.float32), sigmas), box_affine, grid)
+    brain = smooth_brain(volume, mask, image_size=image_size)
+    canonical = canonical_brain(brain, image_size=image_size, contrast=contrast, template=template)
+    outside = _coverage_warnings(mask, volume.affine, canonical.grid)
+    return replace(canonical, warnings=canonical.warnings + outside)
 
 
 @dataclass(frozen=True)
-class _SmoothBrain:
-    """A brain in its bounding box, low-passed: values x weight and weight, float32, and the box's affine."""
+class SmoothBrain:
+    """A brain in its bounding box on the scan's own grid, low-passed to the canonical resolution.
+
+    Attributes
+    ----------
+    summed, weight : float32 (I, J, K), values x weight in robust standard deviations, and weight
+    affine : float64 (4, 4), indices of the box to RAS+ mm
+    centre_mm : float64 (3,), the centroid of the brain mask in RAS+ mm
+    """
 
     summed: FloatArray
     weight: FloatArray
     affine: NDArray[np.float64]
+    centre_mm: NDArray[np.float64]
 
 
-def _smoothed_brain(volume: Volume, valid: BoolArray, pixel_mm: float) -> _SmoothBrain:
-    """Return the brain in robust standard deviations, clipped widely, at the resolution of `pixel_mm`."""
+def smooth_brain(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> SmoothBrain:
+    """Return the brain in robust standard deviations, clipped widely, at the resolution of the canonical grid.
+
+    Raises
+    ------
+    UnusableInput : if the brain is too small, or of one intensity.
+    """
+    valid = mask if volume.missing is None else mask & ~volume.missing
     brain = volume.data[valid].astype(np.float64)
     if brain.size < MIN_BRAIN_VOXELS:
         raise UnusableInput(
@@ -171,31 +119,100 @@ def _smoothed_brain(volume: Volume, valid: BoolArray, pixel_mm: float) -> _Smoot
     scale = SD_PER_IQR * (high - low) or float(np.std(np.clip(brain, *np.percentile(brain, (1, 99)))))
     if scale == 0:
         raise UnusableInput(volume.path, f"expected tissue contrast, the brain is {median:g} everywhere")
-    box, affine = _bounding_box(valid, volume.affine)
+    box, affine = _brain_box(valid, volume.affine)
     values: FloatArray = np.clip((volume.data[box] - median) / scale, *WIDE_CLIP_SD).astype(np.float32)
-    sigmas = _lowpass_sigmas(volume.spacing_mm, pixel_mm)
+    sigmas = lowpass_sigmas(volume.spacing_mm, FIELD_OF_VIEW_MM / image_size)
     weight = valid[box].astype(np.float32)
-    return _SmoothBrain(_smoothed(values * weight, sigmas), _smoothed(weight, sigmas), affine)
+    summed = low_passed(values * weight, sigmas)
+    return SmoothBrain(summed, low_passed(weight, sigmas), affine, _centroid_mm(mask, volume.affine))
 
 
-def _sampled(brain: _SmoothBrain, grid: Grid) -> tuple[FloatArray, BoolArray]:
+def canonical_brain(
+    brain: SmoothBrain, *, image_size: int = 64, contrast: str = "t1", template: FloatArray | None = None
+) -> CanonicalVolume:
+    """Sample a brain on the canonical grid, aligned to a template where there is one; see `to_canonical`."""
+    grid = _grid_around(brain.centre_mm, image_size)
+    values, mask = _sampled(brain, grid)
+    warnings: tuple[str, ...] = ()
+    if template is not None:
+        moved, fits = align(values, mask, template, grid.pixel_mm)
+        if fits:
+            grid = replace(grid, affine=_moved(grid, moved))
+            values, mask = _sampled(brain, grid)
+        else:
+            warnings = ("could not be aligned to the model's mean brain; its own pose was kept",)
+    if contrast in DARK_RIM_CONTRASTS:
+        mask = _without_rim(values, mask, grid.pixel_mm)
+    return CanonicalVolume(standardized(values, mask), mask, grid, warnings)
+
+
+def standardized(values: FloatArray, mask: BoolArray) -> FloatArray:
+    """Return robust standard deviations from the median of `mask`, clipped to `CLIP_SD`; background outside."""
+    low, median, high = np.percentile(values[mask], (25, 50, 75))
+    scale = SD_PER_IQR * (high - low) or float(np.std(values[mask])) or 1.0
+    result: FloatArray = np.where(mask, np.clip((values - median) / scale, *CLIP_SD), BACKGROUND_SD).astype(np.float32)
+    return result
+
+
+def all_from_canonical(
+    maps: Sequence[FloatArray], canonical: CanonicalVolume, affine: NDArray[np.float64], mask: BoolArray
+) -> list[FloatArray]:
+    """Bring maps from the canonical grid back onto the grid of a scan.
+
+    Parameters
+    ----------
+    maps : float32 on `canonical.grid`; only values inside `canonical.mask` are used
+    affine : float64 (4, 4), of the scan
+    mask : bool (I, J, K) of the scan, where the maps may be non-zero
+
+    Returns
+    -------
+    float32 (I, J, K) each: linear interpolation among brain pixels, zero outside the brain.
+    """
+    box, box_affine = _brain_box(mask, affine)
+    voxel2pixel = np.linalg.inv(canonical.grid.affine) @ box_affine
+    weight = canonical.mask.astype(np.float32)
+    near_brain = interpolated(weight, voxel2pixel, mask[box].shape)
+    inside = mask[box] & (near_brain > MIN_WEIGHT)
+    on_grid = []
+    for values in maps:
+        result = np.zeros(mask.shape, dtype=np.float32, order="F")  # as NIfTI stores it
+        summed = interpolated(values * weight, voxel2pixel, mask[box].shape)
+        np.divide(summed, near_brain, out=result[box], where=inside)
+        on_grid.append(result)
+    return on_grid
+
+
+def onto_grid(values: FloatArray, volume: Volume, mask: BoolArray, grid: Grid) -> FloatArray:
+    """Bring `values` (I, J, K) of a volume's own grid onto `grid`: a low-pass, then linear; zero outside `mask`."""
+    box, box_affine = _brain_box(mask, volume.affine)
+    sigmas = lowpass_sigmas(volume.spacing_mm, grid.pixel_mm)
+    return resampled(low_passed((values * mask)[box].astype(np.float32), sigmas), box_affine, grid)
+
+
+def _sampled(brain: SmoothBrain, grid: Grid) -> tuple[FloatArray, BoolArray]:
     """Bring a brain onto `grid`, averaging brain voxels only: values and mask."""
-    coverage = _resampled(brain.weight, brain.affine, grid)
-    summed = _resampled(brain.summed, brain.affine, grid)
+    coverage = resampled(brain.weight, brain.affine, grid)
+    summed = resampled(brain.summed, brain.affine, grid)
     mask = coverage >= MIN_COVERAGE
     result: FloatArray = np.zeros(grid.shape, dtype=np.float32)
     np.divide(summed, coverage, out=result, where=mask)
     return result, mask
 
 
-def _grid_around(volume: Volume, mask: BoolArray, image_size: int) -> Grid:
-    """Return the RAS+ cube centred on the mask's centroid."""
+def _centroid_mm(mask: BoolArray, affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the centroid of a mask in RAS+ mm."""
     profiles = [np.count_nonzero(mask, axis=others) for others in ((1, 2), (0, 2), (0, 1))]
     centroid = [profile @ np.arange(len(profile)) / max(1, profile.sum()) for profile in profiles]
-    centre = volume.affine[:3, :3] @ centroid + volume.affine[:3, 3]
+    centre_mm: NDArray[np.float64] = affine[:3, :3] @ centroid + affine[:3, 3]
+    return centre_mm
+
+
+def _grid_around(centre_mm: NDArray[np.float64], image_size: int) -> Grid:
+    """Return the RAS+ cube centred on a point."""
     pixel = FIELD_OF_VIEW_MM / image_size
     affine = np.diag([pixel, pixel, pixel, 1.0])
-    affine[:3, 3] = centre - pixel * (image_size - 1) / 2
+    affine[:3, 3] = centre_mm - pixel * (image_size - 1) / 2
     return Grid((image_size,) * 3, affine, pixel)
 
 
@@ -209,20 +226,17 @@ def _moved(grid: Grid, template2brain: NDArray[np.float64]) -> NDArray[np.float6
 
 def _without_rim(values: FloatArray, mask: BoolArray, pixel_mm: float) -> BoolArray:
     """Return the mask without the dark voxels near its surface, opened, in one piece."""
-    from scipy.ndimage import binary_opening, distance_transform_edt, label
+    from scipy.ndimage import binary_opening
 
     if not mask.any():
         return mask
-    depth_mm = distance_transform_edt(np.pad(mask, 1), sampling=pixel_mm)[1:-1, 1:-1, 1:-1]
     dark = standardized(values, mask) < RIM_DARK_SD
-    kept = binary_opening(mask & ~(dark & (depth_mm <= RIM_DEPTH_MM)))
-    labels, count = label(kept)
-    tight: BoolArray = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]) if count else kept
+    tight = largest_component(binary_opening(mask & ~(dark & (depth_mm(mask, pixel_mm) <= RIM_DEPTH_MM))))
     return tight if tight.sum() >= MIN_TIGHT_SHARE * mask.sum() else mask
 
 
-def _coverage_warnings(mask: BoolArray, volume: Volume, grid: Grid) -> tuple[str, ...]:
-    box, box_affine = _bounding_box(mask, volume.affine)
+def _coverage_warnings(mask: BoolArray, affine: NDArray[np.float64], grid: Grid) -> tuple[str, ...]:
+    box, box_affine = _brain_box(mask, affine)
     voxel2pixel = np.linalg.inv(grid.affine) @ box_affine
 
     def inside(*voxels: NDArray[np.float32]) -> BoolArray:
@@ -240,53 +254,7 @@ def _coverage_warnings(mask: BoolArray, volume: Volume, grid: Grid) -> tuple[str
     return (f"{outside:.0%} of the mask lies outside the {FIELD_OF_VIEW_MM:g} mm field of view and is not scored",)
 
 
-def _bounding_box(
-    mask: BoolArray, affine: NDArray[np.float64]
-) -> tuple[tuple[slice, slice, slice], NDArray[np.float64]]:
+def _brain_box(mask: BoolArray, affine: NDArray[np.float64]) -> tuple[Box, NDArray[np.float64]]:
     """Return the mask's box with one voxel of margin, and the affine of the array cut to it."""
-    spans = []
-    for axis in range(3):
-        used = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        spans.append(slice(max(0, int(used[0]) - 1), min(mask.shape[axis], int(used[-1]) + 2)))
-    cut = affine.copy()
-    cut[:3, 3] += affine[:3, :3] @ [span.start for span in spans]
-    return (spans[0], spans[1], spans[2]), cut
-
-
-def _lowpass_sigmas(spacing_mm: tuple[float, ...], pixel_mm: float) -> tuple[float, ...]:
-    """Sigmas in voxels that bring a resolution of one voxel to one of `pixel_mm` (FWHM)."""
-    fwhm_mm = [np.sqrt(max(0.0, pixel_mm**2 - s**2)) for s in spacing_mm]
-    return tuple(float(f / FWHM_PER_SIGMA / s) for f, s in zip(fwhm_mm, spacing_mm, strict=True))
-
-
-def _smoothed(values: FloatArray, sigmas: tuple[float, ...]) -> FloatArray:
-    from scipy.ndimage import gaussian_filter
-
-    result: FloatArray = gaussian_filter(values.T, sigmas[::-1], mode="constant", truncate=3.0).T
-    return result
-
-
-def _resampled(values: FloatArray, affine: NDArray[np.float64], target: Grid) -> FloatArray:
-    """Linear interpolation of `values` (voxel to mm by `affine`) on `target`; zero outside."""
-    return interpolated(values, np.linalg.inv(affine) @ target.affine, target.shape)
-
-
-def interpolated(values: FloatArray, target2source: NDArray[np.float64], shape: tuple[int, ...]) -> FloatArray:
-    """Linear interpolation of `values` at `target2source` (4, 4) of every index of `shape`; it fades to zero outside.
-
-    By ITK: the values of `scipy.ndimage`, faster (docs/speed.md). Indices stand in for its mm.
-    """
-    import SimpleITK as sitk
-
-    to_padded = sitk.AffineTransform(3)
-    to_padded.SetMatrix(target2source[:3, :3].ravel().tolist())
-    to_padded.SetTranslation((target2source[:3, 3] + 1).tolist())
-    resample = sitk.ResampleImageFilter()
-    resample.SetNumberOfWorkUnits(1)
-    resample.SetSize([int(n) for n in shape])
-    resample.SetTransform(to_padded)
-    result: FloatArray = sitk.GetArrayFromImage(resample.Execute(itk_image(np.pad(values, 1)))).T
-    return result
-
-
-FWHM_PER_SIGMA = 2.3548  # of a Gaussian
+    box = bounding_box(mask, margin=(1, 1, 1))
+    return box, cut_affine(affine, box)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.preprocessing.canonical import CanonicalVolume, standardized
+from vae_loc.preprocessing.regions import depth_mm
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 CONTRASTS = ("t1", "t2", "flair")
@@ -69,10 +70,11 @@ def _flair(rng: Rng) -> NDArray[np.float64]:
 
 
 def _ventricle_border(t1: FloatArray, canonical: CanonicalVolume) -> BoolArray:
-    from scipy.ndimage import binary_dilation, binary_opening, distance_transform_edt
+    from scipy.ndimage import binary_dilation, binary_opening
 
     mask = canonical.mask
-    depth_mm = distance_transform_edt(np.pad(mask, 1), sampling=canonical.grid.pixel_mm)[1:-1, 1:-1, 1:-1]
-    ventricles = binary_opening(mask & (t1 < VENTRICLE_T1) & (depth_mm > VENTRICLE_DEPTH_MM))
+    ventricles = binary_opening(
+        mask & (t1 < VENTRICLE_T1) & (depth_mm(mask, canonical.grid.pixel_mm) > VENTRICLE_DEPTH_MM)
+    )
     result: BoolArray = binary_dilation(ventricles, np.ones((3, 3, 3))) & mask
     return result

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_loc.preprocessing.resampling import itk_image
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 if TYPE_CHECKING:
@@ -109,13 +110,6 @@ def _windowed(data: FloatArray, mask: BoolArray) -> FloatArray:
     scaled = np.clip((data - low) / ((high - low) or 1.0), 0, 1) + BRAIN_OFFSET
     result: FloatArray = np.where(mask, scaled, 0).astype(np.float32)
     return result
-
-
-def itk_image(array: FloatArray) -> sitk.Image:
-    """Return an array (I, J, K) as an image of unit spacing from the origin, its axes in the same order."""
-    import SimpleITK as sitk
-
-    return sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
 
 
 def _image(array: FloatArray, pixel_mm: float) -> sitk.Image:

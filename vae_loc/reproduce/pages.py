@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae_loc import __version__
 from vae_loc.reproduce.sweep import TIMING, read_rows
+from vae_loc.system.versions import own_version
 from vae_loc.system.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def write_page(folder: Path, title: str, paragraphs: Sequence[str]) -> Path:
         wall_s, cpu_s = (sum(float(row[name]) for row in times) for name in ("wall_s", "cpu_s"))
         parts.append(
             f"{len(times)} runs: {wall_s / 60:.1f} minutes of wall time one after the other, {cpu_s / 60:.1f} of CPU "
-            f"([timing.csv](timing.csv)). vae-loc {__version__}."
+            f"([timing.csv](timing.csv)). vae-loc {own_version()}."
         )
     path = folder / "README.md"
     write_atomically(path, ("\n\n".join(parts) + "\n").encode())

@@ -1,7 +1,8 @@
-"""A BIDS dataset -> its scans, and where their derivatives go (BIDS 1.10, derivatives of imaging)."""
+"""Where the derivatives of a BIDS dataset go, and what describes them (BIDS 1.10, derivatives of imaging)."""
 
 from __future__ import annotations
 
+from vae_loc.system.versions import own_version
 from vae_loc.scans.bids_dataset import DESCRIPTION
 
 import os
@@ -12,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_loc import __version__
 from vae_loc.vocabulary import Method
 from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.errors import UnusableInput
 from vae_loc.system.writing import check_place, together, write_atomically, write_json
+from vae_loc.results.scan_summary import MaskSummary
 from vae_loc.scoring.locate import Located
 from vae_loc.scans.volume import Volume, stem, write_volume
 
@@ -30,7 +31,7 @@ Anomaly maps of brain MRI, each scan's on its own grid. Research use only; not a
 - `*_label-anomaly_probseg.nii.gz`: the map as the percentile among voxels of healthy brains, 0 to 1
 - `*_label-anomaly_mask.nii.gz`: what exceeds the threshold that its sidecar names
 - `*_desc-brain_mask.nii.gz`: the brain that was looked at
-- `*_report.html`: a page a scan to look at; `cohort.html`: all of them
+- `*_report.html`: a page per scan to look at; `cohort.html`: all of them
 - `*_anomaly.nii.gz`: the map in its own units; `*_scores.json`: scores, components, warnings, model, versions
 
 Derivatives of scans that are no T1w carry the scan's suffix in `desc-`.
@@ -82,23 +83,20 @@ class Derivatives:
         others = [self.path(scan, method, kind) for method in methods for kind in ("anomaly.nii.gz", "anomaly.png")]
         return [*images, *map(_sidecar, images), *others, self.scores(scan), self.page(scan)]
 
-    def companions(self, volume: Volume, found: Located, masks: Mapping[str, Mapping[str, object]]) -> list[Path]:
+    def companions(self, located: Located, masks: Mapping[Method, MaskSummary]) -> list[Path]:
         """Write the brain mask, and the sidecars that say what each image is."""
+        volume = located.volume
         scan = volume.path
         source = f"bids:raw:{scan.relative_to(self.raw).as_posix()}"
         brain = self._brain(scan)
-        write_volume(brain, found.brain.astype(np.uint8), volume)
-        sidecars: dict[Path, dict[str, object]] = {
-            brain: {"Description": f"Brain that was looked at, from: {found.brain_source}", "Type": "Brain"}
-        }
-        for method in found.maps:
+        write_volume(brain, located.brain.astype(np.uint8), volume)
+        about = f"Brain that was looked at, from: {located.scan.brain_source}"
+        sidecars: dict[Path, dict[str, object]] = {brain: {"Description": about, "Type": "Brain"}}
+        for method in located.maps:
             share = f"Share of the voxels of healthy brains with a lower anomaly score ({method})"
             sidecars[self.path(scan, method, "percentile.nii.gz")] = {"Description": share}
             if method in masks:
-                facts = {"Threshold": masks[method]["threshold"], "ThresholdFrom": masks[method]["threshold_from"]}
-                size = {"MinimumSizeMm3": masks[method]["min_size_mm3"]}
-                about = {"Description": f"Anomaly score ({method}) above the threshold", "Type": "Lesion"}
-                sidecars[self.path(scan, method, "mask.nii.gz")] = about | facts | size
+                sidecars[self.path(scan, method, "mask.nii.gz")] = _mask_facts(method, masks[method])
         for image, facts in sidecars.items():
             write_json(_sidecar(image), facts | {"Sources": [source], "SpatialReference": source})
         return [brain, *map(_sidecar, sidecars)]
@@ -121,7 +119,7 @@ def write_description(where: Derivatives) -> None:
         "Name": "Anomaly maps of brain MRI",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": "vae-loc", "Version": __version__}],
+        "GeneratedBy": [{"Name": "vae-loc", "Version": own_version()}],
         "SourceDatasets": [{"URL": link}],
         "DatasetLinks": {"raw": link},
         "HowToAcknowledge": "Please cite Zimmerer et al., MICCAI 2019, arXiv:1907.02796",
@@ -131,6 +129,17 @@ def write_description(where: Derivatives) -> None:
         write_json(where.folder / DESCRIPTION, description)
         write_atomically(where.folder / "README.md", README.encode())
         write_atomically(where.folder / ".bidsignore", "".join(f"{name}\n" for name in IGNORED).encode())
+
+
+def _mask_facts(method: Method, mask: MaskSummary) -> dict[str, object]:
+    """Return what the sidecar of a mask says."""
+    return {
+        "Description": f"Anomaly score ({method}) above the threshold",
+        "Type": "Lesion",
+        "Threshold": mask.threshold,
+        "ThresholdFrom": mask.threshold_from,
+        "MinimumSizeMm3": mask.min_size_mm3,
+    }
 
 
 def _source(scan: Path) -> tuple[str, str]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from vae_loc.errors import UnusableInput
-from vae_loc.system.reading import opened, read_text
+from vae_loc.results.cohort_table import table_methods
 from vae_loc.results.scan_page import CITATION, environment, jpeg
-from vae_loc.system.reading import read_csv
+from vae_loc.results.scan_summary import read_summary
+from vae_loc.system.reading import opened, read_csv
+
 
 THUMBNAIL_WIDTH, THUMBNAIL_QUALITY = 300, 70
 MIDDLE_ROWS = (0.01, 0.28, 0.91, 0.75)  # of a montage: left, top, right, bottom, as shares of its sides
@@ -18,7 +19,7 @@ MAX_PICTURE_BYTES = 50_000_000
 
 
 @dataclass(frozen=True)
-class CohortRow:
+class PageRow:
     """One scan on the page: a row of the table, its thumbnail (base64 of a JPEG) and its page's name, if any."""
 
     cells: Mapping[str, str]
@@ -42,38 +43,35 @@ def cohort_page(table: Path) -> bytes:
     """
     cells = read_csv(table, "a cohort table", ["scan", "status"])
     rows = [_row(table.parent, row) for row in cells]
-    methods = [name.removesuffix("_flagged") for name in (cells[0] if cells else {}) if name.endswith("_flagged")]
-    return (
-        environment()
-        .get_template("cohort.html")
-        .render(
-            title=table.absolute().parent.name,
-            rows=rows,
-            method="combi" if "combi" in methods or not methods else methods[0],
-            marked=any(row.number(f"{method}_lesion_ml") is not None for row in rows for method in methods),
-            counts={
-                status: sum(row.cells["status"] == status for row in rows) for status in ("done", "skipped", "failed")
-            },
-            warned=sum(bool(row.cells.get("warnings")) for row in rows),
-            citation=CITATION,
-        )
-        .encode("utf-8")
+    methods = table_methods(cells[0]) if cells else []
+    statuses = [row.cells["status"] for row in rows]
+    page = environment().get_template("cohort.html")
+    text = page.render(
+        title=table.absolute().parent.name,
+        rows=rows,
+        method="combi" if "combi" in methods or not methods else methods[0],
+        marked=any(row.number(f"{method}_lesion_ml") is not None for row in rows for method in methods),
+        counts={status: statuses.count(status) for status in ("done", "skipped", "failed")},
+        warned=sum(bool(row.cells.get("warnings")) for row in rows),
+        citation=CITATION,
     )
+    return text.encode("utf-8")
 
 
-def _row(folder: Path, cells: Mapping[str, str]) -> CohortRow:
+def _row(folder: Path, cells: Mapping[str, str]) -> PageRow:
     scores = folder / cells["scores"] if cells.get("scores") else None
     files = [scores.parent / name for name in _files_of(scores)] if scores else []
     montage = next((file for file in files if file.name.endswith("_anomaly.png")), None)
     page = next((file for file in files if file.name.endswith("_report.html")), None)
-    return CohortRow(cells, _thumbnail(montage) if montage else None, page.relative_to(folder).as_posix() if page else None)
+    thumbnail = _thumbnail(montage) if montage else None
+    return PageRow(cells, thumbnail, page.relative_to(folder).as_posix() if page else None)
 
 
 def _files_of(scores: Path) -> list[str]:
     """Return the names of a scan's outputs, or none if its JSON is not there any more."""
     try:
-        return [str(name) for name in json.loads(read_text(scores, "scores")).get("files", {})]
-    except (UnusableInput, ValueError, AttributeError):
+        return list(read_summary(scores).files)
+    except UnusableInput:
         return []
 
 

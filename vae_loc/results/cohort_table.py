@@ -1,26 +1,90 @@
-"""The cohort table: one row a scan, whatever became of it."""
+"""The cohort table: one row for each scan, whatever became of it."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vae_loc import __version__
-from vae_loc.vocabulary import METHODS, Method, SAMPLE_SCORES
-from vae_loc.scans.cases import Case
-from vae_loc.system.reading import are_whole
+from pydantic import BaseModel, ConfigDict
+
+from vae_loc.system.versions import own_version
 from vae_loc.errors import UnusableInput, VaeLocError
-from vae_loc.system.reading import read_text
-from vae_loc.system.writing import write_atomically
+from vae_loc.results.scan_summary import Provenance, ScanSummary, read_whole_summary
+from vae_loc.scans.cases import Case
 from vae_loc.system.reading import to_csv
+from vae_loc.system.writing import write_atomically
+from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, Method
 
 TABLE = "cohort.csv"
+SCHEMA_VERSION = 1
 Status = Literal["done", "skipped", "failed"]
-Summary = Mapping[str, object]  # what a scores JSON holds
+SAMPLE_COLUMNS = tuple(name + end for name in SAMPLE_SCORES for end in ("", "_percentile"))
+MAP_COLUMNS = ("flagged", "threshold", "lesion_ml", "lesions")  # each after the name of the map
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class MapFacts(_Part):
+    """The columns of one map: share above the 5 % level; threshold, volume and components of its mask."""
+
+    flagged: float | None = None
+    threshold: float | None = None
+    lesion_ml: float | None = None
+    lesions: int | None = None
+
+
+class ScanFacts(_Part):
+    """The columns of a scan that was scored; numbers have 6 digits, since people read the table."""
+
+    contrast: str
+    model: str
+    brain_mask: str
+    brain_ml: float
+    samples: dict[str, float | None]
+    maps: dict[Method, MapFacts]
+    warnings: str
+
+
+class CohortRow(_Part):
+    """One row of the cohort table.
+
+    In the CSV the facts stand in columns of their own: `samples` by their names, `maps` as `<map>_flagged`,
+    `<map>_threshold`, `<map>_lesion_ml` and `<map>_lesions`. What a failed scan does not have is an empty cell.
+    """
+
+    scan: str
+    subject: str
+    contrast: str | None
+    status: Status
+    error: str | None
+    scores: str | None
+    facts: ScanFacts | None
+    seconds: float | None
+    schema_version: int = SCHEMA_VERSION
+
+    def cells(self, methods: Sequence[Method]) -> dict[str, object]:
+        """Return the row as it stands in the CSV, with the columns of some maps; None is an empty cell."""
+        facts = self.facts
+        maps = facts.maps if facts else {}
+        row: dict[str, object] = {name: getattr(self, name) for name in _FIRST}
+        row |= {name: getattr(facts, name, None) for name in _FACTS}
+        row |= {name: facts.samples.get(name) if facts else None for name in SAMPLE_COLUMNS}
+        for method in methods:
+            row |= {f"{method}_{name}": getattr(maps.get(method), name, None) for name in MAP_COLUMNS}
+        last = {name: getattr(self, name) for name in _LAST}
+        return row | {"warnings": (facts.warnings or None) if facts else None} | last
+
+
+_FIRST, _FACTS, _LAST = (
+    ("scan", "subject", "contrast", "status", "error", "scores"),
+    ("model", "brain_mask", "brain_ml"),
+    ("seconds", "schema_version"),
+)
 
 
 @dataclass(frozen=True)
@@ -30,8 +94,9 @@ class Entry:
     Attributes
     ----------
     status : `skipped` if whole outputs of the same model, options and scan were there already
-    scores : its scores JSON, None where it failed; `facts`, what the table says of it
     seconds : wall time that it took
+    scores : its scores JSON, None where it failed
+    facts : what the table holds of the scores JSON
     written : the files written in this run
     notes : warnings, one line each
     error, exit_code : why it failed, and what a run of it alone ends with
@@ -41,11 +106,24 @@ class Entry:
     status: Status
     seconds: float | None
     scores: Path | None = None
-    facts: Mapping[str, object] = field(default_factory=dict)
+    facts: ScanFacts | None = None
     written: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     error: str = ""
     exit_code: int = 0
+
+    def row(self, folder: Path) -> CohortRow:
+        """Return the row of this scan in the table that lies in `folder`."""
+        return CohortRow(
+            scan=str(self.case.scan.absolute()),
+            subject=self.case.subject,
+            contrast=self.facts.contrast if self.facts else self.case.contrast,
+            status=self.status,
+            error=self.error or None,
+            scores=os.path.relpath(self.scores, folder) if self.scores else None,
+            facts=self.facts,
+            seconds=None if self.seconds is None else round(self.seconds, 2),
+        )
 
 
 def failure(case: Case, error: VaeLocError, seconds: float | None = None) -> Entry:
@@ -53,55 +131,27 @@ def failure(case: Case, error: VaeLocError, seconds: float | None = None) -> Ent
     return Entry(case, "failed", seconds, error=str(error), exit_code=error.exit_code)
 
 
-def row_of(entry: Entry, folder: Path, methods: Sequence[Method]) -> dict[str, object]:
-    """Return an entry as a row of the table in `folder`; the columns are those of docs/cohorts.md.
-
-    What a failed scan does not have is None.
-    """
-    facts = {name: entry.facts.get(name) for name in _columns(methods)}
-    row: dict[str, object] = {
-        "scan": str(entry.case.scan.absolute()),
-        "subject": entry.case.subject,
-        "contrast": facts.pop("contrast") or entry.case.contrast,
-        "status": entry.status,
-        "error": entry.error or None,
-        "scores": os.path.relpath(entry.scores, folder) if entry.scores else None,
-    }
-    return row | facts | {"seconds": None if entry.seconds is None else round(entry.seconds, 2)}
-
-
-def facts_of(summary: Summary) -> dict[str, object]:
-    """Return what the table says of a scores JSON, by column, numbers to 6 digits: people read it."""
-    facts: dict[str, object] = {
-        "contrast": _at(summary, "model", "contrast"),
-        "model": _at(summary, "model", "sha256"),
-        "brain_mask": summary.get("brain_mask"),
-        "brain_ml": summary.get("brain_ml"),
-    }
-    for name in SAMPLE_SCORES:
-        facts[name] = _at(summary, "volume", name)
-        facts[f"{name}_percentile"] = _at(summary, "volume", f"{name}_percentile")
-    for method in METHODS:
-        components = _at(summary, "masks", method, "components")
-        facts[f"{method}_flagged"] = _at(summary, "maps", method, "flagged")
-        facts[f"{method}_threshold"] = _at(summary, "masks", method, "threshold")
-        facts[f"{method}_lesion_ml"] = _at(summary, "masks", method, "volume_ml")
-        facts[f"{method}_lesions"] = len(components) if isinstance(components, list) else None
-    warnings = summary.get("warnings")
-    facts["warnings"] = "; ".join(map(str, warnings)) if isinstance(warnings, list) else None
-    return {name: _rounded(value) for name, value in facts.items() if value is not None}
-
-
-def _columns(methods: Sequence[Method]) -> list[str]:
-    """Return the columns that come from a scores JSON, in order."""
-    samples = [name + end for name in SAMPLE_SCORES for end in ("", "_percentile")]
-    maps = [method + end for method in methods for end in ("_flagged", "_threshold", "_lesion_ml", "_lesions")]
-    return ["contrast", "model", "brain_mask", "brain_ml", *samples, *maps, "warnings"]
+def facts_of(summary: ScanSummary) -> ScanFacts:
+    """Return what the table holds of a scores JSON, numbers to 6 digits."""
+    masks = summary.masks or {}
+    maps = {method: MapFacts(flagged=_rounded(found.flagged)) for method, found in summary.maps.items()}
+    for method, mask in masks.items():
+        marked = {"threshold": _rounded(mask.threshold), "lesion_ml": _rounded(mask.volume_ml)}
+        maps[method] = maps[method].model_copy(update=marked | {"lesions": len(mask.components)})
+    return ScanFacts(
+        contrast=summary.model.contrast,
+        model=summary.model.sha256,
+        brain_mask=summary.brain_mask,
+        brain_ml=_rounded(summary.brain_ml) or 0.0,
+        samples={name: _rounded(getattr(summary.volume, name)) for name in SAMPLE_COLUMNS},
+        maps=maps,
+        warnings="; ".join(summary.warnings),
+    )
 
 
 def write_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]) -> None:
     """Write the cohort table, in the order of `entries`."""
-    write_atomically(path, to_csv([row_of(entry, path.parent, methods) for entry in entries]))
+    write_atomically(path, to_csv([entry.row(path.parent).cells(methods) for entry in entries]))
 
 
 def table_name(part: int, parts: int) -> str:
@@ -113,22 +163,26 @@ def table_name(part: int, parts: int) -> str:
     return TABLE if parts == 1 else f"cohort_part-{part}-of-{parts}.csv"
 
 
-def trusted_summary(scores: Path, made: Summary, models: Container[str]) -> dict[str, object] | None:
+def table_methods(cells: Mapping[str, str]) -> list[Method]:
+    """Return the maps whose columns a row of a table has."""
+    return [method for method in METHODS if f"{method}_flagged" in cells]
+
+
+def trusted_summary(scores: Path, provenance: Provenance, models: Container[str]) -> ScanSummary | None:
     """Return the content of a scores JSON, if it may stand for scoring the scan again; else None.
 
     Parameters
     ----------
-    made : `inputs` and `options` as the JSON must state them
+    provenance : inputs and options as the JSON must state them
     models : SHA-256 of the models that it may be of
 
-    Every file that the JSON names must be there with the SHA-256 that it states, and this version of
+    Each file that the JSON names must be there with the SHA-256 that it states, and this version of
     vae-loc must have made it.
     """
-    summary, stated = _whole_summary(scores), json.loads(json.dumps(made))
-    if summary is None or any(summary.get(name) != stated[name] for name in ("inputs", "options")):
+    summary, stated = read_whole_summary(scores), Provenance.model_validate_json(provenance.model_dump_json())
+    if summary is None or (summary.inputs, summary.options) != (stated.inputs, stated.options):
         return None
-    model, version = _at(summary, "model", "sha256"), _at(summary, "versions", "vae-loc")
-    return summary if model in models and version == __version__ else None
+    return summary if summary.model.sha256 in models and summary.versions.get("vae-loc") == own_version() else None
 
 
 def read_entries(cases: Sequence[Case], scores_of: Callable[[Path], Path]) -> list[Entry]:
@@ -136,7 +190,7 @@ def read_entries(cases: Sequence[Case], scores_of: Callable[[Path], Path]) -> li
     entries = []
     for case in cases:
         scores = scores_of(case.scan)
-        summary = _whole_summary(scores)
+        summary = read_whole_summary(scores)
         if summary is None:
             fault = UnusableInput(case.scan, f"expected whole outputs beside {scores.name}, found none; score it first")
             entries.append(failure(case, fault))
@@ -145,22 +199,6 @@ def read_entries(cases: Sequence[Case], scores_of: Callable[[Path], Path]) -> li
     return entries
 
 
-def _whole_summary(scores: Path) -> dict[str, object] | None:
-    """Return the content of a scores JSON if every file that it names is there and whole, else None."""
-    try:
-        summary = json.loads(read_text(scores, "scores"))
-        whole = are_whole({scores.parent / name: digest for name, digest in summary["files"].items()})
-    except (UnusableInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    return dict(summary) if whole else None
-
-
-def _at(content: object, *names: str) -> object:
-    for name in names:
-        content = content.get(name) if isinstance(content, Mapping) else None
-    return content
-
-
-def _rounded(value: object) -> object:
-    """Return a number to 6 digits: a table is read by people."""
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+def _rounded(value: float | None) -> float | None:
+    """Return a number to 6 digits."""
+    return None if value is None else float(f"{value:.6g}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vae_loc import __version__
+from vae_loc.system.versions import own_version
 from vae_loc.scans.dicom_series import Series, volume_of
 from vae_loc.scans.dicom_files import DAMAGED
 from vae_loc.errors import UnusableInput
@@ -68,7 +68,7 @@ def _segmentation_bytes(mask: BoolArray, series: Series) -> bytes:
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MODEL_NAME,
-        software_versions=__version__,
+        software_versions=own_version(),
         device_serial_number=SERIAL_NUMBER,
         content_label="ANOMALY",
         content_description=SERIES_DESCRIPTION,
@@ -93,6 +93,6 @@ def _anomaly() -> SegmentDescription:
         segmented_property_type=codes.SCT.Lesion,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name="vae-loc", version=__version__, family=codes.DCM.ArtificialIntelligence
+            name="vae-loc", version=own_version(), family=codes.DCM.ArtificialIntelligence
         ),
     )

@@ -13,9 +13,10 @@ from vae_loc.vocabulary import Method
 from vae_loc.scans.cases import unique_names
 from vae_loc.errors import UnusableOption
 from vae_loc.system.writing import check_place
-from vae_loc.scans.volume import Volume, stem
+from vae_loc.scans.volume import stem
 
 if TYPE_CHECKING:
+    from vae_loc.results.scan_summary import MaskSummary
     from vae_loc.scoring.locate import Located
 
 KINDS = ("anomaly.nii.gz", "percentile.nii.gz", "mask.nii.gz", "anomaly.png")
@@ -50,7 +51,7 @@ class OutputNames(Protocol):
     def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
         """Return every path that may be written for a scan."""
 
-    def companions(self, volume: Volume, found: Located, masks: Mapping[str, Mapping[str, object]]) -> list[Path]:
+    def companions(self, located: Located, masks: Mapping[Method, MaskSummary]) -> list[Path]:
         """Write what else belongs to a scan's maps and masks, and return the files."""
 
 
@@ -96,7 +97,7 @@ class FolderNames:
             self.page(scan),
         ]
 
-    def companions(self, volume: Volume, found: Located, masks: Mapping[str, Mapping[str, object]]) -> list[Path]:
+    def companions(self, located: Located, masks: Mapping[Method, MaskSummary]) -> list[Path]:
         """Write nothing else."""
         return []
 
@@ -108,6 +109,15 @@ class FolderNames:
             return name
         digest = hashlib.sha256(raw).hexdigest()[:8]
         return f"{raw[: MAX_STEM_BYTES - 9].decode('utf-8', 'ignore')}-{digest}"
+
+
+def outputs_folder(output: Path) -> Path:
+    """Return the folder of the outputs that `-o` names: itself, or that of one map's file.
+
+    >>> outputs_folder(Path("out/heat.nii.gz")), outputs_folder(Path("out"))
+    (PosixPath('out'), PosixPath('out'))
+    """
+    return output.parent if output.name.lower().endswith((".nii", ".nii.gz")) else output
 
 
 def folder_names(output: Path, *, scans: Sequence[Path], methods: int) -> FolderNames:

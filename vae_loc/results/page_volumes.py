@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_loc.preprocessing.regions import Box, bounding_box
 from vae_loc.scans.volume import Volume
 from vae_loc.vocabulary import BoolArray
 
@@ -29,7 +30,7 @@ class Crop:
     affine : float64 (4, 4), indices of what is shown to RAS+ mm
     """
 
-    box: tuple[slice, slice, slice]
+    box: Box
     block: tuple[int, int, int]
     affine: NDArray[np.float64]
 
@@ -39,11 +40,8 @@ def crop_to(brain: BoolArray, volume: Volume) -> Crop:
 
     Blocks join the shortest voxel axis first, so that what is shown stays near isotropic.
     """
-    box = []
-    for axis, spacing in enumerate(volume.spacing_mm):
-        used = np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis})))
-        margin = math.ceil(MARGIN_MM / spacing)
-        box.append(slice(max(0, int(used[0]) - margin), min(brain.shape[axis], int(used[-1]) + margin + 1)))
+    i, j, k = (math.ceil(MARGIN_MM / spacing) for spacing in volume.spacing_mm)
+    box = bounding_box(brain, margin=(i, j, k))
     block = np.ones(3, dtype=int)
     sides = np.array([part.stop - part.start for part in box])
     while math.prod(-(-sides // block)) > MAX_VOXELS:
@@ -52,7 +50,7 @@ def crop_to(brain: BoolArray, volume: Volume) -> Crop:
     affine = volume.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ first
     affine[:3, :3] *= block
-    return Crop((box[0], box[1], box[2]), (int(block[0]), int(block[1]), int(block[2])), affine)
+    return Crop(box, (int(block[0]), int(block[1]), int(block[2])), affine)
 
 
 def layer(values: NDArray[np.generic], crop: Crop, *, low: float, high: float, highest: bool = False) -> str:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vae_loc.results.page_charts import Profile, Strip, profile, strip
-from vae_loc.model.checkpoint import Checkpoint, healthy_threshold
-from vae_loc.model.facts import LEVELS
+from vae_loc.model.checkpoint import healthy_threshold
+from vae_loc.model.network import Model
+from vae_loc.results.scan_summary import ScanSummary
+from vae_loc.model.facts import LEVELS, healthy_percentile
 from vae_loc.vocabulary import Method, SAMPLE_SCORES
 from vae_loc.errors import printable
 from vae_loc.results.page_volumes import crop_to, layer
@@ -58,35 +60,31 @@ class Picture:
 
 
 def scan_page(
-    volume: Volume,
-    found: Located,
-    checkpoint: Checkpoint,
-    pictures: Mapping[Method, Picture],
-    summary: Mapping[str, object],
+    located: Located, model: Model, pictures: Mapping[Method, Picture], summary: ScanSummary
 ) -> bytes:
     """Return the page of a scan, UTF-8. The same scan, model and options give the same bytes.
 
     Parameters
     ----------
-    pictures : every map; the page opens with Combi if it is among them
-    summary : what the scores JSON holds
+    pictures : all maps; the page opens with Combi if it is among them
+    summary : the content of the scores JSON
 
     The page holds the scan itself, cropped to the brain: it is as confidential as the scan.
     """
     pictures = {method: pictures[method] for method in sorted(pictures, key=lambda method: method != "combi")}
-    thresholds = {method: _threshold(method, checkpoint, found, summary) for method in pictures}
+    thresholds = {method: _threshold(method, model, located, summary) for method in pictures}
+    maps = [_map_facts(method, picture, thresholds[method], located, summary) for method, picture in pictures.items()]
     text = environment().get_template("scan.html").render(
-        name=printable(volume.path.name),
+        name=printable(located.volume.path.name),
         summary=summary,
-        facts=checkpoint.facts,
-        strips=_strips(found, checkpoint),
-        profile=_profile(found, checkpoint),
-        maps=[_map_facts(method, picture, thresholds[method], found, volume, summary)
-              for method, picture in pictures.items()],
-        viewer=_viewer(volume, found.brain, pictures, thresholds),
-        bare=found.bare,
+        facts=model.facts,
+        strips=_strips(located, model),
+        profile=_profile(located, model),
+        maps=maps,
+        viewer=_viewer(located.volume, located.brain, pictures, thresholds),
+        bare=located.bare,
         citation=CITATION,
-    )  # fmt: skip
+    )
     return text.encode("utf-8")
 
 
@@ -190,20 +188,15 @@ def _shown_maximum(picture: Picture) -> float:
 
 
 def _map_facts(
-    method: Method,
-    picture: Picture,
-    threshold: float | None,
-    found: Located,
-    volume: Volume,
-    summary: Mapping[str, object],
+    method: Method, picture: Picture, threshold: float | None, located: Located, summary: ScanSummary
 ) -> dict[str, object]:
     """Return what is written of one map: picture, share above the threshold, components and their places."""
-    above = None if threshold is None else float(np.mean(picture.scores[found.brain] > threshold))
-    masks = summary.get("masks")
-    mask = masks[method] if isinstance(masks, dict) else None
-    low, high = _brain_box_mm(found.brain, volume)
+    above = None if threshold is None else float(np.mean(picture.scores[located.brain] > threshold))
+    mask = summary.masks[method] if summary.masks else None
+    low, high = _brain_box_mm(located.brain, located.volume)
     components = [
-        c | {"place": place_words(c["centroid_ras_mm"], low, high)} for c in (mask or {}).get("components", [])
+        component.model_dump() | {"place": place_words(component.centroid_ras_mm, low, high)}
+        for component in (mask.components if mask else [])
     ]
     return {
         "method": method,
@@ -215,23 +208,20 @@ def _map_facts(
     }
 
 
-def _threshold(method: Method, checkpoint: Checkpoint, found: Located, summary: Mapping[str, object]) -> float | None:
+def _threshold(method: Method, model: Model, located: Located, summary: ScanSummary) -> float | None:
     """Return the threshold of the mask, else the healthy one at `SHOWN_FPR`, else None."""
-    masks = summary.get("masks")
-    if isinstance(masks, dict):
-        return float(masks[method]["threshold"])
-    if checkpoint.facts.healthy is None:
+    if summary.masks:
+        return summary.masks[method].threshold
+    if model.facts.healthy is None:
         return None
-    return healthy_threshold(checkpoint, method, SHOWN_FPR, raw=found.bare)
+    return healthy_threshold(model.checkpoint, method, SHOWN_FPR, raw=located.bare)
 
 
-def _strips(found: Located, checkpoint: Checkpoint) -> list[Strip]:
-    from vae_loc.model.facts import healthy_percentile
-
-    healthy = checkpoint.facts.healthy
+def _strips(located: Located, model: Model) -> list[Strip]:
+    """Return where the scores of the whole scan stand among those of healthy scans."""
+    healthy, values = model.facts.healthy, located.scores.volume
     if healthy is None:
         return []
-    values = found.scores.volume
     return [
         strip(
             name, values[name], healthy_percentile(values[name], healthy.volumes[name]), healthy.volumes[name], LEVELS
@@ -240,13 +230,13 @@ def _strips(found: Located, checkpoint: Checkpoint) -> list[Strip]:
     ]
 
 
-def _profile(found: Located, checkpoint: Checkpoint) -> Profile | None:
+def _profile(located: Located, model: Model) -> Profile | None:
     """Return the ELBO of the slices that count, by height, and the range of 9 in 10 healthy slices."""
-    healthy, counted = checkpoint.facts.healthy, found.scores.counted
+    healthy, counted = model.facts.healthy, located.scores.counted
     if healthy is None or np.count_nonzero(counted) < 2:
         return None
     low, high = np.interp(HEALTHY_BAND, LEVELS, healthy.slices["elbo"])
-    heights, values = found.scores.positions_mm[counted], found.scores.slices["elbo"][counted]
+    heights, values = located.scores.positions_mm[counted], located.scores.slices["elbo"][counted]
     return profile(heights.tolist(), values.tolist(), (float(low), float(high)))
 
 

@@ -1,56 +1,51 @@
-"""Many scans -> their files on disk and the cohort table; one bad scan does not stop the others."""
+"""One scan -> its files on disk: the steps in order, and what becomes of a scan that fails."""
 
 from __future__ import annotations
 
-import functools
 import os
-import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from vae_loc.preprocessing.brain_mask import find_brain
-from vae_loc.vocabulary import BrainMask
-from vae_loc.model.shipped import find_model, shipped_models
-from vae_loc.model.checkpoint import Checkpoint, load_checkpoint
-from vae_loc.vocabulary import Method
-from vae_loc.scoring.choose_model import model_of
-from vae_loc.scans.cases import Case, Sifted, contrast_of
-from vae_loc.system.reading import sha256_of
-from vae_loc.errors import OurBug, OutOfMemory, VaeLocError, WorkerDied, is_out_of_memory, printable
-from vae_loc.system.writing import refuse_inputs
-from vae_loc.results.cohort_table import Entry, Status, Summary, facts_of, failure, trusted_summary, write_table
-from vae_loc.scoring.locate import locate
-from vae_loc.scans.nifti import pair
-from vae_loc.vocabulary import Polarity
-from vae_loc.results.scan_outputs import write_results
-from vae_loc.scoring.segmentation import Segmentation, ignored_fpr, odd
+from vae_loc.errors import OurBug, OutOfMemory, UnusableInput, VaeLocError, is_out_of_memory, printable
+from vae_loc.model.network import load_model
+from vae_loc.model.shipped import shipped_models
+from vae_loc.preprocessing.open_scan import counting_mask, open_scan
+from vae_loc.results.cohort_table import Entry, Status, facts_of, failure, trusted_summary
 from vae_loc.results.output_names import OutputNames
-from vae_loc.system.progress import BarMaker
-from vae_loc.model.network import ScoreTerms, build_model, resolve_device
+from vae_loc.results.scan_outputs import Files, write_outputs
+from vae_loc.results.scan_summary import Inputs, Provenance, ScanSummary
+from vae_loc.scans.cases import Case, contrast_of
+from vae_loc.scans.dicom_series import Series
+from vae_loc.scans.nifti import pair
+from vae_loc.scoring.choose_model import choose_model
+from vae_loc.scoring.locate import locate
+from vae_loc.scoring.segmentation import ignored_fpr
+from vae_loc.system.reading import sha256_of
 from vae_loc.system.threads import set_threads
-from vae_loc.scans.volume import read_volume
+from vae_loc.system.writing import refuse_inputs
+from vae_loc.vocabulary import BrainMask, Method, Polarity
 
 Stamp = tuple[int, int]  # of a file: inode, time of change in ns
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What to make of every scan.
+class ScoreOptions:
+    """What to make of each scan.
 
     Attributes
     ----------
     model : a model's name or file; None chooses a shipped one by `contrast`, name or intensities
     brain_mask : None takes the mask beside each scan where there is one, else `auto`
     volume : which volume of 4D files, from 0
-    threads : of the network, in each process
+    threads : CPU threads of the network, in each process
     raw : the paper's bare scores instead of those normalised by place and scan
-    percentile : also the percentile among healthy voxels
-    report : also a page for people
+    files : which files a scan leaves besides its maps
+    dicom_seg : whether masks are also written as DICOM Segmentations of the series that the scans came from
     """
 
-    methods: Sequence[Method]
+    methods: Sequence[Method] = ("combi",)
     model: str | None = None
     contrast: str | None = None
     brain_mask: BrainMask | None = None
@@ -59,22 +54,22 @@ class Wanted:
     threads: int = 1
     polarity: Polarity = "any"
     raw: bool = False
-    percentile: bool = False
-    report: bool = False
-    segmentation: Segmentation | None = None
+    files: Files = field(default_factory=Files)
+    dicom_seg: bool = False
 
-    def options(self) -> dict[str, object]:
+    def stated(self) -> dict[str, object]:
         """Return what shapes the outputs of a scan besides scan and model, as its JSON states it."""
-        named = asdict(self) | {"methods": list(self.methods), "brain_mask": str(self.brain_mask or "beside, or auto")}
-        return {name: value for name, value in named.items() if name not in ("model", "device", "threads")}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A run, as every process that has a part in it must know it; `token` tells it from other runs."""
-
-    wanted: Wanted
-    token: str = field(default_factory=lambda: secrets.token_hex(8))
+        return {
+            "methods": list(self.methods),
+            "contrast": self.contrast,
+            "brain_mask": str(self.brain_mask or "beside, or auto"),
+            "volume": self.volume,
+            "polarity": self.polarity,
+            "raw": self.raw,
+            "percentile": self.files.percentile,
+            "report": self.files.report,
+            "segmentation": None if self.files.segmentation is None else asdict(self.files.segmentation),
+        }
 
 
 @dataclass(frozen=True)
@@ -82,24 +77,41 @@ class Task:
     """A scan to score, unless outputs that may be trusted are there: any but those of the stamp `older`.
 
     A task that is begun again, because its process died, thereby finds what it had finished. It travels
-    between processes, so `where` knows this scan alone.
+    between processes, so `names` knows this scan alone.
     """
 
     case: Case
-    where: OutputNames
+    names: OutputNames
     older: Stamp | None
     skip_existing: bool
+    series: Series | None = None
 
 
+def score_scan(case: Case, options: ScoreOptions, names: OutputNames, provenance: Provenance) -> Entry:
+    """Score one scan and write its files.
+
+    Raises
+    ------
+    UnusableInput : if the scan, its mask or the place of an output cannot be used.
+    UnusableModel : if the model cannot be used, or is of other data.
+    """
+    scan = open_scan(case, brain_mask=options.brain_mask, volume=options.volume)
+    model, notes = choose_model(
+        case, scan, name=options.model, contrast=options.contrast, device=options.device
+    )
+    located = locate(scan, model, methods=options.methods, polarity=options.polarity, raw=options.raw)
+    paths, summary = write_outputs(located, model, names, options.files, provenance)
+    notes += tuple(f"warning: {note}" for note in ignored_fpr(options.files.segmentation, model))
+    notes += tuple(f"warning: {printable(case.scan)}: {warning}" for warning in located.warnings)
+    return Entry(case, "done", None, names.scores(case.scan), facts_of(summary), tuple(paths), notes)
 
 
-
-
-def score_task(plan: Plan, task: Task) -> Entry:
-    """Score one scan; whatever goes wrong is noted in the entry."""
+def score_task(options: ScoreOptions, task: Task) -> Entry:
+    """Score the scan of a task, or take what is there; whatever goes wrong is noted in the entry."""
     began = time.perf_counter()
     try:
-        return _scored(plan, task, began)
+        entry = _with_segmentations(_entry_of(options, task), options, task)
+        return replace(entry, seconds=time.perf_counter() - began)
     except VaeLocError as error:
         fault = error
     except Exception as error:  # of ours or a library's: it must not cost the other scans of a night
@@ -107,75 +119,55 @@ def score_task(plan: Plan, task: Task) -> Entry:
     return failure(task.case, fault, time.perf_counter() - began)
 
 
-def _scored(plan: Plan, task: Task, began: float) -> Entry:
-    case, wanted, where = task.case, plan.wanted, task.where
-    given = [*pair(case.scan), wanted.brain_mask, case.brain_mask, wanted.model]
-    refuse_inputs(where.all_paths(case.scan, wanted.methods), [Path(path) for path in given if path])
-    scores = where.scores(case.scan)
-    how = wanted.brain_mask or case.brain_mask or "auto"
-    made = {"inputs": _inputs(case, how), "options": wanted.options()}
-    if summary := _already(plan, task, made):
-        status: Status = "skipped" if task.skip_existing else "done"
-        return Entry(case, status, time.perf_counter() - began, scores, facts_of(summary))
-    scan = read_volume(case.scan, volume=wanted.volume)
-    notes: list[str] = []
-    brain = functools.cache(functools.partial(find_brain, scan, how))
-    name = wanted.model or model_of(case, scan, brain, contrast=wanted.contrast, say=notes.append)
-    checkpoint = _checkpoint(plan.token, name)
-    if wanted.segmentation and (note := ignored_fpr(wanted.segmentation, checkpoint)):
-        notes.append(f"warning: {note}")
-    network = _network(plan.token, name, wanted.device, wanted.threads)
-    found = locate(scan, checkpoint, network, brain=brain(), methods=wanted.methods, polarity=wanted.polarity)
-    if wanted.raw:
-        found = found.as_raw()
-    paths, summary = write_results(
-        scan,
-        found,
-        checkpoint,
-        where,
-        wanted.segmentation,
-        percentile=wanted.percentile,
-        report=wanted.report,
-        made=made,
-    )
-    warnings = (*found.warnings, *odd(found, checkpoint))
-    notes += [f"warning: {printable(case.scan)}: {warning}" for warning in warnings]
-    seconds = time.perf_counter() - began
-    return Entry(case, "done", seconds, scores, facts_of(summary), tuple(paths), tuple(notes))
-
-
-def _already(plan: Plan, task: Task, made: Summary) -> dict[str, object] | None:
-    """Return the scores of outputs that may be trusted, or None."""
-    scores = task.where.scores(task.case.scan)
-    if _stamp(scores) in (None, task.older):
-        return None
-    wanted, case = plan.wanted, task.case
-    contrast = case.contrast or wanted.contrast or contrast_of(case.scan)
-    names = [wanted.model] if wanted.model else [name for name in shipped_models() if contrast in (None, name)]
-    return trusted_summary(scores, made, {_checkpoint(plan.token, name).digest for name in names})
-
-
-def _inputs(case: Case, how: BrainMask) -> dict[str, str | None]:
-    """Return the SHA-256 of scan and brain mask."""
-    mask = sha256_of(*dict.fromkeys(pair(how))) if isinstance(how, Path) else None
-    return {"scan": sha256_of(*dict.fromkeys(pair(case.scan))), "brain_mask": mask}
-
-
-def _stamp(path: Path) -> Stamp | None:
+def stamp_of(path: Path) -> Stamp | None:
+    """Return what changes when a file is written anew; None if there is none."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns
+    return status.st_ino, status.st_mtime_ns
 
 
-@functools.lru_cache(maxsize=4)
-def _checkpoint(token: str, name: str) -> Checkpoint:
-    """Return a model, read once a run and process; another run reads anew, for the file may be another by then."""
-    return load_checkpoint(find_model(name))
+def _entry_of(options: ScoreOptions, task: Task) -> Entry:
+    """Return the entry of a scan whose outputs may be trusted, or score it."""
+    case, names = task.case, task.names
+    set_threads(options.threads)
+    inputs = [*pair(case.scan), options.brain_mask, case.brain_mask, options.model]
+    refuse_inputs(names.all_paths(case.scan, options.methods), [Path(path) for path in inputs if path])
+    provenance = Provenance(inputs=_inputs(case, counting_mask(case, options.brain_mask)), options=options.stated())
+    summary = _trusted(options, task, provenance)
+    if summary is None:
+        return score_scan(case, options, names, provenance)
+    status: Status = "skipped" if task.skip_existing else "done"
+    return Entry(case, status, None, names.scores(case.scan), facts_of(summary))
 
 
-@functools.lru_cache(maxsize=4)
-def _network(token: str, name: str, device: str, threads: int) -> ScoreTerms:
-    set_threads(threads)
-    return build_model(_checkpoint(token, name), resolve_device(device))
+def _trusted(options: ScoreOptions, task: Task, provenance: Provenance) -> ScanSummary | None:
+    """Return the scores of outputs that may stand for scoring the scan again, or None."""
+    scores = task.names.scores(task.case.scan)
+    if stamp_of(scores) in (None, task.older):
+        return None
+    contrast = task.case.contrast or options.contrast or contrast_of(task.case.scan)
+    known = [options.model] if options.model else [name for name in shipped_models() if contrast in (None, name)]
+    return trusted_summary(scores, provenance, {load_model(name).digest for name in known})
+
+
+def _with_segmentations(entry: Entry, options: ScoreOptions, task: Task) -> Entry:
+    """Write a DICOM Segmentation for each mask of a converted series; return the entry with what was written."""
+    if task.series is None or not options.dicom_seg:
+        return entry
+    from vae_loc.results.dicom_segmentation import write_segmentation
+
+    scan = task.case.scan
+    masks = [task.names.path(scan, method, "mask.nii.gz") for method in options.methods]
+    try:
+        written = [write_segmentation(mask, scan, task.series) for mask in masks]
+    except UnusableInput as error:
+        return replace(entry, status="failed", error=str(error), exit_code=error.exit_code)
+    return replace(entry, written=(*entry.written, *written))
+
+
+def _inputs(case: Case, mask: BrainMask) -> Inputs:
+    """Return the SHA-256 of scan and brain mask."""
+    digest = sha256_of(*dict.fromkeys(pair(mask))) if isinstance(mask, Path) else None
+    return Inputs(scan=sha256_of(*dict.fromkeys(pair(case.scan))), brain_mask=digest)

@@ -2,56 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableModel, printable
-from vae_loc.model.checkpoint import load_checkpoint
-from vae_loc.model.shipped import find_model, shipped_models
+from vae_loc.model.network import Model, load_model
+from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.canonical import CanonicalVolume, standardized
+from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.preprocessing.registration import BRAIN_OFFSET
 from vae_loc.scans.cases import Case, contrast_of
-from vae_loc.scans.volume import Volume
 from vae_loc.scoring.locate import canonical_of
 from vae_loc.scoring.normalised_maps import robust_fit, smoothed
-from vae_loc.vocabulary import BoolArray, FloatArray
+from vae_loc.vocabulary import FloatArray
 
-Warn = Callable[[str], None]
-FindBrain = Callable[[], tuple[BoolArray, str]]
 DETAIL_FWHM_MM = (4.0, 24.0)  # between noise and shading
 GREY_SD = -0.5  # of the mean T1 brain: fluid lies below, white matter above
 CLEAR_CONTRAST = 1 / 3  # of T1's own
+ATLAS = "t1"  # the shipped model whose template tells where the tissues lie
 
 
-def model_of(case: Case, scan: Volume, brain: FindBrain, *, contrast: str | None, say: Warn) -> str:
-    """Return the name of the shipped model for a scan, and say why if its name does not tell.
+def choose_model(
+    case: Case, scan: Scan, *, name: str | None = None, contrast: str | None = None, device: str = "cpu"
+) -> tuple[Model, tuple[str, ...]]:
+    """Return the model for a scan, and what the user should know of the choice.
 
     Parameters
     ----------
-    brain : finds the brain of `scan`; is called only if neither the user nor the file's name tells the contrast
+    name : a shipped model's name or a file, which decides; None chooses a shipped model
+    contrast : what the scan is, unless its case states it; None tells it by the file's name, else by intensities
 
     Raises
     ------
-    UnusableModel : if no shipped model is of this contrast.
+    UnusableModel : if no shipped model is of this contrast, or the model cannot be used.
     """
-    known = shipped_models()
+    if name is not None:
+        return load_model(name, device), ()
+    notes: tuple[str, ...] = ()
     wanted = case.contrast or contrast or contrast_of(case.scan)
     if wanted is None:
-        wanted = _by_intensities(scan, brain()[0])
-        say(f"{printable(case.scan)}: taken for {wanted} by its intensities; --contrast says otherwise")
+        wanted = contrast_by_intensities(scan)
+        notes = (f"{printable(case.scan)}: taken for {wanted} by its intensities; --contrast says otherwise",)
+    known = shipped_models()
     if wanted not in known:
         raise UnusableModel(
             wanted, f"expected a contrast of a shipped model ({', '.join(known)}); give a model with -m"
         )
-    return wanted
+    return load_model(wanted, device), notes
 
 
-def _by_intensities(scan: Volume, brain: BoolArray) -> str:
-    atlas = load_checkpoint(find_model("t1"))
-    canonical = canonical_of(scan, brain, atlas)
-    return contrast_by_tissue(canonical, atlas.places["template"])
+def contrast_by_intensities(scan: Scan) -> str:
+    """Return t1, t2 or flair: what a scan is by its intensities, after it was aligned to the mean T1 brain."""
+    atlas = load_model(ATLAS)
+    return contrast_by_tissue(canonical_of(scan, atlas), atlas.places["template"])
 
 
 def contrast_by_tissue(canonical: CanonicalVolume, template: FloatArray) -> str:

@@ -1,8 +1,8 @@
-"""The story: one scan and one model in, anomaly maps on the scan's own grid out."""
+"""One scan and one model -> anomaly maps on the scan's own grid."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableModel
 from vae_loc.model.checkpoint import Checkpoint
-from vae_loc.model.facts import Preprocessing
-from vae_loc.model.network import ScoreTerms
-from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.model.facts import Preprocessing, rounded
+from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import (
     BACKGROUND_SD,
     CLIP_SD,
@@ -22,13 +21,13 @@ from vae_loc.preprocessing.canonical import (
     all_from_canonical,
     to_canonical,
 )
+from vae_loc.preprocessing.open_scan import Scan
+from vae_loc.preprocessing.pseudo_contrast import Appear
 from vae_loc.preprocessing.slices import from_slices, substantial, to_slices
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.normalised_maps import Features, features_of, normalised_maps, smoothed, with_polarity
 from vae_loc.scoring.slice_scores import score_slices
-from vae_loc.vocabulary import BoolArray, BrainMask, FloatArray, Method, Polarity
-
-Appear = Callable[[CanonicalVolume], CanonicalVolume]
+from vae_loc.vocabulary import BoolArray, FloatArray, Method, Polarity
 
 RAW_SMOOTHING_FWHM_MM = 6.0  # two canonical pixels: the same rule for all five bare maps (design [9])
 PREPROCESSING = Preprocessing(
@@ -58,7 +57,7 @@ class SampleScores:
 
 @dataclass(frozen=True)
 class CanonicalScores:
-    """What the network says of a brain on the canonical grid.
+    """What the network gives for a brain on the canonical grid.
 
     Attributes
     ----------
@@ -75,14 +74,13 @@ class CanonicalScores:
 
 @dataclass(frozen=True)
 class Located:
-    """What a model says of one scan.
+    """The anomaly maps of one scan.
 
     Attributes
     ----------
-    volume : the scan
-    brain : bool (I, J, K), the brain mask; `brain_source` says where it came from
+    scan : the scan and its brain
     canonical : the brain as the network saw it
-    canonical_maps, canonical_raw_maps : float32 (I, I, I) >= 0, the normalised and the bare maps
+    canonical_maps, canonical_raw_maps : float32 (I, I, I) >= 0 on the canonical grid, the normalised and the bare maps
     scores : sample-wise scores
     warnings : what the user should know, one line each
     bare : whether `maps` are the bare scores
@@ -90,15 +88,23 @@ class Located:
     The maps on the scan's own grid are made when they are first asked for.
     """
 
-    volume: Volume
-    brain: BoolArray
-    brain_source: str
+    scan: Scan
     canonical: CanonicalVolume
     canonical_maps: dict[Method, FloatArray]
     canonical_raw_maps: dict[Method, FloatArray]
     scores: SampleScores
     warnings: tuple[str, ...]
     bare: bool = False
+
+    @property
+    def volume(self) -> Volume:
+        """The scan as read from disk."""
+        return self.scan.volume
+
+    @property
+    def brain(self) -> BoolArray:
+        """The brain mask, bool (I, J, K) on the scan's own grid."""
+        return self.scan.brain
 
     @cached_property
     def maps(self) -> dict[Method, FloatArray]:
@@ -115,90 +121,92 @@ class Located:
         return replace(self, canonical_maps=self.canonical_raw_maps, bare=True)
 
     def _on_grid(self, maps: dict[Method, FloatArray]) -> dict[Method, FloatArray]:
-        found = all_from_canonical(list(maps.values()), self.canonical, self.volume, self.brain)
-        return dict(zip(maps, found, strict=True))
+        on_grid = all_from_canonical(list(maps.values()), self.canonical, self.volume.affine, self.brain)
+        return dict(zip(maps, on_grid, strict=True))
 
 
 def locate(
-    volume: Volume,
-    checkpoint: Checkpoint,
-    network: ScoreTerms,
+    scan: Scan,
+    model: Model,
     *,
-    brain_mask: BrainMask = "auto",
-    brain: tuple[BoolArray, str] | None = None,
     methods: Sequence[Method] = ("combi",),
     polarity: Polarity = "any",
+    raw: bool = False,
     appear: Appear | None = None,
 ) -> Located:
     """Score one scan.
 
     Parameters
     ----------
-    volume : the scan
-    checkpoint, network : what `load_checkpoint` read and `build_model` built from it
-    brain_mask : a mask file, `auto`, or `none` for a volume that is brain everywhere
-    brain : what `find_brain` found, where it is known already; then `brain_mask` has no say
+    methods : which maps
     polarity : `bright` or `dark` keeps only what is brighter or darker than the model expects
+    raw : whether the maps are the bare scores of the paper instead of those normalised by place and scan
     appear : gives the brain another look before it is scored; for models of synthesized contrasts
 
     Raises
     ------
     UnusableModel : if the model was trained on slices prepared in another way.
-    UnusableInput : if no brain is found, or the mask does not fit.
+    UnusableInput : if the brain is too small, or of one intensity.
     """
-    mask, source = brain or find_brain(volume, brain_mask)
-    canonical = canonical_of(volume, mask, checkpoint, appear)
-    scores = score_canonical(canonical, checkpoint, network, methods)
+    canonical = canonical_of(scan, model, appear)
+    scores = score_canonical(canonical, model, methods)
     signed_raw = _signed(scores)
-    signed = normalised_maps(scores.features, canonical.mask, checkpoint.places, methods) or signed_raw
+    signed = normalised_maps(scores.features, canonical.mask, model.places, methods) or signed_raw
 
     def of_polarity(maps: dict[Method, FloatArray]) -> dict[Method, FloatArray]:
         return {method: with_polarity(values, polarity) for method, values in maps.items()}
 
     maps, raw_maps = of_polarity(signed), of_polarity(signed_raw)
-    warnings = volume.warnings + canonical.warnings
-    return Located(volume, mask, source, canonical, maps, raw_maps, scores.samples, warnings)
+    warnings = scan.volume.warnings + canonical.warnings + _unlike_healthy(scores.samples, model)
+    located = Located(scan, canonical, maps, raw_maps, scores.samples, warnings)
+    return located.as_raw() if raw else located
 
 
-def canonical_of(
-    volume: Volume, brain: BoolArray, checkpoint: Checkpoint, appear: Appear | None = None
-) -> CanonicalVolume:
-    """Return a brain as the checkpoint's network expects it.
+def canonical_of(scan: Scan, model: Model, appear: Appear | None = None) -> CanonicalVolume:
+    """Return a brain as the model's network expects it.
 
     Raises
     ------
     UnusableModel : if the model was trained on slices prepared in another way.
     """
-    facts = checkpoint.facts
-    if facts.preprocessing != PREPROCESSING:
-        raise UnusableModel(checkpoint.digest[:12], "was trained on slices prepared otherwise; train it again")
+    check_preprocessing(model.checkpoint)
+    facts = model.facts
     contrast = facts.contrast if appear is None else facts.training.synthesized_from or facts.contrast
     canonical = to_canonical(
-        volume,
-        brain,
+        scan.volume,
+        scan.brain,
         image_size=facts.network.image_size,
         contrast=contrast,
-        template=checkpoint.places.get("template"),
+        template=model.places.get("template"),
     )
     return canonical if appear is None else appear(canonical)
 
 
-def score_canonical(
-    canonical: CanonicalVolume, checkpoint: Checkpoint, network: ScoreTerms, methods: Sequence[Method]
-) -> CanonicalScores:
+def check_preprocessing(model: Checkpoint) -> None:
+    """Refuse a model that was trained on slices prepared in another way.
+
+    Raises
+    ------
+    UnusableModel : if it was.
+    """
+    if model.facts.preprocessing != PREPROCESSING:
+        raise UnusableModel(model.digest[:12], "was trained on slices prepared otherwise; train it again")
+
+
+def score_canonical(canonical: CanonicalVolume, model: Model, methods: Sequence[Method]) -> CanonicalScores:
     """Score a brain on the canonical grid: bare maps, smoothed by the one rule for all, and features."""
     stack = to_slices(canonical)
-    found = score_slices(network, stack, c=checkpoint.facts.network.c, methods=methods)
+    scores = score_slices(model, stack, methods)
 
     def smooth(values: FloatArray) -> FloatArray:
         brain = from_slices(values, stack, canonical)
         return smoothed(brain, canonical.mask, canonical.grid.pixel_mm, RAW_SMOOTHING_FWHM_MM)
 
-    samples = _sample_scores(stack.positions_mm, substantial(stack), found.kl, found.rec)
-    fields = {name: from_slices(values, stack, canonical) for name, values in found.fields.items()}
-    features = features_of(fields, canonical, curve=checkpoint.facts.training.synthesized_from is not None)
-    raw_maps = {method: smooth(found.map(method)) for method in methods}
-    return CanonicalScores(raw_maps, features, smooth(found.fields["residual"]), samples)
+    samples = _sample_scores(stack.positions_mm, substantial(stack), scores.kl, scores.rec)
+    fields = {name: from_slices(values, stack, canonical) for name, values in scores.fields.items()}
+    features = features_of(fields, canonical, curve=model.facts.training.synthesized_from is not None)
+    raw_maps = {method: smooth(scores.map(method)) for method in methods}
+    return CanonicalScores(raw_maps, features, smooth(scores.fields["residual"]), samples)
 
 
 def _signed(scores: CanonicalScores) -> dict[Method, FloatArray]:
@@ -213,3 +221,14 @@ def _sample_scores(
     slices = {"rec": rec, "kl": kl, "elbo": kl + rec}
     volume = {name: float(values[counted].mean()) for name, values in slices.items()}
     return SampleScores(positions_mm, counted, slices, volume)
+
+
+def _unlike_healthy(samples: SampleScores, model: Model) -> tuple[str, ...]:
+    """Return a warning for a scan that is less probable as a whole than every healthy one of the model."""
+    healthy = model.facts.healthy
+    if healthy is None or rounded(samples.volume["elbo"]) <= healthy.volumes["elbo"][-1]:
+        return ()
+    return (
+        f"less probable as a whole than every healthy {model.facts.contrast} scan of the model: much disease, "
+        "another contrast than the model's, another scanner, or a bad brain mask",
+    )

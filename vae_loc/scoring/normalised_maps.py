@@ -16,7 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.preprocessing.canonical import FWHM_PER_SIGMA, CanonicalVolume
+from vae_loc.preprocessing.canonical import CanonicalVolume
+from vae_loc.preprocessing.resampling import FWHM_PER_SIGMA
 from vae_loc.scoring.slice_scores import Field
 from vae_loc.vocabulary import BoolArray, FloatArray, Method, Polarity
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vae_loc.model.checkpoint import Checkpoint, healthy_threshold
-from vae_loc.model.facts import rounded
+from vae_loc.model.checkpoint import healthy_threshold
+from vae_loc.model.network import Model
 from vae_loc.scans.volume import Volume
-from vae_loc.scoring.locate import Located
 from vae_loc.vocabulary import BoolArray, FloatArray, Method
+
+DEFAULT_FPR = 0.05  # share of healthy voxels that a mask marks
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,6 @@ def _ras_mm(volume: Volume, voxel: np.ndarray) -> tuple[float, float, float]:
     return float(x), float(y), float(z)
 
 
-DEFAULT_FPR = 0.05
-
-
 @dataclass(frozen=True)
 class Segmentation:
     """How to make a mask of a map: a threshold given, else the model's labelled one, else the healthy one at `fpr`."""
@@ -67,30 +65,23 @@ class Segmentation:
     fpr: float | None
     min_size_mm3: float
 
-    def applied(self, checkpoint: Checkpoint, method: Method, *, bare: bool) -> tuple[float, str]:
+    def applied(self, model: Model, method: Method, *, bare: bool) -> tuple[float, str]:
         """Return the threshold of a map, and where it comes from."""
-        labelled = checkpoint.facts.labelled
+        labelled = model.facts.labelled
         if self.threshold is not None:
             return self.threshold, "option"
         if labelled is not None and not bare:
             return labelled.thresholds[method], f"labelled calibration on {labelled.calibration_subjects} subjects"
         fpr = DEFAULT_FPR if self.fpr is None else self.fpr
-        return healthy_threshold(checkpoint, method, fpr, raw=bare), f"healthy fpr {fpr:g}"
+        return healthy_threshold(model.checkpoint, method, fpr, raw=bare), f"healthy fpr {fpr:g}"
 
 
-def ignored_fpr(segmentation: Segmentation, checkpoint: Checkpoint) -> str | None:
-    """Return what to tell a user whose `--fpr` has no effect, or None."""
-    if segmentation.fpr is None or segmentation.threshold is not None or checkpoint.facts.labelled is None:
-        return None
-    return "the model's labelled calibration set the threshold, --fpr had no effect; use the uncalibrated model for it"
-
-
-def odd(found: Located, checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return a warning for a scan that is unlike every healthy one as a whole."""
-    healthy = checkpoint.facts.healthy
-    if healthy is None or rounded(found.scores.volume["elbo"]) <= healthy.volumes["elbo"][-1]:
+def ignored_fpr(segmentation: Segmentation | None, model: Model) -> tuple[str, ...]:
+    """Return what to tell a user whose `--fpr` has no effect; nothing where it has."""
+    if segmentation is None or segmentation.fpr is None or segmentation.threshold is not None:
+        return ()
+    if model.facts.labelled is None:
         return ()
     return (
-        f"less probable as a whole than every healthy {checkpoint.facts.contrast} scan of the model: much disease, "
-        "another contrast than the model's, another scanner, or a bad brain mask",
+        "the model's labelled calibration set the threshold, --fpr had no effect; use the uncalibrated model for it",
     )

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.model.network import ScoreTerms
+from vae_loc.model.network import Model
 from vae_loc.preprocessing.slices import SliceStack
 from vae_loc.vocabulary import FloatArray, Method
 
@@ -64,12 +64,13 @@ class SliceScores:
         return found
 
 
-def score_slices(network: ScoreTerms, stack: SliceStack, *, c: float, methods: Sequence[Method]) -> SliceScores:
+def score_slices(model: Model, stack: SliceStack, methods: Sequence[Method]) -> SliceScores:
     """Score every slice of a stack, each on its own: neighbours in a batch have no influence.
 
     Does not smooth, and does not blank the background.
     """
-    run = network("all" if NEEDS_REC_GRADIENT.intersection(methods) else "kl")
+    c = model.facts.network.c
+    run = model.score_terms("all" if NEEDS_REC_GRADIENT.intersection(methods) else "kl")
     starts = range(0, len(stack.pixels), BATCH_SIZE)
     parts = [run(stack.pixels[start : start + BATCH_SIZE, None], c) for start in starts]
     terms = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -15,6 +15,11 @@ LOG_EVERY_S = 30.0  # where stderr is no terminal: often enough to see that it l
 BarMaker = Callable[[str, int], Callable[[str], None]]  # (name, total) -> advance(note)
 
 
+def no_bars(name: str, total: int) -> Callable[[str], None]:
+    """Show no progress: the function returned does nothing."""
+    return lambda _: None
+
+
 class Bars:
     """A context in which `bars(name, total)` gives a function that advances one bar."""
 

@@ -1,4 +1,4 @@
-"""CSV file <-> records, one a row."""
+"""Regular files are read whole: bytes, text, tables; and their SHA-256."""
 
 from __future__ import annotations
 
@@ -15,61 +15,8 @@ from typing import IO
 
 from vae_loc.errors import UnusableInput, VaeLocError
 
-
-def to_csv(records: Sequence[Mapping[str, object]]) -> bytes:
-    """Return records as CSV, UTF-8, with the columns of all; None is an empty cell."""
-    buffer = io.StringIO()
-    columns = list(dict.fromkeys(name for record in records for name in record))
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return buffer.getvalue().encode("utf-8", "backslashreplace")
-
-
-def read_csv(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Return the rows of a table that has at least `columns`; cells that are missing are empty.
-
-    Raises
-    ------
-    UnusableInput : if it cannot be read, or a column is missing.
-    """
-    try:
-        reader = csv.DictReader(io.StringIO(read_text(path, what), newline=""), restval="")
-        absent = [column for column in columns if column not in (reader.fieldnames or [])]
-        if absent:
-            raise UnusableInput(path, f"expected the columns {' and '.join(columns)}, found no {absent[0]}")
-        return [{name: row[name] for name in reader.fieldnames or []} for row in reader]
-    except csv.Error as error:
-        raise UnusableInput(path, f"could not be read as {what}: {error}") from error
-
-
-CHUNK_BYTES = 1 << 20
-
-
-def sha256_of(*paths: Path) -> str:
-    """Return the SHA-256 of the contents of files, one after the other.
-
-    Raises
-    ------
-    UnusableInput : if one cannot be read.
-    """
-    content = hashlib.sha256()
-    for path in paths:
-        with opened(path, "a file") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                content.update(chunk)
-    return content.hexdigest()
-
-
-def are_whole(files: Mapping[Path, str]) -> bool:
-    """Tell whether every file is there and has the SHA-256 given."""
-    try:
-        return all(sha256_of(path) == digest for path, digest in files.items())
-    except UnusableInput:
-        return False
-
-
 MAX_LIST_BYTES = 20_000_000  # of a list or table: 100 000 long paths
+CHUNK_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
@@ -110,5 +57,55 @@ def read_text(path: Path, what: str) -> str:
 
 
 def reason(error: OSError) -> str:
-    """Return what the system says of an error."""
+    """Return the system's words for an error."""
     return os.strerror(error.errno) if error.errno else str(error)
+
+
+def to_csv(records: Sequence[Mapping[str, object]]) -> bytes:
+    """Return records as CSV, UTF-8, with the columns of all; None is an empty cell."""
+    buffer = io.StringIO()
+    columns = list(dict.fromkeys(name for record in records for name in record))
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return buffer.getvalue().encode("utf-8", "backslashreplace")
+
+
+def read_csv(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a table that has at least `columns`; cells that are missing are empty.
+
+    Raises
+    ------
+    UnusableInput : if it cannot be read, or a column is missing.
+    """
+    try:
+        reader = csv.DictReader(io.StringIO(read_text(path, what), newline=""), restval="")
+        absent = [column for column in columns if column not in (reader.fieldnames or [])]
+        if absent:
+            raise UnusableInput(path, f"expected the columns {' and '.join(columns)}, found no {absent[0]}")
+        return [{name: row[name] for name in reader.fieldnames or []} for row in reader]
+    except csv.Error as error:
+        raise UnusableInput(path, f"could not be read as {what}: {error}") from error
+
+
+def sha256_of(*paths: Path) -> str:
+    """Return the SHA-256 of the contents of files, one after the other.
+
+    Raises
+    ------
+    UnusableInput : if one cannot be read.
+    """
+    content = hashlib.sha256()
+    for path in paths:
+        with opened(path, "a file") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                content.update(chunk)
+    return content.hexdigest()
+
+
+def are_whole(files: Mapping[Path, str]) -> bool:
+    """Tell whether every file is there and has the SHA-256 given."""
+    try:
+        return all(sha256_of(path) == digest for path, digest in files.items())
+    except UnusableInput:
+        return False

@@ -1,4 +1,4 @@
-"""A cohort at the door: every scan is tried before the first epoch, and all bad ones are named at once."""
+"""A cohort before training: each scan is read and prepared once, and all that cannot be used are named together."""
 
 from __future__ import annotations
 
@@ -9,38 +9,51 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vae_loc.errors import UnusableInput, VaeLocError, printable
+from vae_loc.preprocessing.open_scan import open_scan
+from vae_loc.preprocessing.prepared_scan import PreparedScan, prepare_scan
 from vae_loc.scans.cases import Case, person_of
 from vae_loc.scans.volume import Volume
+from vae_loc.system.array_store import ArrayStore
+from vae_loc.vocabulary import BrainMask
 
-Try = Callable[[Case], Volume]  # prepares a case as training will, and returns its scan
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CheckedCohort:
-    """Cases that can be used, by person, and what is wrong with those that were left out."""
+    """Cases that can be used, by person; their scans, prepared; and what is wrong with those that were left out."""
 
     cases: list[Case]
+    scans: dict[Path, PreparedScan]
     skipped: list[str]
 
 
 def check_cohort(
-    cases: Sequence[Case], prepare: Try, *, skip_bad: bool, advance: Callable[[str], None]
+    cases: Sequence[Case],
+    *,
+    brain_mask: BrainMask | None,
+    image_size: int,
+    skip_bad: bool,
+    store: ArrayStore,
+    advance: Callable[[str], None],
 ) -> CheckedCohort:
-    """Try every case; give scans of one person, and scans of the same voxels, the same subject.
+    """Prepare all cases; give scans of one person, and scans of the same voxels, the same subject.
 
     Raises
     ------
-    UnusableInput : naming every scan that cannot be used, unless `skip_bad`.
+    UnusableInput : naming each scan that cannot be used, unless `skip_bad`.
     """
     good: list[Case] = []
+    scans: dict[Path, PreparedScan] = {}
     faults: list[VaeLocError] = []
     contents: dict[str, list[Case]] = {}
     for case in cases:
         try:
-            scan = prepare(case)
+            scan = open_scan(case, brain_mask=brain_mask)
+            scans[case.scan] = prepare_scan(scan, image_size=image_size, store=store)
             person = replace(case, subject=person_of(case.subject))
             good.append(person)
-            contents.setdefault(_content(scan), []).append(person)
+            contents.setdefault(_content(scan.volume), []).append(person)
         except VaeLocError as error:
             faults.append(error)
         advance(case.subject)
@@ -52,15 +65,12 @@ def check_cohort(
         )
     for fault in skipped:
         _log.warning("warning: left out: %s", fault)
-    return CheckedCohort(_joined(good, list(contents.values())), skipped)
+    return CheckedCohort(_joined(good, list(contents.values())), scans, skipped)
 
 
-_log = logging.getLogger(__name__)
-
-
-def _content(scan: Volume) -> str:
+def _content(volume: Volume) -> str:
     """Return a hash of the voxels, whatever the file's type, name or compression."""
-    return hashlib.sha256(repr(scan.data.shape).encode() + scan.data.tobytes(order="F")).hexdigest()
+    return hashlib.sha256(repr(volume.data.shape).encode() + volume.data.tobytes(order="F")).hexdigest()
 
 
 def _joined(cases: Sequence[Case], alike: Sequence[Sequence[Case]]) -> list[Case]:
@@ -69,10 +79,7 @@ def _joined(cases: Sequence[Case], alike: Sequence[Sequence[Case]]) -> list[Case
     for same in alike:
         names = {subject_of[case.subject] for case in same}
         if len(same) > 1:
-            _log.warning("warning: the same scan, counted as one subject: %s", _named([case.scan for case in same]))
+            listed = ", ".join(printable(case.scan) for case in same)
+            _log.warning("warning: the same scan, counted as one subject: %s", listed)
         subject_of = {subject: min(names) if now in names else now for subject, now in subject_of.items()}
     return [replace(case, subject=subject_of[case.subject]) for case in cases]
-
-
-def _named(paths: Sequence[Path]) -> str:
-    return ", ".join(printable(path) for path in paths)

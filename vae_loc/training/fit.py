@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -37,8 +38,46 @@ PLATEAU_PATIENCE = 2  # epochs without a better loss before the rate falls
 ALONE = ProcessGroup()
 VALIDATION_SEED = 0  # the validation noise is the same in every epoch
 
-
 Progress = Callable[[int, int, int, float, float], None]  # epoch, batch, batches, KL, Rec
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a network learns.
+
+    Attributes
+    ----------
+    latents : size of z
+    c : standard deviation of p(x|z)
+    epochs : how many, or at most how many under `plateau`
+    coarse_noise_sd : of `add_coarse_noise` at its strongest, in the brain's standard deviations
+    precision : of the network's products while it learns; `bf16` is faster (docs/speed.md), weights stay float32
+    """
+
+    latents: int = 256
+    c: float = 1.0
+    epochs: int = 100
+    batch_size: int = 64
+    seed: int = 0
+    schedule: Schedule = "short"
+    coarse_noise_sd: float = 0.0
+    precision: Precision = "fp32"
+
+    def stated(self) -> str:
+        """Return all that a run depends on but slices and processes, as its state file names it."""
+        way = f"{self.schedule} {self.epochs}" if self.schedule == "short" else self.schedule
+        way += " bf16" if self.precision == "bf16" else ""
+        return f"{self.latents} {self.c} {self.batch_size} {self.seed} {way} {self.coarse_noise_sd}"
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """One pass over the slices: its batches (indices), its random numbers, its learning rate by share done."""
+
+    number: int
+    batches: Sequence[Tensor]
+    generator: torch.Generator
+    rate: Callable[[float], float]
 
 
 def join_slices(stacks: Sequence[SliceStack]) -> FloatArray:
@@ -68,16 +107,9 @@ def short_epochs(slices: int, batch_size: int) -> int:
 def train_vae(
     training: FloatArray,
     validation: FloatArray,
+    options: FitOptions,
     *,
-    latents: int = 256,
-    c: float = 1.0,
-    epochs: int = 100,
-    batch_size: int = 64,
-    seed: int = 0,
-    schedule: Schedule = "short",
-    coarse_noise_sd: float = 0.0,
-    precision: Precision = "fp32",
-    ranks: ProcessGroup = ALONE,
+    group: ProcessGroup = ALONE,
     state: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
@@ -87,10 +119,7 @@ def train_vae(
     Parameters
     ----------
     training, validation : float32 (N, H, W) slices of different subjects
-    epochs : how many, or at most how many under `plateau`
-    coarse_noise_sd : of `add_coarse_noise` at its strongest, in the brain's standard deviations
-    precision : of the network's products while it learns; `bf16` is faster (docs/speed.md), weights stay float32
-    ranks : the processes that train together, each on its part of every batch, and the device of this one
+    group : the processes that train together, each on its part of a batch, and the device of this one
     state : where each epoch is saved for `resume`; None saves nothing
 
     Raises
@@ -99,37 +128,26 @@ def train_vae(
     UnusableModel : if `state` is damaged, or of other slices, options or network.
     """
     torch.set_num_threads(threads())
-    torch.manual_seed(seed)
-    model = VAE(latents=latents, image_size=training.shape[1]).to(ranks.device)
+    torch.manual_seed(options.seed)
+    model = VAE(latents=options.latents, image_size=training.shape[1]).to(group.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
-    best = weights_of(model)
-    history = History()
-    way = f"{schedule} {epochs}" if schedule == "short" else schedule
-    way += f" {ranks.size} processes" if ranks.size > 1 else ""
-    way += " bf16" if precision == "bf16" else ""
-    run = fingerprint(training, validation, f"{latents} {c} {batch_size} {seed} {way} {coarse_noise_sd}")
+    best, history = weights_of(model), History()
+    processes = f" {group.size} processes" if group.size > 1 else ""
+    run = fingerprint(training, validation, options.stated() + processes)
     if resume and state is not None and state.exists():
         best, history = restore_state(state, model, optimizer, run)
-    loss = ranks.joined(NegativeElbo(model, c, precision))
+    loss = group.joined(NegativeElbo(model, options.c, options.precision))
     x_train, x_valid = torch.from_numpy(training)[:, None], torch.from_numpy(validation)[:, None]
-    while len(history.epochs) < epochs and not (schedule == "plateau" and history.finished):
-        epoch = len(history.epochs)
-
-        def rate(share: float, epoch: int = epoch) -> float:
-            return history.learning_rate if schedule == "plateau" else short_rate((epoch + share) / epochs)
-
-        generator = _generator(seed, epoch)
-        batches = torch.randperm(len(x_train), generator=generator).split(batch_size)
-        if ranks.rank:
-            generator = _generator(seed, epoch, ranks.rank)
-        row = _train_epoch(loss, optimizer, x_train, batches, generator, ranks, epoch, rate, coarse_noise_sd, progress)
-        row |= _validate(model, x_valid, c, batch_size, ranks)
+    while len(history.epochs) < options.epochs and not (options.schedule == "plateau" and history.finished):
+        epoch = _next_epoch(history, len(x_train), options, group)
+        row = _train_epoch(loss, optimizer, x_train, epoch, options, group, progress)
+        row |= _validate(model, x_valid, options, group)
         if not all(math.isfinite(value) for value in row.values()):
-            raise _diverged(epoch)
+            raise _diverged(epoch.number)
         if row["valid_loss"] < history.best:
             best = weights_of(model)
         _advance(history, row, optimizer)
-        if state is not None and ranks.rank == 0:
+        if state is not None and group.rank == 0:
             save_state(state, model, optimizer, best, history, run)
     return best, history
 
@@ -146,51 +164,66 @@ def _generator(*seeds: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(mixed) >> 1)
 
 
+def _next_epoch(history: History, slices: int, options: FitOptions, group: ProcessGroup) -> _Epoch:
+    """Return the epoch that follows; the order of the slices is common to all processes, the rest is each one's own."""
+    number = len(history.epochs)
+
+    def rate(share: float) -> float:
+        if options.schedule == "plateau":
+            return history.learning_rate
+        return short_rate((number + share) / options.epochs)
+
+    generator = _generator(options.seed, number)
+    batches = torch.randperm(slices, generator=generator).split(options.batch_size)
+    if group.rank:
+        generator = _generator(options.seed, number, group.rank)
+    return _Epoch(number, batches, generator, rate)
+
+
 def _train_epoch(
     loss: NegativeElbo,
     optimizer: torch.optim.Optimizer,
     slices: Tensor,
-    batches: Sequence[Tensor],
-    generator: torch.Generator,
-    ranks: ProcessGroup,
-    epoch: int,
-    rate: Callable[[float], float],
-    coarse_noise_sd: float,
+    epoch: _Epoch,
+    options: FitOptions,
+    group: ProcessGroup,
     progress: Progress | None,
 ) -> dict[str, float]:
+    """Take a step for each batch; return the mean KL and Rec of the slices."""
     loss.train()
     sums = np.zeros(2)
-    for index, chosen in enumerate(batches):
-        for group in optimizer.param_groups:
-            group["lr"] = rate(index / len(batches))
-        mine = ranks.part(chosen)
-        x = augment(slices[mine if len(mine) else chosen[:1]].to(ranks.device), generator)
-        seen = add_coarse_noise(x, coarse_noise_sd, generator) if coarse_noise_sd else x
-        kl, rec = (term[: len(mine)].sum() for term in loss(seen, x, generator))
+    for index, chosen in enumerate(epoch.batches):
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = epoch.rate(index / len(epoch.batches))
+        mine = group.part(chosen)
+        x = augment(slices[mine if len(mine) else chosen[:1]].to(group.device), epoch.generator)
+        seen = add_coarse_noise(x, options.coarse_noise_sd, epoch.generator) if options.coarse_noise_sd else x
+        kl, rec = (term[: len(mine)].sum() for term in loss(seen, x, epoch.generator))
         optimizer.zero_grad(set_to_none=True)
-        (kl + rec).div(len(chosen) / ranks.size).backward()
+        (kl + rec).div(len(chosen) / group.size).backward()
         optimizer.step()
         terms = float(kl.detach()), float(rec.detach())
         if not all(map(math.isfinite, terms)):
-            raise _diverged(epoch)
+            raise _diverged(epoch.number)
         sums += terms
         if progress is not None:
-            progress(epoch, index + 1, len(batches), terms[0] / len(x), terms[1] / len(x))
-    kl_mean, rec_mean = ranks.summed(sums) / len(slices)
+            progress(epoch.number, index + 1, len(epoch.batches), terms[0] / len(x), terms[1] / len(x))
+    kl_mean, rec_mean = group.summed(sums) / len(slices)
     return {"train_kl": float(kl_mean), "train_rec": float(rec_mean)}
 
 
 @torch.no_grad()
-def _validate(model: VAE, slices: Tensor, c: float, batch_size: int, ranks: ProcessGroup) -> dict[str, float]:
+def _validate(model: VAE, slices: Tensor, options: FitOptions, group: ProcessGroup) -> dict[str, float]:
+    """Return the mean KL, Rec and -ELBO of the validation slices; their noise is the same in each epoch."""
     model.eval()
     generator = torch.Generator().manual_seed(VALIDATION_SEED)
     sums = np.zeros(2)
-    for x in slices.split(batch_size):
+    for x in slices.split(options.batch_size):
         noise = torch.randn(len(x), model.latents, generator=generator)
-        mine = (ranks.part(part).to(ranks.device) for part in (x, noise))
-        kl, rec = negative_elbo(model, *mine, c=c)
+        mine = (group.part(part).to(group.device) for part in (x, noise))
+        kl, rec = negative_elbo(model, *mine, c=options.c)
         sums += float(kl.sum()), float(rec.sum())
-    kl_mean, rec_mean = ranks.summed(sums) / len(slices)
+    kl_mean, rec_mean = group.summed(sums) / len(slices)
     return {"valid_kl": float(kl_mean), "valid_rec": float(rec_mean), "valid_loss": float(kl_mean + rec_mean)}
 
 

@@ -12,9 +12,10 @@ from vae_loc.evaluation.metrics import dice_at, rank_sorted
 from vae_loc.evaluation.score_store import ScoreStore
 from vae_loc.model.checkpoint import Checkpoint, with_labelled
 from vae_loc.model.facts import Labelled
-from vae_loc.model.network import build_model
+from vae_loc.model.network import Model, ready
+from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.annotations import LabelledCase
-from vae_loc.scans.volume import read_labels, read_volume
+from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.locate import locate
 from vae_loc.vocabulary import METHODS, BrainMask, FloatArray
 
@@ -56,9 +57,12 @@ def calibrate_labelled(
     UnusableInput : if a scan cannot be used, or no calibration fifth holds an annotated voxel.
     """
     parts = split_parts([pair.case.subject for pair in pairs], seed=seed)
-    with ScoreStore() as spool:
-        _fill(spool, checkpoint, pairs, brain_mask, device, progress)
-        scores: dict[str, Parts] = {method: spool.parts(method) for method in METHODS}
+    model = ready(checkpoint, device)
+    with ScoreStore() as store:
+        for pair in pairs:
+            _add(store, pair, model, brain_mask)
+            progress(pair.case.scan.name)
+        scores: dict[str, Parts] = {method: store.parts(method) for method in METHODS}
         rows = [
             row
             for method in METHODS
@@ -94,23 +98,13 @@ def split_parts(subjects: Sequence[str], *, seed: int) -> list[set[str]]:
     return [{names[i] for i in part} for part in np.array_split(order, min(PARTS, len(names)))]
 
 
-def _fill(
-    spool: ScoreStore,
-    checkpoint: Checkpoint,
-    pairs: Sequence[LabelledCase],
-    brain_mask: BrainMask | None,
-    device: str,
-    progress: Callable[[str], None],
-) -> None:
-    network = build_model(checkpoint, device)
-    for pair in pairs:
-        scan = read_volume(pair.case.scan)
-        truth, _ = read_labels(pair.label, scan)
-        how = brain_mask or pair.case.brain_mask or "auto"
-        found = locate(scan, checkpoint, network, brain_mask=how, methods=METHODS)
-        for method in METHODS:
-            spool.add(method, truth[found.brain], found.maps[method][found.brain])
-        progress(pair.case.scan.name)
+def _add(store: ScoreStore, pair: LabelledCase, model: Model, brain_mask: BrainMask | None) -> None:
+    """Score an annotated scan, and keep the scores of its voxels."""
+    scan = open_scan(pair.case, brain_mask=brain_mask)
+    truth, _ = read_labels(pair.label, scan.volume)
+    located = locate(scan, model, methods=METHODS)
+    for method in METHODS:
+        store.add(method, truth[scan.brain], located.maps[method][scan.brain])
 
 
 def _fold(method: str, fold: int, chosen: set[str], pairs: Sequence[LabelledCase], scores: Parts) -> FoldDice | None:

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableOption
-from vae_loc.preprocessing.brain_mask import find_brain
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, onto_grid, to_canonical
+from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.pseudo_contrast import appearance
 from vae_loc.preprocessing.slices import SliceStack, substantial, to_slices
 from vae_loc.scans.annotations import LabelledCase, find_labelled
 from vae_loc.scans.cases import Case, find_cases, split_subjects
-from vae_loc.scans.volume import read_labels, read_volume
+from vae_loc.scans.volume import read_labels
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import METHODS, BoolArray, FloatArray
@@ -159,9 +159,8 @@ def _healthy_brains(case: Case, source: Source, image_size: int) -> Iterator[Can
 
 
 def _canonical(case: Case, contrast: str, image_size: int) -> CanonicalVolume:
-    volume = read_volume(case.scan)
-    brain, _ = find_brain(volume, case.brain_mask or "auto")
-    return to_canonical(volume, brain, image_size=image_size, contrast=contrast)
+    scan = open_scan(case)
+    return to_canonical(scan.volume, scan.brain, image_size=image_size, contrast=contrast)
 
 
 def _slices(canonical: CanonicalVolume) -> NDArray[np.float16]:
@@ -170,11 +169,11 @@ def _slices(canonical: CanonicalVolume) -> NDArray[np.float16]:
 
 
 def _patient(pair: LabelledCase, source: Source, image_size: int) -> dict[str, NDArray[np.generic]]:
-    volume = read_volume(pair.case.scan)
-    truth, _ = read_labels(pair.label, volume)
-    canonical = _canonical(pair.case, source.contrast, image_size)
+    scan = open_scan(pair.case)
+    truth, _ = read_labels(pair.label, scan.volume)
+    canonical = to_canonical(scan.volume, scan.brain, image_size=image_size, contrast=source.contrast)
     stack = to_slices(canonical)
-    covered = onto_grid(truth.astype(np.float32), volume, np.ones_like(truth), canonical.grid)
+    covered = onto_grid(truth.astype(np.float32), scan.volume, np.ones_like(truth), canonical.grid)
     covered = covered[:, :, stack.indices].transpose(2, 0, 1)
     return {
         "pixels": stack.pixels.astype(np.float16),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vae_loc.model.vae import VAE, squared_error
 from vae_loc.reproduce.authors import ALL_FAULTS, NO_FAULTS, Faults, kl_of
 from vae_loc.training.augmentation import augment
-from vae_loc.training.fit import short_rate, train_vae
+from vae_loc.training.fit import FitOptions, short_rate, train_vae
 
 PAPER_RATE = 1e-4
 PAPER_EPOCHS = 300  # at most, until the plateau
@@ -71,12 +71,14 @@ def train_brain(
         weights, _ = train_vae(
             training.astype(np.float32),
             validation.astype(np.float32),
-            latents=latents,
-            c=c,
-            seed=seed,
-            schedule="plateau",
-            epochs=PAPER_EPOCHS,
-            batch_size=protocol.batch_size,
+            FitOptions(
+                latents=latents,
+                c=c,
+                seed=seed,
+                schedule="plateau",
+                epochs=PAPER_EPOCHS,
+                batch_size=protocol.batch_size,
+            ),
         )
         model = VAE(latents=latents, image_size=training.shape[1])
         model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})

@@ -1,0 +1,57 @@
+"""Case -> Scan: the file is read and its brain is found, by the one rule for which mask counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.scans.cases import Case
+from vae_loc.scans.volume import Volume, read_volume
+from vae_loc.vocabulary import BoolArray, BrainMask
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan and its brain: where all preprocessing starts.
+
+    Attributes
+    ----------
+    volume : the scan as read from disk
+    brain : bool (I, J, K) on the scan's own grid
+    brain_source : where the brain mask came from: `file`, `none`, `skull-stripped` or `deepbet`
+    """
+
+    volume: Volume
+    brain: BoolArray
+    brain_source: str
+
+    @property
+    def brain_ml(self) -> float:
+        """Volume of the brain mask in ml."""
+        return float(self.brain.sum()) * self.volume.voxel_mm3 / 1000
+
+
+def open_scan(case: Case, *, brain_mask: BrainMask | None = None, volume: int | None = None) -> Scan:
+    """Read a scan and find its brain.
+
+    Parameters
+    ----------
+    brain_mask : a mask file, `auto` or `none` for every scan; None takes the mask of the case, else `auto`
+    volume : which volume of a 4D file, from 0
+
+    Raises
+    ------
+    UnusableInput : if scan or mask cannot be used, or no plausible brain is found.
+    """
+    read = read_volume(case.scan, volume=volume)
+    brain, source = find_brain(read, counting_mask(case, brain_mask))
+    return Scan(read, brain, source)
+
+
+def counting_mask(case: Case, brain_mask: BrainMask | None) -> BrainMask:
+    """Return which mask counts for a case: the one asked for, else the one beside the scan, else `auto`.
+
+    >>> counting_mask(Case(Path("a_t1.nii"), "a", Path("a_brainmask.nii")), None).name
+    'a_brainmask.nii'
+    """
+    return brain_mask or case.brain_mask or "auto"
