@@ -21,10 +21,7 @@ import vae_loc
 from vae_loc.cli.console import say
 from vae_loc.cli.options import AsJson
 from vae_loc.errors import UnusableModel, VaeLocError, printable
-from vae_loc.model.checkpoint import load_checkpoint
-from vae_loc.model.shipped import find_model, shipped_models
 from vae_loc.system.versions import installed_version, own_version
-from vae_loc.system.writing import check_place
 
 MIN_FREE_GB = 1.0  # of disk: the outputs of some tens of scans
 REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:.*;.*extra == ['\"]([\w-]+)['\"])?")
@@ -100,6 +97,9 @@ def _devices() -> Iterator[Finding]:
 
 def _models() -> Iterator[Finding]:
     """Yield every shipped model, read and proved whole."""
+    from vae_loc.model.checkpoint import load_checkpoint
+    from vae_loc.model.shipped import find_model, shipped_models
+
     names = shipped_models()
     if not names:
         yield Finding("models", "fault", "none are shipped with this installation; install vae-loc again", 5)
@@ -116,6 +116,8 @@ def _models() -> Iterator[Finding]:
 
 def _disk(place: Path) -> Finding:
     """Return whether files can be written to a place, and how much of it is free."""
+    from vae_loc.system.writing import check_place
+
     topic = f"disk {place}"
     try:
         check_place(place / "vae-loc-doctor.json")

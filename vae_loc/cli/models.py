@@ -11,7 +11,6 @@ import typer
 from vae_loc.cli.console import say
 from vae_loc.cli.options import AsJson
 from vae_loc.errors import printable
-from vae_loc.vocabulary import METHODS
 
 if TYPE_CHECKING:
     from vae_loc.model.checkpoint import Checkpoint
@@ -22,6 +21,7 @@ SHOWN_FPRS = (0.01, 0.05, 0.10)
 def describe(path: Path, checkpoint: Checkpoint) -> dict[str, object]:
     """Return what a person wants to know of a model, flat, in reading order."""
     from vae_loc.model.checkpoint import healthy_threshold
+    from vae_loc.vocabulary import METHODS
 
     facts = checkpoint.facts
     described: dict[str, object] = {

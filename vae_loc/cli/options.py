@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vae_loc.errors import UnusableOption
-from vae_loc.vocabulary import METHODS, BrainMask, Method, Polarity
 
 if TYPE_CHECKING:
     from vae_loc.results.score_cohort import RunOptions
     from vae_loc.scoring.segmentation import Segmentation
+    from vae_loc.vocabulary import BrainMask, Method
 
+# written out, not imported from the library: a command that only shows its help imports no numpy
 MethodChoice = Literal["combi", "rec-error", "kl-grad", "rec-grad", "elbo-grad", "all"]
+PolarityChoice = Literal["any", "bright", "dark"]
 
 Scans = Annotated[
     list[Path],
@@ -72,7 +74,7 @@ Threads = Annotated[int, typer.Option(min=1, help="CPU threads of the network.")
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr, no paths on stdout.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of paths.")]
 PolarityOption = Annotated[
-    Polarity, typer.Option("--polarity", help="Only what is brighter, or darker, than expected.")
+    PolarityChoice, typer.Option("--polarity", help="Only what is brighter, or darker, than expected.")
 ]
 Report = Annotated[
     bool,
@@ -100,6 +102,8 @@ class MapOptions:
     @property
     def methods(self) -> tuple[Method, ...]:
         """The maps that `--method` names."""
+        from vae_loc.vocabulary import METHODS
+
         return METHODS if self.method == "all" else (self.method,)
 
 
