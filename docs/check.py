@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from reference import faults as reference_faults
+from schemas import faults as schema_faults
 from typer.testing import CliRunner
 
 from vae_loc.cli.app import app
@@ -47,7 +48,7 @@ def unknown_options(page: Path) -> list[str]:
 def main() -> int:
     """Print every fault; 1 if there is one."""
     faults = [fault for page in PAGES for fault in broken_links(page) + unknown_options(page)]
-    faults += reference_faults()
+    faults += reference_faults() + schema_faults()
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M)
     if version and f"## {version[1]}" not in (ROOT / "CHANGELOG.md").read_text():
         faults.append(f"CHANGELOG.md: no heading for version {version[1]}")

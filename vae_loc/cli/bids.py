@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vae_loc.cli.console import print_outcome, run_cohort
+from vae_loc.cli.console import listening, print_outcome
 from vae_loc.cli.option_groups import with_groups
 from vae_loc.cli.options import (
     BrainMaskOption,
@@ -84,13 +84,12 @@ def bids(
         files=Files(segmentation=mask.segmentation(), percentile=True, report=report),
     )
     run = machine.run_options()
-    if analysis_level == "participant":
-        run_cohort(talk, lambda listener: score_dataset(dataset, options, run, listener=listener))
+    if analysis_level == "group":
+        print_outcome(collect_dataset(dataset), talk)
         return
-    outcome = collect_dataset(dataset)
+    with listening(talk) as listener:
+        outcome = score_dataset(dataset, options, run, listener=listener)
     print_outcome(outcome, talk)
-    if outcome.failed:
-        raise typer.Exit(outcome.exit_code)
 
 
 def _labels(given: list[str] | None, more: list[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
@@ -24,21 +24,23 @@ if TYPE_CHECKING:
 LOG_WIDTH = 120  # of tables where stdout is no terminal: a row stays a line
 
 
-def run_cohort(talk: TalkOptions, work: Callable[[Listener], Outcome]) -> None:
-    """Do the work of a command that scores scans, print its outcome, and leave with the exit code."""
+@contextlib.contextmanager
+def listening(talk: TalkOptions) -> Iterator[Listener]:
+    """Give what shows the progress of a command that scores scans, logs its events and says its notes."""
     from vae_loc.results.score_cohort import Listener
     from vae_loc.system.event_log import EventLog
 
     with EventLog(talk.log_json) as log, talking(talk.quiet or log.on_stderr) as bars:
-        silent = talk.quiet or log.on_stderr
-        outcome = work(Listener(bars, log, _ignore if silent else complain))
-    print_outcome(outcome, talk)
-    if outcome.failed:
-        raise typer.Exit(outcome.exit_code)
+        yield Listener(bars, log, _ignore if talk.quiet or log.on_stderr else complain)
 
 
 def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
-    """Print the paths that were written, tables last, and a line on stderr for each scan that failed."""
+    """Print the paths that were written, tables last, and a line on stderr for each failure; leave with the exit code.
+
+    Raises
+    ------
+    typer.Exit : if a scan failed.
+    """
     if str(talk.log_json) != "-":
         for entry in outcome.failed:
             complain(f"vae-loc: {entry.error}")
@@ -54,6 +56,8 @@ def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
         paths = [path for paths in written.values() for path in paths] + [str(path) for path in outcome.tables]
         if paths:
             say("\n".join(map(printable, paths)))
+    if outcome.failed:
+        raise typer.Exit(outcome.exit_code)
 
 
 def show(*tables: Table) -> None:

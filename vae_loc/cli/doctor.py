@@ -75,9 +75,9 @@ def _packages() -> Iterator[Finding]:
 
 
 def _package(name: str) -> Finding:
-    found = installed_version(name)
-    if found is not None:
-        return Finding(name, "ok", found)
+    installed = installed_version(name)
+    if installed is not None:
+        return Finding(name, "ok", installed)
     if name in NOT_FOR_SCORING:
         return Finding(name, "absent", f"missing; needed for {NOT_FOR_SCORING[name]}")
     return Finding(name, "fault", "missing; install vae-loc again", 4)
@@ -148,11 +148,11 @@ def doctor(
     The exit code is 0, or that of the first fault. Put its output into a report of a problem.
     Example: vae-loc doctor results
     """
-    found = list(examine(folder))
+    findings = list(examine(folder))
     if as_json:
-        say(json.dumps([asdict(finding) for finding in found], indent=1))
+        say(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
-        say("\n".join(f"{MARKS[one.state]}  {one.topic:<20} {printable(one.text)}" for one in found))
-    code = next((one.exit_code for one in found if one.state == "fault"), 0)
+        say("\n".join(f"{MARKS[one.state]}  {one.topic:<20} {printable(one.text)}" for one in findings))
+    code = next((one.exit_code for one in findings if one.state == "fault"), 0)
     if code:
         raise typer.Exit(code)

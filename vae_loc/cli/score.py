@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vae_loc.cli.console import run_cohort
+from vae_loc.cli.console import listening, print_outcome
 from vae_loc.cli.option_groups import with_groups
 from vae_loc.cli.options import (
     ChosenModel,
@@ -45,10 +45,9 @@ def score(
 
     files = Files(percentile=maps.percentile, report=maps.report)
     options, run = _score_options(model, maps, inputs, machine, files), machine.run_options()
-    run_cohort(
-        talk,
-        lambda listener: score_cohort(scans, output, options, run, series=inputs.series, listener=listener),
-    )
+    with listening(talk) as listener:
+        outcome = score_cohort(scans, output, options, run, series=inputs.series, listener=listener)
+    print_outcome(outcome, talk)
 
 
 @with_groups
@@ -76,10 +75,9 @@ def segment(
 
     files = Files(segmentation=mask.segmentation(), percentile=maps.percentile, report=maps.report)
     options, run = _score_options(model, maps, inputs, machine, files, dicom_seg=dicom_seg), machine.run_options()
-    run_cohort(
-        talk,
-        lambda listener: score_cohort(scans, output, options, run, series=inputs.series, listener=listener),
-    )
+    with listening(talk) as listener:
+        outcome = score_cohort(scans, output, options, run, series=inputs.series, listener=listener)
+    print_outcome(outcome, talk)
 
 
 def _score_options(

@@ -241,13 +241,13 @@ def _lesions(rows: Sequence[LesionRow], scans: int) -> dict[str, list[FrocPoint]
 
 def _froc_point(rows: Sequence[LesionRow], fpr: float, scans: int) -> FrocPoint:
     lesions = {size: sum(row.lesions[size] for row in rows) for size in CLASS_NAMES}
-    found = {size: sum(row.found[size] for row in rows) for size in CLASS_NAMES}
+    hits = {size: sum(row.found[size] for row in rows) for size in CLASS_NAMES}
     total = sum(lesions.values())
     return FrocPoint(
         healthy_fpr=fpr,
         false_positives_per_scan=sum(row.false_positives for row in rows) / scans,
-        sensitivity=sum(found.values()) / total if total else None,
-        found=found,
+        sensitivity=sum(hits.values()) / total if total else None,
+        found=hits,
         lesions=lesions,
     )
 

@@ -44,7 +44,13 @@ def find_lesions(truth: BoolArray, brain: BoolArray, voxel_mm3: float) -> Lesion
 
 
 def match_lesions(mask: BoolArray, lesions: Lesions, *, min_size_mm3: float) -> Match:
-    """Match a mask, bool (I, J, K), without its components below `min_size_mm3`, as `segment` leaves them."""
+    """Match a mask with the lesions of a scan.
+
+    Parameters
+    ----------
+    mask : bool (I, J, K); its components below `min_size_mm3` are left out, as `segment` leaves them out
+    lesions : what `find_lesions` returned for the same scan
+    """
     numbers = components(mask[lesions.box])
     sizes = np.bincount(numbers.ravel())
     kept = sizes * lesions.voxel_mm3 >= min_size_mm3
@@ -56,5 +62,5 @@ def match_lesions(mask: BoolArray, lesions: Lesions, *, min_size_mm3: float) -> 
 
 
 def size_classes(lesions: Lesions) -> NDArray[np.intp]:
-    """Return the index into `CLASS_NAMES` of every lesion."""
+    """Return the index into `CLASS_NAMES` of each lesion, int (N,)."""
     return np.digitize(lesions.sizes * lesions.voxel_mm3 / 1000, SIZE_CLASSES_ML)

@@ -96,13 +96,18 @@ def rank_sorted(positives: Sequence[Floats], negatives: Sequence[Floats], *, max
 
 
 def dice_at(positives: Floats, negatives: Floats, threshold: float) -> float | None:
-    """Return the Dice of the voxels above `threshold`; scores in ascending order. None without positives."""
+    """Return the Dice of the voxels above `threshold`, 0 to 1; None without positives.
+
+    Parameters
+    ----------
+    positives, negatives : (N,) scores of lesion voxels and of the others, ascending
+    """
     tp, fp = above(positives, threshold), above(negatives, threshold)
     return 2 * tp / (len(positives) + tp + fp) if len(positives) else None
 
 
 def above(scores: Floats, threshold: float) -> int:
-    """Return how many of `scores`, in ascending order, exceed `threshold`."""
+    """Return how many of `scores` (N,), ascending, exceed `threshold`."""
     edge = scores.dtype.type(threshold)  # in the scores' own type, else numpy copies them all to float64
     if edge > threshold:
         edge = np.nextafter(edge, scores.dtype.type(-np.inf))
@@ -139,7 +144,12 @@ def binned(parts: Sequence[Floats], edges: Floats) -> Counts:
 
 
 def quantile_edges(positives: Sequence[Floats], negatives: Sequence[Floats], bins: int) -> Floats:
-    """Return at most `bins` - 1 distinct edges at which both classes are cut evenly."""
+    """Return at most `bins` - 1 distinct edges, (B,) ascending, at which both classes are cut evenly.
+
+    Parameters
+    ----------
+    positives, negatives : scores (N,) of each subject, ascending
+    """
     sides = []
     for side in (positives, negatives):
         step = max(1, sum(len(part) for part in side) // (EDGE_SAMPLE * bins))
@@ -150,7 +160,12 @@ def quantile_edges(positives: Sequence[Floats], negatives: Sequence[Floats], bin
 
 
 def curve(positives: NDArray[np.number], negatives: NDArray[np.number]) -> dict[str, NDArray[np.float64]]:
-    """Return rates at every bin (last axis, highest bin first): tpr, fpr, precision, dice; NaN where undefined."""
+    """Return rates at each bin, highest bin first: tpr, fpr, precision and dice, float64 (..., B); NaN where undefined.
+
+    Parameters
+    ----------
+    positives, negatives : counts (..., B) of lesion voxels and of the others, highest bin first
+    """
     tp, fp = (np.cumsum(side, axis=-1, dtype=np.float64) for side in (positives, negatives))
     p, n = tp[..., -1:], fp[..., -1:]
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -175,8 +175,8 @@ def _read_samples(path: Path, model: Model, canonical: CanonicalVolume) -> tuple
         raise UnusableModel(made_by[:12], f"made these maps, not {model.digest[:12]}; give its file with -m")
     stack = to_slices(canonical)
     if len(summary.slices) != len(stack.pixels):
-        found = len(summary.slices)
-        return None, (f"{path.name} has {found} slices, not {len(stack.pixels)}: no figures for slices",)
+        count = len(summary.slices)
+        return None, (f"{path.name} has {count} slices, not {len(stack.pixels)}: no figures for slices",)
     slices = {name: np.array([getattr(row, name) for row in summary.slices]) for name in SAMPLE_SCORES}
     return SampleScores(stack.positions_mm, substantial(stack), slices, {}), ()
 
@@ -250,6 +250,6 @@ def _lesion_rows(scan: AnnotatedScan, lesions: Lesions, model: Model) -> list[Le
             if threshold is None:
                 continue
             match = match_lesions(values > threshold, lesions, min_size_mm3=MIN_SIZE_MM3)
-            found = {label: int(match.found[classes == i].sum()) for i, label in enumerate(CLASS_NAMES)}
-            rows.append(LesionRow(scan.pair.case.subject, name, fpr, found, counts, match.false_positives))
+            hits = {label: int(match.found[classes == i].sum()) for i, label in enumerate(CLASS_NAMES)}
+            rows.append(LesionRow(scan.pair.case.subject, name, fpr, hits, counts, match.false_positives))
     return rows

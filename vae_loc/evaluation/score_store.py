@@ -45,7 +45,7 @@ class ScoreStore:
         return self._end - len(scores), self._end
 
     def parts(self, name: str) -> tuple[list[FloatArray], list[FloatArray]]:
-        """Return (lesion, other) scores of every subject in the order they were added, ascending."""
+        """Return the scores of lesion and of other voxels, float32 (N,) ascending, of each subject in turn."""
         try:
             self._file.flush()
         except OSError as error:

@@ -58,14 +58,20 @@ class Checkpoint:
 def checkpoint(
     facts: Facts, weights: dict[str, FloatArray], places: dict[str, FloatArray], graphs: dict[str, bytes]
 ) -> Checkpoint:
-    """Return a checkpoint with its digest."""
+    """Return a checkpoint with its digest.
+
+    Parameters
+    ----------
+    weights : float32, by parameter name
+    places : float32 (I, I, I), rounded here to the 16 bits in which they are stored
+    """
     halved = {name: values.astype(np.float16).astype(np.float32) for name, values in places.items()}
     model = Checkpoint(facts, weights, halved, graphs, "")
     return replace(model, digest=_digest(facts, _tensors(model)))
 
 
 def with_places(model: Checkpoint, places: dict[str, FloatArray], healthy: Healthy | None = None) -> Checkpoint:
-    """Return a copy of `model` with other statistics by place, and, if given, other healthy quantiles."""
+    """Return a copy of `model` with other statistics by place, float32 (I, I, I), and healthy quantiles if given."""
     facts = model.facts if healthy is None else model.facts.model_copy(update={"healthy": healthy})
     return checkpoint(facts, model.weights, places, model.graphs)
 
@@ -201,8 +207,8 @@ def _read_tensor_file(path: Path, type_of: Callable[[str], str]) -> bytes:
         start = file.read(512)
         size = int.from_bytes(start[:8], "little")
         if len(start) < 9 or start[8:9] != b"{" or size > total - 8:
-            found = looks_like(start) if start[8:9] != b"{" else "a file that is cut off"
-            raise UnusableModel(path, f"expected a vae-loc model (.safetensors), found {found}; fetch it again")
+            content = looks_like(start) if start[8:9] != b"{" else "a file that is cut off"
+            raise UnusableModel(path, f"expected a vae-loc model (.safetensors), found {content}; fetch it again")
         if size > MAX_HEADER_BYTES or total > MAX_MODEL_BYTES:
             limits = f"{MAX_HEADER_BYTES} bytes of header and {MAX_MODEL_BYTES} in all"
             raise UnusableModel(path, f"expected at most {limits}, found {size} and {total}; it is no model of vae-loc")

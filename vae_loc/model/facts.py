@@ -98,7 +98,7 @@ def healthy_percentile(value: float, quantiles: list[float]) -> float:
 
 
 def quantiles(values: NDArray[np.floating]) -> list[float]:
-    """Return the quantiles of `values` at `LEVELS`, rounded."""
+    """Return the quantiles of `values` (N,) at `LEVELS`, rounded to 6 digits."""
     return [rounded(q) for q in np.quantile(values.astype(np.float64), LEVELS)]
 
 

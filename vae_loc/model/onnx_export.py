@@ -100,7 +100,13 @@ def pruned(graph: bytes, terms: Sequence[str]) -> bytes:
 
 
 def with_weights(graph: bytes, weights: Mapping[str, NDArray[np.float32]], about: Mapping[str, str]) -> bytes:
-    """Return a graph that holds its weights, for other programs; `about` becomes its metadata."""
+    """Return a graph that holds its weights, for other programs.
+
+    Parameters
+    ----------
+    weights : float32, by parameter name, in the shapes that the graph names
+    about : becomes the metadata of the graph
+    """
     import onnx
 
     whole = onnx.load_model_from_string(graph)

@@ -48,7 +48,11 @@ Message = dict[str, list[int | bytes]]
 
 
 def load_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Path) -> RunGraph:
-    """Return what runs a graph with these weights, on the CPU.
+    """Return what runs a graph on the CPU: slices float32 (B, 1, H, W) and c -> the terms by name.
+
+    Parameters
+    ----------
+    weights : float32, by parameter name; onnxruntime does not copy them
 
     Raises
     ------
@@ -67,8 +71,8 @@ def load_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Path
 
     def run(x: FloatArray, c: float, _: object = values) -> dict[str, FloatArray]:
         with _refused(name):
-            found = session.run(None, {"x": x, "c": np.array(c, dtype=np.float32)})
-        return dict(zip(names, found, strict=True))
+            terms = session.run(None, {"x": x, "c": np.array(c, dtype=np.float32)})
+        return dict(zip(names, terms, strict=True))
 
     return run
 
@@ -146,7 +150,7 @@ def _messages(values: list[int | bytes], known: Mapping[str, int]) -> Iterator[M
 def _message(raw: bytes, known: Mapping[str, int]) -> Message:
     """Return the fields of a protobuf message by name; any that is not `known` is a ValueError."""
     names = {number: name for name, number in known.items()}
-    found: Message = {name: [] for name in known}
+    fields: Message = {name: [] for name in known}
     at = 0
     while at < len(raw):
         key, at = _varint(raw, at)
@@ -162,10 +166,10 @@ def _message(raw: bytes, known: Mapping[str, int]) -> Message:
             value, at = raw[at : at + 4], at + 4
         else:
             raise ValueError("wire type")
-        found[names[key >> 3]].append(value)
+        fields[names[key >> 3]].append(value)
     if at != len(raw):
         raise ValueError("cut off")
-    return found
+    return fields
 
 
 def _numbers(values: list[int | bytes]) -> list[int]:

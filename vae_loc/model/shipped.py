@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import vae_loc
 from vae_loc.errors import UnusableModel
 
-PACKAGE = Path(vae_loc.__file__).parent
+PACKAGE = Path(__file__).parents[1]
 PLACES = (PACKAGE / "models", PACKAGE.parent / "models")  # wheel, checkout
 
 
@@ -30,5 +29,5 @@ def find_model(name: str) -> Path:
 
 def shipped_models() -> list[str]:
     """Return the names of the models that come with vae-loc."""
-    found = {path.name for place in PLACES for path in place.glob("*.safetensors")}
-    return sorted(name.removesuffix(".safetensors") for name in found if not name.endswith(".state.safetensors"))
+    files = {path.name for place in PLACES for path in place.glob("*.safetensors")}
+    return sorted(name.removesuffix(".safetensors") for name in files if not name.endswith(".state.safetensors"))

@@ -109,7 +109,7 @@ def kl_divergence(mu: Tensor, log_sigma: Tensor) -> Tensor:
 
 
 def squared_error(x: Tensor, reconstruction: Tensor, c: float | Tensor) -> Tensor:
-    """(x_i - g_i(z))^2 / (2 c^2) of every pixel: -log p(x|z) without its constant (design [1])."""
+    """Return (x_i - g_i(z))^2 / (2 c^2) of each pixel, (B, C, H, W): -log p(x|z) without its constant (design [1])."""
     return (x - reconstruction).square() / (2 * c * c)
 
 

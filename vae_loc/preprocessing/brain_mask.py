@@ -195,10 +195,10 @@ def _contrast(volume: Volume, mask: BoolArray) -> float:
     return float(difference / ((brightest - darkest) or 1.0))
 
 
-def _no_brain(volume: Volume, found: str) -> UnusableInput:
+def _no_brain(volume: Volume, instead: str) -> UnusableInput:
     low, high = BRAIN_RANGE_ML
     return UnusableInput(
         volume.path,
         f"expected a stripped scan or a T1 head with one brain of {low:.0f} to {high:.0f} ml, "
-        f"brain extraction found {found}; give --brain-mask FILE, or --brain-mask none if the whole volume is brain",
+        f"brain extraction found {instead}; give --brain-mask FILE, or --brain-mask none if the whole volume is brain",
     )

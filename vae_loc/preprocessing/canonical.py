@@ -102,7 +102,12 @@ class SmoothBrain:
 
 
 def smooth_brain(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> SmoothBrain:
-    """Return the brain in robust standard deviations, clipped widely, at the resolution of the canonical grid.
+    """Return the brain of a scan at the resolution of the canonical grid.
+
+    Parameters
+    ----------
+    mask : bool (I, J, K), the brain; its missing voxels do not count
+    image_size : pixels of the canonical grid's side, which set its resolution
 
     Raises
     ------
@@ -130,7 +135,12 @@ def smooth_brain(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> Sm
 def canonical_brain(
     brain: SmoothBrain, *, image_size: int = 64, contrast: str = "t1", template: FloatArray | None = None
 ) -> CanonicalVolume:
-    """Sample a brain on the canonical grid, aligned to a template where there is one; see `to_canonical`."""
+    """Sample a brain on the canonical grid, aligned to a template where there is one; see `to_canonical`.
+
+    Parameters
+    ----------
+    template : float32 (I, I, I), the mean of healthy brains; None keeps the pose of the scanner
+    """
     grid = _grid_around(brain.centre_mm, image_size)
     values, mask = _sampled(brain, grid)
     warnings: tuple[str, ...] = ()
@@ -147,7 +157,13 @@ def canonical_brain(
 
 
 def standardized(values: FloatArray, mask: BoolArray) -> FloatArray:
-    """Return robust standard deviations from the median of `mask`, clipped to `CLIP_SD`; background outside."""
+    """Return robust standard deviations from the median of `mask`, clipped to `CLIP_SD`, float32 (I, J, K).
+
+    Parameters
+    ----------
+    values : float32 (I, J, K), any unit
+    mask : bool (I, J, K); outside it the result is `BACKGROUND_SD`
+    """
     low, median, high = np.percentile(values[mask], (25, 50, 75))
     scale = SD_PER_IQR * (high - low) or float(np.std(values[mask])) or 1.0
     result: FloatArray = np.where(mask, np.clip((values - median) / scale, *CLIP_SD), BACKGROUND_SD).astype(np.float32)

@@ -18,7 +18,7 @@ from vae_loc.preprocessing.canonical import CanonicalVolume, standardized
 from vae_loc.preprocessing.regions import depth_mm
 from vae_loc.vocabulary import BoolArray, FloatArray
 
-CONTRASTS = ("t1", "t2", "flair")
+MADE_CONTRASTS = ("t1", "t2", "flair")
 FLUID_PERCENTILE, WHITE_PERCENTILE = 2, 90  # of a T1 brain
 # T1 intensity of nothing, fluid, grey, white and the brightest white matter; white matter is near 1
 T1_LANDMARKS = (0.0, 0.22, 0.62, 0.95, 1.25)

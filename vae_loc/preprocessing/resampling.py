@@ -40,7 +40,7 @@ def low_passed(values: FloatArray, sigmas: tuple[float, ...]) -> FloatArray:
 
 
 def resampled(values: FloatArray, affine: NDArray[np.float64], target: Grid) -> FloatArray:
-    """Linear interpolation of `values` (voxel to mm by `affine`) on `target`; zero outside."""
+    """Return `values` (I, J, K), voxel to mm by `affine`, on the grid `target`: linear interpolation, zero outside."""
     return interpolated(values, np.linalg.inv(affine) @ target.affine, target.shape)
 
 

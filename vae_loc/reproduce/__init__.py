@@ -1,1 +1,5 @@
-"""The paper's experiments, one file each (Zimmerer et al., MICCAI 2019, arXiv:1907.02796)."""
+"""The experiments of the paper, one folder each, beside what the paper reports.
+
+A *setting* is one choice of latents, c, image size and the like; a *run* is a setting with a seed; a *sweep* is a table
+of runs that grows row by row. `authors` holds the variants of the authors' own scripts, which nothing else uses.
+"""

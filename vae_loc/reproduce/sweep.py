@@ -29,12 +29,12 @@ DIGITS = 6  # of a result: one more than a test set of 10 000 can tell apart
 
 def keys_of(settings: Sequence[dict[str, object]], seeds: int) -> list[Key]:
     """Return every setting with every seed, seeds outermost: all settings are known once before any twice."""
-    found: dict[tuple[str, ...], Key] = {}
+    keys: dict[tuple[str, ...], Key] = {}
     for seed in range(seeds):
         for setting in settings:
             key = {name: str(value) for name, value in (setting | {"seed": seed}).items()}
-            found.setdefault(tuple(key.values()), key)
-    return list(found.values())
+            keys.setdefault(tuple(key.values()), key)
+    return list(keys.values())
 
 
 def sweep(keys: Sequence[Key], perform: Perform, folder: Path, *, jobs: int, bars: BarMaker) -> list[Row]:
@@ -102,8 +102,8 @@ def _known(path: Path, keys: Sequence[Key]) -> dict[tuple[str, ...], Row]:
     known = {}
     for row in read_rows(path):
         if list(row)[: len(columns)] != columns:
-            found = ", ".join(list(row)[: len(columns)])
-            raise UnusableInput(path, f"expected the columns {', '.join(columns)}, found {found}; choose another -o")
+            names = ", ".join(list(row)[: len(columns)])
+            raise UnusableInput(path, f"expected the columns {', '.join(columns)}, found {names}; choose another -o")
         known[tuple(row[column] for column in columns)] = row
     return known
 
@@ -128,10 +128,10 @@ def _performed(
     """Yield each run as it ends, with its wall and CPU seconds."""
     timed = partial(_timed, perform)
     done = in_turn(timed, keys) if jobs == 1 else in_processes(timed, keys, jobs=jobs, preload=__name__)
-    for index, found in done:
-        if found is None:  # its process was killed, twice
+    for index, result in done:
+        if result is None:  # its process was killed, twice
             raise OutOfMemory
-        yield keys[index], *found
+        yield keys[index], *result
 
 
 def _timed(perform: Perform, key: Key) -> tuple[dict[str, float], float, float]:

@@ -134,7 +134,7 @@ def failure(case: Case, error: VaeLocError, seconds: float | None = None) -> Ent
 def facts_of(summary: ScanSummary) -> ScanFacts:
     """Return what the table holds of a scores JSON, numbers to 6 digits."""
     masks = summary.masks or {}
-    maps = {method: MapFacts(flagged=_rounded(found.flagged)) for method, found in summary.maps.items()}
+    maps = {method: MapFacts(flagged=_rounded(of.flagged)) for method, of in summary.maps.items()}
     for method, mask in masks.items():
         marked = {"threshold": _rounded(mask.threshold), "lesion_ml": _rounded(mask.volume_ml)}
         maps[method] = maps[method].model_copy(update=marked | {"lesions": len(mask.components)})

@@ -57,7 +57,7 @@ def _segmentation_bytes(mask: BoolArray, series: Series) -> bytes:
     from pydicom.uid import ExplicitVRLittleEndian
 
     source = volume_of(series)
-    found = hd.seg.Segmentation(
+    segmentation = hd.seg.Segmentation(
         source_images=series.datasets(),
         pixel_array=source.with_array(np.transpose(mask, (2, 1, 0)).astype(np.uint8)),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
@@ -77,7 +77,7 @@ def _segmentation_bytes(mask: BoolArray, series: Series) -> bytes:
         omit_empty_frames=bool(mask.any()),
     )
     buffer = io.BytesIO()
-    found.save_as(buffer)
+    segmentation.save_as(buffer)
     return buffer.getvalue()
 
 

@@ -52,8 +52,8 @@ def montage_png(
     """
     from PIL import Image, ImageDraw
 
-    found = np.zeros_like(brain) if mask is None else mask
-    layers = tuple(_axial(array, volume) for array in (volume.data, scores, brain, found))
+    marked = np.zeros_like(brain) if mask is None else mask
+    layers = tuple(_axial(array, volume) for array in (volume.data, scores, brain, marked))
     heights = np.flatnonzero(layers[2].any(axis=(1, 2)))
     shown = heights[np.linspace(0, len(heights) - 1, ROWS * COLUMNS + 2).round().astype(int)[1:-1]]
     rows, columns = (slice(int(used.min()), int(used.max()) + 1) for used in np.nonzero(layers[2].any(axis=0)))
@@ -81,13 +81,13 @@ def _slice_picture(layers: list[np.ndarray], window: np.ndarray, ceiling: float,
     """Return scan, map and the outlines of brain and mask of one slice, (rows, columns) each."""
     from PIL import Image
 
-    scan, heat, brain, found = layers
+    scan, heat, brain, marked = layers
     grey = 255 * np.clip((scan - window[0]) / ((window[1] - window[0]) or 1), 0, 1)[..., None]
     share = np.clip(heat / ceiling, 0, 1)
     opacity = MAX_OPACITY * share[..., None]
     blended = ((1 - opacity) * grey + opacity * _coloured(share)).astype(np.uint8)
     pixels = np.array(Image.fromarray(blended).resize(size, Image.Resampling.BICUBIC))
-    for outline, colour in ((brain, BRAIN_GREY), (found, MASK_CYAN)):
+    for outline, colour in ((brain, BRAIN_GREY), (marked, MASK_CYAN)):
         area = Image.fromarray((255 * outline).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
         pixels[_edge(np.array(area) > 127)] = colour
     return Image.fromarray(pixels)

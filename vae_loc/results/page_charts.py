@@ -36,7 +36,7 @@ class Profile:
 
 
 def strip(name: str, value: float, percentile: float, quantiles: Sequence[float], levels: NDArray[np.float64]) -> Strip:
-    """Place a scan's score among the healthy quantiles at `levels`.
+    """Return the place of a scan's score among the healthy quantiles (N,) at `levels` (N,), 0 to 1.
 
     >>> strip("kl", 3.0, 50.0, [1.0, 3.0, 5.0], np.array([0.0, 0.5, 1.0])).at
     300.0

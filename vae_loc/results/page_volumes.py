@@ -36,7 +36,7 @@ class Crop:
 
 
 def crop_to(brain: BoolArray, volume: Volume) -> Crop:
-    """Return the box around the brain, `MARGIN_MM` wider, in blocks small enough for a page.
+    """Return the box around the brain, bool (I, J, K), `MARGIN_MM` wider, in blocks small enough for a page.
 
     Blocks join the shortest voxel axis first, so that what is shown stays near isotropic.
     """

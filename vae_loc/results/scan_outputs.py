@@ -23,7 +23,7 @@ from vae_loc.system.reading import sha256_of
 from vae_loc.system.writing import together, write_atomically, write_json
 from vae_loc.vocabulary import BoolArray, FloatArray, Method
 
-SHOWN_FPR = 0.01  # the colour bar ends at twice the score that 1 % of healthy voxels exceed
+CEILING_FPR = 0.01  # the colour bar ends at twice the score that 1 % of healthy voxels exceed
 
 
 @dataclass(frozen=True)
@@ -147,5 +147,5 @@ def _percentiles(located: Located, model: Model, method: Method) -> FloatArray:
 def _ceiling(located: Located, model: Model, method: Method) -> float:
     """Return the score that is shown at full colour."""
     if model.facts.healthy is not None:
-        return 2 * healthy_threshold(model.checkpoint, method, SHOWN_FPR, raw=located.bare)
+        return 2 * healthy_threshold(model.checkpoint, method, CEILING_FPR, raw=located.bare)
     return float(located.maps[method].max())

@@ -20,6 +20,7 @@ from vae_loc.vocabulary import Method, SAMPLE_SCORES
 from vae_loc.errors import printable
 from vae_loc.results.page_volumes import crop_to, layer
 from vae_loc.scoring.locate import Located
+from vae_loc.scoring.segmentation import DEFAULT_FPR
 from vae_loc.scans.volume import Volume
 from vae_loc.vocabulary import BoolArray, FloatArray
 
@@ -31,7 +32,6 @@ NIIVUE = PACKAGE / "vendor" / "niivue" / "niivue.umd.js"
 WINDOW_PERCENTILES = (1, 99)  # of the brain's intensities, black to white, as in the pictures
 STORED_PERCENTILES = (0.1, 99.9)  # what the 256 steps of the shown scan span
 HEALTHY_BAND = (0.05, 0.95)
-SHOWN_FPR = 0.05
 MIDLINE_MM = 8.0  # nearer to the middle of the brain than this is neither right nor left
 MAX_CEILINGS = 4  # a bare score's highest voxels would leave no steps for the others
 JPEG_QUALITY = 85
@@ -93,23 +93,23 @@ def environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    found = Environment(
+    templates = Environment(
         loader=FileSystemLoader(PACKAGE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.globals["own"] = lambda name: Markup((PACKAGE / "templates" / name).read_text("utf-8"))  # noqa: S704 - ours
-    found.globals["niivue"] = lambda: Markup(NIIVUE.read_text("utf-8"))  # noqa: S704 - vendored
-    found.filters["rank"] = rank_words
-    return found
+    templates.globals["own"] = lambda name: Markup((PACKAGE / "templates" / name).read_text("utf-8"))  # noqa: S704 - ours
+    templates.globals["niivue"] = lambda: Markup(NIIVUE.read_text("utf-8"))  # noqa: S704 - vendored
+    templates.filters["percentile"] = percentile_words
+    return templates
 
 
-def rank_words(percentile: float | None) -> str:
+def percentile_words(percentile: float | None) -> str:
     """Say a percentile among healthy scans.
 
-    >>> rank_words(100.0), rank_words(97.21), rank_words(None)
+    >>> percentile_words(100.0), percentile_words(97.21), percentile_words(None)
     ('above every healthy one', 'percentile 97.2', 'unknown')
     """
     if percentile is None:
@@ -209,12 +209,12 @@ def _map_facts(
 
 
 def _threshold(method: Method, model: Model, located: Located, summary: ScanSummary) -> float | None:
-    """Return the threshold of the mask, else the healthy one at `SHOWN_FPR`, else None."""
+    """Return the threshold of the mask, else the healthy one at `DEFAULT_FPR`, else None."""
     if summary.masks:
         return summary.masks[method].threshold
     if model.facts.healthy is None:
         return None
-    return healthy_threshold(model.checkpoint, method, SHOWN_FPR, raw=located.bare)
+    return healthy_threshold(model.checkpoint, method, DEFAULT_FPR, raw=located.bare)
 
 
 def _strips(located: Located, model: Model) -> list[Strip]:

@@ -51,8 +51,8 @@ def _check(path: Path, affine: NDArray[np.float64]) -> None:
         raise UnusableInput(path, "expected an invertible affine, found a singular one; convert the original again")
     low, high = VOXEL_SIZE_RANGE_MM
     if sizes.min() < low or sizes.max() > high:
-        found = " x ".join(f"{size:g}" for size in sizes)
-        raise UnusableInput(path, f"expected voxels of {low:g} to {high:g} mm, found {found} mm; check its units")
+        shown = " x ".join(f"{size:g}" for size in sizes)
+        raise UnusableInput(path, f"expected voxels of {low:g} to {high:g} mm, found {shown} mm; check its units")
 
 
 def _agree(qform: NDArray[np.float64], sform: NDArray[np.float64]) -> bool:
@@ -79,8 +79,8 @@ def _forms(path: Path, header: nib.Nifti1Header) -> tuple[NDArray[np.float64], N
     if qform is not None:
         return np.array(qform, dtype=np.float64), qform, fault
     if not (header["pixdim"][1:4] > 0).all():
-        found = " x ".join(f"{size:g}" for size in header["pixdim"][1:4])
+        shown = " x ".join(f"{size:g}" for size in header["pixdim"][1:4])
         raise UnusableInput(
-            path, f"expected voxel sizes above 0, found {found} and no sform; convert the original again"
+            path, f"expected voxel sizes above 0, found {shown} and no sform; convert the original again"
         )
     return np.asarray(header.get_base_affine(), dtype=np.float64), qform, fault

@@ -39,23 +39,23 @@ def find_labelled(places: Sequence[Path], labels: str | None, *, contrast: str |
     UnusableInput : if there is no scan, or a scan has no annotation.
     """
     tables = [place for place in places if place.suffix.lower() == ".csv"]
-    found = [row for table in tables for row in _rows(table)]
+    labelled = [row for table in tables for row in _rows(table)]
     if labels is not None and labels.lower().endswith(".csv"):
         listed = _rows(Path(labels))
-        found += _of_table(find_cases(places, contrast=contrast), listed, Path(labels)) if places else listed
+        labelled += _of_table(find_cases(places, contrast=contrast), listed, Path(labels)) if places else listed
     elif others := [place for place in places if place not in tables]:
         if labels is None or SUBJECT not in labels:
             raise UnusableOption("--labels", f"expected a path with {SUBJECT} or a .csv table, got {labels}")
         cases = find_cases(others, contrast=contrast)
         paired = [LabelledCase(case, _label_of(case, labels)) for case in cases]
         annotations = {pair.label for pair in paired}
-        found += [pair for pair in paired if pair.case.scan not in annotations]
-    missing = [pair.label for pair in found if not os.path.isfile(pair.label)]
+        labelled += [pair for pair in paired if pair.case.scan not in annotations]
+    missing = [pair.label for pair in labelled if not os.path.isfile(pair.label)]
     if missing:
         raise UnusableInput(missing[0], f"expected an annotation, found none ({len(missing)} missing); check --labels")
-    if not found:
+    if not labelled:
         raise UnusableInput("cohort", "expected annotated scans, found none; name scans, folders or a .csv table")
-    return sorted(found, key=lambda pair: (pair.case.subject, str(pair.case.scan)))
+    return sorted(labelled, key=lambda pair: (pair.case.subject, str(pair.case.scan)))
 
 
 def _label_of(case: Case, pattern: str) -> Path:

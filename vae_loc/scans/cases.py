@@ -21,7 +21,7 @@ LIST_SUFFIXES = (".txt", ".list")
 TABLE_SUFFIX = ".csv"  # with the columns scan and, where they are known, mask, subject, contrast
 NOT_SCANS = ("brainmask", "mask", "seg", "lesions", "labels", "anomaly", "dseg")  # last part of a name
 BIDS_SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
-CONTRASTS = {"t1": "t1", "t1w": "t1", "t2": "t2", "t2w": "t2", "flair": "flair"}
+CONTRAST_OF_NAME = {"t1": "t1", "t1w": "t1", "t2": "t2", "t2w": "t2", "flair": "flair"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def subject_of(scan: Path) -> str:
     ('IXI012', 'IXI012')
     """
     name = stem(scan)
-    if name.lower() in CONTRASTS and scan.parent.name:
+    if name.lower() in CONTRAST_OF_NAME and scan.parent.name:
         return scan.parent.name
     return name.rpartition("_")[0] or name
 
@@ -63,13 +63,13 @@ def person_of(subject: str) -> str:
     >>> person_of("sub-01_ses-2"), person_of("IXI012")
     ('sub-01', 'IXI012')
     """
-    found = BIDS_SUBJECT.match(subject)
-    return found[0] if found else subject
+    match = BIDS_SUBJECT.match(subject)
+    return match[0] if match else subject
 
 
 def contrast_of(scan: Path) -> str | None:
     """Contrast named by the last part of the file name, or None."""
-    return CONTRASTS.get(stem(scan).rpartition("_")[2].lower())
+    return CONTRAST_OF_NAME.get(stem(scan).rpartition("_")[2].lower())
 
 
 def find_cases(places: Sequence[Path], *, contrast: str | None = None) -> list[Case]:
@@ -176,16 +176,16 @@ def _case_of(row: dict[str, str], folder: Path) -> Case:
         scan,
         subject or subject_of(scan),
         folder / mask if mask else _sibling_mask(scan),
-        CONTRASTS.get(contrast.lower(), contrast) or None,
+        CONTRAST_OF_NAME.get(contrast.lower(), contrast) or None,
     )
 
 
 def _scans_in(place: Path, contrast: str | None) -> list[Path]:
     if os.path.isdir(place):
-        found = [path for path in _listed(place) if _is_scan(path, contrast)]
-        if not found:
+        scans = [path for path in _listed(place) if _is_scan(path, contrast)]
+        if not scans:
             raise UnusableInput(place, "expected a folder with .nii or .nii.gz scans, found none; check the folder")
-        return found
+        return scans
     if place.name.lower().endswith(LIST_SUFFIXES):
         lines = [line.strip() for line in read_text(place, "a list of scans").splitlines()]
         listed = [place.parent / line for line in lines if line and not line.startswith("#")]

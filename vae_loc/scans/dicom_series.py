@@ -78,14 +78,14 @@ def convert_dicom(places: Sequence[Path], folder: Path, *, wanted: str | None = 
     ----------
     wanted : series instance UID, where a place holds several series
     """
-    found = {place: _named(Path(os.path.abspath(place))) for place in places if is_dicom(place)}
-    names = unique_names(list(found.values()))
+    names_of = {place: _named(Path(os.path.abspath(place))) for place in places if is_dicom(place)}
+    names = unique_names(list(names_of.values()))
     done = Converted([], {}, {})
     for place in places:
-        if place not in found:
+        if place not in names_of:
             done.places.append(place)
             continue
-        scan = folder / f"{names[found[place]]}.nii.gz"
+        scan = folder / f"{names[names_of[place]]}.nii.gz"
         done.places.append(scan)
         try:
             series = series_of(place, wanted)
@@ -104,12 +104,12 @@ def series_of(place: Path, wanted: str | None = None) -> Series:
     UnusableInput : if there is none, or there are several and none is chosen; they are listed then.
     """
     _require_readers(place)
-    found: dict[str, list[tuple[str, Dataset]]] = {}
+    headers: dict[str, list[tuple[str, Dataset]]] = {}
     for name, content in dicom_contents(place, dicom_names(place), head_only=True):
         header = _parsed(place, name, content, header_only=True)
         if "Rows" in header and "SeriesInstanceUID" in header and header.get("Modality") not in NO_SCANS:
-            found.setdefault(str(header.SeriesInstanceUID), []).append((name, header))
-    series = {uid: _series(place, uid, files) for uid, files in found.items()}
+            headers.setdefault(str(header.SeriesInstanceUID), []).append((name, header))
+    series = {uid: _series(place, uid, files) for uid, files in headers.items()}
     if wanted in series:
         return series[wanted]
     listed = "; ".join(f"{one.uid} ({one.described})" for one in series.values())

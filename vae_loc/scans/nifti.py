@@ -92,14 +92,14 @@ def read_header(path: Path, *, may_be_sparse: bool = False) -> Header:
     _check_type(path, header)
     _check_size(path, header, paired=header_path != voxel_path)
     with opened(voxel_path, "a NIfTI file") as file:
-        found = os.fstat(file.fileno()).st_size
+        size = os.fstat(file.fileno()).st_size
         needed = int(header["vox_offset"]) + _voxel_bytes(header)
         packed = file.read(2) == GZIP
-    if not packed and found < needed:
-        raise UnusableInput(voxel_path, f"expected {needed} bytes, found {found}: cut off; copy it again")
-    if packed and needed > max(BOMB_BYTES, BOMB_RATIO * found) and not may_be_sparse:
+    if not packed and size < needed:
+        raise UnusableInput(voxel_path, f"expected {needed} bytes, found {size}: cut off; copy it again")
+    if packed and needed > max(BOMB_BYTES, BOMB_RATIO * size) and not may_be_sparse:
         raise UnusableInput(
-            voxel_path, f"expected a scan, found {found} bytes that claim to hold {needed}; check the file"
+            voxel_path, f"expected a scan, found {size} bytes that claim to hold {needed}; check the file"
         )
     return header
 
@@ -166,9 +166,9 @@ class _Gunzip:
             raise self._damaged("cut off before its trailer")
         return part
 
-    def _damaged(self, found: str) -> UnusableInput:
+    def _damaged(self, fault: str) -> UnusableInput:
         return UnusableInput(
-            self._path, f"expected a whole gzip file, found it damaged ({found}); copy or download it again"
+            self._path, f"expected a whole gzip file, found it damaged ({fault}); copy or download it again"
         )
 
 
@@ -182,8 +182,8 @@ def _stream(path: Path, file: IO[bytes]) -> _Stream:
             raise UnusableInput(path, f"expected plain NIfTI as the name says, found gzip; rename it to {path.name}.gz")
         return _Gunzip(path, file)
     if name.endswith((".nii.gz", ".hdr.gz", ".img.gz")):
-        found = looks_like(file.read(540))
-        raise UnusableInput(path, f"expected gzip as the name says, found {found}; rename it or copy it again")
+        content = looks_like(file.read(540))
+        raise UnusableInput(path, f"expected gzip as the name says, found {content}; rename it or copy it again")
     return file
 
 
@@ -197,10 +197,10 @@ def _header(path: Path, head: bytes, *, paired: bool) -> Header:
         if magic == (b"ni" if paired else b"n+") + version:
             return header
         if magic == (b"n+" if paired else b"ni") + version:
-            need, found = ("an .hdr/.img pair", "a single file") if paired else ("a single file", "an .hdr/.img pair")
-            raise UnusableInput(path, f"expected the header of {need}, found that of {found}; convert it again")
-    found = "gzip inside gzip; unpack it once" if head.startswith(GZIP) else looks_like(head)
-    raise UnusableInput(path, f"expected a NIfTI file (.nii or .nii.gz), found {found}")
+            need, content = ("an .hdr/.img pair", "a single file") if paired else ("a single file", "an .hdr/.img pair")
+            raise UnusableInput(path, f"expected the header of {need}, found that of {content}; convert it again")
+    content = "gzip inside gzip; unpack it once" if head.startswith(GZIP) else looks_like(head)
+    raise UnusableInput(path, f"expected a NIfTI file (.nii or .nii.gz), found {content}")
 
 
 def _check_type(path: Path, header: Header) -> None:
@@ -254,10 +254,10 @@ def _fill(path: Path, stream: _Stream, target: NDArray[np.uint8]) -> None:
 def _read_tail(path: Path, stream: _Stream, slice_bytes: int) -> None:
     """Read to the end, so that the gzip trailer is checked; a slice or more after the voxels is damage."""
     limit = min(MAX_TAIL_BYTES, max(MIN_TAIL_BYTES, slice_bytes))
-    found = 0
-    while found < limit and (part := stream.read(limit - found)):
-        found += len(part)
-    if found >= limit:
+    size = 0
+    while size < limit and (part := stream.read(limit - size)):
+        size += len(part)
+    if size >= limit:
         raise UnusableInput(
             path, "expected the end of the file after the voxels, found more data; check its dimensions"
         )

@@ -96,8 +96,8 @@ def read_volume(path: Path, *, volume: int | None = None) -> Volume:
     affine, geometry_warnings = affine_mm(path, image.header)
     data, missing, content_warnings = _content(path, _scaled(path, image.header, image.stored))
     count = math.prod(image.header.get_data_shape()[3:])
-    found = (f"volume {volume} of {count} was used",) if count > 1 else ()
-    return Volume(data, affine, image.header, path, missing, found + geometry_warnings + content_warnings)
+    chosen = (f"volume {volume} of {count} was used",) if count > 1 else ()
+    return Volume(data, affine, image.header, path, missing, chosen + geometry_warnings + content_warnings)
 
 
 def check_header(path: Path, *, volume: int | None = None) -> None:
@@ -141,8 +141,10 @@ def read_labels(path: Path, like: Volume, *, what: str = "lesion") -> tuple[Bool
     if values[0] < 0:
         raise UnusableInput(path, f"expected labels >= 0, found {values[0]:g}; make lesions > 0 and all else 0")
     if (fraction := np.abs(values - np.round(values))).max() > WHOLE_TOLERANCE:
-        found = values[fraction.argmax()]
-        raise UnusableInput(path, f"expected whole-numbered labels, found {found:g}; threshold a probability map first")
+        fractional = values[fraction.argmax()]
+        raise UnusableInput(
+            path, f"expected whole-numbered labels, found {fractional:g}; threshold a probability map first"
+        )
     odd = [f"{value:g}" for value in values if round(float(value)) not in (0, 1)]
     shown = ", ".join(odd[:SHOWN_VALUES]) + (", ..." if len(odd) > SHOWN_VALUES else "")
     note = (f"{path.name}: labels {shown} were taken as {what}",) if odd else ()
@@ -218,11 +220,11 @@ def _checked_header(path: Path, header: Header, volume: int | None) -> int:
     sides_mm = np.linalg.norm(affine[:3, :3], axis=0) * shape
     found_ml = abs(np.linalg.det(affine[:3, :3])) * math.prod(shape) / 1000
     if min(shape) < MIN_VOXELS_PER_AXIS or sides_mm.min() < MIN_SIDE_MM or found_ml < MIN_VOLUME_ML:
-        found = " x ".join(f"{side:.3g}" for side in sides_mm)
+        shown = " x ".join(f"{side:.3g}" for side in sides_mm)
         raise UnusableInput(
             path,
             f"expected a volume that can hold a brain: {MIN_VOXELS_PER_AXIS} voxels and {MIN_SIDE_MM:g} mm an axis, "
-            f"{MIN_VOLUME_ML:g} ml; got shape {shape}, {found} mm",
+            f"{MIN_VOLUME_ML:g} ml; got shape {shape}, {shown} mm",
         )
     return index
 

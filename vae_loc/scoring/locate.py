@@ -113,7 +113,7 @@ class Located:
 
     @cached_property
     def raw_maps(self) -> dict[Method, FloatArray]:
-        """The bare scores likewise."""
+        """The bare scores, float32 (I, J, K) >= 0 on the scan's own grid for each method, zero outside the brain."""
         return self._on_grid(self.canonical_raw_maps)
 
     def as_raw(self) -> Located:

@@ -38,7 +38,14 @@ FITTED_VOXELS = 8000  # evenly spaced; more do not change a field of 7 terms
 
 
 def smoothed(values: FloatArray, mask: BoolArray, pixel_mm: float, fwhm_mm: float) -> FloatArray:
-    """Smooth a map by a 3D Gaussian of `fwhm_mm`, over brain pixels only; 0 outside."""
+    """Smooth a map by a 3D Gaussian, over brain pixels only.
+
+    Parameters
+    ----------
+    values : float32 (I, I, I), any unit
+    mask : bool (I, I, I), the brain; the result is 0 outside
+    pixel_mm, fwhm_mm : edge of a pixel, and full width at half maximum of the Gaussian
+    """
     from scipy.ndimage import gaussian_filter
 
     sigma = fwhm_mm / FWHM_PER_SIGMA / pixel_mm
@@ -50,14 +57,14 @@ def smoothed(values: FloatArray, mask: BoolArray, pixel_mm: float, fwhm_mm: floa
 
 
 def two_scales(values: FloatArray, mask: BoolArray, pixel_mm: float) -> FloatArray:
-    """Smooth a map by a narrow and a wide Gaussian, `SMOOTHING_FWHM_MM`, in one sum."""
+    """Smooth a map, float32 (I, I, I), by the Gaussians of `SMOOTHING_FWHM_MM`, in one sum; see `smoothed`."""
     narrow, wide = (smoothed(values, mask, pixel_mm, fwhm_mm) for fwhm_mm in SMOOTHING_FWHM_MM)
     result: FloatArray = (1 - WIDE_SHARE) * narrow + WIDE_SHARE * wide
     return result.astype(np.float32)
 
 
 def evened(values: FloatArray, mask: BoolArray, pixel_mm: float) -> FloatArray:
-    """Smooth a map at two scales and level it: what is set against healthy brains."""
+    """Smooth a map, float32 (I, I, I), at two scales and take off the scan's own field; see `levelled`."""
     return levelled(two_scales(values, mask, pixel_mm), mask)
 
 
@@ -83,7 +90,10 @@ def levelled(values: FloatArray, mask: BoolArray, expected: FloatArray | None = 
 
 
 def own_scale(values: FloatArray, mask: BoolArray) -> FloatArray:
-    """Return values in robust standard deviations from the median of `mask`, 0 outside."""
+    """Return values in robust standard deviations from the median of `mask`, float32 (I, I, I), 0 outside.
+
+    (x - median) / (1.4826 MAD) over the voxels of the mask.
+    """
     inside = values[mask]
     if not inside.size:
         return np.zeros_like(values)
@@ -94,13 +104,19 @@ def own_scale(values: FloatArray, mask: BoolArray) -> FloatArray:
 
 
 def moments(values: FloatArray, mask: BoolArray) -> Moments:
-    """Return what one healthy brain adds to the statistics by place."""
+    """Return what one healthy brain adds to the statistics by place: count, sum, sum of squares, float64 (3, I, I, I).
+
+    Parameters
+    ----------
+    values : float32 (I, I, I)
+    mask : bool (I, I, I), where the brain is
+    """
     inside = values * mask
     return np.stack([mask, inside, inside.astype(np.float64) ** 2]).astype(np.float64)
 
 
 def mean_and_sd(sums: Moments) -> tuple[FloatArray, FloatArray]:
-    """Return mean and standard deviation by place, float32 (I, I, I); sd is 0 where no brain was."""
+    """Return mean and standard deviation by place, float32 (I, I, I) each; sd is 0 where no brain was."""
     from scipy.ndimage import gaussian_filter
 
     count, total, squares = (gaussian_filter(part, PLACE_SIGMA_PIXELS, mode="constant") for part in sums)
@@ -113,7 +129,16 @@ def mean_and_sd(sums: Moments) -> tuple[FloatArray, FloatArray]:
 
 
 def at_place(values: FloatArray, mask: BoolArray, mean: FloatArray, sd: FloatArray) -> FloatArray:
-    """Return z' of a levelled map: unusual for its place, on the scan's own scale; 0 where no healthy brain was."""
+    """Return z' of a levelled map: unusual for its place, on the scan's own scale.
+
+    z = (u - mean) / sd by place; z' = (z - median z) / (1.4826 MAD z) over the brain.
+
+    Parameters
+    ----------
+    values : float32 (I, I, I), u
+    mask : bool (I, I, I), the brain
+    mean, sd : float32 (I, I, I), of healthy brains; where sd is 0 no healthy brain was, and z' is 0
+    """
     known = mask & (sd > 0)
     z = np.zeros_like(values)
     np.divide(values - mean, sd, out=z, where=known)
@@ -121,10 +146,16 @@ def at_place(values: FloatArray, mask: BoolArray, mean: FloatArray, sd: FloatArr
 
 
 def relative_to_place(values: FloatArray, mask: BoolArray, mean: FloatArray) -> FloatArray:
-    """Return a positive map as a multiple of its healthy mean at the place: log-normal over the scan.
+    """Return a positive map as a multiple of its healthy mean at the place, log-normal over the scan.
 
-    exp(`LOG_SD` (log r - median log r) / (1.4826 MAD log r)), r = values / mean: how unusual by the scan's own
-    spread, since a ratio spreads more on another scanner. 0 where the mean is unknown.
+    exp(`LOG_SD` (log r - median log r) / (1.4826 MAD log r)), r = values / mean: unusual by the scan's own spread,
+    since a ratio spreads more on another scanner.
+
+    Parameters
+    ----------
+    values : float32 (I, I, I) >= 0
+    mask : bool (I, I, I), the brain
+    mean : float32 (I, I, I), of healthy brains; where it is 0 the result is 0
     """
     known = mask & (mean > 0) & (values > 0)
     logarithm = np.zeros_like(values)
@@ -134,7 +165,10 @@ def relative_to_place(values: FloatArray, mask: BoolArray, mean: FloatArray) -> 
 
 
 def with_polarity(signed: FloatArray, polarity: Polarity) -> FloatArray:
-    """Return the magnitude of a signed map: of both signs, or only where it is `bright` (> 0) or `dark` (< 0)."""
+    """Return the magnitude of a signed map, float32 (I, I, I) >= 0.
+
+    `any` counts both signs, `bright` only what is above 0, `dark` only what is below.
+    """
     if polarity == "any":
         return np.abs(signed)
     return np.maximum(signed if polarity == "bright" else -signed, 0)
@@ -205,7 +239,14 @@ def features_of(fields: Mapping[Field, FloatArray], canonical: CanonicalVolume, 
 def normalised_maps(
     features: Features, mask: BoolArray, places: Mapping[str, FloatArray], methods: Sequence[Method]
 ) -> dict[Method, FloatArray]:
-    """Return the normalised maps, > 0 where brighter and < 0 where darker than healthy; empty without `places`."""
+    """Return the normalised maps, float32 (I, I, I), > 0 where brighter and < 0 where darker than healthy brains are.
+
+    Parameters
+    ----------
+    features : what `features_of` returned
+    mask : bool (I, I, I), the brain
+    places : healthy `<feature>.mean` and `<feature>.sd`, float32 (I, I, I); without them no map can be made: {}
+    """
     if "residual.mean" not in places:
         return {}
 

@@ -28,19 +28,27 @@ class Component:
 def threshold_map(
     scores: FloatArray, volume: Volume, brain: BoolArray, *, threshold: float, min_size_mm3: float
 ) -> tuple[BoolArray, list[Component]]:
-    """Return voxels above `threshold` in components of at least `min_size_mm3`, largest first."""
+    """Return a mask of the voxels above a threshold, bool (I, J, K), and its components, largest first.
+
+    Parameters
+    ----------
+    scores : float32 (I, J, K) on the grid of `volume`
+    brain : bool (I, J, K); nothing is marked outside
+    threshold : in the units of the map; a voxel is marked if its score is above it
+    min_size_mm3 : the smallest component kept; components are 26-connected
+    """
     from skimage.measure import label, regionprops
 
     labels = label((scores > threshold) & brain, connectivity=3)
     min_voxels = min_size_mm3 / volume.voxel_mm3
     mask = np.zeros(scores.shape, dtype=bool)
-    found: list[Component] = []
+    components: list[Component] = []
     regions = [region for region in regionprops(labels) if region.area >= min_voxels]
     for number, region in enumerate(sorted(regions, key=lambda r: (-r.area, r.label)), start=1):
         voxels = tuple(region.coords.T)
         mask[voxels] = True
         peak = region.coords[int(scores[voxels].argmax())]
-        found.append(
+        components.append(
             Component(
                 label=number,
                 volume_ml=float(region.area) * volume.voxel_mm3 / 1000,
@@ -49,7 +57,7 @@ def threshold_map(
                 peak_ras_mm=_ras_mm(volume, peak),
             )
         )
-    return mask, found
+    return mask, components
 
 
 def _ras_mm(volume: Volume, voxel: np.ndarray) -> tuple[float, float, float]:

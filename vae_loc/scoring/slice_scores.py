@@ -50,18 +50,18 @@ class SliceScores:
     def map(self, method: Method) -> FloatArray:
         """Return one of the paper's maps, float32 (S, H, W) >= 0; units as in the module's equations."""
         of = self.fields
-        found: FloatArray
+        scores: FloatArray
         if method == "rec-error":
-            found = (np.square(of["residual"]) / (2 * self.c * self.c)).astype(np.float32)
+            scores = (np.square(of["residual"]) / (2 * self.c * self.c)).astype(np.float32)
         elif method == "kl-grad":
-            found = np.abs(of["kl-gradient"])
+            scores = np.abs(of["kl-gradient"])
         elif method == "rec-grad":
-            found = np.abs(of["rec-gradient"])
+            scores = np.abs(of["rec-gradient"])
         elif method == "elbo-grad":
-            found = np.abs(of["kl-gradient"] + of["rec-gradient"])
+            scores = np.abs(of["kl-gradient"] + of["rec-gradient"])
         else:
-            found = self.map("kl-grad") * self.map("rec-error")
-        return found
+            scores = self.map("kl-grad") * self.map("rec-error")
+        return scores
 
 
 def score_slices(model: Model, stack: SliceStack, methods: Sequence[Method]) -> SliceScores:

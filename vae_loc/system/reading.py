@@ -51,8 +51,8 @@ def read_text(path: Path, what: str) -> str:
     with opened(path, what) as file:
         raw = file.read(MAX_LIST_BYTES + 1)
     if len(raw) > MAX_LIST_BYTES or b"\0" in raw:
-        found = f"more than {MAX_LIST_BYTES} bytes" if len(raw) > MAX_LIST_BYTES else "no text"
-        raise UnusableInput(path, f"could not be read as {what}: expected text, found {found}; check the file")
+        content = f"more than {MAX_LIST_BYTES} bytes" if len(raw) > MAX_LIST_BYTES else "no text"
+        raise UnusableInput(path, f"could not be read as {what}: expected text, found {content}; check the file")
     return raw.decode("utf-8-sig", "surrogateescape")
 
 

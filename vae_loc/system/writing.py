@@ -118,9 +118,9 @@ def refuse_inputs(outputs: list[Path], inputs: list[Path]) -> None:
     ------
     UnusableInput : naming the output.
     """
-    taken = {(found.st_dev, found.st_ino) for path in inputs if (found := _status(path))}
+    taken = {(status.st_dev, status.st_ino) for path in inputs if (status := _status(path))}
     for path in outputs:
-        if (found := _status(path)) and (found.st_dev, found.st_ino) in taken:
+        if (status := _status(path)) and (status.st_dev, status.st_ino) in taken:
             raise UnusableInput(path, "expected an output that is no input, found one of the inputs; choose another -o")
 
 

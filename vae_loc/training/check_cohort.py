@@ -37,7 +37,13 @@ def check_cohort(
     store: ArrayStore,
     advance: Callable[[str], None],
 ) -> CheckedCohort:
-    """Prepare all cases; give scans of one person, and scans of the same voxels, the same subject.
+    """Read and prepare all cases; scans of one person, and scans of the same voxels, get the same subject.
+
+    Parameters
+    ----------
+    brain_mask : for every scan; None takes the mask of each case, else `auto`
+    image_size : pixels of a slice's side, for which the scans are low-passed
+    store : keeps what is needed of each scan
 
     Raises
     ------

@@ -31,7 +31,7 @@ class ProcessGroup:
     device: str = "cpu"
 
     def part(self, indices: Tensor) -> Tensor:
-        """Return this process's part of a batch, one dimension or more; it may be empty."""
+        """Return this process's part of the indices of a batch, (B,) or more dimensions; it may be empty."""
         return indices[self.rank :: self.size]
 
     def shared(self, arrays: Sequence[NDArray[np.float32]] | None, count: int) -> list[NDArray[np.float32]]:
@@ -41,7 +41,7 @@ class ProcessGroup:
         return [_shared(None if arrays is None else arrays[index]) for index in range(count)]
 
     def summed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the sums over all processes."""
+        """Return the sums of `values` (N,) over all processes, float64."""
         if self.size == 1:
             return values
         total = torch.from_numpy(values.copy())
@@ -76,5 +76,5 @@ def _shared(array: NDArray[np.float32] | None) -> NDArray[np.float32]:
     torch.distributed.broadcast(shape, 0)
     content = torch.empty(*shape.tolist()) if array is None else torch.from_numpy(array)
     torch.distributed.broadcast(content, 0)
-    found: NDArray[np.float32] = content.numpy()
-    return found
+    received: NDArray[np.float32] = content.numpy()
+    return received

@@ -99,8 +99,13 @@ def calibrate_healthy(
 ) -> Checkpoint:
     """Return a copy of `model` that knows the healthy distribution of each score on these brains.
 
-    The statistics by place are those of all subjects; the scores of a subject are set against those of the others,
-    else its voxels would look more usual than a new subject's.
+    The statistics by place, float32 (I, I, I), are those of all subjects; the scores of a subject are set against those
+    of the others, else its voxels would look more usual than a new subject's.
+
+    Parameters
+    ----------
+    store : keeps the scores of the brains, so that each is scored once
+    progress : called once for each brain
 
     Raises
     ------

@@ -39,7 +39,7 @@ class History:
 
 
 def fingerprint(training: FloatArray, validation: FloatArray, options: str) -> str:
-    """Return a hash of all that a run depends on but the number of epochs."""
+    """Return a hash of all that a run depends on but the number of epochs: options and slices (N, H, W)."""
     content = hashlib.sha256(f"{options} {training.shape} {validation.shape}".encode())
     for slices in (training, validation):
         content.update(np.ascontiguousarray(slices).tobytes())
@@ -47,7 +47,7 @@ def fingerprint(training: FloatArray, validation: FloatArray, options: str) -> s
 
 
 def weights_of(model: VAE) -> dict[str, FloatArray]:
-    """Return a copy of the parameters, by name."""
+    """Return a copy of the parameters, float32, by name, in the shapes (...) of the network."""
     return {name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()}
 
 

@@ -12,7 +12,7 @@ from vae_loc.model.facts import FORMAT_VERSION, Facts, NetworkSize, Training
 from vae_loc.model.onnx_export import derived_graphs
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, canonical_brain
 from vae_loc.preprocessing.prepared_scan import PreparedScan
-from vae_loc.preprocessing.pseudo_contrast import CONTRASTS, Appear, appearance_of
+from vae_loc.preprocessing.pseudo_contrast import MADE_CONTRASTS, Appear, appearance_of
 from vae_loc.preprocessing.registration import TEMPLATE_SUBJECTS, build_template
 from vae_loc.preprocessing.slices import to_slices
 from vae_loc.scans.cases import Case, split_subjects
@@ -161,8 +161,10 @@ def _check_options(output: Path, options: TrainingOptions) -> None:
         raise UnusableOption("-o", f"expected a name ending in .safetensors, got {output.name}")
     if options.image_size % 16 or not 16 <= options.image_size <= 512:
         raise UnusableOption("--image-size", f"expected a multiple of 16 up to 512, got {options.image_size}")
-    if options.synthesize_from is not None and (options.synthesize_from != "t1" or options.contrast not in CONTRASTS):
-        known = ", ".join(CONTRASTS)
+    if options.synthesize_from is not None and (
+        options.synthesize_from != "t1" or options.contrast not in MADE_CONTRASTS
+    ):
+        known = ", ".join(MADE_CONTRASTS)
         raise UnusableOption("--synthesize-from", f"expected t1, and --contrast one of {known}; got {options.contrast}")
 
 

@@ -68,8 +68,8 @@ def measure_cohort(
             lesions.append(np.sort(inside[truth]))
             others.append(np.sort(inside[~truth]))
         ranked = [rank_sorted([one], [other]) for one, other in zip(lesions, others, strict=True)]
-        figures[f"{name} auroc"] = _mean([found.auroc for found in ranked])
-        figures[f"{name} ap"] = _mean([found.average_precision for found in ranked])
+        figures[f"{name} auroc"] = _mean([ranking.auroc for ranking in ranked])
+        figures[f"{name} ap"] = _mean([ranking.average_precision for ranking in ranked])
         everywhere = np.concatenate([patient.truth.ravel() for patient in patients])
         pooled = np.concatenate(
             [_with_background(of[name], patient) for patient, of in zip(patients, maps, strict=True)]

@@ -71,7 +71,7 @@ def dice_table(rows: Sequence[Row], cohort: str) -> list[dict[str, str | float |
         groups.setdefault(tuple(row[name] for name in SETTING), []).append(row)
     base = tuple(rows[0][name] for name in SETTING)
     for name in MAPS:
-        found: dict[str, list[float]] = {"default": [], "fine-tuned": []}
+        dice: dict[str, list[float]] = {"default": [], "fine-tuned": []}
         chosen: list[str] = []
         for fold in range(PARTS):
             there = {key: _mean(some, f"{cohort}/{name} dice there {fold}") for key, some in groups.items()}
@@ -82,10 +82,10 @@ def dice_table(rows: Sequence[Row], cohort: str) -> list[dict[str, str | float |
             best = max(known, key=lambda key: there[key] or 0.0)
             for kind, key in (("default", base), ("fine-tuned", best)):
                 value = elsewhere.get(key)
-                found[kind] += [] if value is None else [value]
+                dice[kind] += [] if value is None else [value]
             chosen.append(" ".join(best[1:]))
         entry: dict[str, str | float | int] = {"cohort": cohort, "map": name}
-        for kind, values in found.items():
+        for kind, values in dice.items():
             for what, summed in (("mean", np.mean), ("min", np.min), ("max", np.max)):
                 entry[f"{kind} {what}"] = round(float(summed(values)), 6) if values else ""
         table.append(entry | {"fifths": len(chosen), "chosen (z c size)": "; ".join(chosen)})

@@ -75,13 +75,13 @@ def perform_run(files: dict[int, Path], folder: Path, quick: bool, key: Key) -> 
         keep_model(model, folder)
     results: dict[str, float] = {}
     for cohort, patients in data.cohorts.items():
-        found = [
+        scored = [
             maps_of_script(model, patient.stack, c=c, faults=protocol.faults)
             if protocol.script
             else maps_of(model, patient.stack, c=c, faults=protocol.faults, pixel_mm=data.pixel_mm)
             for patient in patients
         ]
-        figures = measure_cohort(patients, [maps for maps, _ in found], [fields for _, fields in found])
+        figures = measure_cohort(patients, [maps for maps, _ in scored], [fields for _, fields in scored])
         results |= {f"{cohort}/{name}": value for name, value in figures.items()}
     return results
 

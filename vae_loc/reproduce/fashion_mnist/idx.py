@@ -40,8 +40,8 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
         raise UnusableInput(path, f"expected {need}, found {_magic(content)}; {HINT}")
     shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
     if len(content) - start != math.prod(shape):
-        found = f"{len(content) - start} bytes"
-        raise UnusableInput(path, f"expected {math.prod(shape)} bytes for {shape}, found {found}; fetch it again")
+        size = f"{len(content) - start} bytes"
+        raise UnusableInput(path, f"expected {math.prod(shape)} bytes for {shape}, found {size}; fetch it again")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 

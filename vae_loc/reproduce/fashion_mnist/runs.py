@@ -122,11 +122,11 @@ def perform_run(data: Path, images: int | None, key: Key) -> dict[str, float]:
     if images is not None:
         protocol = replace(protocol, epochs=protocol.epochs and 2, max_epochs=2)
     model, epochs = train(pixels[labels != left_out], protocol, setting, seed=seed)
-    found = score(model, test_pixels, protocol, setting, seed=seed)
+    scores = score(model, test_pixels, protocol, setting, seed=seed)
     odd = (test_labels == left_out).numpy()
-    results = {"kl": found.kl, "rec": found.rec, "elbo": found.kl + found.rec}
+    results = {"kl": scores.kl, "rec": scores.rec, "elbo": scores.kl + scores.rec}
     areas = {name: rank(odd, values).auroc or np.nan for name, values in results.items()}
-    return areas | {"epochs": epochs, "kl_nats": float(found.kl.mean()), "rec_nats": float(found.rec.mean())}
+    return areas | {"epochs": epochs, "kl_nats": float(scores.kl.mean()), "rec_nats": float(scores.rec.mean())}
 
 
 @cache

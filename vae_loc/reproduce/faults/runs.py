@@ -49,14 +49,14 @@ def perform_run(file: Path, quick: bool, key: Key) -> dict[str, float]:
     )
     results: dict[str, float] = {}
     for cohort, patients in data.cohorts.items():
-        found = [
+        scored = [
             maps_of_script(model, patient.stack, c=c, faults=faults)
             if key["fault"] in ("all", "script's smoothing")
             else maps_of(model, patient.stack, c=c, faults=faults, pixel_mm=data.pixel_mm)
             for patient in patients
         ]
-        maps = [of for of, _ in found]
-        figures = measure_cohort(patients, maps, [fields for _, fields in found])
+        maps = [of for of, _ in scored]
+        figures = measure_cohort(patients, maps, [fields for _, fields in scored])
         figures |= _alike(patients, maps) | {"constant auroc all pixels": _flat(patients)}
         results |= {f"{cohort}/{name}": value for name, value in figures.items()}
     return results

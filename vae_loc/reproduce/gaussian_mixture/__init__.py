@@ -1,1 +1,1 @@
-"""TODO."""
+"""A mixture of Gaussians whose density is known: how near the scores come to it."""

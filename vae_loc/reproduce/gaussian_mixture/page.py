@@ -47,9 +47,9 @@ def write_mixture(rows: Sequence[Row], folder: Path, *, quick: bool) -> list[Pat
 def _figure(key: Row, folder: Path, steps: int) -> list[Path]:
     """Draw the values with gradients as arrows, and below the gradients' magnitudes."""
     points = grid()
-    found = fields(trained(key, steps), points, key)
+    scores = fields(trained(key, steps), points, key)
     truth, gradient = log_density(points)
-    values, gradients = {"density": truth} | found.values, {"density": gradient} | found.gradients
+    values, gradients = {"density": truth} | scores.values, {"density": gradient} | scores.gradients
     figure = blank_figure((13.0, 6.2))
     axes = figure.subplots(2, len(TITLES), sharex=True, sharey=True)
     extent = (-REACH, REACH, -REACH, REACH)

@@ -93,14 +93,14 @@ def perform_run(steps: int, key: Key) -> dict[str, float]:
     from scipy.stats import spearmanr
 
     points = grid()
-    found = fields(trained(key, steps), points, key)
+    scores = fields(trained(key, steps), points, key)
     truth, gradient = log_density(points)
     results: dict[str, float] = {}
     for name in SCORES:
-        results[f"{name} rank"] = float(spearmanr(found.values[name], truth).statistic)
-        results[f"{name} cosine"] = float(_cosine(found.gradients[name], gradient).mean())
+        results[f"{name} rank"] = float(spearmanr(scores.values[name], truth).statistic)
+        results[f"{name} cosine"] = float(_cosine(scores.gradients[name], gradient).mean())
     inside = truth > np.log(1e-3)
-    results["elbo gap_nats"] = float((truth - found.values["elbo"])[inside].mean())
+    results["elbo gap_nats"] = float((truth - scores.values["elbo"])[inside].mean())
     return results
 
 
