@@ -21,21 +21,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import vae_loc.training.fit as training
 from vae_loc.evaluation.metrics import above, dice_at, rank_sorted
-from vae_loc.model.checkpoint import Checkpoint, checkpoint, healthy_threshold, load_checkpoint
-from vae_loc.model.network import build_model
-from vae_loc.model.shipped import find_model
-from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.model.checkpoint import checkpoint, healthy_threshold
+from vae_loc.model.network import Model, load_model, ready
 from vae_loc.preprocessing.canonical import CanonicalVolume, onto_grid
+from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.preprocessing.slices import to_slices
 from vae_loc.scans.annotations import find_labelled
 from vae_loc.scans.cases import find_cases
-from vae_loc.scans.volume import read_labels, read_volume
+from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.locate import canonical_of, score_canonical
 from vae_loc.scoring.normalised_maps import normalised_maps
-from vae_loc.training.healthy_reference import calibrate_healthy
+from vae_loc.training import augmentation
+from vae_loc.training.fit import SHORT_STEPS, FitOptions, join_slices, train_vae
+from vae_loc.training.healthy_reference import calibrate_cases
 from vae_loc.training.train import COARSE_NOISE_SD
 from vae_loc.vocabulary import METHODS
 
@@ -45,11 +45,11 @@ FIELDS = ("variant", "seed", "method", "patient", "auroc", "ap", "dice", "flagge
 
 @dataclass(frozen=True)
 class Variant:
-    """A training with one thing changed: constants of `training`, coarse noise, steps, appearances."""
+    """A training with one thing changed: constants of `augmentation`, coarse noise, steps, appearances."""
 
     constants: dict[str, object] = field(default_factory=dict)
     coarse_noise_sd: float = COARSE_NOISE_SD
-    steps: int = training.SHORT_STEPS
+    steps: int = SHORT_STEPS
     gammas: bool = True
 
 
@@ -76,7 +76,7 @@ VARIANTS = {
         },
         gammas=False,
     ),
-    "three times the steps": Variant(steps=3 * training.SHORT_STEPS),
+    "three times the steps": Variant(steps=3 * SHORT_STEPS),
 }
 
 
@@ -103,7 +103,7 @@ def main() -> None:
         v for v in options.only or VARIANTS if (v, options.seed) not in {(r["variant"], int(r["seed"])) for r in rows}
     ]
     if wanted:
-        shipped = load_checkpoint(find_model("t1"))
+        shipped = load_model("t1")
         prepared = prepare(shipped, options.shared)
         patients = patients_of(shipped, options.shared)
         for name in wanted:
@@ -120,73 +120,63 @@ def held_out_subjects() -> list[str]:
     return subjects
 
 
-def prepare(shipped: Checkpoint, shared: Path) -> dict[str, list[CanonicalVolume]]:
+def prepare(shipped: Model, shared: Path) -> dict[str, list[CanonicalVolume]]:
     """Return the canonical brains of all subjects that were trained on."""
     unseen = set(held_out_subjects())
     cases = [case for case in find_cases([shared / "ixi"], contrast="t1") if case.subject not in unseen]
     brains = {}
     for case in cases:
-        volume = read_volume(case.scan)
-        brain, _ = find_brain(volume, case.brain_mask or "auto")
-        brains[case.subject] = canonical_of(volume, brain, shipped)
+        brains[case.subject] = canonical_of(open_scan(case), shipped)
     return brains
 
 
-def patients_of(shipped: Checkpoint, shared: Path) -> list[Patient]:
+def patients_of(shipped: Model, shared: Path) -> list[Patient]:
     """Return the gliomas."""
     found = []
     for pair in find_labelled(sorted((shared / "gliomas").glob("*_t1.nii.gz")), "{subject}_seg.nii.gz", contrast="t1"):
-        volume = read_volume(pair.case.scan)
-        brain, _ = find_brain(volume, "auto")
-        canonical = canonical_of(volume, brain, shipped)
-        truth, _ = read_labels(pair.label, volume)
-        found.append(
-            Patient(
-                pair.case.subject, canonical, onto_grid(truth.astype(np.float32), volume, brain, canonical.grid) > 0.5
-            )
-        )
+        scan = open_scan(pair.case, brain_mask="auto")
+        canonical = canonical_of(scan, shipped)
+        truth, _ = read_labels(pair.label, scan.volume)
+        covered = onto_grid(truth.astype(np.float32), scan.volume, scan.brain, canonical.grid)
+        found.append(Patient(pair.case.subject, canonical, covered > 0.5))
     return found
 
 
-def train(variant: Variant, shipped: Checkpoint, brains: dict, seed: int, shared: Path) -> Checkpoint:
+def train(variant: Variant, shipped: Model, brains: dict, seed: int, shared: Path) -> Model:
     """Return a calibrated model."""
     looks = [
         appearance_of(subject, "t1", seed=seed, variant=index)(brain) if variant.gammas else brain
         for subject, brain in brains.items()
         for index in range(2)
     ]
-    slices = training.join_slices([to_slices(look) for look in looks])
-    before = {name: getattr(training, name) for name in variant.constants}
+    slices = join_slices([to_slices(look) for look in looks])
+    fit = FitOptions(
+        epochs=max(1, round(variant.steps * 64 / len(slices))), seed=seed, coarse_noise_sd=variant.coarse_noise_sd
+    )
+    before = {name: getattr(augmentation, name) for name in variant.constants}
     for name, value in variant.constants.items():
-        setattr(training, name, value)
+        setattr(augmentation, name, value)
     try:
-        weights, _ = training.train_vae(
-            slices,
-            slices[:64],
-            epochs=max(1, round(variant.steps * 64 / len(slices))),
-            seed=seed,
-            coarse_noise_sd=variant.coarse_noise_sd,
-        )
+        weights, _ = train_vae(slices, slices[:64], fit)
     finally:
         for name, value in before.items():
-            setattr(training, name, value)
+            setattr(augmentation, name, value)
     facts = shipped.facts.model_copy(update={"healthy": None})
-    bare = checkpoint(facts, weights, {"template": shipped.places["template"]}, shipped.graphs)
+    bare = checkpoint(facts, weights, {"template": shipped.places["template"]}, shipped.checkpoint.graphs)
     held_out = [shared / "ixi" / f"{subject}_t1.nii.gz" for subject in held_out_subjects()]
-    return calibrate_healthy(bare, find_cases(held_out))
+    return ready(calibrate_cases(bare, find_cases(held_out)))
 
 
-def measured(name: str, seed: int, model: Checkpoint, patients: list[Patient]) -> Iterator[dict]:
+def measured(name: str, seed: int, model: Model, patients: list[Patient]) -> Iterator[dict]:
     """Yield a row a method and patient."""
-    network = build_model(model)
     for patient in patients:
         mask = patient.canonical.mask
-        features = score_canonical(patient.canonical, model, network, METHODS).features
+        features = score_canonical(patient.canonical, model, METHODS).features
         for method, values in normalised_maps(features, mask, model.places, METHODS).items():
             magnitude = np.abs(values)
             lesion, other = np.sort(magnitude[mask & patient.truth]), np.sort(magnitude[mask & ~patient.truth])
             ranking = rank_sorted([lesion], [other])
-            threshold = healthy_threshold(model, method, FPR)
+            threshold = healthy_threshold(model.checkpoint, method, FPR)
             yield dict(
                 zip(
                     FIELDS,

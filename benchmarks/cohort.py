@@ -100,20 +100,17 @@ def run(folder: Path, place: Path, jobs: int) -> dict[str, float]:
 
 def waiting(folder: Path, place: Path, count: int) -> dict[str, tuple[float, float]]:
     """Return (wall, CPU) seconds a scan of reading, scoring and writing in one process, files not in the page cache."""
-    from vae_loc.model.checkpoint import load_checkpoint
-    from vae_loc.model.network import build_model
-    from vae_loc.model.shipped import find_model
+    from vae_loc.model.network import load_model
     from vae_loc.results.output_names import folder_names
-    from vae_loc.results.scan_outputs import write_results
-    from vae_loc.results.score_scan import Wanted
+    from vae_loc.results.scan_outputs import Files, write_outputs
+    from vae_loc.results.scan_summary import Inputs, Provenance
+    from vae_loc.results.score_scan import ScoreOptions
     from vae_loc.scans.cases import find_cases
     from vae_loc.scans.volume import read_volume
-    from vae_loc.scoring.locate import locate
 
-    checkpoint = load_checkpoint(find_model("t1"))
-    network = build_model(checkpoint)
-    where = folder_names(place / "phases", scans=[], methods=1)
-    made = {"inputs": {}, "options": Wanted(["combi"]).options()}
+    model = load_model("t1")
+    names = folder_names(place / "phases", scans=[], methods=1)
+    provenance = Provenance(inputs=Inputs(scan="", brain_mask=None), options=ScoreOptions().stated())
     spent: dict[str, list[tuple[float, float]]] = {"reading": [], "scoring": [], "writing": []}
 
     def timed(name: str, work):
@@ -127,17 +124,21 @@ def waiting(folder: Path, place: Path, count: int) -> dict[str, tuple[float, flo
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        scan = timed("reading", lambda case=case: read_volume(case.scan))
-        found = timed("scoring", lambda case=case, scan=scan: _maps(locate, scan, checkpoint, network, case.brain_mask))
-        timed("writing", lambda scan=scan, found=found: write_results(scan, found, checkpoint, where, None, made=made))
+        volume = timed("reading", lambda case=case: read_volume(case.scan))
+        located = timed("scoring", lambda case=case, volume=volume: _located(volume, model, case.brain_mask))
+        timed("writing", lambda located=located: write_outputs(located, model, names, Files(), provenance))
     return {name: tuple(np.median(rows[1:], axis=0)) for name, rows in spent.items()}  # the first one warms up
 
 
-def _maps(locate, scan, checkpoint, network, mask):
-    """Locate, and make the maps on the scan's grid, which is done when they are first asked for."""
-    found = locate(scan, checkpoint, network, brain_mask=mask)
-    assert found.maps
-    return found
+def _located(volume, model, mask):
+    """Read the mask, locate, and make the maps on the scan's grid, which is done when they are first asked for."""
+    from vae_loc.preprocessing.brain_mask import find_brain
+    from vae_loc.preprocessing.open_scan import Scan
+    from vae_loc.scoring.locate import locate
+
+    located = locate(Scan(volume, *find_brain(volume, mask)), model)
+    assert located.maps
+    return located
 
 
 def table(

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from corpus import BRAIN, raw_scan
+from support.corpus import BRAIN, raw_scan
 
 from vae_loc.cli.app import main as command_line
 

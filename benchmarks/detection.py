@@ -21,13 +21,14 @@ import numpy as np
 import torch
 
 from vae_loc.evaluation.baselines import baseline_maps
-from vae_loc.evaluation.healthy_rates import LEVELS, healthy_reliability
-from vae_loc.evaluation.metrics import Interval, above, dice_at, mean_interval, rank_sorted
-from vae_loc.model.checkpoint import Checkpoint, healthy_threshold, load_checkpoint
-from vae_loc.model.network import build_model
-from vae_loc.model.shipped import find_model
+from vae_loc.evaluation.healthy_rates import STATED_SHARES, healthy_rates
+from vae_loc.evaluation.metrics import above, dice_at, mean_interval, rank_sorted
+from vae_loc.evaluation.record import Interval
+from vae_loc.model.checkpoint import healthy_threshold
+from vae_loc.model.network import Model, load_model, ready
 from vae_loc.preprocessing.brain_mask import find_brain
-from vae_loc.preprocessing.canonical import CanonicalVolume, from_canonical, onto_grid
+from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical, onto_grid
+from vae_loc.preprocessing.open_scan import Scan, open_scan
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.preprocessing.slices import from_slices, to_slices
 from vae_loc.results.montage import montage_png
@@ -46,7 +47,7 @@ from vae_loc.scoring.normalised_maps import (
     two_scales,
 )
 from vae_loc.scoring.slice_scores import score_slices
-from vae_loc.training.healthy_reference import calibrate_healthy
+from vae_loc.training.healthy_reference import calibrate_cases
 from vae_loc.vocabulary import METHODS
 
 COHORTS = {"gliomas": "{subject}_seg.nii.gz", "ms": "{subject}_lesions.nii.gz"}
@@ -127,7 +128,7 @@ def main() -> None:
         f"{platform.machine()}, torch {torch.__version__}. The reading is in [detection-reading.md](detection-reading.md).\n"
     )
     for contrast in options.only or POLARITY:
-        text += page(contrast, load_checkpoint(find_model(contrast)), options)
+        text += page(contrast, load_model(contrast), options)
     text += variants(options)
     print(text)
     if options.output:
@@ -140,7 +141,7 @@ def patients(shared: Path, cohort: str, contrast: str) -> list:
     return find_labelled(scans, COHORTS[cohort], contrast=contrast)
 
 
-def page(contrast: str, model: Checkpoint, options: argparse.Namespace) -> str:
+def page(contrast: str, model: Model, options: argparse.Namespace) -> str:
     """Return the tables of one contrast."""
     healthy, appear_of = held_out(options.shared, contrast)
     text = f"\n## {contrast.upper()}: model {model.digest[:12]}\n"
@@ -162,12 +163,9 @@ def page(contrast: str, model: Checkpoint, options: argparse.Namespace) -> str:
     )
     text += table(rows, [])
     if contrast == "t1":
-        half = calibrate_healthy(model, healthy[::2])
-        found = healthy_reliability(healthy[1::2], half, brain_mask=None, device="cpu", seed=0, progress=lambda _: None)
-        cells = [found[method][LEVELS.index(FPR)] for method in METHODS]
-        shares = ", ".join(
-            f"{m} {c['mean']:.1%} [{c['low']:.1%}, {c['high']:.1%}]" for m, c in zip(METHODS, cells, strict=True)
-        )
+        half = ready(calibrate_cases(model.checkpoint, healthy[::2]))
+        cells = flagged_healthy(healthy[1::2], half)
+        shares = ", ".join(f"{m} {c.mean:.1%} [{c.low:.1%}, {c.high:.1%}]" for m, c in zip(METHODS, cells, strict=True))
         text += (
             f"\nHealthy voxels of the same scanner flagged at 5 % ({len(healthy[::2])} held-out subjects calibrate, "
             f"{len(healthy[1::2])} others are flagged): {shares}.\n"
@@ -176,14 +174,20 @@ def page(contrast: str, model: Checkpoint, options: argparse.Namespace) -> str:
     return text
 
 
+def flagged_healthy(cases: list[Case], model: Model) -> list[Interval]:
+    """Return the share of healthy voxels that each map flags at 5 %."""
+    found = healthy_rates(cases, model, brain_mask=None, seed=0, progress=lambda _: None)
+    return [found.measured[method][STATED_SHARES.index(FPR)] for method in METHODS]
+
+
 def another_scanner(cases: list[Case], folder: Path) -> list[Case]:
     """Write healthy scans as another scanner might show them: gamma, shading, blur, noise."""
     from scipy.ndimage import gaussian_filter
 
     rng = np.random.default_rng(0)
     for case in cases:
-        volume = read_volume(case.scan)
-        brain, _ = find_brain(volume, case.brain_mask or "auto")
+        scan = open_scan(case)
+        volume, brain = scan.volume, scan.brain
         top = float(np.percentile(volume.data[brain], 99))
         x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) for n in volume.data.shape], indexing="ij")
         shaded = np.clip(volume.data / top, 0, None) ** 1.4 * np.exp(0.3 * (x**2 + y**2 + z**2) + 0.15 * y)
@@ -193,18 +197,15 @@ def another_scanner(cases: list[Case], folder: Path) -> list[Case]:
     return find_cases([folder / f"{case.subject}_t1.nii.gz" for case in cases])
 
 
-def site(model: Checkpoint, healthy: list[Case]) -> str:
+def site(model: Model, healthy: list[Case]) -> str:
     """Return the share flagged on a simulated site before and after `calibrate --healthy` with 5 and 10 scans."""
     lines = ["| calibrated on | " + " | ".join(METHODS) + " |", "|---|" + "---|" * len(METHODS)]
     with tempfile.TemporaryDirectory() as folder:
         cases = another_scanner(healthy, Path(folder))
         models = {"the training scanner (as shipped)": model}
-        models |= {f"{n} scans of the site": calibrate_healthy(model, cases[:n]) for n in (5, 10)}
+        models |= {f"{n} scans of the site": ready(calibrate_cases(model.checkpoint, cases[:n])) for n in (5, 10)}
         for title, calibrated in models.items():
-            found = healthy_reliability(
-                cases[10:], calibrated, brain_mask=None, device="cpu", seed=0, progress=lambda _: None
-            )
-            cells = [found[method][LEVELS.index(FPR)] for method in METHODS]
+            cells = flagged_healthy(cases[10:], calibrated)
             lines.append(f"| {title} | " + " | ".join(cell_of(c, ".1%") for c in cells) + " |")
     return (
         "\n### A simulated other scanner, healthy, T1: voxels flagged at 5 %\n\n"
@@ -236,28 +237,31 @@ def without_bias(volume: Volume) -> Volume:
 
 
 def compare(
-    model: Checkpoint, pairs: list, montages: Path | None, prepared: Callable[[Volume], Volume] = lambda volume: volume
+    model: Model, pairs: list, montages: Path | None, prepared: Callable[[Volume], Volume] = lambda volume: volume
 ) -> tuple[dict[str, list[Figures]], list[str]]:
     """Return the figures of baselines and maps, for every polarity."""
-    network, rows = build_model(model), {}
+    rows = {}
     one_sign = POLARITY[model.facts.contrast]
     for pair in pairs:
         volume = prepared(read_volume(pair.case.scan))
         truth, _ = read_labels(pair.label, volume)
-        found = locate(volume, model, network, methods=METHODS)
-        signed = locate(volume, model, network, methods=METHODS, polarity=one_sign)
+        scan = Scan(volume, *find_brain(volume, "auto"))
+        found = locate(scan, model, methods=METHODS)
+        signed = locate(scan, model, methods=METHODS, polarity=one_sign)
         maps = {
             name: (values, None)
             for name, values in baseline_maps(volume, found.brain, found.canonical, model.places).items()
         }
-        maps |= {f"{m}, bare": (found.raw_maps[m], healthy_threshold(model, m, FPR, raw=True)) for m in METHODS}
-        maps |= {m: (found.maps[m], healthy_threshold(model, m, FPR)) for m in METHODS}
-        maps |= {f"{m}, {one_sign}": (signed.maps[m], healthy_threshold(model, m, FPR)) for m in METHODS}
+        maps |= {
+            f"{m}, bare": (found.raw_maps[m], healthy_threshold(model.checkpoint, m, FPR, raw=True)) for m in METHODS
+        }
+        maps |= {m: (found.maps[m], healthy_threshold(model.checkpoint, m, FPR)) for m in METHODS}
+        maps |= {f"{m}, {one_sign}": (signed.maps[m], healthy_threshold(model.checkpoint, m, FPR)) for m in METHODS}
         for name, (values, threshold) in maps.items():
             rows.setdefault(name, []).append(figures(values, truth, found.brain, threshold))
         if montages:
             montages.mkdir(parents=True, exist_ok=True)
-            threshold = healthy_threshold(model, "combi", FPR)
+            threshold = healthy_threshold(model.checkpoint, "combi", FPR)
             picture = montage_png(
                 volume,
                 found.maps["combi"],
@@ -270,37 +274,34 @@ def compare(
     return rows, [pair.case.subject for pair in pairs]
 
 
-def fields_of(canonical: CanonicalVolume, model: Checkpoint, network: torch.nn.Module) -> dict:
+def fields_of(canonical: CanonicalVolume, model: Model) -> dict:
     """Return what the network says of a brain, on the canonical grid."""
     stack = to_slices(canonical)
-    found = score_slices(network, stack, c=model.facts.network.c, methods=METHODS)
+    found = score_slices(model, stack, METHODS)
     return {name: from_slices(values, stack, canonical) for name, values in found.fields.items()}
 
 
-def steps(model: Checkpoint, pairs: list, healthy: list[Case], appear_of: Callable) -> tuple[dict, list[str]]:
+def steps(model: Model, pairs: list, healthy: list[Case], appear_of: Callable) -> tuple[dict, list[str]]:
     """Return the figures of every step; statistics by place from all held-out brains."""
-    network, sums = build_model(model), {}
+    sums = {}
     for case in healthy:
-        volume = read_volume(case.scan)
-        brain, _ = find_brain(volume, case.brain_mask or "auto")
-        canonical = canonical_of(volume, brain, model, appear_of(case))
-        fields = fields_of(canonical, model, network)
+        canonical = canonical_of(open_scan(case), model, appear_of(case))
+        fields = fields_of(canonical, model)
         for name, make in STEPS.items():
             sums[name] = sums.get(name, 0) + moments(make(fields, canonical), canonical.mask)
     places = {name: mean_and_sd(total) for name, total in sums.items()}
     rows = {}
     for pair in pairs:
-        volume = read_volume(pair.case.scan)
-        truth, _ = read_labels(pair.label, volume)
-        brain, _ = find_brain(volume, "auto")
-        canonical = canonical_of(volume, brain, model)
-        fields = fields_of(canonical, model, network)
+        scan = open_scan(pair.case, brain_mask="auto")
+        truth, _ = read_labels(pair.label, scan.volume)
+        canonical = canonical_of(scan, model)
+        fields = fields_of(canonical, model)
         for name, make in STEPS.items():
             z = at_place(make(fields, canonical), canonical.mask, *places[name])
             values = z if "magnitude" in name or "squared" in name else np.abs(z)
             lowest = min(0.0, float(values.min()))
-            on_grid = from_canonical(values - lowest, canonical, volume, brain)
-            rows.setdefault(name, []).append(figures(on_grid, truth, brain, None))
+            (on_grid,) = all_from_canonical([values - lowest], canonical, scan.volume.affine, scan.brain)
+            rows.setdefault(name, []).append(figures(on_grid, truth, scan.brain, None))
     return rows, [pair.case.subject for pair in pairs]
 
 
@@ -311,25 +312,23 @@ def transplanted(host: CanonicalVolume, patient: CanonicalVolume, lesion: np.nda
     return replace(host, data=np.where(inside, (1 - share) * host.data + share * patient.data, host.data))
 
 
-def transplants(model: Checkpoint, pairs: list, healthy: list[Case], appear_of: Callable) -> tuple[dict, list[float]]:
+def transplants(model: Model, pairs: list, healthy: list[Case], appear_of: Callable) -> tuple[dict, list[float]]:
     """Return the figures of every map on held-out healthy brains, each with the lesions of one patient; and prevalences."""
-    network, rows, prevalences = build_model(model), {}, []
+    rows, prevalences = {}, []
     lesions = []
     for pair in pairs:
-        volume = read_volume(pair.case.scan)
-        brain, _ = find_brain(volume, "auto")
-        canonical = canonical_of(volume, brain, model)
-        truth, _ = read_labels(pair.label, volume)
-        lesions.append((canonical, onto_grid(truth.astype(np.float32), volume, brain, canonical.grid) > 0.5))
-    thresholds = {method: healthy_threshold(model, method, FPR) for method in METHODS}
+        scan = open_scan(pair.case, brain_mask="auto")
+        canonical = canonical_of(scan, model)
+        truth, _ = read_labels(pair.label, scan.volume)
+        covered = onto_grid(truth.astype(np.float32), scan.volume, scan.brain, canonical.grid)
+        lesions.append((canonical, covered > 0.5))
+    thresholds = {method: healthy_threshold(model.checkpoint, method, FPR) for method in METHODS}
     for index, case in enumerate(healthy):
-        volume = read_volume(case.scan)
-        brain, _ = find_brain(volume, case.brain_mask or "auto")
         patient, lesion = lesions[index % len(lesions)]
-        host = transplanted(canonical_of(volume, brain, model, appear_of(case)), patient, lesion)
+        host = transplanted(canonical_of(open_scan(case), model, appear_of(case)), patient, lesion)
         truth = lesion & host.mask & patient.mask
         prevalences.append(float(truth.sum() / host.mask.sum()))
-        features = score_canonical(host, model, network, METHODS).features
+        features = score_canonical(host, model, METHODS).features
         maps = dict(normalised_maps(features, host.mask, model.places, METHODS))
         maps["place-z"] = at_place(
             features["intensity"], host.mask, model.places["intensity.mean"], model.places["intensity.sd"]
@@ -349,9 +348,9 @@ def variants(options: argparse.Namespace) -> str:
         "| model | contrast | " + " | ".join(METHODS) + " | best, one sign |",
         "|---|---|" + "---|" * (len(METHODS) + 1),
     ]
-    named = [(f"shipped {c}", str(find_model(c))) for c in POLARITY] + [v.split("=", 1) for v in options.variant]
+    named = [(f"shipped {c}", c) for c in POLARITY] + [v.split("=", 1) for v in options.variant]
     for title, path in named:
-        model = load_checkpoint(Path(path))
+        model = load_model(path)
         contrast = model.facts.contrast
         rows, _ = compare(model, patients(options.shared, "gliomas", contrast), None)
         mean = {name: (np.mean([f.ap for f in of]), np.mean([f.auroc for f in of])) for name, of in rows.items()}
@@ -371,9 +370,9 @@ def cell(values: list[float | None], form: str = ".3f") -> str:
 
 def cell_of(found: Interval, form: str = ".3f") -> str:
     """Return a mean with its interval."""
-    if found["mean"] is None:
+    if found.mean is None:
         return "-"
-    return f"{found['mean']:{form}} [{found['low']:{form}}, {found['high']:{form}}]"
+    return f"{found.mean:{form}} [{found.low:{form}}, {found.high:{form}}]"
 
 
 def table(rows: dict[str, list[Figures]], subjects: list[str]) -> str:

@@ -19,12 +19,12 @@ from rich.console import Console
 
 from vae_loc.cli.tables import evaluation_tables
 from vae_loc.evaluation.cohort_metrics import Evaluation, evaluate
-from vae_loc.evaluation.healthy_rates import LEVELS, healthy_reliability
-from vae_loc.model.checkpoint import load_checkpoint
-from vae_loc.model.shipped import find_model
+from vae_loc.evaluation.healthy_rates import STATED_SHARES, healthy_rates
+from vae_loc.model.network import Model, load_model, ready
 from vae_loc.scans.annotations import find_labelled
 from vae_loc.scans.cases import find_cases
-from vae_loc.training.healthy_reference import calibrate_healthy
+from vae_loc.system.progress import no_bars
+from vae_loc.training.healthy_reference import calibrate_cases
 from vae_loc.vocabulary import METHODS
 
 COHORTS = {"gliomas": "{subject}_seg.nii.gz", "ms": "{subject}_lesions.nii.gz"}
@@ -39,18 +39,18 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    checkpoint = load_checkpoint(find_model(options.model))
-    contrast = checkpoint.facts.contrast
+    model = load_model(options.model)
+    contrast = model.facts.contrast
     text = (
-        f"# Evaluation of the model {options.model}\n\nModel {checkpoint.digest[:12]}, {contrast}. Made by "
+        f"# Evaluation of the model {options.model}\n\nModel {model.digest[:12]}, {contrast}. Made by "
         f"`python benchmarks/evaluation.py -m {options.model}`; seed 0, {platform.machine()}, torch {torch.__version__}. "
         "What the figures mean, and which to trust: [metrics.md](metrics.md).\n"
     )
     for cohort, labels in COHORTS.items():
         pairs = find_labelled([options.shared / cohort], labels, contrast=contrast)
-        result = evaluate(pairs, checkpoint, bars=lambda *_: lambda _: None)
+        result = evaluate(pairs, model, bars=no_bars)
         text += f"\n## {cohort}: {len(pairs)} patients\n\n```\n{shown(result)}```\n\n{by_subject(result)}"
-    text += f"\n## Healthy scans of the same scanner\n\n{halves(options, checkpoint)}"
+    text += f"\n## Healthy scans of the same scanner\n\n{halves(options, model)}"
     print(text)
     if options.output:
         options.output.write_text(text)
@@ -61,43 +61,42 @@ def shown(result: Evaluation) -> str:
     console = Console(width=110, no_color=True, record=True, file=io.StringIO())
     for table in evaluation_tables(result):
         console.print(table)
-    slices = {name: entry for name, entry in result.summary["slices"].items() if isinstance(entry, dict)}
     lines = [
-        f"slices {name}: AUROC {entry['auroc']:.3f} [{entry['interval'][0]:.3f}, {entry['interval'][1]:.3f}]"
-        for name, entry in slices.items()
+        f"slices {name}: AUROC {entry.auroc:.3f} [{entry.interval[0]:.3f}, {entry.interval[1]:.3f}]"
+        for name, entry in result.record.slices.scores.items()
     ]
     return console.export_text() + "\n".join(lines) + "\n"
 
 
 def by_subject(result: Evaluation) -> str:
     """Return AUROC / AP of every subject as Markdown."""
-    subjects = [str(measured.facts["subject"]) for measured in result.measured]
+    subjects = [measured.facts.subject for measured in result.measured]
     lines = ["| AUROC / AP | " + " | ".join(subjects) + " |", "|---|" + "---|" * len(subjects)]
     for name in result.curves:
         rows = [next(row for row in measured.rows if row.map == name) for measured in result.measured]
         lines.append(
             f"| {name} | " + " | ".join(f"{row.auroc:.3f} / {row.average_precision:.3f}" for row in rows) + " |"
         )
-    shares = [measured.facts["lesion_ml"] / measured.facts["brain_ml"] for measured in result.measured]
+    shares = [measured.facts.lesion_ml / measured.facts.brain_ml for measured in result.measured]
     lines.append("| prevalence | " + " | ".join(f"0.500 / {share:.3f}" for share in shares) + " |")
     return "\n".join(lines) + "\n"
 
 
-def halves(options: argparse.Namespace, checkpoint: object) -> str:
+def halves(options: argparse.Namespace, model: Model) -> str:
     """Calibrate on every second held-out subject, flag the others."""
     held_out = json.loads(options.record.read_text())["holdout_subjects"]
     cases = find_cases([options.shared / "ixi" / f"{name}_t1.nii.gz" for name in held_out])
-    calibrated = calibrate_healthy(checkpoint, cases[::2])
-    table = healthy_reliability(cases[1::2], calibrated, brain_mask=None, device="cpu", seed=0, progress=lambda _: None)
+    calibrated = ready(calibrate_cases(model.checkpoint, cases[::2]))
+    rates = healthy_rates(cases[1::2], calibrated, brain_mask=None, seed=0, progress=lambda _: None)
     lines = [
-        f"{len(cases[::2])} held-out subjects calibrate, {table['subjects']} others are flagged; mean [95 %].\n",
+        f"{len(cases[::2])} held-out subjects calibrate, {rates.subjects} others are flagged; mean [95 %].\n",
         "| stated | " + " | ".join(METHODS) + " |",
         "|---|" + "---|" * len(METHODS),
     ]
-    for index, level in enumerate(LEVELS):
-        cells = [table[name][index] for name in METHODS]
+    for index, share in enumerate(STATED_SHARES):
+        cells = [rates.measured[name][index] for name in METHODS]
         lines.append(
-            f"| {level:.1%} | " + " | ".join(f"{c['mean']:.2%} [{c['low']:.2%}, {c['high']:.2%}]" for c in cells) + " |"
+            f"| {share:.1%} | " + " | ".join(f"{c.mean:.2%} [{c.low:.2%}, {c.high:.2%}]" for c in cells) + " |"
         )
     return "\n".join(lines) + "\n"
 

@@ -30,11 +30,12 @@ import numpy as np
 from vae_loc.errors import UnusableInput, UnusableModel
 from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
 from vae_loc.model.facts import FORMAT_VERSION, LEVELS, Facts, Healthy, NetworkSize, Training
-from vae_loc.model.network import build_model
+from vae_loc.model.network import ready
 from vae_loc.model.onnx_export import derived_graphs
+from vae_loc.model.onnx_graph import check_graph
 from vae_loc.model.vae import VAE
 from vae_loc.scans.volume import read_volume, write_volume
-from vae_loc.scoring.locate import PREPROCESSING
+from vae_loc.scoring.locate import preprocessing
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES
 
 MAX_SECONDS, MAX_BYTES = 1.0, 500_000_000
@@ -147,7 +148,7 @@ def model_seeds(folder: Path) -> list[bytes]:
         format_version=FORMAT_VERSION,
         contrast="t1",
         network=network,
-        preprocessing=PREPROCESSING,
+        preprocessing=preprocessing("gauss-newton"),
         training=Training(subjects=2, holdout_subjects=1, slices=9, epochs=1, seed=0, brain_mask="auto", versions={}),
         healthy=healthy,
     )
@@ -216,7 +217,9 @@ def try_nifti(path: Path) -> None:
 
 
 def try_model(path: Path) -> None:
-    build_model(load_checkpoint(path))
+    model = ready(load_checkpoint(path)).checkpoint
+    for graph in model.graphs.values():
+        check_graph(graph, model.weights, path)
 
 
 def campaign(kind: str, count: int, seed: int, folder: Path, seconds: float | None) -> bool:

@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     results = parser.parse_args().results.resolve()
     sys.path.insert(0, str(ROOT / "tests"))
-    import browser as chromium
+    from support import browser as chromium
 
     IMAGES.mkdir(exist_ok=True)
     keep((results / f"{SCAN}_desc-combi_anomaly.png").read_bytes(), "montage.jpg")

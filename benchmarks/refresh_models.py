@@ -17,9 +17,9 @@ import torch
 from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.scans.cases import find_cases
-from vae_loc.scoring.locate import PREPROCESSING
+from vae_loc.scoring.locate import preprocessing, registration_of
 from vae_loc.system.writing import together, write_json
-from vae_loc.training.healthy_reference import calibrate_healthy
+from vae_loc.training.healthy_reference import calibrate_cases
 
 MODELS = Path("models")
 
@@ -29,10 +29,10 @@ def refresh(path: Path, ixi: Path) -> None:
     record_path = path.with_suffix(".training.json")
     record = json.loads(record_path.read_text())
     old = load_checkpoint(path)
-    facts = old.facts.model_copy(update={"preprocessing": PREPROCESSING, "healthy": None})
+    facts = old.facts.model_copy(update={"preprocessing": preprocessing(registration_of(old)), "healthy": None})
     bare = checkpoint(facts, old.weights, {"template": old.places["template"]}, old.graphs)
     synthesized = facts.training.synthesized_from is not None
-    new = calibrate_healthy(
+    new = calibrate_cases(
         bare,
         find_cases([ixi / f"{subject}_t1.nii.gz" for subject in record["holdout_subjects"]]),
         appear_of=lambda case: appearance_of(case.subject, facts.contrast) if synthesized else None,

@@ -15,12 +15,10 @@ from pathlib import Path
 import numpy as np
 
 import vae_loc.preprocessing.registration as register
-from vae_loc.model.checkpoint import load_checkpoint
-from vae_loc.model.shipped import find_model
-from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.model.network import load_model
 from vae_loc.preprocessing.canonical import to_canonical
+from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.cases import find_cases
-from vae_loc.scans.volume import read_volume
 
 SETTINGS = {
     "in use": {},
@@ -39,14 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     options = parser.parse_args()
-    template = load_checkpoint(find_model("t1")).places["template"]
+    template = load_model("t1").places["template"]
     paths = [options.shared / "gliomas" / f"{name}.nii.gz" for name in SCANS]
     paths += [Path("sample_data") / f"{name}.nii.gz" for name in SAMPLES]
     cubes = []
     for case in find_cases(paths):
-        volume = read_volume(case.scan)
-        brain, _ = find_brain(volume, case.brain_mask or "auto")
-        cubes.append(to_canonical(volume, brain))
+        scan = open_scan(case)
+        cubes.append(to_canonical(scan.volume, scan.brain))
     print("| setting | CPU s, median (smallest, largest) | distance in mm, scan by scan |\n|---|---|---|")
     reference: list[np.ndarray] = []
     for title, constants in SETTINGS.items():

@@ -233,12 +233,11 @@ def precision(options: argparse.Namespace) -> Iterator[str]:
     """Training in bf16 against fp32: what it costs in quality, on scans of IXI."""
     import torch
 
-    from vae_loc.preprocessing.brain_mask import find_brain
     from vae_loc.preprocessing.canonical import to_canonical
+    from vae_loc.preprocessing.open_scan import open_scan
     from vae_loc.preprocessing.slices import to_slices
     from vae_loc.scans.cases import find_cases
-    from vae_loc.scans.volume import read_volume
-    from vae_loc.training.fit import join_slices, train_vae
+    from vae_loc.training.fit import FitOptions, join_slices, train_vae
 
     if not options.ixi.is_dir():
         yield f"Left out: there is no {options.ixi}."
@@ -246,8 +245,8 @@ def precision(options: argparse.Namespace) -> Iterator[str]:
     torch.set_num_threads(1)
     stacks = []
     for case in find_cases([options.ixi])[:: max(1, 155 // options.subjects)][: options.subjects]:
-        volume = read_volume(case.scan)
-        stacks.append(to_slices(to_canonical(volume, find_brain(volume, case.brain_mask or "auto")[0])))
+        scan = open_scan(case)
+        stacks.append(to_slices(to_canonical(scan.volume, scan.brain)))
     held = max(1, len(stacks) // 4)
     learned, validation = join_slices(stacks[held:]), join_slices(stacks[:held])
     epochs = max(1, round(options.steps * SLICES / len(learned)))
@@ -258,7 +257,8 @@ def precision(options: argparse.Namespace) -> Iterator[str]:
         row = {}
         for kind in ("fp32", "bf16"):
             began = time.process_time()
-            _, history = train_vae(learned, validation, epochs=epochs, seed=seed, precision=kind, coarse_noise_sd=3.0)
+            fit = FitOptions(epochs=epochs, seed=seed, precision=kind, coarse_noise_sd=3.0)
+            _, history = train_vae(learned, validation, fit)
             row[kind] = history.best, time.process_time() - began
         values = [f"{row[kind][part]:.4g}" for part in (0, 1) for kind in ("fp32", "bf16")]
         yield f"| {seed} | " + " | ".join(values) + " |"
@@ -316,7 +316,7 @@ def resampling(options: argparse.Namespace) -> Iterator[str]:
     """A map brought back onto a brain of 1 mm: the same values by scipy and by ITK."""
     from scipy.ndimage import affine_transform
 
-    from vae_loc.preprocessing.canonical import interpolated
+    from vae_loc.preprocessing.resampling import interpolated
 
     values = np.random.default_rng(0).random((64, 64, 64), dtype=np.float32)
     turn, shape = np.eye(4), (140, 175, 140)
@@ -434,7 +434,7 @@ def profile(options: argparse.Namespace) -> Iterator[str]:
 
 def growth(options: argparse.Namespace) -> Iterator[str]:
     """Scoring by number of slices and of threads."""
-    from vae_loc.model.network import build_model
+    from vae_loc.model.network import ready
     from vae_loc.preprocessing.slices import SliceStack
     from vae_loc.scoring.slice_scores import score_slices
     from vae_loc.system.threads import set_threads
@@ -442,20 +442,18 @@ def growth(options: argparse.Namespace) -> Iterator[str]:
     checkpoint, _, _ = shipped()
     yield "| slices | ms a slice, five maps | Combi alone |"
     yield "|---|---|---|"
-    network = build_model(checkpoint)
+    scored = ready(checkpoint)
     for count in (1, 8, 64, 512):
         pixels = np.random.default_rng(0).standard_normal((count, 64, 64)).astype(np.float32)
         stack = SliceStack(pixels, np.ones(pixels.shape, bool), np.arange(float(count)), np.arange(count))
-        works = {
-            method: partial(score_slices, network, stack, c=1.0, methods=[method]) for method in ("elbo-grad", "combi")
-        }
+        works = {method: partial(score_slices, scored, stack, [method]) for method in ("elbo-grad", "combi")}
         times = in_turns(works, options.rounds)
         yield f"| {count} | " + " | ".join(f"{1000 * np.median(t) / count:.2f}" for t in times.values()) + " |"
     yield "\n| threads | wall ms a batch of 64, five maps |"
     yield "|---|---|"
     for count in (1, 2):
         set_threads(count)
-        run = build_model(checkpoint)("all")
+        run = ready(checkpoint).score_terms("all")
         pixels = np.zeros((64, 1, 64, 64), np.float32)
         run(pixels, 1.0)
         walls = []

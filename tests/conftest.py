@@ -1,16 +1,19 @@
-"""Synthetic heads small enough for every test to run in seconds."""
+"""Cohorts and models that many tests share."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import shutil
 
-import nibabel as nib
 import numpy as np
 import pytest
+from support.bids import write_dataset
+from support.commands import invoke
+from support.corpus import GOOD
+from support.dicoms import write_series
+from support.phantoms import AFFINE, BALL, SHAPE, centred, phantom, save
 
+from vae_loc.model.network import load_model
 from vae_loc.scans.volume import read_volume
-
-RADII_MM = (65.0, 80.0, 60.0)  # a brain of about 1300 ml
 
 
 @pytest.fixture(autouse=True)
@@ -18,38 +21,6 @@ def _one_thread():
     import torch
 
     torch.set_num_threads(1)
-
-
-def phantom(affine, shape, *, ball=None, radius_mm=12.0, gain=1.5, seed=0):
-    """A skull-stripped brain-like ellipsoid in world space around 0, with an optional ball."""
-    grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1)
-    world = grid @ affine[:3, :3].T + affine[:3, 3]
-    x, y, z = np.moveaxis(world, -1, 0)
-    inside = (x / RADII_MM[0]) ** 2 + (y / RADII_MM[1]) ** 2 + (z / RADII_MM[2]) ** 2 < 1
-    # smooth, asymmetric structure, so that a mirrored or turned brain is another one
-    data = 100 + 15 * np.sin(x / 17 + seed) + 15 * np.cos(y / 23 + 0.3 * x / 31) + 10 * np.sin(z / 19 + 1)
-    if ball is not None:
-        data = np.where(np.linalg.norm(world - ball, axis=-1) < radius_mm, data * gain, data)
-    return np.where(inside, data, 0).astype(np.float32), inside
-
-
-def centred(matrix, shape):
-    """Affine of `matrix` that puts the middle of the array at 0 mm."""
-    affine = np.eye(4)
-    affine[:3, :3] = matrix
-    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    return affine
-
-
-def save(path: Path, data, affine, *, sform=1, qform=1, header=None):
-    image = nib.Nifti1Image(data, affine, header)
-    image.set_sform(affine, sform)
-    image.set_qform(affine, qform, strip_shears=True)
-    if not sform and not qform:
-        image.header["sform_code"], image.header["qform_code"] = 0, 0
-    image.header.set_xyzt_units("mm")
-    nib.save(image, path)
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -64,51 +35,83 @@ def healthy_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def patients(tmp_path_factory):
+    """Six patients with a bright ball and its mask; the last one's annotation is empty."""
+    folder = tmp_path_factory.mktemp("patients")
+    grid = np.stack(np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij"), -1)
+    world = grid @ AFFINE[:3, :3].T + AFFINE[:3, 3]
+    for i in range(6):
+        centre = (-30.0 + 12 * i, 5.0, 10.0)
+        truth = (np.linalg.norm(world - centre, axis=-1) < 14) & (i < 5)
+        data, _ = phantom(AFFINE, SHAPE, ball=centre if i < 5 else None, radius_mm=14, gain=2.5, seed=0.1 * i)
+        save(folder / f"p{i}_t1.nii.gz", data, AFFINE)
+        save(folder / f"p{i}_seg.nii.gz", truth.astype(np.uint8) * (1 if i else 4), AFFINE)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def model_file(healthy_folder, tmp_path_factory):
     """A model trained for eight epochs on the phantoms, through the command line."""
-    from typer.testing import CliRunner
-
-    from vae_loc.cli.app import app
-
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     options = ["--epochs", "8", "--latents", "8", "--threads", "1", "--quiet", "--image-size", "64"]
-    result = CliRunner().invoke(app, ["train", str(healthy_folder), "-o", str(path), *options])
-    assert result.exit_code == 0, result.output
+    invoke("train", healthy_folder, "-o", path, *options)
     return path
 
 
 @pytest.fixture(scope="session")
 def small_model(healthy_folder, tmp_path_factory):
     """The smallest model that is whole: slices of 32 pixels, one epoch."""
-    from typer.testing import CliRunner
-
-    from vae_loc.cli.app import app
-
     path = tmp_path_factory.mktemp("small") / "small.safetensors"
     options = ["--epochs", "1", "--latents", "4", "--threads", "1", "--quiet", "--image-size", "32"]
-    result = CliRunner().invoke(app, ["train", str(healthy_folder), "-o", str(path), *options])
-    assert result.exit_code == 0, result.output
+    invoke("train", healthy_folder, "-o", path, *options)
     return path
 
 
 @pytest.fixture(scope="session")
 def trained(model_file):
-    """(checkpoint, network) of `model_file`."""
-    from vae_loc.model.checkpoint import load_checkpoint
-    from vae_loc.model.network import build_model
-
-    checkpoint = load_checkpoint(model_file)
-    return checkpoint, build_model(checkpoint)
+    """`model_file`, ready to score."""
+    return load_model(model_file)
 
 
 @pytest.fixture
 def scan(tmp_path):
     """One phantom scan of 4 mm on disk."""
-    shape = (40, 46, 36)
-    affine = centred(np.diag([4.0, 4.0, 4.0]), shape)
-    return save(tmp_path / "pat_t1.nii.gz", phantom(affine, shape)[0], affine)
+    return save(tmp_path / "pat_t1.nii.gz", phantom(AFFINE, SHAPE)[0], AFFINE)
 
 
 @pytest.fixture
 def scan_volume(scan):
     return read_volume(scan)
+
+
+@pytest.fixture
+def mixed_folder(healthy_folder, tmp_path):
+    """Three scans, and one that is damaged, between them."""
+    place = tmp_path / "in"
+    place.mkdir()
+    for number in range(3):
+        shutil.copy(healthy_folder / f"sub{number}_t1.nii.gz", place)
+    whole = (place / "sub1_t1.nii.gz").read_bytes()
+    (place / "sub1a_t1.nii.gz").write_bytes(whole[: len(whole) // 2])
+    return place
+
+
+@pytest.fixture
+def good(tmp_path):
+    """A small scan whose outputs are `support.commands.MADE`."""
+    (tmp_path / "scan_t1.nii").write_bytes(GOOD)
+    return tmp_path / "scan_t1.nii"
+
+
+@pytest.fixture(scope="session")
+def bids_dataset(tmp_path_factory):
+    """A BIDS dataset of four scans."""
+    return write_dataset(tmp_path_factory.mktemp("bids") / "raw")
+
+
+@pytest.fixture(scope="session")
+def series_folder(tmp_path_factory):
+    """The folder of a DICOM series of a brain with a bright ball, its affine to RAS+ mm and its voxels."""
+    pytest.importorskip("highdicom")
+    folder = tmp_path_factory.mktemp("pacs") / "pat_t1"
+    return folder, *write_series(folder / "DICOM" / "SE000", ball=BALL)

@@ -13,26 +13,29 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_HOMES = {
-    "localize": "vae_loc.api",
-    "read_volume": "vae_loc.scans.volume",
-    "write_volume": "vae_loc.scans.volume",
-    "threshold_map": "vae_loc.scoring.segmentation",
-}
+_PUBLIC = ("__version__", "localize", "read_volume", "threshold_map", "write_volume")
 
 
 def __getattr__(name: str) -> object:
     """Give the public names when they are asked for: their imports take longer than all else here."""
-    if name in _HOMES:
-        from importlib import import_module
-
-        return getattr(import_module(_HOMES[name]), name)
     if name == "__version__":
         from vae_loc.system.versions import own_version
 
         return own_version()
+    if name == "localize":
+        from vae_loc.api import localize
+
+        return localize
+    if name in ("read_volume", "write_volume"):
+        from vae_loc.scans import volume
+
+        return getattr(volume, name)
+    if name == "threshold_map":
+        from vae_loc.scoring.segmentation import threshold_map
+
+        return threshold_map
     raise AttributeError(name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), "__version__", *_HOMES]
+    return [*globals(), *_PUBLIC]

@@ -5,13 +5,8 @@ import gzip
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import centred, phantom, save
-from typer.testing import CliRunner
-
-from vae_loc.cli.app import app, main
-
-SHAPE = (40, 46, 36)
-AFFINE = centred(np.diag([4.0, 4.0, 4.0]), SHAPE)
+from support.commands import run
+from support.phantoms import AFFINE, SHAPE, phantom, save
 
 
 def good(path):
@@ -70,13 +65,6 @@ KINDS = {
 }
 
 
-def run(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr("sys.argv", ["vae-loc", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code, capsys.readouterr()
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_bad_scan_is_refused_in_one_line(kind, tmp_path, model_file, monkeypatch, capsys):
     path = tmp_path / "bad scan_t1.nii.gz"
@@ -98,13 +86,6 @@ def test_a_mask_of_another_shape_is_refused(tmp_path, scan, model_file, monkeypa
     assert "expected a mask of shape (40, 46, 36)" in said.err
 
 
-def test_one_volume_of_a_4d_scan_can_be_chosen(tmp_path, model_file):
-    save(tmp_path / "f_t1.nii", np.stack([phantom(AFFINE, SHAPE)[0]] * 2, -1), AFFINE)
-    arguments = ["score", str(tmp_path / "f_t1.nii"), "-m", str(model_file), "-o", str(tmp_path), "--volume", "1"]
-    assert CliRunner().invoke(app, arguments).exit_code == 0
-    assert nib.load(tmp_path / "f_t1_desc-combi_anomaly.nii.gz").shape == SHAPE
-
-
 def test_one_bad_scan_among_many_does_not_stop_the_others(tmp_path, scan, model_file, monkeypatch, capsys):
     (tmp_path / "bad_t1.nii.gz").write_bytes(b"x")
     output = tmp_path / "out"
@@ -113,12 +94,6 @@ def test_one_bad_scan_among_many_does_not_stop_the_others(tmp_path, scan, model_
     assert "bad_t1.nii.gz" in said.err
     assert (output / "pat_t1_scores.json").exists()
     assert not list(output.glob("bad*"))
-
-
-def test_a_missing_model_is_named(scan, monkeypatch, capsys):
-    code, said = run(monkeypatch, capsys, "score", scan, "-m", "nothing.safetensors")
-    assert code == 5
-    assert said.err.startswith("vae-loc: nothing.safetensors: expected a model file")
 
 
 def test_a_head_without_a_brain_is_never_scored(tmp_path, model_file, monkeypatch, capsys):

@@ -1,11 +1,8 @@
 """A cohort on a dask cluster, whose workers may die, and on SLURM."""
 
 import contextlib
-import csv
-import functools
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -14,9 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from corpus import GOOD
-from test_bad_input import run
-from test_process import finish, names, start
+from support.commands import finish, rows, script, stand_in, start
+from support.corpus import GOOD
 
 pytest.importorskip("distributed")
 SCANS = 8
@@ -31,8 +27,7 @@ def cohort(tmp_path):
 
 
 def statuses(folder):
-    with open(folder / "cohort.csv", newline="") as file:
-        return [row["status"] for row in csv.DictReader(file)]
+    return [row["status"] for row in rows(folder / "cohort.csv")]
 
 
 @contextlib.contextmanager
@@ -94,39 +89,6 @@ def test_a_worker_killed_half_way_loses_no_scan_and_does_none_twice(cohort, tmp_
     assert all(len(versions) == 1 for versions in seen.versions.values())
 
 
-def test_a_task_begun_again_finds_what_it_had_finished(cohort, tmp_path, small_model):
-    from vae_loc.results.output_names import folder_names
-    from vae_loc.results.score_scan import Plan, Task, Wanted, _stamp, score_task
-    from vae_loc.scans.cases import find_cases
-
-    case = find_cases([cohort])[0]
-    where = folder_names(tmp_path / "out", scans=[case.scan], methods=1)
-    work = functools.partial(score_task, Plan(Wanted(["combi"], model=str(small_model))))
-    first = work(Task(case, where, None, skip_existing=False))
-    made = _stamp(where.scores(case.scan))
-    again = work(Task(case, where, None, skip_existing=False))
-    assert (again.status, again.written) == ("done", ())
-    assert again.facts == first.facts
-    assert _stamp(where.scores(case.scan)) == made
-    anew = work(Task(case, where, made, skip_existing=False))  # another run, which was not asked to trust it
-    assert anew.written == first.written
-    assert _stamp(where.scores(case.scan)) != made
-
-
-def script(page, words):
-    """The first shell script of a docs page that holds some words."""
-    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.S)
-    return next(block for block in blocks if words in block)
-
-
-def stand_in(folder, **programs):
-    """Put shell scripts under the names of programs that are not here."""
-    folder.mkdir()
-    for name, content in programs.items():
-        (folder / name).write_text(f"#!/bin/sh\n{content}\n")
-        (folder / name).chmod(0o755)
-
-
 def test_the_slurm_array_of_the_docs_scores_every_scan_once(cohort, tmp_path, small_model, request):
     for path in sorted(cohort.iterdir())[4:]:
         path.unlink()
@@ -182,15 +144,3 @@ def test_slurm_jobs_are_asked_for_and_score(cohort, tmp_path, small_model):
         for number in (tmp_path / "queue").read_text().split() if (tmp_path / "queue").exists() else []:
             with contextlib.suppress(OSError):
                 os.killpg(int(number), signal.SIGKILL)
-
-
-@pytest.mark.parametrize(
-    ("scheduler", "words"), [("nowhere.json", "expected dask, slurm"), ("tcp://127.0.0.1:1", "was not reached")]
-)
-def test_a_scheduler_that_is_not_there_is_named(scheduler, words, cohort, tmp_path, small_model, monkeypatch, capsys):
-    monkeypatch.setattr("vae_loc.system.dask_cluster.TIMEOUT_S", 1)
-    arguments = ["score", cohort, "-m", small_model, "-o", tmp_path / "out", "--scheduler", scheduler]
-    code, said = run(monkeypatch, capsys, *arguments)
-    assert code == 2
-    assert words in said.err.splitlines()[-1]
-    assert not names(tmp_path / "out")

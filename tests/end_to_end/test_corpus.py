@@ -7,8 +7,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from corpus import AFFINE, CASES, GOOD, INSIDE, changed, raw_scan
-from test_bad_input import run
+from support.commands import run
+from support.corpus import AFFINE, CASES, GOOD, INSIDE, changed, raw_scan
 
 IDS = [case.name for case in CASES]
 

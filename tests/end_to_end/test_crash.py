@@ -3,11 +3,11 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support.places import ROOT
 
-BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "crash.py"
+BENCHMARK = ROOT / "benchmarks" / "crash.py"
 
 
 @pytest.mark.slow

@@ -6,8 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from vae_loc.evaluation.cohort_metrics import metrics
-from vae_loc.evaluation.metrics import above, dice_at, mean_interval, rank, rank_sorted
+from vae_loc.evaluation.metrics import (
+    above,
+    binned,
+    curve,
+    dice_at,
+    mean_interval,
+    pooled_intervals,
+    quantile_edges,
+    rank,
+    rank_sorted,
+    resampled_subjects,
+)
+from vae_loc.evaluation.record import Interval
 
 
 def draws(seed, n=2000, levels=30):
@@ -87,7 +98,7 @@ def test_what_is_undefined_is_none():
     assert (ill.auroc, ill.average_precision) == (None, None)
     assert ill.best_dice == 1
     assert dice_at(scores[:0], scores, 1.0) is None
-    assert mean_interval([None, None])["mean"] is None
+    assert mean_interval([None, None]).mean is None
 
 
 def test_nan_scores_are_refused():
@@ -100,14 +111,56 @@ def test_above_is_strict_also_between_float32_values():
     assert [above(scores, t) for t in (0.5, 2, 2.00000001, 3)] == [4, 1, 1, 0]
 
 
-def test_the_bootstrap_resamples_subjects_not_voxels(monkeypatch):
-    """With two subjects the means can be only a, b or their middle."""
-    seen = {}
-    monkeypatch.setattr(metrics.np, "percentile", lambda means, _: seen.update(means=means) or (0, 1))
-    mean_interval([0.2, 0.6])
-    assert set(np.round(seen["means"], 6)) == {0.2, 0.4, 0.6}
-    assert len(seen["means"]) == 2000
+def test_the_bootstrap_resamples_subjects_not_voxels():
+    """With two subjects the means can be only a, b or their middle, so that 95 % of them reach from a to b."""
+    drawn = np.array([0.2, 0.6])[resampled_subjects(2, 0)]
+    assert drawn.shape == (2000, 2)
+    assert set(np.round(drawn.mean(axis=1), 6)) == {0.2, 0.4, 0.6}
+    assert mean_interval([0.2, 0.6]) == Interval(mean=0.4, low=0.2, high=0.6, subjects=2)
+
+
+def test_an_interval_is_that_of_its_seed_and_leaves_out_who_has_no_value():
+    values = list(np.random.default_rng(0).random(12))
+    assert mean_interval([*values, None], seed=1) == mean_interval(values, seed=1) != mean_interval(values, seed=2)
+    means = np.array(values)[resampled_subjects(12, 1)].mean(axis=1)
+    found = mean_interval(values, seed=1)
+    assert (found.low, found.high) == tuple(np.percentile(means, (2.5, 97.5)))
 
 
 def test_one_subject_has_no_interval():
-    assert mean_interval([0.5, None]) == {"mean": 0.5, "low": None, "high": None, "subjects": 1}
+    assert mean_interval([0.5, None]) == Interval(mean=0.5, low=None, high=None, subjects=1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_binned_figures_of_distinct_bins_are_the_exact_ones(seed):
+    """Where every score has a bin of its own, the curve and the counts of the bins rank as the scores do."""
+    labels, scores = draws(seed, n=300, levels=8)
+    positives, negatives = [np.sort(scores[labels])], [np.sort(scores[~labels])]
+    edges = np.unique(scores)
+    counts = binned(positives, edges), binned(negatives, edges)
+    assert [side.sum() for side in counts] == [labels.sum(), (~labels).sum()]
+    rates = curve(*(side.sum(axis=0) for side in counts))
+    exact = rank(labels, scores)
+    assert np.nanmax(rates["dice"]) == pytest.approx(exact.best_dice)
+    tpr, fpr = (np.array([0, *rates[name]]) for name in ("tpr", "fpr"))
+    assert ((tpr[1:] + tpr[:-1]) / 2 * np.diff(fpr)).sum() == pytest.approx(exact.auroc)
+
+
+def test_intervals_of_pooled_figures_hold_the_figures_themselves():
+    parts = [draws(seed, n=200, levels=8) for seed in range(8)]
+    positives, negatives = ([np.sort(scores[labels == side]) for labels, scores in parts] for side in (True, False))
+    edges = quantile_edges(positives, negatives, 64)
+    intervals = pooled_intervals(binned(positives, edges), binned(negatives, edges))
+    exact = rank_sorted(positives, negatives)
+    figures = {"auroc": exact.auroc, "average_precision": exact.average_precision, "oracle_dice": exact.best_dice}
+    for name, (low, high) in intervals.items():
+        assert low - 0.01 < figures[name] < high + 0.01
+        assert 0 <= low < high <= 1
+
+
+def test_one_subject_has_no_pooled_interval():
+    labels, scores = draws(0, n=200, levels=8)
+    edges = np.unique(scores)
+    sides = ([np.sort(scores[labels])], [np.sort(scores[~labels])])
+    intervals = pooled_intervals(*(binned(side, edges) for side in sides))
+    assert set(intervals.values()) == {None}

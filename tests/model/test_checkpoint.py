@@ -7,7 +7,9 @@ import pytest
 from safetensors.numpy import save
 
 from vae_loc.errors import UnusableModel
-from vae_loc.model.checkpoint import healthy_threshold, load_checkpoint, save_checkpoint
+from vae_loc.model.checkpoint import healthy_threshold, load_checkpoint, save_checkpoint, with_places
+from vae_loc.model.facts import Healthy, quantiles
+from vae_loc.vocabulary import METHODS
 
 
 def test_a_checkpoint_survives_the_round_trip(model_file, tmp_path):
@@ -55,3 +57,14 @@ def test_cut_or_extended_models_are_refused(model_file, tmp_path):
         (tmp_path / "m.safetensors").write_bytes(content)
         with pytest.raises(UnusableModel):
             load_checkpoint(tmp_path / "m.safetensors")
+
+
+def test_noise_is_flagged_at_the_rate_that_was_promised(trained):
+    """Ten subjects calibrate, ten others are flagged."""
+    rng = np.random.default_rng(0)
+    calibration, fresh = rng.standard_normal((2, 10, 40_000)).astype(np.float32)
+    noise = {name: quantiles(calibration) for name in METHODS}
+    healthy = Healthy(subjects=10, maps=noise, raw_maps=noise, slices={}, volumes={})
+    model = with_places(trained.checkpoint, {}, healthy)
+    for fpr in (0.01, 0.05, 0.1):
+        assert (fresh > healthy_threshold(model, "combi", fpr)).mean() == pytest.approx(fpr, abs=0.005)

@@ -1,15 +1,10 @@
-"""A graph in a model is one of ours, or it is refused before onnxruntime sees it."""
-
-import contextlib
-import shutil
+"""A graph in a model is one of ours, or it is refused before onnxruntime sees it; ours equals torch."""
 
 import numpy as np
 import onnx
 import pytest
-from typer.testing import CliRunner
 
-from vae_loc.cli.app import app
-from vae_loc.errors import OutOfMemory, UnusableModel
+from vae_loc.errors import UnusableModel
 from vae_loc.model.checkpoint import load_checkpoint
 from vae_loc.model.onnx_graph import OPERATORS, check_graph, load_graph
 from vae_loc.model.shipped import find_model
@@ -64,38 +59,41 @@ def test_a_hostile_graph_is_refused(shipped, spoil):
         check_graph(proto.SerializeToString(), shipped.weights, "hostile")
 
 
-def test_mutated_graphs_are_refused_or_run(shipped):
-    rng = np.random.default_rng(0)
-    x = np.zeros((1, 1, 64, 64), dtype=np.float32)
-    for _ in range(60):
-        raw = bytearray(shipped.graphs["kl"])
+def mutants(raw, rng, *, count, cut):
+    """Yield copies of a graph with one to three bytes changed and, where `cut`, perhaps without their end."""
+    for _ in range(count):
+        changed = bytearray(raw)
         for place in rng.integers(len(raw), size=rng.integers(1, 4)):
-            raw[place] = rng.integers(256)
-        with contextlib.suppress(UnusableModel, OutOfMemory):
-            load_graph(bytes(raw[: rng.integers(len(raw) // 2, 2 * len(raw))]), shipped.weights, "mutant")(x, 1.0)
+            changed[place] = rng.integers(256)
+        yield bytes(changed[: rng.integers(len(raw) // 2, 2 * len(raw))] if cut else changed)
+
+
+def outputs_of(graph, weights, x):
+    """What a graph gives for slices; None if it is refused."""
+    try:
+        return load_graph(graph, weights, "mutant")(x, 1.0)
+    except UnusableModel:
+        return None
+
+
+@pytest.mark.parametrize("name", ["kl", "all"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_mutated_graph_is_refused_or_gives_finite_outputs_of_the_right_names_and_shapes(shipped, name, cut):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 1, 64, 64)).astype(np.float32)
+    expected = load_graph(shipped.graphs[name], shipped.weights, "whole")(x, 1.0)
+    found = [
+        outputs_of(mutant, shipped.weights, x) for mutant in mutants(shipped.graphs[name], rng, count=150, cut=cut)
+    ]
+    ran = [outputs for outputs in found if outputs is not None]
+    assert 0 < len(ran) < len(found)
+    for outputs in ran:
+        assert list(outputs) == list(expected)
+        for term, values in outputs.items():
+            assert (values.shape, values.dtype) == (expected[term].shape, expected[term].dtype)
+            assert np.isfinite(values).all()
 
 
 def test_the_operators_allowed_are_those_used(shipped):
     used = {node.op_type for node in onnx.load_model_from_string(shipped.graphs["all"]).graph.node}
     assert used <= OPERATORS
-
-
-def test_an_exported_onnx_file_gives_the_same_scores(shipped, tmp_path):
-    result = CliRunner().invoke(app, ["export", "t1", "-o", str(tmp_path / "t1.onnx")])
-    assert result.exit_code == 0, result.output
-    x = np.random.default_rng(0).standard_normal((2, 1, 64, 64)).astype(np.float32)
-    own = load_graph(shipped.graphs["all"], shipped.weights, "t1")(x, 1.0)
-    import onnxruntime  # after the package's own import, which turns its telemetry off
-
-    session = onnxruntime.InferenceSession(tmp_path / "t1.onnx", providers=["CPUExecutionProvider"])
-    found = session.run(None, {"x": x, "c": np.array(1, np.float32)})
-    for value, expected in zip(found, own.values(), strict=True):
-        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
-
-
-@pytest.mark.parametrize("name", ["model.safetensors", "model.onnx"])
-def test_export_never_overwrites_its_model(tmp_path, name):
-    path = tmp_path / name
-    shutil.copy(find_model("t1"), path)
-    assert CliRunner().invoke(app, ["export", str(path), "-o", str(path)]).exit_code != 0
-    assert path.read_bytes() == find_model("t1").read_bytes()

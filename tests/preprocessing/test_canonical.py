@@ -1,67 +1,17 @@
-"""What goes in comes out on the same grid, at the same place."""
+"""To the canonical grid and back: at the same place."""
 
-import itertools
 from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import centred, phantom, save
+from scipy.ndimage import binary_dilation
+from support.grids import COS, GRIDS, SIN, geometry
+from support.phantoms import AFFINE, SHAPE, centred, phantom, save
 
 from vae_loc.preprocessing.brain_mask import find_brain
-from vae_loc.preprocessing.canonical import from_canonical, to_canonical
+from vae_loc.preprocessing.canonical import all_from_canonical, to_canonical
 from vae_loc.scans.volume import read_volume, write_volume
-from vae_loc.scoring.locate import locate
-
-COS, SIN = np.cos(0.3), np.sin(0.3)
-OBLIQUE = np.array([[COS, -SIN, 0], [SIN, COS, 0], [0, 0, 1]]) @ np.diag([3, 3, 4])
-GRIDS = {
-    "RAS": (np.diag([3, 3, 3]), (52, 60, 48)),
-    "LPS": (np.diag([-3, -3, 3]), (52, 60, 48)),
-    "PSR": (np.array([[0, 0, 3], [-3, 0, 0], [0, 3, 0]]), (60, 48, 52)),
-    "oblique": (OBLIQUE, (62, 70, 36)),
-    "left-handed": (np.diag([-3, 3, 3]), (52, 60, 48)),
-    "permuted": (np.array([[0, 3, 0], [0, 0, -3], [3, 0, 0]]), (48, 52, 60)),
-    "anisotropic": (np.diag([2, 1.9, 5]), (77, 93, 31)),
-    "odd-sizes": (np.diag([3.1, 2.9, 3.3]), (51, 61, 43)),
-}
-
-
-def geometry(header):
-    fields = ("sform_code", "qform_code", "xyzt_units", "srow_x", "srow_y", "srow_z", "quatern_b", "quatern_c",
-              "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z", "pixdim")  # fmt: skip
-    return {name: header[name].tolist() for name in fields}
-
-
-@pytest.mark.parametrize("name", GRIDS)
-@pytest.mark.parametrize("codes", [(1, 1), (4, 0), (0, 1), (0, 0), (2, 1)])
-def test_output_has_the_grid_of_the_input(tmp_path, name, codes):
-    matrix, shape = GRIDS[name]
-    affine = centred(matrix, shape)
-    path = save(tmp_path / "a_t1.nii.gz", phantom(affine, shape)[0], affine, sform=codes[0], qform=codes[1])
-    volume = read_volume(path)
-    for data in (volume.data.astype(np.float32), volume.data > 0):
-        write_volume(tmp_path / "out.nii.gz", data, volume)
-        before, after = nib.load(path), nib.load(tmp_path / "out.nii.gz")
-        assert after.shape == before.shape
-        assert np.array_equal(after.affine, before.affine)
-        assert geometry(after.header) == geometry(before.header)
-        assert after.get_data_dtype() == (np.uint8 if data.dtype == bool else np.float32)
-        assert after.dataobj.slope == 1
-        assert after.dataobj.inter == 0
-
-
-@pytest.mark.parametrize("spacing", [0.7, 1.0, 2.0])
-def test_fine_grids_keep_shape_and_affine(tmp_path, spacing):
-    shape = tuple(int(n / spacing) for n in (136, 166, 126))
-    affine = centred(np.diag([spacing, spacing, 3.0]), (*shape[:2], 42))
-    shape = (*shape[:2], 42)
-    volume = read_volume(save(tmp_path / "a_t1.nii", phantom(affine, shape)[0], affine))
-    brain, _ = find_brain(volume, "auto")
-    canonical = to_canonical(volume, brain)
-    back = from_canonical(canonical.data, canonical, volume, brain)
-    assert back.shape == shape
-    assert back.dtype == np.float32
 
 
 @pytest.mark.parametrize("name", GRIDS)
@@ -74,63 +24,37 @@ def test_a_planted_ball_comes_back_within_2_mm(tmp_path, name):
     brain, _ = find_brain(volume, "auto")
     canonical = to_canonical(volume, brain)
     bright = np.where(canonical.data > 4, canonical.data, 0)
-    back = from_canonical(bright, canonical, volume, brain)
+    (back,) = all_from_canonical([bright], canonical, volume.affine, brain)
     found = np.argwhere(back > 2)
     centroid = (found @ affine[:3, :3].T + affine[:3, 3]).mean(axis=0)
     assert np.linalg.norm(centroid - ball) < 2
 
 
-def test_all_48_orientations_give_the_same_map(tmp_path, trained):
-    shape = (40, 46, 36)
-    affine = centred(np.diag([4.0, 4.0, 4.0]), shape)
-    image = nib.load(save(tmp_path / "ref_t1.nii.gz", phantom(affine, shape, ball=(20, 10, 5))[0], affine))
-    reference = locate(read_volume(tmp_path / "ref_t1.nii.gz"), *trained).maps["combi"]
-    for axes in itertools.permutations(range(3)):
-        for flips in itertools.product((1, -1), repeat=3):
-            orientation = np.column_stack([axes, flips])
-            turned = image.as_reoriented(orientation)
-            nib.save(turned, tmp_path / "t_t1.nii")
-            found = locate(read_volume(tmp_path / "t_t1.nii"), *trained).maps["combi"]
-            expected = nib.orientations.apply_orientation(reference, orientation)
-            assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999
-
-
-def test_the_map_is_zero_outside_the_brain_and_finite(scan_volume, trained):
-    found = locate(scan_volume, *trained)
-    assert np.isfinite(found.maps["combi"]).all()
-    assert not found.maps["combi"][~found.brain].any()
-    assert found.maps["combi"][found.brain].min() >= 0
-
-
-@pytest.mark.parametrize("factor", [1e6, 1e-6])
-def test_intensity_scale_does_not_change_the_map(tmp_path, trained, scan, factor):
-    image = nib.load(scan)
-    scaled = save(tmp_path / "s_t1.nii.gz", (image.get_fdata() * factor).astype(np.float32), image.affine)
-    expected = locate(read_volume(scan), *trained).maps["combi"]
-    found = locate(read_volume(scaled), *trained).maps["combi"]
-    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-4 * expected.max())
-
-
-def test_missing_voxels_do_not_reach_the_map(tmp_path, trained, scan):
-    image = nib.load(scan)
-    data = image.get_fdata().astype(np.float32)
-    data[20, 20:24, 18] = np.nan
-    data[22, 20, 18] = np.inf
-    volume = read_volume(save(tmp_path / "n_t1.nii.gz", data, image.affine))
-    found = locate(volume, *trained)
-    assert np.isfinite(found.maps["combi"]).all()
-    assert any("5 voxels are NaN or infinite" in warning for warning in found.warnings)
-
-
-def test_sheared_affines_are_kept(tmp_path, trained):
-    matrix = np.array([[3, 0.5, 0], [0, 3, 0], [0, 0, 3]])
-    shape = (60, 60, 48)
-    affine = centred(matrix, shape)
-    path = save(tmp_path / "s_t1.nii.gz", phantom(affine, shape)[0], affine, sform=1, qform=0)
+@pytest.mark.parametrize("spacing", [0.7, 1.0, 2.0])
+@pytest.mark.parametrize("codes", [(1, 1), (4, 0), (2, 3)])
+def test_a_map_of_a_fine_scan_is_written_on_the_scan_s_own_grid(tmp_path, spacing, codes):
+    """Shape, affine, sform, qform and both codes; the grid is turned, so that sform and qform are not trivial."""
+    turned = np.array([[COS, -SIN, 0], [SIN, COS, 0], [0, 0, 1]])
+    shape = (int(160 / spacing), int(180 / spacing), 42)
+    affine = centred(turned @ np.diag([spacing, spacing, 3.0]), shape)
+    path = save(tmp_path / "a_t1.nii", phantom(affine, shape)[0], affine, sform=codes[0], qform=codes[1])
     volume = read_volume(path)
-    found = locate(volume, *trained)
-    write_volume(tmp_path / "o.nii.gz", found.maps["combi"], volume)
-    assert np.array_equal(nib.load(tmp_path / "o.nii.gz").affine, nib.load(path).affine)
+    brain, _ = find_brain(volume, "auto")
+    canonical = to_canonical(volume, brain)
+    (back,) = all_from_canonical([canonical.data], canonical, volume.affine, brain)
+    assert (back.shape, back.dtype) == (shape, np.float32)
+    write_volume(tmp_path / "map.nii", back, volume)
+    before, after = nib.load(path), nib.load(tmp_path / "map.nii")
+    assert after.shape == before.shape == shape
+    assert np.array_equal(after.affine, before.affine)
+    assert geometry(after.header) == geometry(before.header)
+    for found, expected in (
+        (after.get_sform(coded=True), before.get_sform(coded=True)),
+        (after.get_qform(coded=True), before.get_qform(coded=True)),
+    ):
+        assert found[1] == expected[1]
+        assert np.array_equal(found[0], expected[0])
+    assert np.array_equal(np.asanyarray(after.dataobj), back)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -142,7 +66,7 @@ def test_a_map_comes_back_as_scipy_interpolates_it(scan_volume, order):
     turned = np.array([[COS, -SIN, 0.05, 4], [SIN, COS, 0, -20], [0, 0.1, 1, 40], [0, 0, 0, 1]])  # partly out of view
     canonical = replace(canonical, grid=replace(canonical.grid, affine=turned @ canonical.grid.affine))
     values = np.asarray(np.random.default_rng(0).random(canonical.data.shape, dtype=np.float32), order=order)
-    found = from_canonical(values, canonical, scan_volume, brain)
+    (found,) = all_from_canonical([values], canonical, scan_volume.affine, brain)
     to_pixel = np.linalg.inv(canonical.grid.affine) @ scan_volume.affine
     pixels = to_pixel[:3, :3] @ np.stack(np.nonzero(brain)) + to_pixel[:3, 3:]
     weight = canonical.mask.astype(np.float32)
@@ -156,9 +80,20 @@ def test_a_map_comes_back_as_scipy_interpolates_it(scan_volume, order):
     assert not found[~brain].any()
 
 
-@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_written_voxels_do_not_depend_on_the_array_s_order(tmp_path, scan_volume, name, order):
-    data = np.asarray(np.random.default_rng(0).random(scan_volume.data.shape), order=order)
-    write_volume(tmp_path / name, data, scan_volume)
-    np.testing.assert_array_equal(np.asanyarray(nib.load(tmp_path / name).dataobj), data.astype(np.float32))
+def test_when_alignment_fails_the_pose_is_kept_with_a_warning(scan_volume):
+    """Nothing can be aligned to an empty template."""
+    brain = scan_volume.data > 0
+    kept = to_canonical(scan_volume, brain, template=np.zeros((64, 64, 64), np.float32))
+    assert np.array_equal(kept.data, to_canonical(scan_volume, brain).data)
+    assert "could not be aligned" in kept.warnings[0]
+
+
+def test_a_wide_mask_is_tightened_where_fluid_is_dark(tmp_path):
+    """A rim of 4 mm of fluid: a sixth of the mask."""
+    data, inside = phantom(AFFINE, SHAPE)
+    wide = binary_dilation(inside)
+    volume = read_volume(save(tmp_path / "w_t1.nii.gz", np.where(inside, data, np.where(wide, 20, 0)), AFFINE))
+    tight, wide_kept = (to_canonical(volume, wide, contrast=contrast).mask.sum() for contrast in ("t1", "t2"))
+    expected = to_canonical(volume, inside).mask.sum()
+    assert tight == pytest.approx(expected, rel=0.03)
+    assert wide_kept > 1.1 * expected

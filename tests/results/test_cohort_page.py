@@ -3,14 +3,37 @@
 import io
 import json
 
-import browser as chromium
 import pytest
-from test_page import Tags
+from support import browser as chromium
+from support.html import Tags
 
 from vae_loc.results.cohort_page import cohort_page
+from vae_loc.results.scan_summary import VOLUME_RULE, Inputs, ModelSummary, SampleValues, ScanSummary
 from vae_loc.system.reading import to_csv
+from vae_loc.vocabulary import RESEARCH_ONLY, SAMPLE_SCORES
 
 HOSTILE = "<script>alert(1)<!--&\"'"
+
+
+def summary_with(files):
+    """The scores of a scan that left these files."""
+    sample = {f"{name}{end}": 1.0 for name in SAMPLE_SCORES for end in ("", "_percentile")}
+    return ScanSummary(
+        scan="b 1%.nii.gz",
+        volume=SampleValues(**sample),
+        volume_rule=VOLUME_RULE,
+        slices=[],
+        brain_ml=1200.0,
+        brain_mask="skull-stripped",
+        maps={},
+        warnings=[],
+        model=ModelSummary(sha256="0", contrast="t1", seed=0, healthy_subjects=1),
+        versions={},
+        use=RESEARCH_ONLY,
+        inputs=Inputs(scan="0", brain_mask=None),
+        options={},
+        files=files,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +47,7 @@ def page(tmp_path_factory):
     (folder / "b 1%_desc-combi_anomaly.png").write_bytes(buffer.getvalue())
     (folder / "b 1%_report.html").write_text("<title>b</title>")
     files = {"b 1%_desc-combi_anomaly.png": "", "b 1%_report.html": ""}
-    (folder / "b 1%_scores.json").write_text(json.dumps({"files": files}))
+    (folder / "b 1%_scores.json").write_text(json.dumps(summary_with(files).content()))
     numbers = {
         "elbo_percentile": 9.5,
         "combi_flagged": 0.1,

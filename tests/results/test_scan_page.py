@@ -4,36 +4,24 @@ import base64
 import gzip
 import json
 import re
-from html.parser import HTMLParser
 
-import browser as chromium
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import centred, phantom, save
-from typer.testing import CliRunner
-
-from vae_loc.cli.app import app
-from vae_loc.results.page_volumes import MAX_VOXELS, crop_to, layer
-from vae_loc.scans.volume import read_volume
+from support import browser as chromium
+from support.commands import invoke
+from support.html import Tags
+from support.phantoms import AFFINE, BALL, SHAPE, phantom, save
 
 HOSTILE = "<img src=x onerror=alert(1)>&\"'{{7*7}}_t1"
-BALL = (28.0, 12.0, 16.0)
-
-
-def run(*arguments):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == 0, (result.output, result.exception)
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory, model_file):
     """The report of a phantom with a bright ball, whose file name is HTML."""
     folder = tmp_path_factory.mktemp("page")
-    shape = (40, 46, 36)
-    affine = centred(np.diag([4.0, 4.0, 4.0]), shape)
-    scan = save(folder / f"{HOSTILE}.nii.gz", phantom(affine, shape, ball=BALL, gain=3)[0], affine)
-    run("segment", scan, "-m", model_file, "-o", folder / "out", "--report", "--fpr", "0.01", "--method", "all")
+    scan = save(folder / f"{HOSTILE}.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, gain=3)[0], AFFINE)
+    invoke("segment", scan, "-m", model_file, "-o", folder / "out", "--report", "--fpr", "0.01", "--method", "all")
     (found,) = (folder / "out").glob("*_report.html")
     return found
 
@@ -45,19 +33,6 @@ def shown(page):
     chromium.visit(found, page)
     yield found
     found.quit()
-
-
-class Tags(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.text = [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def test_a_file_name_is_text_and_never_markup(page):
@@ -88,7 +63,7 @@ def test_the_page_holds_scores_components_warnings_model_and_use(page):
 def test_the_same_scan_gives_the_same_page(page, model_file):
     folder = page.parent.parent
     options = ["--report", "--fpr", "0.01", "--method", "all"]
-    run("segment", folder / f"{HOSTILE}.nii.gz", "-m", model_file, "-o", folder / "again", *options)
+    invoke("segment", folder / f"{HOSTILE}.nii.gz", "-m", model_file, "-o", folder / "again", *options)
     assert (folder / "again" / page.name).read_bytes() == page.read_bytes()
 
 
@@ -102,20 +77,6 @@ def test_what_is_embedded_lies_where_the_scan_lies(page):
     step = float(shown.dataobj.slope)
     expected = min(written.get_fdata()[at], 255 * step)  # what lies beyond is shown as the highest
     assert shown.get_fdata()[tuple(place[:3].round().astype(int))] == pytest.approx(expected, abs=step)
-
-
-def test_a_scan_of_fine_voxels_is_joined_to_blocks_in_its_place(tmp_path):
-    shape = (330, 330, 330)
-    affine = centred(np.diag([-0.5, 0.5, 0.55]), shape)
-    data = np.zeros(shape, dtype=np.float32)
-    data[100:104, 200:204, 250:254] = 7
-    data[0, 0, 0] = 1
-    volume = read_volume(save(tmp_path / "fine.nii", data, affine))
-    crop = crop_to(np.ones(shape, dtype=bool), volume)
-    image = nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(layer(data, crop, low=0, high=7))))
-    assert np.prod(image.shape) <= MAX_VOXELS
-    centre_mm = (image.affine @ np.append(np.argwhere(image.get_fdata() > 3).mean(axis=0), 1))[:3]
-    assert np.allclose(centre_mm, (affine @ [101.5, 201.5, 251.5, 1])[:3], atol=0.6)
 
 
 def test_the_page_loads_without_errors_or_requests(shown):

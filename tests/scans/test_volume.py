@@ -1,19 +1,21 @@
-"""For any affine, codes, shape and type: what goes in comes out on the same grid."""
+"""What is read is what the file says; what is written lies on the grid of the scan."""
 
 import tempfile
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from corpus import raw_scan
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.corpus import raw_scan
+from support.grids import GRIDS, geometry
+from support.phantoms import SHAPE, centred, phantom, save
 
-from vae_loc.scans.volume import read_volume, write_volume
+from vae_loc.errors import UnusableInput
+from vae_loc.scans.volume import read_labels, read_volume, write_volume
 
 ANGLES = st.floats(-3.2, 3.2)
-FIELDS = ("sform_code", "qform_code", "xyzt_units", "srow_x", "srow_y", "srow_z", "quatern_b", "quatern_c", "quatern_d",
-          "qoffset_x", "qoffset_y", "qoffset_z", "pixdim")  # fmt: skip
 DTYPES = ("u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
 
 
@@ -62,11 +64,69 @@ def test_what_goes_in_comes_out_on_the_same_grid(grid, codes, dtype, order, vers
         assert type(result) is type(reference)
         assert result.shape == shape
         assert np.array_equal(result.affine, reference.affine)
-        for field in FIELDS:
-            assert np.array_equal(result.header[field], reference.header[field]), field
+        assert geometry(result.header) == geometry(reference.header)
         assert (result.dataobj.slope, result.dataobj.inter) == (1, 0)
         assert np.array_equal(np.asarray(result.dataobj), volume.data)
         again = read_volume(written)
         assert np.array_equal(again.data, volume.data)
         assert np.array_equal(again.affine, volume.affine)
         assert given_path.read_bytes() == raw
+
+
+@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("codes", [(1, 1), (4, 0), (0, 1), (0, 0), (2, 1)])
+def test_output_has_the_grid_of_the_input(tmp_path, name, codes):
+    matrix, shape = GRIDS[name]
+    affine = centred(matrix, shape)
+    path = save(tmp_path / "a_t1.nii.gz", phantom(affine, shape)[0], affine, sform=codes[0], qform=codes[1])
+    volume = read_volume(path)
+    for data in (volume.data.astype(np.float32), volume.data > 0):
+        write_volume(tmp_path / "out.nii.gz", data, volume)
+        before, after = nib.load(path), nib.load(tmp_path / "out.nii.gz")
+        assert after.shape == before.shape
+        assert np.array_equal(after.affine, before.affine)
+        assert geometry(after.header) == geometry(before.header)
+        assert after.get_data_dtype() == (np.uint8 if data.dtype == bool else np.float32)
+        assert after.dataobj.slope == 1
+        assert after.dataobj.inter == 0
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_written_voxels_do_not_depend_on_the_array_s_order(tmp_path, scan_volume, name, order):
+    data = np.asarray(np.random.default_rng(0).random(scan_volume.data.shape), order=order)
+    write_volume(tmp_path / name, data, scan_volume)
+    np.testing.assert_array_equal(np.asanyarray(nib.load(tmp_path / name).dataobj), data.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [([0, 0.5], "0.5"), ([0, -1], "-1"), ([0, np.nan], "NaN")],
+    ids=["fractional", "negative", "nan"],
+)
+def test_an_odd_annotation_is_refused_by_name(tmp_path, scan_volume, values, found):
+    data = np.zeros(SHAPE, dtype=np.float32)
+    data[10:12] = values[1]
+    path = save(tmp_path / "lesions.nii.gz", data, scan_volume.affine)
+    with pytest.raises(UnusableInput, match=rf"lesions\.nii\.gz: expected .*{found}"):
+        read_labels(path, scan_volume)
+
+
+def test_an_annotation_on_another_grid_is_refused(tmp_path, scan_volume):
+    data = np.zeros(SHAPE, dtype=np.uint8)
+    shifted = scan_volume.affine.copy()
+    shifted[0, 3] += 2e-3
+    with pytest.raises(UnusableInput, match="corners"):
+        read_labels(save(tmp_path / "l.nii.gz", data, shifted), scan_volume)
+    with pytest.raises(UnusableInput, match="shape"):
+        read_labels(save(tmp_path / "l.nii.gz", data[1:], scan_volume.affine), scan_volume)
+
+
+@pytest.mark.parametrize("values", [(1, 2, 4), (255,)])
+def test_other_labels_than_1_are_taken_with_a_note(tmp_path, scan_volume, values):
+    data = np.zeros(SHAPE, dtype=np.uint8)
+    for i, value in enumerate(values):
+        data[10 + i, 10, 10] = value
+    truth, notes = read_labels(save(tmp_path / "l.nii.gz", data, scan_volume.affine), scan_volume)
+    assert truth.sum() == len(values)
+    assert "were taken as lesion" in notes[0]

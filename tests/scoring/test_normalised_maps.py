@@ -1,106 +1,20 @@
-"""Another scanner, pose or contrast: what is healthy stays healthy, what is odd is found."""
+"""What is unusual for its place and its scan."""
 
-import json
-from pathlib import Path
-
-import nibabel as nib
 import numpy as np
 import pytest
-from conftest import centred, phantom, save
-from scipy.ndimage import affine_transform, binary_dilation, binary_erosion
-from typer.testing import CliRunner
 
-from vae_loc.cli.app import app
-from vae_loc.model.checkpoint import healthy_threshold, with_places
-from vae_loc.preprocessing.brain_mask import find_brain
-from vae_loc.preprocessing.canonical import to_canonical
-from vae_loc.preprocessing.pseudo_contrast import appearance
-from vae_loc.preprocessing.registration import align, build_template, plausible
-from vae_loc.scans.cases import find_cases
-from vae_loc.scans.volume import read_volume
-from vae_loc.scoring.locate import locate
 from vae_loc.scoring.normalised_maps import (
     at_place,
     levelled,
     mean_and_sd,
     moments,
+    normalised_maps,
     own_scale,
     relative_to_place,
     two_scales,
     with_polarity,
 )
-from vae_loc.training.healthy_reference import calibrate_healthy
-
-SHAPE = (40, 46, 36)
-AFFINE = centred(np.diag([4.0, 4.0, 4.0]), SHAPE)
-SAMPLES = Path(__file__).parents[1] / "sample_data"
-BALL = (28.0, 12.0, 16.0)
-
-
-def run(*arguments):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result
-
-
-def moved(zoom=1.0, turn_rad=0.0, shift_mm=0.0):
-    """An affine in mm."""
-    cos, sin = np.cos(turn_rad) * zoom, np.sin(turn_rad) * zoom
-    return np.array([[cos, -sin, 0, shift_mm], [sin, cos, 0, 0], [0, 0, zoom, 0], [0, 0, 0, 1.0]])
-
-
-@pytest.fixture(scope="module")
-def brain_cube():
-    """A real brain on a cube of 3 mm, in the pose of its scanner."""
-    volume = read_volume(SAMPLES / "IXI012_t1.nii.gz")
-    brain, _ = find_brain(volume, SAMPLES / "IXI012_brainmask.nii.gz")
-    return to_canonical(volume, brain)
-
-
-def moved_cube(cube, by):
-    """Data and mask of a cube whose brain was moved by `by` in mm."""
-    back = np.linalg.inv(by)
-    middle = (cube.mask.shape[0] - 1) / 2
-    offset = middle + back[:3, 3] / 3 - back[:3, :3] @ np.full(3, middle)
-    mask = affine_transform(cube.mask.astype(np.float32), back[:3, :3], offset, order=1) > 0.5
-    return affine_transform(cube.data, back[:3, :3], offset, order=1), mask
-
-
-@pytest.mark.parametrize("by", [moved(), moved(zoom=1.1), moved(turn_rad=0.15), moved(shift_mm=6.0)])
-def test_a_moved_brain_is_brought_back(brain_cube, by):
-    template = build_template([(brain_cube.data, brain_cube.mask)], 3.0)
-    found, fits = align(*moved_cube(brain_cube, by), template, 3.0)
-    assert fits
-    corners = np.array([[40.0, 40, 30, 1], [-40, 30, -30, 1], [30, -50, 20, 1]]).T
-    assert np.abs((found - by) @ corners).max() < 4.5  # 1.5 pixels
-
-
-@pytest.mark.parametrize(
-    "affine",
-    [moved(zoom=2), moved(turn_rad=1.0), moved(shift_mm=60), np.diag([1, 1, -1, 1.0]), np.full((4, 4), np.nan)],
-    ids=["zoom", "turn", "shift", "mirror", "nan"],
-)
-def test_an_absurd_alignment_is_not_believed(affine):
-    assert not plausible(affine)
-
-
-def test_when_alignment_fails_the_pose_is_kept_with_a_warning(scan_volume, monkeypatch):
-    monkeypatch.setattr("vae_loc.preprocessing.canonical.align", lambda *_: (np.eye(4), False))
-    brain = scan_volume.data > 0
-    kept = to_canonical(scan_volume, brain, template=np.zeros((64, 64, 64), np.float32))
-    assert np.array_equal(kept.data, to_canonical(scan_volume, brain).data)
-    assert "could not be aligned" in kept.warnings[0]
-
-
-def test_a_wide_mask_is_tightened_where_fluid_is_dark(tmp_path):
-    """A rim of 4 mm of fluid: a sixth of the mask."""
-    data, inside = phantom(AFFINE, SHAPE)
-    wide = binary_dilation(inside)
-    volume = read_volume(save(tmp_path / "w_t1.nii.gz", np.where(inside, data, np.where(wide, 20, 0)), AFFINE))
-    tight, wide_kept = (to_canonical(volume, wide, contrast=contrast).mask.sum() for contrast in ("t1", "t2"))
-    expected = to_canonical(volume, inside).mask.sum()
-    assert tight == pytest.approx(expected, rel=0.03)
-    assert wide_kept > 1.1 * expected
+from vae_loc.vocabulary import METHODS
 
 
 def test_own_scale_does_not_depend_on_gain_or_offset():
@@ -212,85 +126,99 @@ def test_polarity_keeps_one_sign():
     assert with_polarity(signed, "dark").tolist() == [2, 0, 0]
 
 
-@pytest.mark.parametrize(("contrast", "order"), [("t1", "fgw"), ("t2", "wgf"), ("flair", "fwg")])
-def test_a_synthesized_contrast_has_its_tissues_in_order(scan_volume, contrast, order):
-    """A phantom of three tissues: fluid, grey and white matter."""
-    brain = scan_volume.data > 0
-    canonical = to_canonical(scan_volume, brain)
-    thirds = np.digitize(np.arange(64), (22, 42))[:, None, None] * np.ones(canonical.mask.shape)
-    tissue = np.choose(thirds.astype(int), (-3.0, -0.5, 1.0)).astype(np.float32)
-    canonical.data[:] = np.where(canonical.mask, tissue, canonical.data)
-    for seed in range(3):
-        look = appearance(canonical, contrast, np.random.default_rng(seed))
-        means = {name: look.data[canonical.mask & (thirds == index)].mean() for index, name in enumerate("fgw")}
-        assert sorted("fgw", key=means.get) == list(order)
-        again = appearance(canonical, contrast, np.random.default_rng(seed))
-        assert np.array_equal(look.data, again.data)
+class TestByHand:
+    """Five maps of a brain of 3 x 3 x 3 voxels that a reader can follow with a pencil.
 
+    The brain is six voxels of the middle slice, A to F. Everything else is background, of 1000 in each feature, so that
+    it would show if it counted. No healthy brain was ever at F: sd = 0 and mean = 0 there.
 
-@pytest.mark.parametrize(("gain", "polarity"), [(3.0, "bright"), (0.3, "dark")])
-def test_a_bright_and_a_dark_ball_are_both_found(tmp_path, model_file, gain, polarity):
-    path = save(tmp_path / "b_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, gain=gain)[0], AFFINE)
-    for wanted in ("any", polarity):
-        run("score", path, "-m", model_file, "-o", tmp_path, "--method", "rec-error", "--polarity", wanted)
-        scores = nib.load(tmp_path / "b_t1_desc-recerror_anomaly.nii.gz").get_fdata()
-        peak = AFFINE[:3, :3] @ np.unravel_index(scores.argmax(), SHAPE) + AFFINE[:3, 3]
-        assert np.linalg.norm(peak - BALL) < 16
+        A B C
+        D E F
+        . . .
 
+    z = (u - mean) / sd, with the mean and sd of each voxel its own; z' = (z - median z) / (1.4826 MAD z) over A to E.
 
-def of_another_scanner(folder, kind):
-    """The healthy phantom as another scanner shows it, its brain, and the mask the user gives, if any."""
-    affine, shape = AFFINE, SHAPE
-    if kind == "resolution":
-        shape = (64, 73, 24)
-        affine = centred(np.diag([2.5, 2.5, 6.0]), shape)
-    data, inside = phantom(affine, shape, seed=0.15)
-    if kind == "gamma":
-        data = np.where(inside, 100 * (data / 100) ** 1.3, 0)
-    if kind == "bias":
-        data = data * np.exp(0.1 * np.linspace(-1, 1, shape[0]))[:, None, None]
-    mask = None
-    if kind == "tight mask":
-        mask = save(folder / "mask.nii.gz", binary_erosion(inside).astype(np.uint8), affine)
-    if kind == "wide mask":
-        wide = binary_dilation(inside)
-        data = np.where(wide & ~inside, 20, data)  # fluid
-        mask = save(folder / "mask.nii.gz", wide.astype(np.uint8), affine)
-    return save(folder / "h_t1.nii.gz", data.astype(np.float32), affine), inside, mask
+                        A      B      C      D      E
+        residual u      3      2      8     -1     27
+        mean            1      0      0     -5      0
+        sd              2      1      2      1      3
+        z               1      2      4      4      9        median 4, distances 3 2 0 0 5, MAD 2
+        z'          -1.5/S   -1/S     0      0    2.5/S      S = 1.4826
 
+    KL-Grad is a ratio to its healthy mean, r = values / mean; k = exp(0.25 (log r - median) / (1.4826 MAD)).
 
-@pytest.mark.parametrize("kind", ["same", "gamma", "bias", "resolution", "tight mask", "wide mask"])
-def test_a_healthy_phantom_of_another_scanner_is_not_flagged(tmp_path, model_file, kind):
-    path, inside, mask = of_another_scanner(tmp_path, kind)
-    options = ["--brain-mask", mask] if mask else []
-    run("segment", path, "-m", model_file, "-o", tmp_path, "--fpr", "0.05", "--min-size", "0", *options)
-    flagged = nib.load(tmp_path / "h_t1_desc-combi_mask.nii.gz").get_fdata() > 0
-    assert flagged[inside].mean() <= 0.08
+        KL gradient    12      3      8     40      2
+        mean            3      3      1     10      4
+        r               4      1      8      4     1/2
+        log2 r          2      0      3      2     -1        median 2, distances 0 2 1 0 3, MAD 1
+        log k = 0.25 x  0   -2/S    1/S      0    -3/S
 
+    Combi = sqrt(k) z' of the residual; KL-Grad has the sign of z', and is 0 where z' is 0.
+    """
 
-def test_raw_writes_the_bare_score_and_percentile_a_second_map(tmp_path, model_file, scan):
-    run("segment", scan, "-m", model_file, "-o", tmp_path / "n", "--percentile")
-    run("segment", scan, "-m", model_file, "-o", tmp_path / "r", "--raw")
-    normal, raw = (nib.load(tmp_path / f / "pat_t1_desc-combi_anomaly.nii.gz").get_fdata() for f in ("n", "r"))
-    assert not np.allclose(normal, raw)
-    percentile = nib.load(tmp_path / "n/pat_t1_desc-combi_percentile.nii.gz").get_fdata()
-    assert 0 <= percentile.min() <= percentile.max() <= 100
-    thresholds = [
-        json.loads((tmp_path / f / "pat_t1_scores.json").read_text())["masks"]["combi"]["threshold"] for f in ("n", "r")
-    ]
-    assert thresholds[0] != thresholds[1]
+    S = 1.4826
+    PLACES = ((1, 0, 0), (1, 0, 1), (1, 0, 2), (1, 1, 0), (1, 1, 1), (1, 1, 2))  # A to F
+    Z = np.array([-1.5, -1, 0, 0, 2.5, 0]) / S
+    K = np.array([*np.exp(0.25 * np.array([0, -2, 1, 0, -3]) / S), 0])  # 0 at F: its healthy mean is not known
 
+    def volume(self, *values, background=1000.0):
+        volume = np.full((3, 3, 3), background, dtype=np.float32)
+        for place, value in zip(self.PLACES, values, strict=True):
+            volume[place] = value
+        return volume
 
-def test_a_healthy_brain_is_judged_by_the_others(tmp_path, healthy_folder, trained):
-    """A brain unlike the others widens the spread by place, but not when it is judged itself."""
-    odd = save(tmp_path / "odd_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, gain=3.0)[0], AFFINE)
-    bare = with_places(trained[0], {"template": trained[0].places["template"]})
-    calibrated = calibrate_healthy(bare, find_cases([*sorted(healthy_folder.glob("sub*_t1.nii.gz")), odd]))
-    by_all = locate(read_volume(odd), calibrated, trained[1], methods=["rec-error"]).maps["rec-error"].max()
-    assert max(calibrated.facts.healthy.maps["rec-error"]) > 2 * by_all
+    @pytest.fixture
+    def mask(self):
+        return self.volume(1, 1, 1, 1, 1, 1, background=0) > 0
 
+    @pytest.fixture
+    def features(self):
+        """The gradients of Rec and of the ELBO are 10 and 100 times the residual, in their values and their spread."""
+        residual = self.volume(3, 2, 8, -1, 27, 50)
+        return {
+            "residual": residual,
+            "rec-gradient": 10 * residual,
+            "elbo-gradient": -100 * residual,
+            "kl-magnitude": self.volume(12, 3, 8, 40, 2, 50),
+        }
 
-def test_one_healthy_brain_is_judged_by_itself(healthy_folder, trained):
-    bare = with_places(trained[0], {"template": trained[0].places["template"]})
-    one = calibrate_healthy(bare, find_cases([healthy_folder / "sub0_t1.nii.gz"]))
-    assert healthy_threshold(one, "combi", 0.05) > 0
+    @pytest.fixture
+    def places(self):
+        mean, sd = self.volume(1, 0, 0, -5, 0, 0), self.volume(2, 1, 2, 1, 3, 0)
+        return {
+            "residual.mean": mean,
+            "residual.sd": sd,
+            "rec-gradient.mean": 10 * mean,
+            "rec-gradient.sd": 10 * sd,
+            "elbo-gradient.mean": -100 * mean,
+            "elbo-gradient.sd": 100 * sd,
+            "kl-magnitude.mean": self.volume(3, 3, 1, 10, 4, 0),
+            "kl-magnitude.sd": self.volume(1, 1, 1, 1, 1, 0),
+        }
+
+    def assert_is(self, found, *values):
+        np.testing.assert_allclose(found, self.volume(*values, background=0), rtol=1e-5, atol=1e-6)
+
+    def test_at_place(self, features, places, mask):
+        self.assert_is(at_place(features["residual"], mask, places["residual.mean"], places["residual.sd"]), *self.Z)
+
+    def test_relative_to_place(self, features, places, mask):
+        self.assert_is(relative_to_place(features["kl-magnitude"], mask, places["kl-magnitude.mean"]), *self.K)
+
+    def test_all_five_maps(self, features, places, mask):
+        maps = normalised_maps(features, mask, places, METHODS)
+        assert list(maps) == list(METHODS)
+        self.assert_is(maps["rec-error"], *self.Z)
+        self.assert_is(maps["rec-grad"], *self.Z)
+        self.assert_is(maps["elbo-grad"], *-self.Z)
+        self.assert_is(maps["kl-grad"], -self.K[0], -self.K[1], 0, 0, self.K[4], 0)
+        self.assert_is(maps["combi"], *np.sqrt(self.K) * self.Z)
+
+    def test_combi_in_numbers(self, features, places, mask):
+        """At E: log k = -0.75 / 1.4826 = -0.50587, sqrt k = 0.77651, z' = 2.5 / 1.4826 = 1.68623."""
+        combi = normalised_maps(features, mask, places, ["combi"])["combi"]
+        assert combi[1, 1, 1] == pytest.approx(0.77651 * 1.68623, rel=1e-4)
+        assert combi[1, 0, 0] == pytest.approx(-1.5 / 1.4826, rel=1e-5)  # k = 1 at A
+
+    def test_without_healthy_brains_there_is_no_map(self, features, mask):
+        assert normalised_maps(features, mask, {}, METHODS) == {}

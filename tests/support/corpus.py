@@ -23,8 +23,8 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from conftest import centred, phantom, save
 from safetensors.numpy import save as save_tensors
+from support.phantoms import centred, phantom, save
 
 SHAPE = (24, 28, 22)
 SPACING_MM = 6.5

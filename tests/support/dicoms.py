@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
-from conftest import phantom
+from support.phantoms import phantom
 
 PATIENT = "Geheim^Petra"
 
@@ -67,3 +69,11 @@ def write_series(folder, *, ball=None, number=1, slope=2.0, description="t1 mpra
         image.PixelData = np.ascontiguousarray(stored[:, :, k].T).tobytes()
         image.save_as(folder / f"IM{order[k]:04d}", enforce_file_format=True)
     return affine, stored * slope
+
+
+def zipped(folder, path):
+    """Pack a folder of DICOM files into a zip."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+            archive.write(file, file.relative_to(folder))
+    return path

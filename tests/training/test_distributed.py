@@ -7,35 +7,35 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import phantom
+import torch
+from support.phantoms import phantom
 
-from vae_loc.training.distributed import joined_processes
-from vae_loc.training.fit import train_vae
+from vae_loc.training.distributed import ProcessGroup, joined_processes
+from vae_loc.training.fit import FitOptions, train_vae
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 SEEDS = 4
 OPTIONS = {"latents": 8, "epochs": 20, "batch_size": 16, "c": 1.0}
-
 TRAIN = """
 import json, sys
 import numpy as np, torch
 from vae_loc.training.distributed import joined_processes
-from vae_loc.training.fit import NegativeElbo, train_vae
+from vae_loc.training.fit import FitOptions, NegativeElbo, train_vae
 from vae_loc.model.vae import VAE, negative_elbo
 
 place, seeds, options = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 
-def gradient_error(ranks, x):  # of what the processes share, against that of one process with the same noise
+def gradient_error(group, x):  # of what the processes share, against that of one process with the same noise
     torch.manual_seed(0)
     model = VAE(latents=8, image_size=32)
-    loss = ranks.joined(NegativeElbo(model, 1.0, "fp32"))
+    loss = group.joined(NegativeElbo(model, 1.0, "fp32"))
     noise = torch.empty(len(x), 8)
-    for rank in range(ranks.size):
-        part = noise[rank :: ranks.size]
+    for rank in range(group.size):
+        part = noise[rank :: group.size]
         part.copy_(torch.randn(part.shape, generator=torch.Generator().manual_seed(rank)))
-    own = ranks.part(x)
-    kl, rec = loss(own, own, torch.Generator().manual_seed(ranks.rank))
-    ((kl + rec).sum() * ranks.size / len(x)).backward()
+    own = group.part(x)
+    kl, rec = loss(own, own, torch.Generator().manual_seed(group.rank))
+    ((kl + rec).sum() * group.size / len(x)).backward()
     shared = [parameter.grad.clone() for parameter in model.parameters()]
     model.zero_grad()
     kl, rec = negative_elbo(model, x, noise, c=1.0)
@@ -44,14 +44,15 @@ def gradient_error(ranks, x):  # of what the processes share, against that of on
     return max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(shared, alone))
 
 slices = np.load(place + "/slices.npy")
-with joined_processes("cpu") as ranks:
-    own = [slices[8:], slices[:8]] if ranks.rank == 0 else None
-    training, validation = ranks.shared(own, 2)
-    error = gradient_error(ranks, torch.from_numpy(training[:15])[:, None])
-    runs = [train_vae(training, validation, ranks=ranks, seed=seed, **options) for seed in range(seeds)]
-np.savez(f"{place}/{ranks.rank}.npz", **runs[0][0])
+with joined_processes("cpu") as group:
+    own = [slices[8:], slices[:8]] if group.rank == 0 else None
+    training, validation = group.shared(own, 2)
+    error = gradient_error(group, torch.from_numpy(training[:15])[:, None])
+    settings = [FitOptions(seed=seed, **options) for seed in range(seeds)]
+    runs = [train_vae(training, validation, one, group=group) for one in settings]
+np.savez(f"{place}/{group.rank}.npz", **runs[0][0])
 found = {"error": error, "epochs": [history.epochs for _, history in runs], "best": [h.best for _, h in runs]}
-json.dump(found, open(f"{place}/{ranks.rank}.json", "w"))
+json.dump(found, open(f"{place}/{group.rank}.json", "w"))
 """
 
 
@@ -97,7 +98,7 @@ def test_they_share_the_gradient_that_one_process_has(together):
 def test_they_reach_the_loss_of_one_process_within_noise(together):
     """The mean best validation loss over seeds, of two processes and of one, within two standard errors."""
     place, slices = together
-    one = [train_vae(slices[8:], slices[:8], **OPTIONS, seed=seed)[1].best for seed in range(SEEDS)]
+    one = [train_vae(slices[8:], slices[:8], FitOptions(**OPTIONS, seed=seed))[1].best for seed in range(SEEDS)]
     two = found_by(place, 0)["best"]
     standard_error = np.sqrt((np.var(one, ddof=1) + np.var(two, ddof=1)) / SEEDS)
     assert abs(np.mean(one) - np.mean(two)) < 2 * standard_error
@@ -107,32 +108,17 @@ def test_they_reach_the_loss_of_one_process_within_noise(together):
 
 def test_alone_there_is_nothing_to_share(monkeypatch):
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    with joined_processes("cpu") as ranks:
-        assert (ranks.rank, ranks.size) == (0, 1)
-        assert ranks.summed(np.array([1.0, 2.0])).tolist() == [1, 2]
+    with joined_processes("cpu") as group:
+        assert (group.rank, group.size, group.device) == (0, 1, "cpu")
+        assert group.summed(np.array([1.0, 2.0])).tolist() == [1, 2]
+        arrays = [np.zeros((2, 3, 3), np.float32), np.ones((1, 3, 3), np.float32)]
+        assert group.shared(arrays, 2) == arrays
+        module = torch.nn.Linear(2, 2)
+        assert group.joined(module) is module
 
 
-def test_the_torchrun_script_of_the_docs_trains_and_the_first_process_alone_writes(healthy_folder, tmp_path, request):
-    from test_cluster import script, stand_in
-
-    page = request.config.rootpath / "docs" / "cluster.md"
-    text = script(page, "srun torchrun").replace(
-        "healthy/", f"{healthy_folder}/ --epochs 2 --latents 4 --image-size 32"
-    )
-    (tmp_path / "train.sh").write_text(text)
-    stand_in(tmp_path / "bin", srun='exec "$@"', scontrol="echo localhost")
-    environment = os.environ | {
-        "PATH": f"{tmp_path / 'bin'}:{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
-        "SLURM_JOB_NODELIST": "localhost",
-        "SLURM_NNODES": "1",
-        "SLURM_JOB_ID": "7",
-        "SLURM_GPUS_ON_NODE": "2",
-        "OMP_NUM_THREADS": "1",
-    }
-    command = ["bash", "train.sh"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {"bin", "train.sh", "mine.safetensors", "mine.training.json"}
-    assert done.stdout.splitlines() == ["mine.safetensors", "mine.training.json"]
-    record = json.loads((tmp_path / "mine.training.json").read_text())
-    assert len(record["epochs"]) == 2
+@pytest.mark.parametrize(("batch", "size"), [(7, 2), (1, 4), (16, 3)])
+def test_the_parts_of_a_batch_are_the_batch_once(batch, size):
+    indices = torch.randperm(batch)
+    parts = [ProcessGroup(rank, size).part(indices) for rank in range(size)]
+    assert sorted(torch.cat(parts).tolist()) == list(range(batch))

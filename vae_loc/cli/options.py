@@ -113,6 +113,13 @@ class InputOptions:
 
     brain_mask: BrainMaskOption = None
     volume: Annotated[int | None, typer.Option("--volume", min=0, help="Which volume of a 4D file, from 0.")] = None
+    registration: Annotated[
+        Literal["gauss-newton", "itk"] | None,
+        typer.Option(
+            help="How the brain is aligned to the model's mean brain. Default: as the model's own were.",
+            show_default=False,
+        ),
+    ] = None
     series: Annotated[
         str | None,
         typer.Option(

@@ -102,6 +102,7 @@ def _score_options(
         threads=machine.threads,
         polarity=maps.polarity,
         raw=maps.raw,
+        registration=inputs.registration,
         files=files,
         dicom_seg=dicom_seg,
     )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.preprocessing.regions import Box, bounding_box, components
+from vae_loc.scoring.segmentation import ROUNDING
 from vae_loc.vocabulary import BoolArray
 
 FOUND_SHARE = 0.1  # of a lesion's voxels that a mask must cover; one voxel would reward chance
@@ -53,7 +54,7 @@ def match_lesions(mask: BoolArray, lesions: Lesions, *, min_size_mm3: float) -> 
     """
     numbers = components(mask[lesions.box])
     sizes = np.bincount(numbers.ravel())
-    kept = sizes * lesions.voxel_mm3 >= min_size_mm3
+    kept = sizes >= min_size_mm3 / lesions.voxel_mm3 - ROUNDING
     kept[0] = False
     marked = kept[numbers]
     covered = np.bincount(lesions.labels[marked], minlength=len(lesions.sizes) + 1)[1:]

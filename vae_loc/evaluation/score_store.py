@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from types import TracebackType
 
@@ -66,7 +67,8 @@ class ScoreStore:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Remove the file."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # what a full disk did not take is not missed any more
+            self._file.close()
 
 
 def _full(error: OSError) -> UnusableInput:

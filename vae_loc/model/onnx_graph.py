@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vae_loc.errors import OutOfMemory, UnusableModel, is_out_of_memory
 from vae_loc.system.threads import threads
+from vae_loc.vocabulary import FloatArray
 
-FloatArray = NDArray[np.float32]
 RunGraph = Callable[[FloatArray, float], dict[str, FloatArray]]  # slices (B, 1, H, W), c -> terms by name
 
 OPERATORS = frozenset({
@@ -56,9 +55,8 @@ def load_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Path
 
     Raises
     ------
-    UnusableModel : naming the model, if the graph is none of ours, or its weights are others than these.
+    UnusableModel : naming the model, if onnxruntime refuses the graph. Of a file, `check_graph` must have passed it.
     """
-    check_graph(graph, weights, name)
     ort = _runtime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.preprocessing.regions import Box, bounding_box, cut_affine, depth_mm, largest_component
-from vae_loc.preprocessing.registration import align
+from vae_loc.preprocessing.registration import Registration, align
 from vae_loc.preprocessing.resampling import Grid, interpolated, low_passed, lowpass_sigmas, resampled
 from vae_loc.scans.volume import Volume
 from vae_loc.vocabulary import BoolArray, FloatArray
@@ -63,6 +63,7 @@ def to_canonical(
     image_size: int = 64,
     contrast: str = "t1",
     template: FloatArray | None = None,
+    registration: Registration = "gauss-newton",
 ) -> CanonicalVolume:
     """Bring a brain onto the canonical grid and intensity scale.
 
@@ -73,13 +74,16 @@ def to_canonical(
     ----------
     contrast : where CSF is dark, a rim of it is taken off the mask, so that wide and tight masks agree
     template : float32 (I, I, I) to which the brain is aligned; None keeps the pose of the scanner
+    registration : how it is aligned
 
     Raises
     ------
     UnusableInput : if the brain is too small, or of one intensity.
     """
     brain = smooth_brain(volume, mask, image_size=image_size)
-    canonical = canonical_brain(brain, image_size=image_size, contrast=contrast, template=template)
+    canonical = canonical_brain(
+        brain, image_size=image_size, contrast=contrast, template=template, registration=registration
+    )
     outside = _coverage_warnings(mask, volume.affine, canonical.grid)
     return replace(canonical, warnings=canonical.warnings + outside)
 
@@ -133,7 +137,12 @@ def smooth_brain(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> Sm
 
 
 def canonical_brain(
-    brain: SmoothBrain, *, image_size: int = 64, contrast: str = "t1", template: FloatArray | None = None
+    brain: SmoothBrain,
+    *,
+    image_size: int = 64,
+    contrast: str = "t1",
+    template: FloatArray | None = None,
+    registration: Registration = "gauss-newton",
 ) -> CanonicalVolume:
     """Sample a brain on the canonical grid, aligned to a template where there is one; see `to_canonical`.
 
@@ -145,7 +154,7 @@ def canonical_brain(
     values, mask = _sampled(brain, grid)
     warnings: tuple[str, ...] = ()
     if template is not None:
-        moved, fits = align(values, mask, template, grid.pixel_mm)
+        moved, fits = align(values, mask, template, grid.pixel_mm, registration=registration)
         if fits:
             grid = replace(grid, affine=_moved(grid, moved))
             values, mask = _sampled(brain, grid)

@@ -51,6 +51,7 @@ def open_scan(case: Case, *, brain_mask: BrainMask | None = None, volume: int | 
 def counting_mask(case: Case, brain_mask: BrainMask | None) -> BrainMask:
     """Return which mask counts for a case: the one asked for, else the one beside the scan, else `auto`.
 
+    >>> from pathlib import Path
     >>> counting_mask(Case(Path("a_t1.nii"), "a", Path("a_brainmask.nii")), None).name
     'a_brainmask.nii'
     """

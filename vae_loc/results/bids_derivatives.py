@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from vae_loc.system.versions import own_version
-from vae_loc.scans.bids_dataset import DESCRIPTION
-
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vae_loc.vocabulary import Method
-from vae_loc.scans.cases import Case, contrast_of
-from vae_loc.errors import UnusableInput
-from vae_loc.system.writing import check_place, together, write_atomically, write_json
 from vae_loc.results.scan_summary import MaskSummary
+from vae_loc.scans.bids_dataset import DESCRIPTION
+from vae_loc.scans.volume import stem, write_volume
 from vae_loc.scoring.locate import Located
-from vae_loc.scans.volume import Volume, stem, write_volume
+from vae_loc.system.versions import own_version
+from vae_loc.system.writing import check_place, together, write_atomically, write_json
+from vae_loc.vocabulary import Method
 
 BIDS_VERSION = "1.10.0"
 PLAIN_SUFFIX = "T1w"  # whose derivatives are named without it; a FLAIR of the same session must not collide
@@ -106,10 +102,6 @@ class Derivatives:
 
     def _beside(self, scan: Path, name: str) -> Path:
         return self.folder / scan.parent.relative_to(self.raw) / f"{_source(scan)[0]}_{name}"
-
-
-
-
 
 
 def write_description(where: Derivatives) -> None:

@@ -10,11 +10,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from vae_loc.system.versions import own_version
 from vae_loc.errors import UnusableInput, VaeLocError
 from vae_loc.results.scan_summary import Provenance, ScanSummary, read_whole_summary
 from vae_loc.scans.cases import Case
 from vae_loc.system.reading import to_csv
+from vae_loc.system.versions import own_version
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, Method
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vae_loc.system.versions import own_version
-from vae_loc.scans.dicom_series import Series, volume_of
-from vae_loc.scans.dicom_files import DAMAGED
 from vae_loc.errors import UnusableInput
-from vae_loc.system.writing import write_atomically
+from vae_loc.scans.dicom_files import DAMAGED
+from vae_loc.scans.dicom_series import Series, volume_of
 from vae_loc.scans.volume import read_labels, read_volume, stem
+from vae_loc.system.versions import own_version
+from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import BoolArray
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from vae_loc.vocabulary import Method
-from vae_loc.scans.cases import unique_names
 from vae_loc.errors import UnusableOption
-from vae_loc.system.writing import check_place
+from vae_loc.scans.cases import unique_names
 from vae_loc.scans.volume import stem
+from vae_loc.system.writing import check_place
+from vae_loc.vocabulary import Method
 
 if TYPE_CHECKING:
     from vae_loc.results.scan_summary import MaskSummary

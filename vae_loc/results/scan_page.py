@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vae_loc.results.page_charts import Profile, Strip, profile, strip
-from vae_loc.model.checkpoint import healthy_threshold
-from vae_loc.model.network import Model
-from vae_loc.results.scan_summary import ScanSummary
-from vae_loc.model.facts import LEVELS, healthy_percentile
-from vae_loc.vocabulary import Method, SAMPLE_SCORES
 from vae_loc.errors import printable
+from vae_loc.model.checkpoint import healthy_threshold
+from vae_loc.model.facts import LEVELS, healthy_percentile
+from vae_loc.model.network import Model
+from vae_loc.results.page_charts import Profile, Strip, profile, strip
 from vae_loc.results.page_volumes import crop_to, layer
+from vae_loc.results.scan_summary import ScanSummary
+from vae_loc.scans.volume import Volume
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.segmentation import DEFAULT_FPR
-from vae_loc.scans.volume import Volume
-from vae_loc.vocabulary import BoolArray, FloatArray
+from vae_loc.vocabulary import SAMPLE_SCORES, BoolArray, FloatArray, Method
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -59,9 +58,7 @@ class Picture:
     montage: bytes
 
 
-def scan_page(
-    located: Located, model: Model, pictures: Mapping[Method, Picture], summary: ScanSummary
-) -> bytes:
+def scan_page(located: Located, model: Model, pictures: Mapping[Method, Picture], summary: ScanSummary) -> bytes:
     """Return the page of a scan, UTF-8. The same scan, model and options give the same bytes.
 
     Parameters
@@ -74,16 +71,20 @@ def scan_page(
     pictures = {method: pictures[method] for method in sorted(pictures, key=lambda method: method != "combi")}
     thresholds = {method: _threshold(method, model, located, summary) for method in pictures}
     maps = [_map_facts(method, picture, thresholds[method], located, summary) for method, picture in pictures.items()]
-    text = environment().get_template("scan.html").render(
-        name=printable(located.volume.path.name),
-        summary=summary,
-        facts=model.facts,
-        strips=_strips(located, model),
-        profile=_profile(located, model),
-        maps=maps,
-        viewer=_viewer(located.volume, located.brain, pictures, thresholds),
-        bare=located.bare,
-        citation=CITATION,
+    text = (
+        environment()
+        .get_template("scan.html")
+        .render(
+            name=printable(located.volume.path.name),
+            summary=summary,
+            facts=model.facts,
+            strips=_strips(located, model),
+            profile=_profile(located, model),
+            maps=maps,
+            viewer=_viewer(located.volume, located.brain, pictures, thresholds),
+            bare=located.bare,
+            citation=CITATION,
+        )
     )
     return text.encode("utf-8")
 

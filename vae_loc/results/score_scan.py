@@ -12,6 +12,7 @@ from vae_loc.errors import OurBug, OutOfMemory, UnusableInput, VaeLocError, is_o
 from vae_loc.model.network import load_model
 from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.open_scan import counting_mask, open_scan
+from vae_loc.preprocessing.registration import Registration
 from vae_loc.results.cohort_table import Entry, Status, facts_of, failure, trusted_summary
 from vae_loc.results.output_names import OutputNames
 from vae_loc.results.scan_outputs import Files, write_outputs
@@ -40,6 +41,7 @@ class ScoreOptions:
     brain_mask : None takes the mask beside each scan where there is one, else `auto`
     volume : which volume of 4D files, from 0
     threads : CPU threads of the network, in each process
+    registration : how brains are aligned; None aligns as the model's healthy brains were
     raw : the paper's bare scores instead of those normalised by place and scan
     files : which files a scan leaves besides its maps
     dicom_seg : whether masks are also written as DICOM Segmentations of the series that the scans came from
@@ -54,6 +56,7 @@ class ScoreOptions:
     threads: int = 1
     polarity: Polarity = "any"
     raw: bool = False
+    registration: Registration | None = None
     files: Files = field(default_factory=Files)
     dicom_seg: bool = False
 
@@ -66,6 +69,7 @@ class ScoreOptions:
             "volume": self.volume,
             "polarity": self.polarity,
             "raw": self.raw,
+            "registration": self.registration,
             "percentile": self.files.percentile,
             "report": self.files.report,
             "segmentation": None if self.files.segmentation is None else asdict(self.files.segmentation),
@@ -96,10 +100,15 @@ def score_scan(case: Case, options: ScoreOptions, names: OutputNames, provenance
     UnusableModel : if the model cannot be used, or is of other data.
     """
     scan = open_scan(case, brain_mask=options.brain_mask, volume=options.volume)
-    model, notes = choose_model(
-        case, scan, name=options.model, contrast=options.contrast, device=options.device
+    model, notes = choose_model(case, scan, name=options.model, contrast=options.contrast, device=options.device)
+    located = locate(
+        scan,
+        model,
+        methods=options.methods,
+        polarity=options.polarity,
+        raw=options.raw,
+        registration=options.registration,
     )
-    located = locate(scan, model, methods=options.methods, polarity=options.polarity, raw=options.raw)
     paths, summary = write_outputs(located, model, names, options.files, provenance)
     notes += tuple(f"warning: {note}" for note in ignored_fpr(options.files.segmentation, model))
     notes += tuple(f"warning: {printable(case.scan)}: {warning}" for warning in located.warnings)

@@ -10,7 +10,7 @@ from vae_loc.model.network import Model, load_model
 from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.canonical import CanonicalVolume, standardized
 from vae_loc.preprocessing.open_scan import Scan
-from vae_loc.preprocessing.registration import BRAIN_OFFSET
+from vae_loc.preprocessing.pose import BRAIN_OFFSET
 from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scoring.locate import canonical_of
 from vae_loc.scoring.normalised_maps import robust_fit, smoothed

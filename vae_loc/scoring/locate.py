@@ -23,6 +23,7 @@ from vae_loc.preprocessing.canonical import (
 )
 from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.preprocessing.pseudo_contrast import Appear
+from vae_loc.preprocessing.registration import Registration
 from vae_loc.preprocessing.slices import from_slices, substantial, to_slices
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.normalised_maps import Features, features_of, normalised_maps, smoothed, with_polarity
@@ -30,16 +31,7 @@ from vae_loc.scoring.slice_scores import score_slices
 from vae_loc.vocabulary import BoolArray, FloatArray, Method, Polarity
 
 RAW_SMOOTHING_FWHM_MM = 6.0  # two canonical pixels: the same rule for all five bare maps (design [9])
-PREPROCESSING = Preprocessing(
-    field_of_view_mm=FIELD_OF_VIEW_MM,
-    intensity="median-iqr",
-    clip_sd=CLIP_SD,
-    background_sd=BACKGROUND_SD,
-    smoothing_fwhm_mm=RAW_SMOOTHING_FWHM_MM,
-    pose="affine to template",
-    mask="without dark rim",
-    normalisation="two scales, levelled, by place, by scan; log-normal KL-Grad",
-)
+POSES: dict[Registration, str] = {"itk": "affine to template", "gauss-newton": "affine to template by Gauss-Newton"}
 
 
 @dataclass(frozen=True)
@@ -132,6 +124,7 @@ def locate(
     methods: Sequence[Method] = ("combi",),
     polarity: Polarity = "any",
     raw: bool = False,
+    registration: Registration | None = None,
     appear: Appear | None = None,
 ) -> Located:
     """Score one scan.
@@ -141,6 +134,7 @@ def locate(
     methods : which maps
     polarity : `bright` or `dark` keeps only what is brighter or darker than the model expects
     raw : whether the maps are the bare scores of the paper instead of those normalised by place and scan
+    registration : how the brain is aligned; None aligns as the model's healthy brains were
     appear : gives the brain another look before it is scored; for models of synthesized contrasts
 
     Raises
@@ -148,7 +142,7 @@ def locate(
     UnusableModel : if the model was trained on slices prepared in another way.
     UnusableInput : if the brain is too small, or of one intensity.
     """
-    canonical = canonical_of(scan, model, appear)
+    canonical = canonical_of(scan, model, appear, registration=registration)
     scores = score_canonical(canonical, model, methods)
     signed_raw = _signed(scores)
     signed = normalised_maps(scores.features, canonical.mask, model.places, methods) or signed_raw
@@ -162,15 +156,48 @@ def locate(
     return located.as_raw() if raw else located
 
 
-def canonical_of(scan: Scan, model: Model, appear: Appear | None = None) -> CanonicalVolume:
-    """Return a brain as the model's network expects it.
+def preprocessing(registration: Registration) -> Preprocessing:
+    """Return how slices are prepared here, as a model's facts state it."""
+    return Preprocessing(
+        field_of_view_mm=FIELD_OF_VIEW_MM,
+        intensity="median-iqr",
+        clip_sd=CLIP_SD,
+        background_sd=BACKGROUND_SD,
+        smoothing_fwhm_mm=RAW_SMOOTHING_FWHM_MM,
+        pose=POSES[registration],
+        mask="without dark rim",
+        normalisation="two scales, levelled, by place, by scan; log-normal KL-Grad",
+    )
+
+
+def registration_of(model: Checkpoint) -> Registration:
+    """Return by which registration a model's healthy brains were aligned.
 
     Raises
     ------
     UnusableModel : if the model was trained on slices prepared in another way.
     """
-    check_preprocessing(model.checkpoint)
-    facts = model.facts
+    for registration in POSES:
+        if model.facts.preprocessing == preprocessing(registration):
+            return registration
+    raise UnusableModel(model.digest[:12], "was trained on slices prepared otherwise; train it again")
+
+
+def canonical_of(
+    scan: Scan, model: Model, appear: Appear | None = None, *, registration: Registration | None = None
+) -> CanonicalVolume:
+    """Return a brain as the model's network expects it.
+
+    Parameters
+    ----------
+    appear : gives the brain another look; for models of synthesized contrasts
+    registration : how the brain is aligned; None aligns as the model's healthy brains were
+
+    Raises
+    ------
+    UnusableModel : if the model was trained on slices prepared in another way.
+    """
+    own, facts = registration_of(model.checkpoint), model.facts
     contrast = facts.contrast if appear is None else facts.training.synthesized_from or facts.contrast
     canonical = to_canonical(
         scan.volume,
@@ -178,19 +205,9 @@ def canonical_of(scan: Scan, model: Model, appear: Appear | None = None) -> Cano
         image_size=facts.network.image_size,
         contrast=contrast,
         template=model.places.get("template"),
+        registration=registration or own,
     )
     return canonical if appear is None else appear(canonical)
-
-
-def check_preprocessing(model: Checkpoint) -> None:
-    """Refuse a model that was trained on slices prepared in another way.
-
-    Raises
-    ------
-    UnusableModel : if it was.
-    """
-    if model.facts.preprocessing != PREPROCESSING:
-        raise UnusableModel(model.digest[:12], "was trained on slices prepared otherwise; train it again")
 
 
 def score_canonical(canonical: CanonicalVolume, model: Model, methods: Sequence[Method]) -> CanonicalScores:

@@ -11,6 +11,7 @@ from vae_loc.model.network import Model
 from vae_loc.scans.volume import Volume
 from vae_loc.vocabulary import BoolArray, FloatArray, Method
 
+ROUNDING = 1e-6  # of a voxel: a component of exactly the smallest size is kept
 DEFAULT_FPR = 0.05  # share of healthy voxels that a mask marks
 
 
@@ -40,7 +41,7 @@ def threshold_map(
     from skimage.measure import label, regionprops
 
     labels = label((scores > threshold) & brain, connectivity=3)
-    min_voxels = min_size_mm3 / volume.voxel_mm3
+    min_voxels = min_size_mm3 / volume.voxel_mm3 - ROUNDING
     mask = np.zeros(scores.shape, dtype=bool)
     components: list[Component] = []
     regions = [region for region in regionprops(labels) if region.area >= min_voxels]

@@ -43,9 +43,6 @@ MAX_BLUR = 0.6  # share of a 3x3 mean mixed in: lower resolutions than the cohor
 BLURRED_SHARE, ERODED_SHARE = 0.6, 0.3  # of the slices; masks differ by a pixel in tightness
 
 
-BLURRED_SHARE, ERODED_SHARE = 0.6, 0.3  # of the slices; masks differ by a pixel in tightness
-
-
 COARSE_NODES = (3, 16)  # of the coarse noise's grid: blobs of 12 to 64 mm
 
 

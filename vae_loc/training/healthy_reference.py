@@ -17,7 +17,7 @@ from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.prepared_scan import PreparedScan, prepare_scan
 from vae_loc.preprocessing.pseudo_contrast import Appear
 from vae_loc.scans.cases import Case
-from vae_loc.scoring.locate import CanonicalScores, check_preprocessing, score_canonical
+from vae_loc.scoring.locate import CanonicalScores, registration_of, score_canonical
 from vae_loc.scoring.normalised_maps import Moments, mean_and_sd, moments, normalised_maps
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, BrainMask, FloatArray, Method
@@ -70,7 +70,7 @@ def calibrate_cases(
     ------
     UnusableInput : if there is no case, or one cannot be read.
     """
-    check_preprocessing(model)
+    registration = registration_of(model)
     facts = model.facts
     with ArrayStore() as store:
         brains = []
@@ -84,9 +84,11 @@ def calibrate_cases(
                 image_size=facts.network.image_size,
                 contrast=contrast,
                 template=model.places.get("template"),
+                registration=registration,
             )
             brains.append(HealthyBrain(case, kept, canonical, appear))
-        return calibrate_healthy(model, brains, device=device, store=store, progress=progress)
+            progress(case.scan.name)
+        return calibrate_healthy(model, brains, device=device, store=store)
 
 
 def calibrate_healthy(

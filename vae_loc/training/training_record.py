@@ -31,7 +31,8 @@ class Recipe(_Part):
     holdout: float
     schedule: str
     coarse_noise_sd: float
-    precision: str
+    precision: str = "fp32"
+    registration: str = "itk"
 
 
 class TrainedFacts(_Part):

@@ -1,0 +1,51 @@
+"""The command line as a whole: help, wrong options, what is imported, what becomes of exceptions."""
+
+import subprocess
+import sys
+
+import pytest
+from support.commands import invoke, run
+
+from vae_loc.cli.app import app
+from vae_loc.errors import OutOfMemory
+
+HELP = """
+import sys
+from typer.testing import CliRunner
+from vae_loc.cli.app import app
+for command in (None, *(found.callback.__name__ for found in app.registered_commands)):
+    assert CliRunner().invoke(app, [command, "--help"] if command else ["--help"]).exit_code == 0, command
+heavy = {"numpy", "torch", "SimpleITK", "scipy", "sklearn", "skimage", "nibabel", "onnxruntime", "matplotlib"}
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_the_help_of_no_command_imports_anything_heavy():
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_wrong_option_exits_2():
+    invoke("score", "x.nii", "--method", "magic", code=2)
+
+
+def test_the_version_is_said(monkeypatch, capsys):
+    code, said = run(monkeypatch, capsys, "--version")
+    assert code == 0
+    assert said.out.startswith("vae-loc ")
+
+
+@pytest.mark.parametrize("raised", [MemoryError(), RuntimeError("CUDA out of memory"), OutOfMemory()])
+def test_too_little_memory_is_one_line_and_exit_4(monkeypatch, capsys, raised):
+    def fail(*_, **__):
+        raise raised
+
+    monkeypatch.setattr("json.dumps", fail)
+    code, said = run(monkeypatch, capsys, "info", "t1", "--json")
+    assert code == 4
+    assert said.err == "vae-loc: memory: not enough; lower --batch-size or --threads, or close other programs\n"
+
+
+def test_every_command_has_its_example():
+    for command in app.registered_commands:
+        assert f"Example: vae-loc {command.callback.__name__} " in command.callback.__doc__

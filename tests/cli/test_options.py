@@ -1,0 +1,50 @@
+"""What options mean."""
+
+from pathlib import Path
+
+import pytest
+
+from vae_loc.cli.options import MachineOptions, MaskOptions, parsed_brain_mask, parsed_cubic_mm, parsed_shard
+from vae_loc.errors import UnusableOption
+
+
+@pytest.mark.parametrize(("array", "expected"), [((0, 7, 1), 8), ((1, 8, 1), 8), ((0, 14, 2), 8), ((5, 5, 1), 1)])
+def test_slurm_arrays_of_any_numbering_are_all_parts(monkeypatch, array, expected):
+    first, last, step = array
+    tasks = range(first, last + 1, step)
+    found = []
+    for task in tasks:
+        facts = {"ID": task, "COUNT": len(tasks), "MIN": first, "STEP": step}
+        for name, value in facts.items():
+            monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
+        found.append(parsed_shard("slurm"))
+    assert found == [(part, expected) for part in range(1, expected + 1)]
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "-1/2", "1/0", "slurm"])
+def test_what_is_no_shard_is_refused(text, monkeypatch):
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
+    with pytest.raises(UnusableOption, match="--shard"):
+        parsed_shard(text)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("100mm3", 100), ("0", 0), ("2.5 mm3", 2.5)])
+def test_a_smallest_size_is_in_cubic_millimetres(text, expected):
+    assert parsed_cubic_mm(text) == expected
+    assert MaskOptions(min_size=text).segmentation().min_size_mm3 == expected
+
+
+@pytest.mark.parametrize("text", ["1ml", "-1", "1e3", "mm3", ""])
+def test_another_unit_is_refused(text):
+    with pytest.raises(UnusableOption, match="--min-size"):
+        parsed_cubic_mm(text)
+
+
+def test_a_brain_mask_is_a_word_or_a_file():
+    given = [None, "auto", "none", "auto.nii"]
+    assert [parsed_brain_mask(option) for option in given] == [None, "auto", "none", Path("auto.nii")]
+
+
+def test_machine_options_say_how_a_cohort_is_run():
+    run = MachineOptions(jobs=3, scheduler="dask", shard="2/4", skip_existing=True).run_options()
+    assert (run.jobs, run.scheduler, run.shard, run.skip_existing) == (3, "dask", (2, 4), True)

@@ -1,0 +1,29 @@
+"""The measured share of healthy voxels above each stated one."""
+
+import json
+
+import pytest
+from support.commands import invoke
+
+from vae_loc.evaluation.healthy_rates import STATED_SHARES
+from vae_loc.vocabulary import METHODS
+
+
+def test_each_map_has_a_measured_share_for_each_stated_one(evaluated):
+    rates = json.loads((evaluated[0] / "evaluation.json").read_text())["healthy_calibration"]
+    assert set(rates) == {"subjects", "stated", "measured"}
+    assert rates["subjects"] == 5
+    assert rates["stated"] == list(STATED_SHARES)
+    assert set(rates["measured"]) == set(METHODS)
+    for intervals in rates["measured"].values():
+        means = [interval["mean"] for interval in intervals]
+        assert len(means) == len(STATED_SHARES)
+        assert means == sorted(means)
+        assert means[-1] == pytest.approx(STATED_SHARES[-1], abs=0.2)
+
+
+def test_without_healthy_scans_the_reason_is_said(patients, model_file, tmp_path):
+    options = ["--labels", "{subject}_seg.nii.gz", "-m", model_file, "-o", tmp_path]
+    invoke("evaluate", patients / "p0_t1.nii.gz", *options)
+    found = json.loads((tmp_path / "evaluation.json").read_text())["healthy_calibration"]
+    assert found == {"value": None, "reason": "no healthy scans were given (--healthy)"}

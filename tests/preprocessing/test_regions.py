@@ -1,0 +1,140 @@
+"""Boxes, depths and components are those of brute force."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+
+from vae_loc.preprocessing.regions import bounding_box, components, cut_affine, depth_mm, largest_component
+
+FEW = settings(max_examples=80, deadline=None, derandomize=True, database=None)
+FACES = [step for step in itertools.product((-1, 0, 1), repeat=3) if sum(map(abs, step)) == 1]
+CORNERS = [step for step in itertools.product((-1, 0, 1), repeat=3) if any(step)]
+
+
+@st.composite
+def masks(draw, *, empty=True):
+    """Small masks of any density."""
+    shape = draw(st.tuples(*[st.integers(1, 6)] * 3))
+    density = draw(st.sampled_from([0.05, 0.2, 0.4, 0.7, 0.95]))
+    mask = np.random.default_rng(draw(st.integers(0, 2**32 - 1))).random(shape) < density
+    if not empty and not mask.any():
+        mask[tuple(draw(st.integers(0, n - 1)) for n in shape)] = True
+    return mask
+
+
+def flooded(mask, steps):
+    """The components of a mask, each a set of voxels, by flooding; in the order of their first voxels."""
+    left = {tuple(voxel) for voxel in np.argwhere(mask).tolist()}
+    found = []
+    for seed in sorted(left):
+        if seed not in left:
+            continue
+        left.remove(seed)
+        component, edge = {seed}, [seed]
+        while edge:
+            i, j, k = edge.pop()
+            for a, b, c in steps:
+                near = (i + a, j + b, k + c)
+                if near in left:
+                    left.remove(near)
+                    component.add(near)
+                    edge.append(near)
+        found.append(component)
+    return found
+
+
+def voxels_of(mask):
+    return {tuple(voxel) for voxel in np.argwhere(mask).tolist()}
+
+
+@FEW
+@given(masks(empty=False), st.tuples(*[st.integers(0, 3)] * 3))
+def test_a_box_is_the_smallest_that_holds_the_mask_and_its_margin(mask, margin):
+    box = bounding_box(mask, margin)
+    for axis, span in enumerate(box):
+        used = np.argwhere(mask)[:, axis]
+        within = [n for n in range(mask.shape[axis]) if used.min() - margin[axis] <= n <= used.max() + margin[axis]]
+        assert list(range(mask.shape[axis]))[span] == within
+        assert span.step is None
+    assert voxels_of(mask) == {tuple(np.add(voxel, [s.start for s in box])) for voxel in np.argwhere(mask[box])}
+
+
+def test_a_box_without_a_margin_is_that_of_margin_0():
+    mask = np.zeros((4, 5, 6), dtype=bool)
+    mask[1:3, 2, 0] = True
+    assert bounding_box(mask) == bounding_box(mask, (0, 0, 0)) == (slice(1, 3), slice(2, 3), slice(0, 1))
+
+
+@FEW
+@given(masks(empty=False), st.tuples(*[st.integers(0, 2)] * 3), st.integers(0, 2**32 - 1))
+def test_voxels_of_a_cut_array_stay_where_they_were(mask, margin, seed):
+    affine = np.eye(4)
+    affine[:3] = np.random.default_rng(seed).normal(size=(3, 4)) * 10
+    given = affine.copy()
+    box = bounding_box(mask, margin)
+    cut = cut_affine(affine, box)
+    whole = np.argwhere(mask)
+    inside = np.argwhere(mask[box])
+    np.testing.assert_allclose(inside @ cut[:3, :3].T + cut[:3, 3], whole @ affine[:3, :3].T + affine[:3, 3])
+    assert np.array_equal(affine, given)
+
+
+@FEW
+@given(masks(), st.sampled_from([1.0, 2.5, (1.0, 2.0, 3.0), (0.7, 0.7, 5.0)]))
+def test_a_depth_is_the_distance_to_the_nearest_voxel_outside(mask, spacing_mm):
+    """Brute force over all voxels of the array with one more on every side, which counts as outside."""
+    found = depth_mm(mask, spacing_mm)
+    padded = np.pad(mask, 1)
+    sizes = np.broadcast_to(spacing_mm, 3)
+    outside = np.argwhere(~padded) * sizes
+    expected = np.zeros(mask.shape)
+    for voxel in np.argwhere(mask):
+        expected[tuple(voxel)] = cdist([(voxel + 1) * sizes], outside).min()
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found.shape == mask.shape
+
+
+@FEW
+@given(masks())
+def test_the_largest_component_is_that_of_flooding_through_faces(mask):
+    given = mask.copy()
+    found = largest_component(mask)
+    assert found.dtype == bool
+    assert np.array_equal(mask, given)
+    flooding = flooded(mask, FACES)
+    if not flooding:
+        assert not found.any()
+        return
+    largest = max(map(len, flooding))
+    assert voxels_of(found) in [component for component in flooding if len(component) == largest]
+
+
+def test_the_largest_component_of_one_is_a_copy():
+    mask = np.ones((2, 2, 2), dtype=bool)
+    found = largest_component(mask)
+    found[0, 0, 0] = False
+    assert mask.all()
+
+
+@FEW
+@given(masks())
+def test_components_are_those_of_flooding_through_corners(mask):
+    numbers = components(mask)
+    assert numbers.dtype == np.int32
+    assert np.array_equal(numbers > 0, mask)
+    expected = flooded(mask, CORNERS)
+    assert sorted(np.unique(numbers[mask])) == list(range(1, len(expected) + 1))
+    found = [voxels_of(numbers == number) for number in range(1, len(expected) + 1)]
+    assert sorted(map(sorted, found)) == sorted(map(sorted, expected))
+
+
+@pytest.mark.parametrize(("step", "faces", "corners"), [((1, 0, 0), 1, 1), ((1, 1, 0), 2, 1), ((1, 1, 1), 2, 1)])
+def test_two_voxels_are_one_component_by_a_face_or_by_a_corner(step, faces, corners):
+    mask = np.zeros((4, 4, 4), dtype=bool)
+    mask[1, 1, 1] = mask[tuple(np.add(1, step))] = True
+    assert np.count_nonzero(largest_component(mask)) == (2 if faces == 1 else 1)
+    assert components(mask).max() == corners

@@ -1,0 +1,146 @@
+"""A moved brain is brought back, and an absurd alignment is not believed."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import affine_transform
+from support.places import SAMPLES
+
+from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.preprocessing.canonical import to_canonical
+from vae_loc.preprocessing.pose import plausible
+from vae_loc.preprocessing.registration import align
+from vae_loc.preprocessing.template import build_template
+from vae_loc.scans.volume import read_volume
+
+
+def moved(zoom=1.0, turn_rad=0.0, shift_mm=0.0):
+    """An affine in mm."""
+    cos, sin = np.cos(turn_rad) * zoom, np.sin(turn_rad) * zoom
+    return np.array([[cos, -sin, 0, shift_mm], [sin, cos, 0, 0], [0, 0, zoom, 0], [0, 0, 0, 1.0]])
+
+
+@pytest.fixture(scope="module")
+def brain_cube():
+    """A real brain on a cube of 3 mm, in the pose of its scanner."""
+    volume = read_volume(SAMPLES / "IXI012_t1.nii.gz")
+    brain, _ = find_brain(volume, SAMPLES / "IXI012_brainmask.nii.gz")
+    return to_canonical(volume, brain)
+
+
+def moved_cube(cube, by):
+    """Data and mask of a cube whose brain was moved by `by` in mm."""
+    back = np.linalg.inv(by)
+    middle = (cube.mask.shape[0] - 1) / 2
+    offset = middle + back[:3, 3] / 3 - back[:3, :3] @ np.full(3, middle)
+    mask = affine_transform(cube.mask.astype(np.float32), back[:3, :3], offset, order=1) > 0.5
+    return affine_transform(cube.data, back[:3, :3], offset, order=1), mask
+
+
+@pytest.mark.parametrize("by", [moved(), moved(zoom=1.1), moved(turn_rad=0.15), moved(shift_mm=6.0)])
+def test_a_moved_brain_is_brought_back(brain_cube, by):
+    template = build_template([(brain_cube.data, brain_cube.mask)], 3.0)
+    found, fits = align(*moved_cube(brain_cube, by), template, 3.0)
+    assert fits
+    corners = np.array([[40.0, 40, 30, 1], [-40, 30, -30, 1], [30, -50, 20, 1]]).T
+    assert np.abs((found - by) @ corners).max() < 1.0  # mm
+
+
+@pytest.mark.parametrize(
+    "affine",
+    [moved(zoom=2), moved(turn_rad=1.0), moved(shift_mm=60), np.diag([1, 1, -1, 1.0]), np.full((4, 4), np.nan)],
+    ids=["zoom", "turn", "shift", "mirror", "nan"],
+)
+def test_an_absurd_alignment_is_not_believed(affine):
+    assert not plausible(affine)
+
+
+@pytest.fixture(scope="module")
+def template(brain_cube):
+    """A template of one brain: where it lies in that brain is known exactly."""
+    return build_template([(brain_cube.data, brain_cube.mask)], 3.0)
+
+
+def off_mm(cube, affine, by):
+    """Mean distance in mm, over the brain, between where an alignment and the truth take the template's points."""
+    voxels = np.argwhere(cube.mask)[::31]
+    points = np.concatenate([(voxels - (len(cube.mask) - 1) / 2) * 3.0, np.ones((len(voxels), 1))], axis=1)
+    return np.linalg.norm((points @ (affine - by).T)[:, :3], axis=1).mean()
+
+
+TILTED = moved(zoom=0.92, turn_rad=0.2, shift_mm=8.0)
+
+
+@pytest.mark.parametrize("registration", ["gauss-newton", "itk"])
+def test_both_registrations_find_a_tilted_brain(brain_cube, template, registration):
+    affine, fits = align(*moved_cube(brain_cube, TILTED), template, 3.0, registration=registration)
+    assert fits
+    assert off_mm(brain_cube, affine, TILTED) < {"gauss-newton": 0.6, "itk": 3.0}[registration]
+
+
+LOOKS = {
+    "inverted": lambda v: -v,
+    "folded": lambda v: np.abs(v - np.median(v)),
+    "gamma": lambda v: np.maximum(v - v.min(), 0) ** 2,
+    "noisy": lambda v: v + np.random.default_rng(0).normal(0, 0.5, v.shape),
+    "shaded": lambda v: (v + 4) * np.linspace(0.6, 1.4, v.shape[1])[:, None],
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_any_contrast_noise_and_shading_align(brain_cube, template, look):
+    data, mask = moved_cube(brain_cube, TILTED)
+    affine, fits = align(LOOKS[look](data).astype(np.float32), mask, template, 3.0)
+    assert fits
+    assert off_mm(brain_cube, affine, TILTED) < 1.5
+
+
+PARTS = {
+    "left half": lambda mask: np.arange(len(mask))[:, None, None] < 32,
+    "upper part": lambda mask: np.arange(len(mask)) > 24,
+    "lower part": lambda mask: np.arange(len(mask)) < 40,
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_a_brain_is_not_stretched_to_a_whole_one(brain_cube, template, part):
+    mask = brain_cube.mask & PARTS[part](brain_cube.mask)
+    affine, fits = align(brain_cube.data, mask, template, 3.0)
+    assert fits
+    assert off_mm(brain_cube, affine, np.eye(4)) < 3.0
+
+
+@pytest.mark.parametrize("radius_mm", [15, 30])
+@pytest.mark.parametrize("share", [0.0, 1.3], ids=["dark", "bright"])
+def test_a_tumour_does_not_pull(brain_cube, template, radius_mm, share):
+    low, high = np.percentile(brain_cube.data[brain_cube.mask], (1, 99))
+    places = np.stack(np.indices(brain_cube.mask.shape), -1)
+    tumour = np.linalg.norm(places - (22, 36, 36), axis=-1) * 3 < radius_mm
+    data = np.where(tumour, low + share * (high - low), brain_cube.data).astype(np.float32)
+    affine, _ = align(data, brain_cube.mask, template, 3.0)
+    assert off_mm(brain_cube, affine, np.eye(4)) < 1.0
+
+
+def test_masks_too_wide_or_too_tight_move_little(brain_cube, template):
+    from scipy.ndimage import binary_dilation, binary_erosion
+
+    for mask in (binary_erosion(brain_cube.mask), binary_dilation(brain_cube.mask)):
+        data = np.where(brain_cube.mask, brain_cube.data, np.percentile(brain_cube.data[brain_cube.mask], 2))
+        affine, fits = align(data.astype(np.float32), mask, template, 3.0)
+        assert fits
+        assert off_mm(brain_cube, affine, np.eye(4)) < 2.0
+
+
+def test_the_same_brain_gives_the_same_numbers(brain_cube, template):
+    first, _ = align(brain_cube.data, brain_cube.mask, template, 3.0)
+    for _ in range(3):
+        again, _ = align(brain_cube.data.copy(), brain_cube.mask.copy(), template.copy(), 3.0)
+        np.testing.assert_array_equal(first, again)
+
+
+def test_what_is_no_brain_is_left_where_it_is(template):
+    data = np.random.default_rng(0).normal(size=template.shape).astype(np.float32)
+    mask = np.zeros(template.shape, dtype=bool)
+    mask[2:62, 2:6, 2:62] = True
+    affine, fits = align(data, mask, template, 3.0)
+    assert not fits
+    np.testing.assert_array_equal(affine, np.eye(4))

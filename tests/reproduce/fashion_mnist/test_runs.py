@@ -1,0 +1,35 @@
+"""FashionMNIST: seeded, and quickly to its page."""
+
+import numpy as np
+import pytest
+from support.idx import idx
+from support.sweeps import run_quickly
+
+from vae_loc.reproduce.fashion_mnist.runs import perform_run
+
+
+@pytest.fixture(scope="module")
+def fashion_folder(tmp_path_factory):
+    """Noise in the four files of FashionMNIST, as large as they are."""
+    folder = tmp_path_factory.mktemp("fashion")
+    rng = np.random.default_rng(0)
+    for kind, count in (("train", 60000), ("t10k", 10000)):
+        few = rng.integers(0, 255, (500, 28, 28), dtype=np.uint8)
+        (folder / f"{kind}-images-idx3-ubyte.gz").write_bytes(idx(np.tile(few, (count // 500, 1, 1))))
+        labels = np.tile(np.arange(10, dtype=np.uint8), count // 10)
+        (folder / f"{kind}-labels-idx1-ubyte.gz").write_bytes(idx(labels))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["paper", "authors", "fast"])
+def test_the_same_seed_gives_the_identical_row(fashion_folder, name):
+    key = {"protocol": name, "change": "", "latents": "3", "log_c": "1.4", "scaling": "2", "class": "5", "seed": "1"}
+    one, other = (perform_run(fashion_folder, 600, key) for _ in range(2))
+    assert one == other
+    assert perform_run(fashion_folder, 600, key | {"seed": "2"}) != one
+
+
+def test_fashion_mnist_quickly(tmp_path, fashion_folder):
+    run_quickly("fashion-mnist", "-o", tmp_path, "--data", fashion_folder)
+    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 3
+    assert "Rec leads KL by a large gap" in (tmp_path / "README.md").read_text()

@@ -1,0 +1,17 @@
+"""Outputs that several tests look at."""
+
+from __future__ import annotations
+
+import pytest
+from support.commands import finish, start
+
+
+@pytest.fixture(scope="session")
+def derivatives(bids_dataset, small_model):
+    """The derivatives of a whole BIDS dataset, by participant and then by group."""
+    place = bids_dataset / "derivatives" / "vae-loc"
+    for level in ("participant", "group"):
+        options = ["--contrast", "all", "-m", small_model, *(["--report"] if level == "participant" else [])]
+        code, _, err = finish(start("bids", bids_dataset, place, level, *options))
+        assert code == 0, err
+    return place

@@ -1,0 +1,79 @@
+"""A DICOM Segmentation holds the mask in its place, and no other output names the patient."""
+
+import gzip
+import shutil
+import subprocess
+
+import nibabel as nib
+import numpy as np
+import pytest
+from support.commands import invoke, run
+from support.dicoms import PATIENT
+
+
+@pytest.fixture(scope="module")
+def segmented(series_folder, tmp_path_factory, model_file):
+    out = tmp_path_factory.mktemp("seg")
+    options = ["-m", model_file, "-o", out, "--fpr", "0.01", "--dicom-seg", "--report"]
+    return out, invoke("segment", series_folder[0], *options).output
+
+
+def test_the_segmentation_holds_the_mask_where_it_lies(segmented, series_folder):
+    import highdicom as hd
+
+    out, _ = segmented
+    found = hd.seg.segread(out / "pat_t1_desc-combi_mask.dcm")
+    volume = found.get_volume(combine_segments=True)
+    mask = nib.load(out / "pat_t1_desc-combi_mask.nii.gz")
+
+    def world(array, affine):
+        points = np.argwhere(np.asarray(array) > 0) @ affine[:3, :3].T + affine[:3, 3]
+        return points[np.lexsort(points.round(2).T)]
+
+    ours, theirs = world(mask.dataobj, mask.affine), world(volume.array, volume.get_affine("RAS"))
+    assert len(ours) > 0
+    assert np.allclose(ours, theirs, atol=1e-3)
+
+
+def test_the_segmentation_refers_to_the_source_series(segmented, series_folder):
+    from pydicom import dcmread
+
+    found = dcmread(segmented[0] / "pat_t1_desc-combi_mask.dcm")
+    sources = [dcmread(file, stop_before_pixels=True) for file in series_folder[0].rglob("IM*")]
+    (referred,) = found.ReferencedSeriesSequence
+    assert referred.SeriesInstanceUID == sources[0].SeriesInstanceUID
+    assert {item.ReferencedSOPInstanceUID for item in referred.ReferencedInstanceSequence} == {
+        source.SOPInstanceUID for source in sources
+    }
+    assert (found.StudyInstanceUID, found.PatientID) == (sources[0].StudyInstanceUID, "P-4711")
+    assert found.FrameOfReferenceUID == sources[0].FrameOfReferenceUID
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dicom3tools")
+def test_dciodvfy_finds_no_error(segmented):
+    path = segmented[0] / "pat_t1_desc-combi_mask.dcm"
+    said = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True).stderr
+    assert "Segmentation" in said
+    assert [line for line in said.splitlines() if line.startswith("Error")] == []
+
+
+def test_no_output_but_the_segmentation_names_the_patient(segmented):
+    out, said = segmented
+    for part in (*PATIENT.split("^"), "P-4711"):
+        assert part not in said
+        for path in out.rglob("*"):
+            if path.is_file() and path.suffix != ".dcm":
+                assert part.encode() not in content(path), path.name
+
+
+def content(path):
+    raw = path.read_bytes()
+    return gzip.decompress(raw) if path.suffix == ".gz" else raw
+
+
+def test_a_segmentation_needs_a_series(scan, model_file, tmp_path, monkeypatch, capsys):
+    arguments = ["segment", scan, "-m", model_file, "-o", tmp_path / "out", "--dicom-seg"]
+    code, said = run(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert said.err == "vae-loc: --dicom-seg: none of the scans is a DICOM folder or zip; leave it out\n"
+    assert not (tmp_path / "out").exists()

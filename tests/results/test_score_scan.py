@@ -1,0 +1,97 @@
+"""One scan: outputs that are whole and fit are taken, all others are made again."""
+
+import functools
+
+import pytest
+from support.commands import rows, run
+from support.corpus import GOOD, MASK, raw_scan
+
+from vae_loc.results.output_names import folder_names
+from vae_loc.results.score_scan import ScoreOptions, Task, score_task, stamp_of
+from vae_loc.scans.cases import find_cases
+
+
+class TestSkipExisting:
+    @pytest.fixture
+    def scored(self, tmp_path, small_model, monkeypatch, capsys):
+        (tmp_path / "in").mkdir()
+        for name in ("a", "b"):
+            (tmp_path / "in" / f"{name}_t1.nii").write_bytes(GOOD)
+
+        def again(*options):
+            arguments = ["score", tmp_path / "in", "-o", tmp_path / "out", *(options or ["-m", small_model])]
+            assert run(monkeypatch, capsys, *arguments, "--skip-existing")[0] == 0
+            return [row["status"] for row in rows(tmp_path / "out" / "cohort.csv")]
+
+        assert again() == ["done", "done"]
+        return again
+
+    def test_whole_outputs_are_left_alone_and_their_rows_are_the_same(self, scored, tmp_path):
+        before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir() if path.suffix != ".csv"}
+        row = rows(tmp_path / "out" / "cohort.csv")[0]
+        assert scored() == ["skipped", "skipped"]
+        assert {path: path.stat().st_mtime_ns for path in before} == before
+        again = rows(tmp_path / "out" / "cohort.csv")[0]
+        assert {k: v for k, v in again.items() if k not in ("status", "seconds")} == {
+            k: v for k, v in row.items() if k not in ("status", "seconds")
+        }
+
+    @pytest.mark.parametrize(
+        ("kind", "how"),
+        [("anomaly.nii.gz", "damaged"), ("anomaly.png", "cut"), ("anomaly.png", "gone"), ("scores.json", "cut"),
+         ("scores.json", "empty")],
+    )  # fmt: skip
+    def test_outputs_that_are_not_whole_are_made_again(self, scored, tmp_path, kind, how):
+        path = next(path for path in (tmp_path / "out").glob("b_*") if path.name.endswith(kind))
+        whole = path.read_bytes()
+        middle = len(whole) // 2
+        changed = {
+            "damaged": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+            "cut": whole[:-10],
+            "empty": b"",
+        }
+        path.unlink()
+        if how != "gone":
+            path.write_bytes(changed[how])
+        assert scored() == ["skipped", "done"]
+        assert path.read_bytes() == whole
+
+    def test_other_options_or_another_model_make_them_again(self, scored, small_model):
+        assert scored("-m", small_model, "--raw") == ["done", "done"]
+        assert scored("-m", small_model, "--raw") == ["skipped", "skipped"]
+        assert scored("-m", "t1", "--raw") == ["done", "done"]
+
+    def test_another_scan_or_mask_of_the_same_name_is_scored(self, scored, tmp_path, healthy_folder):
+        (tmp_path / "in" / "b_t1.nii").write_bytes(GOOD[:-1] + bytes([GOOD[-1] ^ 1]))
+        assert scored() == ["skipped", "done"]
+        (tmp_path / "in" / "a_brainmask.nii").write_bytes(raw_scan(MASK))
+        assert scored() == ["done", "skipped"]
+
+    def test_without_the_option_they_are_made_again(self, scored, tmp_path, small_model, monkeypatch, capsys):
+        before = (tmp_path / "out" / "a_t1_scores.json").stat().st_ino
+        run(monkeypatch, capsys, "score", tmp_path / "in" / "a_t1.nii", "-o", tmp_path / "out", "-m", small_model)
+        assert (tmp_path / "out" / "a_t1_scores.json").stat().st_ino != before
+
+
+def test_a_task_begun_again_finds_what_it_had_finished(good, tmp_path, small_model):
+    (case,) = find_cases([good])
+    where = folder_names(tmp_path / "out", scans=[case.scan], methods=1)
+    work = functools.partial(score_task, ScoreOptions(model=str(small_model)))
+    first = work(Task(case, where, None, skip_existing=False))
+    made = stamp_of(where.scores(case.scan))
+    again = work(Task(case, where, None, skip_existing=False))
+    assert (again.status, again.written) == ("done", ())
+    assert again.facts == first.facts
+    assert stamp_of(where.scores(case.scan)) == made
+    anew = work(Task(case, where, made, skip_existing=False))  # another run, which was not asked to trust it
+    assert anew.written == first.written
+    assert stamp_of(where.scores(case.scan)) != made
+
+
+def test_whatever_is_wrong_with_a_scan_is_in_its_entry(tmp_path, small_model):
+    (tmp_path / "bad_t1.nii").write_bytes(GOOD[:-1])
+    (case,) = find_cases([tmp_path / "bad_t1.nii"])
+    where = folder_names(tmp_path / "out", scans=[case.scan], methods=1)
+    entry = score_task(ScoreOptions(model=str(small_model)), Task(case, where, None, skip_existing=False))
+    assert (entry.status, entry.exit_code, entry.written) == ("failed", 4, ())
+    assert "cut off" in entry.error

@@ -1,0 +1,54 @@
+"""Folders, lists and tables become cases; subjects never cross a split."""
+
+import pytest
+from support.corpus import GOOD
+
+from vae_loc.errors import UnusableInput
+from vae_loc.scans.cases import Case, find_cases, shard_of, split_subjects
+
+
+def test_a_table_names_scan_mask_subject_and_contrast(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "c_brainmask.nii.gz").touch()
+    (tmp_path / "list.csv").write_text(
+        "age,scan,mask,subject,contrast\n41,deep/a_t1.nii,m.nii,Ann,FLAIR\n,deep/c_t1.nii,,,\n50,deep/d.nii\n"
+    )
+    first, second, third = find_cases([tmp_path / "list.csv"])
+    assert (first.scan, first.brain_mask) == (tmp_path / "deep/a_t1.nii", tmp_path / "m.nii")
+    assert (first.subject, first.contrast) == ("Ann", "flair")
+    assert (second.subject, second.contrast) == ("c", None)
+    assert second.brain_mask == tmp_path / "deep" / "c_brainmask.nii.gz"
+    assert (third.subject, third.brain_mask) == ("d", None)
+    assert len(find_cases([tmp_path / "list.csv"], contrast="t1")) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("file,mask\na,b\n", "no scan"), ("scan,mask\n,b\n", "in every row"), ("scan\n", "in every row")],
+)
+def test_a_table_without_scans_is_refused(content, words, tmp_path):
+    (tmp_path / "list.csv").write_text(content)
+    with pytest.raises(UnusableInput, match=words):
+        find_cases([tmp_path / "list.csv"])
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_shards_are_all_scans_once(mixed_folder, parts):
+    cases = find_cases([mixed_folder])
+    shards = [shard_of(cases, part, parts) for part in range(1, parts + 1)]
+    assert sorted(case.scan for shard in shards for case in shard) == [case.scan for case in cases]
+
+
+def test_a_folder_of_folders_by_subject_has_as_many_subjects(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "T1w.nii").write_bytes(GOOD)
+    assert {case.subject for case in find_cases([tmp_path / "a", tmp_path / "b"])} == {"a", "b"}
+
+
+def test_subjects_never_cross_the_split(tmp_path):
+    cases = [Case(tmp_path / f"s{i % 10}_{i}.nii", f"s{i % 10}", None) for i in range(30)]
+    training, held_out = split_subjects(cases, holdout=0.2, seed=0)
+    assert not {c.subject for c in training} & {c.subject for c in held_out}
+    assert len({c.subject for c in held_out}) == 2
+    assert split_subjects(cases[::-1], holdout=0.2, seed=0) == (training, held_out)

@@ -1,0 +1,105 @@
+"""A map lies on the scan's own grid, and depends on the brain alone."""
+
+import itertools
+import json
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+from support.phantoms import AFFINE, BALL, SHAPE, centred, phantom, save
+from support.scans import opened
+
+from vae_loc.errors import UnusableModel
+from vae_loc.model.facts import rounded
+from vae_loc.model.network import Model
+from vae_loc.scans.volume import write_volume
+from vae_loc.scoring.locate import locate
+from vae_loc.vocabulary import METHODS
+
+
+def test_all_48_orientations_give_the_same_map(tmp_path, trained):
+    image = nib.load(save(tmp_path / "ref_t1.nii.gz", phantom(AFFINE, SHAPE, ball=(20, 10, 5))[0], AFFINE))
+    reference = locate(opened(tmp_path / "ref_t1.nii.gz"), trained).maps["combi"]
+    for axes in itertools.permutations(range(3)):
+        for flips in itertools.product((1, -1), repeat=3):
+            orientation = np.column_stack([axes, flips])
+            turned = image.as_reoriented(orientation)
+            nib.save(turned, tmp_path / "t_t1.nii")
+            found = locate(opened(tmp_path / "t_t1.nii"), trained).maps["combi"]
+            expected = nib.orientations.apply_orientation(reference, orientation)
+            assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999
+
+
+def test_the_map_is_zero_outside_the_brain_and_finite(scan, trained):
+    found = locate(opened(scan), trained)
+    assert np.isfinite(found.maps["combi"]).all()
+    assert not found.maps["combi"][~found.brain].any()
+    assert found.maps["combi"][found.brain].min() >= 0
+
+
+@pytest.mark.parametrize("factor", [1e6, 1e-6])
+def test_intensity_scale_does_not_change_the_map(tmp_path, trained, scan, factor):
+    image = nib.load(scan)
+    scaled = save(tmp_path / "s_t1.nii.gz", (image.get_fdata() * factor).astype(np.float32), image.affine)
+    expected = locate(opened(scan), trained).maps["combi"]
+    found = locate(opened(scaled), trained).maps["combi"]
+    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-4 * expected.max())
+
+
+def test_missing_voxels_do_not_reach_the_map(tmp_path, trained, scan):
+    image = nib.load(scan)
+    data = image.get_fdata().astype(np.float32)
+    data[20, 20:24, 18] = np.nan
+    data[22, 20, 18] = np.inf
+    found = locate(opened(save(tmp_path / "n_t1.nii.gz", data, image.affine)), trained)
+    assert np.isfinite(found.maps["combi"]).all()
+    assert any("5 voxels are NaN or infinite" in warning for warning in found.warnings)
+
+
+def test_sheared_affines_are_kept(tmp_path, trained):
+    matrix = np.array([[3, 0.5, 0], [0, 3, 0], [0, 0, 3]])
+    shape = (60, 60, 48)
+    affine = centred(matrix, shape)
+    path = save(tmp_path / "s_t1.nii.gz", phantom(affine, shape)[0], affine, sform=1, qform=0)
+    found = locate(opened(path), trained)
+    write_volume(tmp_path / "o.nii.gz", found.maps["combi"], found.volume)
+    assert np.array_equal(nib.load(tmp_path / "o.nii.gz").affine, nib.load(path).affine)
+
+
+def test_raw_maps_are_those_of_raw_and_bare_is_said(scan, trained):
+    found, raw = locate(opened(scan), trained), locate(opened(scan), trained, raw=True)
+    assert (found.bare, raw.bare, found.as_raw().bare) == (False, True, True)
+    assert np.array_equal(raw.maps["combi"], found.raw_maps["combi"])
+    assert np.array_equal(found.as_raw().maps["combi"], found.raw_maps["combi"])
+    assert not np.allclose(found.maps["combi"], raw.maps["combi"])
+
+
+def test_bright_and_dark_share_out_the_map(tmp_path, trained):
+    path = save(tmp_path / "b_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, gain=3)[0], AFFINE)
+    found = {
+        polarity: locate(opened(path), trained, methods=METHODS, polarity=polarity).canonical_maps
+        for polarity in ("any", "bright", "dark")
+    }
+    for method in METHODS:
+        assert not (found["bright"][method] * found["dark"][method]).any()
+        assert np.array_equal(found["bright"][method] + found["dark"][method], found["any"][method])
+
+
+def test_what_no_healthy_scan_was_as_improbable_as_is_said(tmp_path, trained):
+    path = save(tmp_path / "b_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, radius_mm=30, gain=3)[0], AFFINE)
+    assert any("less probable as a whole" in warning for warning in locate(opened(path), trained).warnings)
+
+
+def test_a_healthy_scan_that_calibrated_the_model_is_not_called_improbable(healthy_folder, model_file, trained):
+    (held_out,) = json.loads(model_file.with_suffix(".training.json").read_text())["holdout_subjects"]
+    found = locate(opened(healthy_folder / f"{held_out}_t1.nii.gz"), trained)
+    assert rounded(found.scores.volume["elbo"]) == trained.facts.healthy.volumes["elbo"][-1]
+    assert found.warnings == ()
+
+
+def test_slices_prepared_in_another_way_are_refused(trained, scan):
+    facts = trained.facts
+    other = facts.model_copy(update={"preprocessing": facts.preprocessing.model_copy(update={"background_sd": -9.0})})
+    with pytest.raises(UnusableModel, match="prepared otherwise"):
+        locate(opened(scan), Model(replace(trained.checkpoint, facts=other), trained.score_terms))

@@ -1,0 +1,25 @@
+"""Grids that scans have: turned, mirrored, oblique, anisotropic."""
+
+from __future__ import annotations
+
+import numpy as np
+
+COS, SIN = np.cos(0.3), np.sin(0.3)
+OBLIQUE = np.array([[COS, -SIN, 0], [SIN, COS, 0], [0, 0, 1]]) @ np.diag([3, 3, 4])
+GRIDS = {  # matrix of the affine, shape
+    "RAS": (np.diag([3, 3, 3]), (52, 60, 48)),
+    "LPS": (np.diag([-3, -3, 3]), (52, 60, 48)),
+    "PSR": (np.array([[0, 0, 3], [-3, 0, 0], [0, 3, 0]]), (60, 48, 52)),
+    "oblique": (OBLIQUE, (62, 70, 36)),
+    "left-handed": (np.diag([-3, 3, 3]), (52, 60, 48)),
+    "permuted": (np.array([[0, 3, 0], [0, 0, -3], [3, 0, 0]]), (48, 52, 60)),
+    "anisotropic": (np.diag([2, 1.9, 5]), (77, 93, 31)),
+    "odd-sizes": (np.diag([3.1, 2.9, 3.3]), (51, 61, 43)),
+}
+FIELDS = ("sform_code", "qform_code", "xyzt_units", "srow_x", "srow_y", "srow_z", "quatern_b", "quatern_c", "quatern_d",
+          "qoffset_x", "qoffset_y", "qoffset_z", "pixdim")  # fmt: skip
+
+
+def geometry(header):
+    """All that a NIfTI header says of where its voxels lie."""
+    return {name: header[name].tolist() for name in FIELDS}

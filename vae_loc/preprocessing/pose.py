@@ -1,0 +1,56 @@
+"""The pose of a brain on a cube: intensities to align by, centroid, and what may take one adult's head to another's.
+
+Cubes have their centre at 0 mm and RAS+ axes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_loc.vocabulary import BoolArray, FloatArray
+
+Affine = NDArray[np.float64]
+
+INTENSITY_PERCENTILES = (1, 99)
+BRAIN_OFFSET = 0.3  # of the intensity range, so that the brain's outline counts too
+MAX_ZOOM, MAX_STRETCH = 1.35, 1.35  # adults differ by +-15 % a side; axes to each other
+MAX_ANGLE_RAD = 0.6  # 34 degrees: a head in a scanner tilts less
+MAX_SHIFT_MM = 30.0  # beyond what the outlines say, after which something else was matched
+
+
+def windowed(data: FloatArray, mask: BoolArray) -> FloatArray:
+    """Return a brain (N, N, N) between `BRAIN_OFFSET` and 1 + `BRAIN_OFFSET`, 0 outside, float32."""
+    low, high = np.percentile(data[mask], INTENSITY_PERCENTILES)
+    scaled = np.clip((data - low) / ((high - low) or 1.0), 0, 1) + BRAIN_OFFSET
+    result: FloatArray = np.where(mask, scaled, 0).astype(np.float32)
+    return result
+
+
+def centroid_mm(mask: BoolArray, pixel_mm: float) -> NDArray[np.float64]:
+    """Return the centroid of a mask (N, N, N) in mm from the middle of the cube, float64 (3,)."""
+    axis = (np.arange(len(mask)) - (len(mask) - 1) / 2) * pixel_mm
+    profiles = [np.count_nonzero(mask, axis=others) for others in ((1, 2), (0, 2), (0, 1))]
+    centroid: NDArray[np.float64] = np.array([profile @ axis for profile in profiles]) / max(1, np.count_nonzero(mask))
+    return centroid
+
+
+def plausible(affine: Affine, expected_mm: NDArray[np.float64] | None = None) -> bool:
+    """Tell whether an affine (4, 4) may take one adult's head to another's: no big zoom, shear, turn or shift.
+
+    Parameters
+    ----------
+    expected_mm : float64 (3,), the shift that the outlines suggest; None means none
+    """
+    if not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) <= 0:
+        return False
+    left, zooms, right = np.linalg.svd(affine[:3, :3])
+    angle = np.arccos(np.clip((np.trace(left @ right) - 1) / 2, -1, 1))
+    shift = affine[:3, 3] - (0 if expected_mm is None else expected_mm)
+    return bool(
+        zooms.max() <= MAX_ZOOM
+        and zooms.min() >= 1 / MAX_ZOOM
+        and zooms.max() / zooms.min() <= MAX_STRETCH
+        and angle <= MAX_ANGLE_RAD
+        and np.linalg.norm(shift) <= MAX_SHIFT_MM
+    )

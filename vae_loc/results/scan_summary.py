@@ -1,0 +1,207 @@
+"""The scores JSON of a scan, typed: what it holds, how it is made and read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vae_loc.errors import UnusableInput
+from vae_loc.model.checkpoint import healthy_threshold
+from vae_loc.model.facts import Healthy, healthy_percentile
+from vae_loc.model.network import Model
+from vae_loc.scoring.locate import Located
+from vae_loc.scoring.segmentation import DEFAULT_FPR, Component
+from vae_loc.system.reading import are_whole, read_text
+from vae_loc.system.versions import versions
+from vae_loc.vocabulary import RESEARCH_ONLY, SAMPLE_SCORES, Method
+
+SCHEMA_VERSION = 1
+VOLUME_RULE = "mean over the slices that are counted"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class SampleValues(_Part):
+    """Rec, KL and -ELBO in nats, and their percentiles among healthy ones, None without healthy statistics."""
+
+    rec: float
+    rec_percentile: float | None
+    kl: float
+    kl_percentile: float | None
+    elbo: float
+    elbo_percentile: float | None
+
+
+class SliceValues(SampleValues):
+    """The scores of one axial slice: its height in RAS mm, and whether it holds enough brain to count."""
+
+    z_mm: float
+    counted: bool
+
+
+class MapSummary(_Part):
+    """The share of brain voxels above the score that 5 % of healthy voxels exceed; None without healthy statistics."""
+
+    flagged: float | None
+
+
+class ComponentSummary(_Part):
+    """One connected region of a mask; places in RAS mm."""
+
+    label: int
+    volume_ml: float
+    centroid_ras_mm: tuple[float, float, float]
+    peak: float
+    peak_ras_mm: tuple[float, float, float]
+
+
+class MaskSummary(_Part):
+    """One mask: its threshold and where that comes from, its volume and its components, largest first."""
+
+    threshold: float
+    threshold_from: str
+    min_size_mm3: float
+    volume_ml: float
+    components: list[ComponentSummary]
+
+
+class ModelSummary(_Part):
+    """The model that scored the scan."""
+
+    sha256: str
+    contrast: str
+    seed: int
+    healthy_subjects: int
+
+
+class Inputs(_Part):
+    """SHA-256 of the scan and of the brain mask file, where one was used."""
+
+    scan: str
+    brain_mask: str | None
+
+
+class Provenance(_Part):
+    """What a scan's outputs were made from: the inputs, and the options that shape them."""
+
+    inputs: Inputs
+    options: dict[str, object]
+
+
+class ScanSummary(_Part):
+    """The content of a scores JSON."""
+
+    schema_version: int = SCHEMA_VERSION
+    scan: str
+    volume: SampleValues
+    volume_rule: str
+    slices: list[SliceValues]
+    brain_ml: float
+    brain_mask: str
+    maps: dict[Method, MapSummary]
+    masks: dict[Method, MaskSummary] | None = None
+    warnings: list[str]
+    model: ModelSummary
+    versions: dict[str, str]
+    use: str
+    inputs: Inputs
+    options: dict[str, object]
+    files: dict[str, str] = {}
+
+    def content(self) -> dict[str, object]:
+        """Return what is written to disk; masks only where there are any."""
+        return self.model_dump(mode="json", exclude={"masks"} if self.masks is None else None)
+
+
+def summarize(
+    located: Located, model: Model, masks: dict[Method, MaskSummary] | None, provenance: Provenance
+) -> ScanSummary:
+    """Return the summary of a scored scan, without the files, which are not written yet."""
+    samples, healthy = located.scores, model.facts.healthy
+    slices = [
+        SliceValues(
+            z_mm=round(float(position), 3), counted=bool(samples.counted[index]), **_slice_values(located, model, index)
+        )
+        for index, position in enumerate(samples.positions_mm)
+    ]
+    return ScanSummary(
+        scan=str(located.volume.path),
+        volume=SampleValues(**_with_percentiles(samples.volume, healthy.volumes if healthy else None)),
+        volume_rule=VOLUME_RULE,
+        slices=slices,
+        brain_ml=located.scan.brain_ml,
+        brain_mask=located.scan.brain_source,
+        maps={method: MapSummary(flagged=_flagged(located, model, method)) for method in located.maps},
+        masks=masks,
+        warnings=list(located.warnings),
+        model=_model_summary(model, healthy),
+        versions=versions(),
+        use=RESEARCH_ONLY,
+        inputs=provenance.inputs,
+        options=provenance.options,
+    )
+
+
+def component_summaries(components: list[Component]) -> list[ComponentSummary]:
+    """Return the components of a mask as they stand in the JSON."""
+    return [ComponentSummary(**asdict(component)) for component in components]
+
+
+def read_summary(path: Path) -> ScanSummary:
+    """Return the content of a scores JSON.
+
+    Raises
+    ------
+    UnusableInput : if it cannot be read, or is no scores JSON of this schema.
+    """
+    try:
+        return ScanSummary.model_validate_json(read_text(path, "scores").encode("utf-8", "surrogateescape"))
+    except (ValidationError, UnicodeError, RecursionError) as error:
+        raise UnusableInput(path, "expected the scores JSON of a scan, found something else; score it again") from error
+
+
+def read_whole_summary(path: Path) -> ScanSummary | None:
+    """Return the content of a scores JSON if each file that it names is there and unchanged, else None."""
+    try:
+        summary = read_summary(path)
+    except UnusableInput:
+        return None
+    files = {path.parent / name: digest for name, digest in summary.files.items()}
+    return summary if are_whole(files) else None
+
+
+def _model_summary(model: Model, healthy: Healthy | None) -> ModelSummary:
+    return ModelSummary(
+        sha256=model.digest,
+        contrast=model.facts.contrast,
+        seed=model.facts.training.seed,
+        healthy_subjects=healthy.subjects if healthy else 0,
+    )
+
+
+def _slice_values(located: Located, model: Model, index: int) -> dict[str, float | None]:
+    """Return the scores of one slice and their percentiles among healthy slices."""
+    healthy = model.facts.healthy
+    values = {name: float(located.scores.slices[name][index]) for name in SAMPLE_SCORES}
+    return _with_percentiles(values, healthy.slices if healthy else None)
+
+
+def _with_percentiles(values: dict[str, float], quantiles: dict[str, list[float]] | None) -> dict[str, float | None]:
+    percentiles = {
+        f"{name}_percentile": healthy_percentile(value, quantiles[name]) if quantiles else None
+        for name, value in values.items()
+    }
+    return {**values, **percentiles}
+
+
+def _flagged(located: Located, model: Model, method: Method) -> float | None:
+    """Return the share of brain voxels above what a share `DEFAULT_FPR` of healthy voxels exceeds."""
+    if model.facts.healthy is None:
+        return None
+    threshold = healthy_threshold(model.checkpoint, method, DEFAULT_FPR, raw=located.bare)
+    return float(np.mean(located.maps[method][located.brain] > threshold))

@@ -1,0 +1,78 @@
+"""A BIDS dataset -> a dataset of its derivatives, scan by scan; then one table of all (a BIDS App's two levels)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vae_loc.results.bids_derivatives import Derivatives, write_description
+from vae_loc.results.cohort_table import TABLE, failure, read_entries, write_table
+from vae_loc.results.score_cohort import Listener, Outcome, RunOptions, finished, score_cases, write_page
+from vae_loc.scans.bids_dataset import check_dataset, find_scans
+from vae_loc.scans.cases import Case, shard_of, sift
+
+if TYPE_CHECKING:
+    from vae_loc.results.score_scan import ScoreOptions
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Which scans of a BIDS dataset, and where their derivatives go.
+
+    Attributes
+    ----------
+    raw : the dataset, which is only read
+    derivatives : the dataset to write
+    contrast : t1, t2 or flair; None for all three
+    participants, sessions : labels, with or without `sub-` and `ses-`; empty for all
+    validated : whether `raw` must say that it is a BIDS dataset
+    """
+
+    raw: Path
+    derivatives: Path
+    contrast: str | None = "t1"
+    participants: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    validated: bool = True
+
+
+def score_dataset(dataset: Dataset, options: ScoreOptions, run: RunOptions, *, listener: Listener) -> Outcome:
+    """Score the scans of a dataset: the participant level.
+
+    Raises
+    ------
+    UnusableInput : if there is no such scan, or nothing can be written; a scan's own faults are in its entry.
+    UnusableModel : if the model named cannot be used.
+    """
+    cases, names = _prepared(dataset)
+    part = sift(shard_of(cases, *run.shard))
+    if not part.cases:
+        return Outcome([failure(case, part.faults[case]) for case in part.all_cases])
+    return finished(Outcome(score_cases(part, names, options, run, listener=listener)), listener)
+
+
+def collect_dataset(dataset: Dataset) -> Outcome:
+    """Write one table and one page of all scans that were scored before: the group level.
+
+    Raises
+    ------
+    UnusableInput : if there is no such scan, or nothing can be written.
+    """
+    cases, names = _prepared(dataset)
+    entries = read_entries(cases, names.scores)
+    table = dataset.derivatives / TABLE
+    write_table(table, entries, ["combi"])
+    return Outcome(entries, (table, write_page(table)))
+
+
+def _prepared(dataset: Dataset) -> tuple[list[Case], Derivatives]:
+    """Return the cases of a dataset and the names of their outputs, after the derivatives were described."""
+    if dataset.validated:
+        check_dataset(dataset.raw)
+    cases = find_scans(
+        dataset.raw, contrast=dataset.contrast, participants=dataset.participants, sessions=dataset.sessions
+    )
+    names = Derivatives(dataset.derivatives, dataset.raw)
+    write_description(names)
+    return cases, names

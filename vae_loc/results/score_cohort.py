@@ -1,0 +1,227 @@
+"""Many scans -> their files and the cohort table, in this process, in several, or on a cluster."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vae_loc.errors import UnusableOption, WorkerDied, printable
+from vae_loc.results.cohort_table import Entry, failure, table_name, write_table
+from vae_loc.results.output_names import OutputNames, folder_names, outputs_folder
+from vae_loc.scans.cases import Case, Sifted, find_cases, shard_of, sift
+from vae_loc.scans.dicom_series import Converted, Series, convert_dicom
+from vae_loc.system.progress import BarMaker, no_bars
+from vae_loc.system.versions import own_version
+from vae_loc.system.worker_processes import default_jobs, in_processes, in_turn, usable_cpus
+
+if TYPE_CHECKING:
+    from vae_loc.results.score_scan import ScoreOptions, Task
+
+    Engine = Callable[[Callable[[Task], Entry], Sequence[Task]], Iterator[tuple[int, Entry | None]]]
+
+SOME_FAILED = 3  # exit code of a cohort of which some scans were scored
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a cohort is run.
+
+    Attributes
+    ----------
+    jobs : worker processes, or parts of a cluster; None takes as many as pay
+    scheduler : `dask`, `slurm`, an address or a file: a dask cluster scores the scans
+    shard : (part, parts), from 1: only this part of the scans
+    skip_existing : leave alone what is whole and was made by the same model and options from the same scan
+    """
+
+    jobs: int | None = None
+    scheduler: str | None = None
+    shard: tuple[int, int] = (1, 1)
+    skip_existing: bool = False
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told how a run goes; the defaults tell nobody.
+
+    Attributes
+    ----------
+    bars : starts a progress bar
+    event : is told of the start, of each scan and of the end
+    note : is told what the user should know, each text once
+    """
+
+    bars: BarMaker = no_bars
+    event: Callable[[str, Mapping[str, object]], None] = lambda *_: None
+    note: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of each scan, in the order they were asked for, and the tables written of all."""
+
+    entries: list[Entry]
+    tables: tuple[Path, ...] = ()
+
+    @property
+    def failed(self) -> list[Entry]:
+        """The entries of the scans that could not be scored."""
+        return [entry for entry in self.entries if entry.status == "failed"]
+
+    @property
+    def exit_code(self) -> int:
+        """What a command ends with (docs/exit-codes.md)."""
+        failed = self.failed
+        if not failed:
+            return 0
+        return SOME_FAILED if len(failed) < len(self.entries) else failed[0].exit_code
+
+
+def score_cohort(
+    places: Sequence[Path],
+    output: Path,
+    options: ScoreOptions,
+    run: RunOptions,
+    *,
+    series: str | None = None,
+    listener: Listener | None = None,
+) -> Outcome:
+    """Score the scans of files, folders, lists, tables and DICOM series into a folder, and write their table.
+
+    Parameters
+    ----------
+    output : a folder, or the NIfTI file name of one scan's one map
+    series : which series of a DICOM folder or zip that holds several
+
+    Raises
+    ------
+    UnusableInput : if a place holds no scan, or `output` cannot be written; a scan's own faults are in its entry.
+    UnusableOption : if options do not go together.
+    UnusableModel : if the model named cannot be used.
+    """
+    listener = listener or Listener()
+    converted = _converted(places, output, options, series, listener)
+    cases = find_cases(converted.places)
+    part = sift(shard_of(cases, *run.shard), volume=options.volume, known=converted.faults)
+    if not part.cases:  # nothing slow is imported for scans whose headers cannot be used
+        return Outcome([failure(case, part.faults[case]) for case in part.all_cases])
+    names = folder_names(output, scans=[case.scan for case in cases], methods=len(options.methods))
+    entries = score_cases(part, names, options, run, series=converted.series, listener=listener)
+    tables: tuple[Path, ...] = ()
+    if len(cases) > 1 and names.map_file is None:
+        table = names.folder / table_name(*run.shard)
+        write_table(table, entries, options.methods)
+        tables = (table, write_page(table)) if options.files.report else (table,)
+    return finished(Outcome(entries, tables), listener)
+
+
+def score_cases(
+    part: Sifted,
+    names: OutputNames,
+    options: ScoreOptions,
+    run: RunOptions,
+    *,
+    series: Mapping[Path, Series] | None = None,
+    listener: Listener,
+) -> list[Entry]:
+    """Score scans, and segment them if asked to; return what became of each, in the order they were asked for.
+
+    Parameters
+    ----------
+    series : the DICOM series that scans were converted from
+
+    Raises
+    ------
+    UnusableModel : if the model named cannot be used; all that is wrong with a scan is noted in its entry.
+    """
+    from vae_loc.model.network import load_model, prepared_device
+    from vae_loc.results.score_scan import score_task
+
+    jobs = _jobs(run, options, len(part.cases))
+    if run.scheduler is None and (jobs == 1 or options.device != "cpu"):
+        options = replace(options, device=prepared_device(options.device, options.threads))
+    start = {"version": own_version(), "scans": len(part.all_cases), "jobs": jobs, "shard": list(run.shard)}
+    listener.event("start", start | {"scheduler": run.scheduler})
+    if options.model is not None:
+        load_model(options.model)
+    tasks = [_task(case, names, run, (series or {}).get(case.scan)) for case in part.cases]
+    entries = {case: failure(case, error) for case, error in part.faults.items()}
+    said: set[str] = set()
+    for entry in entries.values():
+        _tell(entry, names, options, listener, said)
+    advance = listener.bars("scoring", len(tasks))
+    for index, result in _engine(jobs, run.scheduler)(functools.partial(score_task, options), tasks):
+        case = part.cases[index]
+        entries[case] = result or failure(case, WorkerDied(case.scan))
+        _tell(entries[case], names, options, listener, said)
+        advance(case.scan.name)
+    return [entries[case] for case in part.all_cases]
+
+
+def finished(outcome: Outcome, listener: Listener) -> Outcome:
+    """Tell the listener that a run has ended; return its outcome."""
+    statuses = [entry.status for entry in outcome.entries]
+    counts = {status: statuses.count(status) for status in ("done", "skipped", "failed")}
+    listener.event("end", counts | {"table": str(outcome.tables[0]) if outcome.tables else None})
+    return outcome
+
+
+def write_page(table: Path) -> Path:
+    """Write a cohort table as a page beside it, and return its path."""
+    from vae_loc.results.cohort_page import cohort_page
+    from vae_loc.system.writing import write_atomically
+
+    page = table.with_suffix(".html")
+    write_atomically(page, cohort_page(table))
+    return page
+
+
+def _converted(
+    places: Sequence[Path], output: Path, options: ScoreOptions, series: str | None, listener: Listener
+) -> Converted:
+    """Write the DICOM series among `places` as NIfTI beside the outputs.
+
+    Raises
+    ------
+    UnusableOption : if there is none, and an option asks for one.
+    """
+    converted = convert_dicom(places, outputs_folder(output), wanted=series)
+    if not converted.series and not converted.faults and (options.dicom_seg or series is not None):
+        option = "--series" if series is not None else "--dicom-seg"
+        raise UnusableOption(option, "none of the scans is a DICOM folder or zip; leave it out")
+    for scan, source in converted.series.items():
+        listener.note(f"{printable(source.place)}: DICOM, converted to {printable(scan)}")
+    return converted
+
+
+def _task(case: Case, names: OutputNames, run: RunOptions, series: Series | None) -> Task:
+    from vae_loc.results.score_scan import Task, stamp_of
+
+    older = None if run.skip_existing else stamp_of(names.scores(case.scan))
+    return Task(case, names.only(case.scan), older, run.skip_existing, series)
+
+
+def _tell(entry: Entry, names: OutputNames, options: ScoreOptions, listener: Listener, said: set[str]) -> None:
+    listener.event("scan", entry.row(names.folder).cells(options.methods))
+    for note in entry.notes:
+        if note not in said:
+            listener.note(note)
+        said.add(note)
+
+
+def _jobs(run: RunOptions, options: ScoreOptions, scans: int) -> int:
+    """Return how many processes score scans; a GPU is not shared unless asked for."""
+    pays = usable_cpus() if run.scheduler else default_jobs(scans) if options.device == "cpu" else 1
+    return min(run.jobs or pays, max(1, scans))
+
+
+def _engine(jobs: int, scheduler: str | None) -> Engine:
+    """Return what applies a function to each task, and yields index and result, None if its process died."""
+    if scheduler is not None:
+        from vae_loc.system.dask_cluster import on_cluster
+
+        return functools.partial(on_cluster, scheduler=scheduler, jobs=jobs)
+    return in_turn if jobs == 1 else functools.partial(in_processes, jobs=jobs, preload="vae_loc.results.score_scan")
