@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
+Pixels = NDArray[np.uint8]
 
 Method = Literal["rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi"]  # the five maps of the paper
 METHODS: tuple[Method, ...] = ("rec-error", "kl-grad", "rec-grad", "elbo-grad", "combi")

@@ -199,7 +199,7 @@ def _interval(values: NDArray[np.float64], subjects: int) -> tuple[float, float]
     known = values[np.isfinite(values)]
     if subjects < MIN_SUBJECTS or not len(known):
         return None
-    low, high = np.percentile(known, PERCENTILES)
+    low, high = np.clip(np.percentile(known, PERCENTILES), 0, 1)  # sums of rates may pass 1 by rounding
     return float(low), float(high)
 
 

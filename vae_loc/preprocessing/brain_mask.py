@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import functools
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
+from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
-from vae_loc.preprocessing.regions import bounding_box, depth_mm, largest_component
+from vae_loc.preprocessing.regions import Box, bounding_box, depth_mm, distance_mm, filled, largest_component
+from vae_loc.preprocessing.resampling import interpolated
 from vae_loc.scans.volume import Volume, read_mask
 from vae_loc.system.threads import threads
 from vae_loc.vocabulary import BoolArray, BrainMask, FloatArray
@@ -34,6 +37,9 @@ SHELL_MM = 2.0  # thickness of the shells that look for the skull
 SKULL_DEPTH_MM = 24.0  # scalp and skull end above this depth
 MIN_SHELL_VOXELS = 20  # fewer give no median
 CLOSING_MM = 4.0  # bridges the sulci and ventricles that stripping left open
+COARSE_MM, FINE_MM = 2.0, 1.5  # voxels finer than the latter are looked at as if they had the former
+MIN_SHARE = 0.5  # of a coarse voxel, from which on it counts as foreground
+COMMON_SAMPLE = 20_000  # voxels of the faces that tell the background
 INTENSITY_PERCENTILES = (0.5, 99.5)  # where deepbet clips
 MASK_PROBABILITY = 0.5  # deepbet's own threshold
 
@@ -70,50 +76,94 @@ def _stripped(volume: Volume) -> BoolArray | None:
     A stripped scan has a constant background on the volume's faces, and what is left has the size
     of a brain and no dark shell (the skull) under a brighter one (the scalp).
     """
-    faces = [np.take(volume.data, i, axis).ravel() for axis in range(3) for i in (0, -1)]
-    values, counts = np.unique(np.concatenate(faces), return_counts=True)
-    background = float(values[counts.argmax()])
+    data = volume.data
+    faces = [face.ravel() for face in (data[0], data[-1], data[:, 0], data[:, -1], data[:, :, 0], data[:, :, -1])]
+    background = _most_frequent(np.concatenate(faces))
     low, high = BRAIN_RANGE_ML
-    foreground: BoolArray = (volume.data != background) & _present(volume)
+    foreground: BoolArray = (data != background) & _present(volume)
     found_ml = np.count_nonzero(foreground) * volume.voxel_mm3 / 1000
     if max(np.mean(face != background) for face in faces) > MAX_FACE_SHARE or not low / 2 <= found_ml <= high:
         return None
-    mask = _closed(foreground, volume.spacing_mm)
+    coarse = _coarse(foreground, volume)
+    closed = _closed(coarse.sampled(foreground) > MIN_SHARE, coarse.spacing_mm)
+    back = coarse.back(closed, foreground.shape)
+    mask: BoolArray = (back > 0.5) | (foreground & (back > 0))
     if not low <= np.count_nonzero(mask) * volume.voxel_mm3 / 1000 <= high:
         return None
-    return mask if _skull_dip(volume, mask, background) > MAX_SKULL_DIP else None
+    dip = _skull_dip(coarse.sampled(data), closed, coarse.spacing_mm, background)
+    return mask if dip > MAX_SKULL_DIP else None
+
+
+def _most_frequent(values: FloatArray) -> float:
+    """Return the value (N,) that occurs most often; a quarter of scanned or stripped backgrounds are one value."""
+    first = values[np.linspace(0, len(values) - 1, COMMON_SAMPLE).astype(int)]
+    candidates, counts = np.unique(first, return_counts=True)
+    return float(candidates[counts.argmax()])
+
+
+@dataclass(frozen=True)
+class _Coarse:
+    """A part of a volume at `COARSE_MM`, where its voxels are finer; alike under flips and turns of the volume.
+
+    Attributes
+    ----------
+    box : the part
+    shape : of the coarse array
+    to_box : float64 (4, 4), indices of the coarse array to indices of the box
+    spacing_mm : of the coarse array
+    """
+
+    box: Box
+    shape: tuple[int, int, int]
+    to_box: NDArray[np.float64]
+    spacing_mm: tuple[float, float, float]
+
+    def sampled(self, values: NDArray[np.generic]) -> FloatArray:
+        """Return values (I, J, K) of the volume on the coarse grid, float32; 0 outside."""
+        return interpolated(values[self.box].astype(np.float32), self.to_box, self.shape)
+
+    def back(self, mask: BoolArray, shape: tuple[int, ...]) -> FloatArray:
+        """Return a mask on the coarse grid, interpolated to a volume of `shape`, 0 to 1, float32."""
+        whole: FloatArray = np.zeros(shape, dtype=np.float32, order="F")
+        inside = whole[self.box]
+        inside[...] = interpolated(mask.astype(np.float32), np.linalg.inv(self.to_box).astype(np.float64), inside.shape)
+        return whole
+
+
+def _coarse(foreground: BoolArray, volume: Volume) -> _Coarse:
+    """Return the coarse grid around the foreground, with room for the closing."""
+    spacing = np.array(volume.spacing_mm)
+    box = bounding_box(foreground)
+    sides = np.array([span.stop - span.start for span in box])
+    step: NDArray[np.float64] = np.where(spacing < FINE_MM, COARSE_MM / spacing, 1.0)
+    room = np.ceil(CLOSING_MM / (spacing * step)) + 1
+    shape = (np.ceil((sides - 1) / step) + 1 + 2 * room).astype(int)
+    to_box = np.diag([*step, 1.0])
+    to_box[:3, 3] = (sides - 1) / 2 - step * (shape - 1) / 2
+    i, j, k = (float(mm) for mm in spacing * step)
+    return _Coarse(box, (int(shape[0]), int(shape[1]), int(shape[2])), to_box, (i, j, k))
 
 
 def _closed(foreground: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:
     """Return the largest component, closed by `CLOSING_MM` and filled."""
-    from scipy.ndimage import binary_fill_holes, distance_transform_edt
-
     largest = largest_component(foreground)
-    box = bounding_box(largest)
-    margin = [int(np.ceil(CLOSING_MM / s)) + 1 for s in spacing_mm]
-    padded = np.pad(largest[box], [(m, m) for m in margin])
-    dilated = distance_transform_edt(~padded, sampling=spacing_mm) <= CLOSING_MM
-    closed = distance_transform_edt(dilated, sampling=spacing_mm) > CLOSING_MM
-    filled = binary_fill_holes(closed | padded)
-    result: BoolArray = np.zeros_like(foreground)
-    result[box] = filled[tuple(slice(m, n - m) for m, n in zip(margin, filled.shape, strict=True))]
-    return result
+    dilated = distance_mm(largest, spacing_mm) <= CLOSING_MM
+    return filled((depth_mm(dilated, spacing_mm) > CLOSING_MM) | largest)
 
 
-def _skull_dip(volume: Volume, mask: BoolArray, background: float) -> float:
+def _skull_dip(values: FloatArray, mask: BoolArray, spacing_mm: tuple[float, float, float], background: float) -> float:
     """Return how dark the darkest shell is that lies between two brighter ones; about 1 if there is none.
 
     Shells of `SHELL_MM` by depth under the mask's surface, their medians m_1 ... m_n:
     min over i of m_i / min(max(m_1 ... m_{i-1}), max(m_{i+1} ... m_n)). In a head the scalp, the
     skull and the brain follow each other; in a stripped brain the medians only rise or fall.
     """
-    box = bounding_box(mask)
-    depth = depth_mm(mask[box], volume.spacing_mm)
+    depth = depth_mm(mask, spacing_mm)
     inside = (depth > 0) & (depth <= SKULL_DEPTH_MM)
-    values, shells = volume.data[box][inside], np.ceil(depth[inside] / SHELL_MM)
-    values = values - min(background, float(np.percentile(values, 1)))
+    shown, shells = values[inside], np.ceil(depth[inside] / SHELL_MM)
+    shown = shown - min(background, float(np.percentile(shown, 1)))
     medians = [
-        float(np.median(values[shells == s]))
+        float(np.median(shown[shells == s]))
         for s in range(1, int(SKULL_DEPTH_MM / SHELL_MM) + 1)
         if np.count_nonzero(shells == s) >= MIN_SHELL_VOXELS
     ]
@@ -164,15 +214,13 @@ def _deepbet() -> BrainExtraction:
 
 def _plausible(volume: Volume, brain_like: BoolArray) -> BoolArray:
     """Return the largest component, filled, if it has the size and shape of a brain; else raise."""
-    from scipy.ndimage import binary_fill_holes
-
     if not brain_like.any():
         raise _no_brain(volume, "no brain")
     largest = largest_component(brain_like)
     if (share := largest.sum() / brain_like.sum()) < MIN_LARGEST_SHARE:
         raise _no_brain(volume, f"pieces, the largest {share:.0%} of them")
     box = bounding_box(largest)
-    largest[box] = binary_fill_holes(largest[box])
+    largest[box] = filled(largest[box])
     low, high = BRAIN_RANGE_ML
     if not low <= (found_ml := largest.sum() * volume.voxel_mm3 / 1000) <= high:
         raise _no_brain(volume, f"{found_ml:.0f} ml")

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
-from vae_loc.preprocessing.regions import Box, bounding_box, cut_affine, depth_mm, largest_component
+from vae_loc.preprocessing.blocks import blocks_around
+from vae_loc.preprocessing.regions import Box, bounding_box, cut_affine, depth_mm, largest_component, opened
 from vae_loc.preprocessing.registration import Registration, align
 from vae_loc.preprocessing.resampling import Grid, interpolated, low_passed, lowpass_sigmas, resampled
 from vae_loc.scans.volume import Volume
@@ -84,8 +85,7 @@ def to_canonical(
     canonical = canonical_brain(
         brain, image_size=image_size, contrast=contrast, template=template, registration=registration
     )
-    outside = _coverage_warnings(mask, volume.affine, canonical.grid)
-    return replace(canonical, warnings=canonical.warnings + outside)
+    return replace(canonical, warnings=canonical.warnings + _coverage_warnings(brain, canonical.grid))
 
 
 @dataclass(frozen=True)
@@ -118,22 +118,23 @@ def smooth_brain(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> Sm
     UnusableInput : if the brain is too small, or of one intensity.
     """
     valid = mask if volume.missing is None else mask & ~volume.missing
-    brain = volume.data[valid].astype(np.float64)
-    if brain.size < MIN_BRAIN_VOXELS:
+    if (count := int(np.count_nonzero(valid))) < MIN_BRAIN_VOXELS:
         raise UnusableInput(
             volume.path,
-            f"expected a brain of at least {MIN_BRAIN_VOXELS} voxels, the mask holds {brain.size}; check the mask",
+            f"expected a brain of at least {MIN_BRAIN_VOXELS} voxels, the mask holds {count}; check the mask",
         )
-    low, median, high = np.percentile(brain, (25, 50, 75))
-    scale = SD_PER_IQR * (high - low) or float(np.std(np.clip(brain, *np.percentile(brain, (1, 99)))))
+    centroid = _centroid(mask)
+    blocks = blocks_around(bounding_box(valid), centroid, volume.data.shape, volume.spacing_mm)
+    inside = valid[blocks.box]
+    summed, weight = blocks.means(volume.data[blocks.box] * inside), blocks.means(inside.view(np.uint8))
+    values = np.divide(summed, weight, out=summed, where=weight > 0)
+    median, scale = _median_and_scale(values[weight >= MIN_COVERAGE])
     if scale == 0:
         raise UnusableInput(volume.path, f"expected tissue contrast, the brain is {median:g} everywhere")
-    box, affine = _brain_box(valid, volume.affine)
-    values: FloatArray = np.clip((volume.data[box] - median) / scale, *WIDE_CLIP_SD).astype(np.float32)
-    sigmas = lowpass_sigmas(volume.spacing_mm, FIELD_OF_VIEW_MM / image_size)
-    weight = valid[box].astype(np.float32)
-    summed = low_passed(values * weight, sigmas)
-    return SmoothBrain(summed, low_passed(weight, sigmas), affine, _centroid_mm(mask, volume.affine))
+    summed = np.clip((values - np.float32(median)) * np.float32(1 / scale), *WIDE_CLIP_SD) * weight
+    sigmas = lowpass_sigmas(blocks.spacing_mm(volume.spacing_mm), FIELD_OF_VIEW_MM / image_size)
+    centre_mm = volume.affine[:3, :3] @ centroid + volume.affine[:3, 3]
+    return SmoothBrain(low_passed(summed, sigmas), low_passed(weight, sigmas), blocks.affine(volume.affine), centre_mm)
 
 
 def canonical_brain(
@@ -225,12 +226,19 @@ def _sampled(brain: SmoothBrain, grid: Grid) -> tuple[FloatArray, BoolArray]:
     return result, mask
 
 
-def _centroid_mm(mask: BoolArray, affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the centroid of a mask in RAS+ mm."""
+def _median_and_scale(brain: FloatArray) -> tuple[float, float]:
+    """Return median and robust standard deviation of a brain's intensities (N,); 0 if all are one."""
+    if not brain.size:
+        return 0.0, 0.0
+    low, median, high = np.percentile(brain, (25, 50, 75))
+    scale = SD_PER_IQR * (high - low) or float(np.std(np.clip(brain, *np.percentile(brain, (1, 99)))))
+    return float(median), float(scale)
+
+
+def _centroid(mask: BoolArray) -> NDArray[np.float64]:
+    """Return the centroid of a mask in voxels, float64 (3,)."""
     profiles = [np.count_nonzero(mask, axis=others) for others in ((1, 2), (0, 2), (0, 1))]
-    centroid = [profile @ np.arange(len(profile)) / max(1, profile.sum()) for profile in profiles]
-    centre_mm: NDArray[np.float64] = affine[:3, :3] @ centroid + affine[:3, 3]
-    return centre_mm
+    return np.array([profile @ np.arange(len(profile)) / max(1, profile.sum()) for profile in profiles])
 
 
 def _grid_around(centre_mm: NDArray[np.float64], image_size: int) -> Grid:
@@ -251,29 +259,27 @@ def _moved(grid: Grid, template2brain: NDArray[np.float64]) -> NDArray[np.float6
 
 def _without_rim(values: FloatArray, mask: BoolArray, pixel_mm: float) -> BoolArray:
     """Return the mask without the dark voxels near its surface, opened, in one piece."""
-    from scipy.ndimage import binary_opening
-
     if not mask.any():
         return mask
     dark = standardized(values, mask) < RIM_DARK_SD
-    tight = largest_component(binary_opening(mask & ~(dark & (depth_mm(mask, pixel_mm) <= RIM_DEPTH_MM))))
+    tight = largest_component(opened(mask & ~(dark & (depth_mm(mask, pixel_mm) <= RIM_DEPTH_MM))))
     return tight if tight.sum() >= MIN_TIGHT_SHARE * mask.sum() else mask
 
 
-def _coverage_warnings(mask: BoolArray, affine: NDArray[np.float64], grid: Grid) -> tuple[str, ...]:
-    box, box_affine = _brain_box(mask, affine)
-    voxel2pixel = np.linalg.inv(grid.affine) @ box_affine
+def _coverage_warnings(brain: SmoothBrain, grid: Grid) -> tuple[str, ...]:
+    """Return a warning if much of the brain lies beyond the field of view of the canonical grid."""
+    to_pixel = np.linalg.inv(grid.affine) @ brain.affine
 
     def inside(*voxels: NDArray[np.float32]) -> BoolArray:
-        """Tell which voxels, given by coordinates that broadcast, lie in the field of view."""
-        pixels = (sum(a * voxel for a, voxel in zip(row, voxels, strict=False)) + row[3] for row in voxel2pixel[:3])
+        """Tell which voxels, given by coordinates (N,) that broadcast, lie in the field of view."""
+        pixels = (sum(a * voxel for a, voxel in zip(row, voxels, strict=False)) + row[3] for row in to_pixel[:3])
         within = ((pixel >= -0.5) & (pixel <= grid.shape[0] - 0.5) for pixel in pixels)
         return functools.reduce(operator.and_, within)
 
-    sides = [np.arange(n, dtype=np.float32) for n in mask[box].shape]
+    sides = [np.arange(n, dtype=np.float32) for n in brain.weight.shape]
     if inside(*np.ix_(*(side[[0, -1]] for side in sides))).all():  # then all between the corners is
         return ()
-    outside = 1 - np.count_nonzero(mask[box] & inside(*np.ix_(*sides))) / np.count_nonzero(mask)
+    outside = 1 - float(brain.weight[inside(*np.ix_(*sides))].sum() / brain.weight.sum())
     if outside <= MAX_OUTSIDE_SHARE:
         return ()
     return (f"{outside:.0%} of the mask lies outside the {FIELD_OF_VIEW_MM:g} mm field of view and is not scored",)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.preprocessing.canonical import CanonicalVolume, standardized
-from vae_loc.preprocessing.regions import depth_mm
+from vae_loc.preprocessing.regions import depth_mm, opened
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 MADE_CONTRASTS = ("t1", "t2", "flair")
@@ -70,11 +70,9 @@ def _flair(rng: Rng) -> NDArray[np.float64]:
 
 
 def _ventricle_border(t1: FloatArray, canonical: CanonicalVolume) -> BoolArray:
-    from scipy.ndimage import binary_dilation, binary_opening
+    from scipy.ndimage import binary_dilation
 
     mask = canonical.mask
-    ventricles = binary_opening(
-        mask & (t1 < VENTRICLE_T1) & (depth_mm(mask, canonical.grid.pixel_mm) > VENTRICLE_DEPTH_MM)
-    )
+    ventricles = opened(mask & (t1 < VENTRICLE_T1) & (depth_mm(mask, canonical.grid.pixel_mm) > VENTRICLE_DEPTH_MM))
     result: BoolArray = binary_dilation(ventricles, np.ones((3, 3, 3))) & mask
     return result

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.vocabulary import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 Box = tuple[slice, slice, slice]
 
@@ -38,28 +43,89 @@ def cut_affine(affine: NDArray[np.float64], box: Box) -> NDArray[np.float64]:
 
 
 def depth_mm(mask: BoolArray, spacing_mm: float | tuple[float, float, float]) -> FloatArray:
-    """Return the distance of each voxel of a mask to the mask's surface in mm, float32 (I, J, K), 0 outside.
+    """Return the distance of each voxel of a mask to the nearest voxel outside it in mm, float32 (I, J, K), 0 outside.
 
-    The array's border counts as outside.
+    What lies beyond the array's border counts as outside.
     """
-    from scipy.ndimage import distance_transform_edt
-
-    depth: FloatArray = distance_transform_edt(np.pad(mask, 1), sampling=spacing_mm)[1:-1, 1:-1, 1:-1]
+    depth: FloatArray = np.zeros(mask.shape, dtype=np.float32)
+    if not mask.any():
+        return depth
+    box = bounding_box(mask)
+    outside = np.pad(~mask[box], 1, constant_values=True)
+    depth[box] = distance_mm(outside, spacing_mm)[1:-1, 1:-1, 1:-1]
     return depth
+
+
+def distance_mm(mask: BoolArray, spacing_mm: float | tuple[float, float, float]) -> FloatArray:
+    """Return the distance of each voxel to the nearest voxel of a mask in mm, float32 (I, J, K), 0 inside."""
+    import SimpleITK as sitk
+
+    image = _itk(mask)
+    image.SetSpacing((spacing_mm,) * 3 if isinstance(spacing_mm, float | int) else spacing_mm)
+    distance = sitk.SignedMaurerDistanceMapImageFilter()
+    distance.SetNumberOfWorkUnits(1)
+    distance.SquaredDistanceOff()
+    distance.UseImageSpacingOn()
+    outside: FloatArray = np.maximum(_array(distance.Execute(image)), np.float32(0))
+    return outside
 
 
 def largest_component(mask: BoolArray) -> BoolArray:
     """Return the largest of a mask's 6-connected components, bool (I, J, K)."""
-    from scipy.ndimage import label
-
-    labels, count = label(mask)
-    largest: BoolArray = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]) if count > 1 else mask.copy()
+    numbers = _labelled(mask, fully_connected=False)
+    sizes = np.bincount(numbers.ravel())[1:]
+    largest: BoolArray = numbers == 1 + np.argmax(sizes) if len(sizes) > 1 else mask.copy()
     return largest
 
 
 def components(mask: BoolArray) -> NDArray[np.int32]:
     """Return the number of each voxel's 26-connected component, int32 (I, J, K), 0 outside the mask."""
-    from scipy.ndimage import label
+    return _labelled(mask, fully_connected=True)
 
-    labels, _ = label(mask, structure=np.ones((3, 3, 3)))
-    return np.asarray(labels, dtype=np.int32)
+
+def opened(mask: BoolArray) -> BoolArray:
+    """Return a mask without what is thinner than three voxels along an axis: opened by a voxel and its 6 neighbours."""
+    eroded = ~_with_neighbours(~np.pad(mask, 1))
+    return _with_neighbours(eroded)[1:-1, 1:-1, 1:-1]
+
+
+def _with_neighbours(mask: BoolArray) -> BoolArray:
+    """Return a mask with the 6 neighbours of its voxels."""
+    wider = mask.copy()
+    for axis in range(3):
+        low, high = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
+        wider[low] |= mask[high]
+        wider[high] |= mask[low]
+    return wider
+
+
+def filled(mask: BoolArray) -> BoolArray:
+    """Return a mask with its holes: what no 6-connected path leads out of."""
+    import SimpleITK as sitk
+
+    result: BoolArray = _array(sitk.BinaryFillhole(_itk(np.pad(mask, 1))))[1:-1, 1:-1, 1:-1].astype(bool)
+    return result
+
+
+def _labelled(mask: BoolArray, *, fully_connected: bool) -> NDArray[np.int32]:
+    """Return the numbers of the components in the order of their first voxels."""
+    import SimpleITK as sitk
+
+    numbers: NDArray[np.int32] = np.zeros(mask.shape, dtype=np.int32)
+    if mask.any():
+        box = bounding_box(mask)
+        numbers[box] = _array(sitk.ConnectedComponent(_itk(mask[box]), fully_connected))
+    return numbers
+
+
+def _itk(mask: BoolArray) -> sitk.Image:
+    import SimpleITK as sitk
+
+    return sitk.GetImageFromArray(np.asfortranarray(mask).view(np.uint8).T)
+
+
+def _array(image: sitk.Image) -> NDArray[Any]:
+    import SimpleITK as sitk
+
+    array: NDArray[Any] = sitk.GetArrayFromImage(image).T
+    return array

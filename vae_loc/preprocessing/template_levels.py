@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.preprocessing.pose import BRAIN_OFFSET, Affine
+from vae_loc.preprocessing.resampling import low_passed
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 # coarse to fine: blocks of pixels joined, every n-th voxel, steps at most, order of the shading
 RESOLUTIONS = ((4, 1, 15, 1), (2, 2, 8, 1), (1, 4, 6, 2))
 KNOTS = np.array([0.0, 0.3, 0.45, 0.6, 0.75, 0.9, 1.0, 1.1, 1.3], dtype=np.float32)  # of the curve, intensities of T
-MIN_RIM = 0.1  # share of brain around a voxel from which on it counts, so that the outline does
+MIN_RIM, RIM_SIGMA = 0.1, 1.0  # share of brain around a voxel, blurred, from which on it counts: so the outline does
 NORM_MM = 60.0  # by which coordinates are scaled, so that turns and shifts weigh alike
 KEPT = 4  # templates in memory of a process
 Limits = NDArray[np.float32]  # (2, 3), lowest and highest x, y, z in mm of what is known of an image
@@ -61,6 +62,8 @@ def joined(image: FloatArray, block: int) -> FloatArray:
 
 def known(level: TemplateLevel, affine: Affine, limits: Limits) -> FloatArray:
     """Return 1 where the image is known at the points moved by `affine`, else 0, float32 (N,)."""
+    if not np.isfinite(limits).any():
+        return np.ones(len(level.points), dtype=np.float32)
     at = level.points @ affine[:3, :3].T.astype(np.float32) + affine[:3, 3].astype(np.float32)
     inside: FloatArray = ((at >= limits[0]) & (at <= limits[1])).all(axis=1).astype(np.float32)
     return inside
@@ -96,10 +99,8 @@ def _levels(raw: bytes, size: int, pixel_mm: float) -> tuple[TemplateLevel, ...]
 
 def _level(template: FloatArray, pixel_mm: float, block: int, every: int, steps: int, order: int) -> TemplateLevel:
     """Return a template at one resolution, at every `every`-th voxel in or beside the brain."""
-    from scipy.ndimage import uniform_filter
-
     small = joined(template, block)
-    near = uniform_filter((small > BRAIN_OFFSET / 6).astype(np.float32), 5 if block == 1 else 3) > MIN_RIM
+    near = low_passed((small > BRAIN_OFFSET / 6).astype(np.float32), (RIM_SIGMA,) * 3) > MIN_RIM
     index = np.argwhere(near)
     index = index[index.sum(axis=1) % every == 0]
     points = ((index - (len(small) - 1) / 2) * pixel_mm * block).astype(np.float32)

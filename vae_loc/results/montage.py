@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 
 from vae_loc.errors import printable
+from vae_loc.results.png import png
 from vae_loc.scans.volume import Volume
 from vae_loc.vocabulary import BoolArray, FloatArray
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ROWS, COLUMNS = 4, 6  # slices shown, evenly spaced through the brain
+SPARSE = 8  # one of so many brain voxels tells the window
 WINDOW_PERCENTILES = (1, 99)  # of the brain's intensities, black to white
 MAX_OPACITY = 0.75  # of the map over the scan
 TILE_WIDTH, GAP = 220, 4  # pixels of a slice, and between slices
@@ -28,7 +28,6 @@ BRAIN_GREY, MASK_CYAN, YELLOW = (111, 111, 111), (0, 255, 255), (255, 255, 0)
 INFERNO = (0x000004, 0x1B0C42, 0x4B0C6B, 0x781C6D, 0xA52C60, 0xCF4446, 0xED6925, 0xFB9A06, 0xF7D03C, 0xFCFFA4)
 BAR_STEPS = 4  # labels of the colour bar, from 0
 MAX_TITLE = 160  # characters; of a longer name the end is shown
-Pixels = NDArray[np.uint8]
 
 
 def montage_png(
@@ -59,7 +58,7 @@ def montage_png(
     rows, columns = (slice(int(used.min()), int(used.max()) + 1) for used in np.nonzero(layers[2].any(axis=0)))
     aspect = _axis_spacing(volume)[1] / _axis_spacing(volume)[0]
     tile = TILE_WIDTH, round(TILE_WIDTH * aspect * (rows.stop - rows.start) / (columns.stop - columns.start))
-    window = np.percentile(volume.data[brain], WINDOW_PERCENTILES)
+    window = np.percentile(volume.data[brain][::SPARSE], WINDOW_PERCENTILES)
     step_x, step_y = tile[0] + GAP, tile[1] + GAP
     picture = Image.new("RGB", (GAP + COLUMNS * step_x + BAR_WIDTH, TITLE_HEIGHT + ROWS * step_y))
     for number, k in enumerate(shown):
@@ -72,9 +71,7 @@ def montage_png(
         _write(picture, COLUMNS * step_x - SIDE_SIZE, middle, "L", SIDE_SIZE)
     _draw_colour_bar(picture, GAP + COLUMNS * step_x + 8, ceiling or 1)
     ImageDraw.Draw(picture).text((8, 8), printable(title)[-MAX_TITLE:], fill="white", font_size=TEXT_SIZE)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
+    return png(np.asarray(picture))
 
 
 def _slice_picture(layers: list[np.ndarray], window: np.ndarray, ceiling: float, size: tuple[int, int]) -> Image:

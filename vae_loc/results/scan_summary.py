@@ -204,4 +204,4 @@ def _flagged(located: Located, model: Model, method: Method) -> float | None:
     if model.facts.healthy is None:
         return None
     threshold = healthy_threshold(model.checkpoint, method, DEFAULT_FPR, raw=located.bare)
-    return float(np.mean(located.maps[method][located.brain] > threshold))
+    return np.count_nonzero(located.maps[method] > threshold) / np.count_nonzero(located.brain)  # 0 outside the brain

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -215,5 +216,7 @@ def _parsed(place: Path, name: str, content: io.BytesIO, *, header_only: bool = 
 def _require_readers(place: Path) -> None:
     from importlib.util import find_spec
 
+    if sys.modules.get("pydicom", sys) is None:  # kept from nibabel by the command line
+        del sys.modules["pydicom"]
     if find_spec("highdicom") is None:
         raise UnusableInput(place, "DICOM needs more packages: pip install 'vae-loc[dicom]'")

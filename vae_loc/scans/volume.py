@@ -137,7 +137,8 @@ def read_labels(path: Path, like: Volume, *, what: str = "lesion") -> tuple[Bool
     UnusableInput : if it is damaged, of another shape or place, or holds fractions, negatives, NaN or infinity.
     """
     array = _on_grid_of(like, path)
-    values = np.unique(array)
+    binary = array.dtype == np.uint8 and array.max() <= 1  # as most masks are; all values of others take longer
+    values = np.array([0, 1], dtype=np.uint8) if binary else np.unique(array)
     if values[0] < 0:
         raise UnusableInput(path, f"expected labels >= 0, found {values[0]:g}; make lesions > 0 and all else 0")
     if (fraction := np.abs(values - np.round(values))).max() > WHOLE_TOLERANCE:

@@ -10,6 +10,7 @@ A coil's shading is smooth and much the same on both sides; disease is neither.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.preprocessing.canonical import CanonicalVolume
-from vae_loc.preprocessing.resampling import FWHM_PER_SIGMA
+from vae_loc.preprocessing.resampling import FWHM_PER_SIGMA, low_passed
 from vae_loc.scoring.slice_scores import Field
 from vae_loc.vocabulary import BoolArray, FloatArray, Method, Polarity
 
@@ -46,14 +47,19 @@ def smoothed(values: FloatArray, mask: BoolArray, pixel_mm: float, fwhm_mm: floa
     mask : bool (I, I, I), the brain; the result is 0 outside
     pixel_mm, fwhm_mm : edge of a pixel, and full width at half maximum of the Gaussian
     """
-    from scipy.ndimage import gaussian_filter
-
-    sigma = fwhm_mm / FWHM_PER_SIGMA / pixel_mm
-    weight = gaussian_filter(mask.astype(np.float32), sigma, mode="constant", truncate=3.0)
-    summed = gaussian_filter(values * mask, sigma, mode="constant", truncate=3.0)
+    sigmas = (fwhm_mm / FWHM_PER_SIGMA / pixel_mm,) * 3
+    weight = _smooth_weight(np.packbits(mask).tobytes(), mask.shape, sigmas)
+    summed = low_passed(values * mask, sigmas)
     result: FloatArray = np.zeros_like(values)
     np.divide(summed, weight, out=result, where=mask)
     return result
+
+
+@functools.lru_cache(maxsize=4)
+def _smooth_weight(packed: bytes, shape: tuple[int, ...], sigmas: tuple[float, ...]) -> FloatArray:
+    """Return a smoothed mask: several maps of one brain need the same."""
+    mask = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=int(np.prod(shape))).reshape(shape)
+    return low_passed(mask.astype(np.float32), sigmas)
 
 
 def two_scales(values: FloatArray, mask: BoolArray, pixel_mm: float) -> FloatArray:
@@ -117,9 +123,7 @@ def moments(values: FloatArray, mask: BoolArray) -> Moments:
 
 def mean_and_sd(sums: Moments) -> tuple[FloatArray, FloatArray]:
     """Return mean and standard deviation by place, float32 (I, I, I) each; sd is 0 where no brain was."""
-    from scipy.ndimage import gaussian_filter
-
-    count, total, squares = (gaussian_filter(part, PLACE_SIGMA_PIXELS, mode="constant") for part in sums)
+    count, total, squares = (low_passed(part, (PLACE_SIGMA_PIXELS,) * 3) for part in sums)
     known = count > MIN_COUNT
     mean = np.divide(total, count, out=np.zeros_like(total), where=known)
     variance = np.divide(squares, count, out=np.zeros_like(total), where=known) - mean**2
