@@ -1,5 +1,5 @@
 # CPU images of vae-loc with the shipped models inside. They contact nothing at run time; see docs/docker.md.
-#   docker build -t vae-loc .                                everything: whole heads, training
+#   docker build -t vae-loc .                                everything, training too
 #   docker build -t vae-loc:score --target score .           scoring by onnxruntime alone, without PyTorch
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 

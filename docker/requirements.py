@@ -1,4 +1,4 @@
-"""What scoring needs of the packages in pyproject.toml: all but those of training and brain extraction.
+"""What scoring needs of the packages in pyproject.toml: all but those of training.
 
 python docker/requirements.py [dicom]
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tomllib
 
-NOT_FOR_SCORING = ("deepbet", "onnx>", "onnxscript", "torch")
+NOT_FOR_SCORING = ("onnx>", "onnxscript", "torch")
 
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 extras = [name.strip() for name in "".join(sys.argv[1:]).strip("[]").split(",") if name.strip()]

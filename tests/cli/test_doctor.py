@@ -37,7 +37,7 @@ def test_a_place_that_cannot_be_written_is_a_fault(tmp_path):
     assert found[f"disk {tmp_path / 'file' / 'below'}"]["state"] == "fault"
 
 
-@pytest.mark.parametrize(("package", "code", "state"), [("deepbet", 0, "absent"), ("nibabel", 4, "fault")])
+@pytest.mark.parametrize(("package", "code", "state"), [("onnxscript", 0, "absent"), ("nibabel", 4, "fault")])
 def test_what_only_training_needs_may_be_absent(tmp_path, monkeypatch, package, code, state):
     def without(name):
         if name == package:

@@ -2,19 +2,20 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import nibabel as nib
-import numpy as np
 import pytest
+from support.places import SAMPLES
 
 REFUSE = """
 import sys
 
 class Refused:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "onnx", "onnxscript", "deepbet", "matplotlib"}:
+        if name.split(".")[0] in {"torch", "onnx", "onnxscript", "matplotlib"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Refused())
@@ -56,15 +57,12 @@ def test_torch_is_not_imported_where_it_is_installed(scan, tmp_path):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_whole_head_without_torch_is_refused_in_one_line(without_torch, tmp_path):
-    rng = np.random.default_rng(0)
-    noise = nib.Nifti1Image(rng.uniform(1, 100, (40, 40, 40)).astype(np.float32), np.diag([5.0, 5, 5, 1]))
-    nib.save(noise, tmp_path / "head_t1.nii.gz")
+@pytest.mark.slow
+def test_a_whole_head_is_scored_where_torch_is_absent(without_torch, tmp_path):
+    shutil.copy(SAMPLES / "IXI012_t1.nii.gz", tmp_path / "head_t1.nii.gz")
     done = without_torch("score", tmp_path / "head_t1.nii.gz", "-o", tmp_path / "out", "-m", "t1")
-    assert done.returncode == 4
-    assert "PyTorch" in done.stderr
-    assert "--brain-mask" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "head_t1_scores.json").read_text())["brain_mask"] == "deepbet"
 
 
 def test_a_gpu_without_torch_is_refused_in_one_line(without_torch, scan, tmp_path):

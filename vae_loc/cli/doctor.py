@@ -28,7 +28,6 @@ REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:.*;.*extra == ['\"]([\w-]+)['\"]
 # what scoring on a CPU does without, and who needs it
 NOT_FOR_SCORING = {
     "torch": "training and GPUs",
-    "deepbet": "whole heads without a brain mask",
     "onnx": "training",
     "onnxscript": "training",
 }

@@ -6,16 +6,14 @@ walked: only the operators that `onnx_export` makes, nothing nested, no file nam
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from vae_loc.errors import OutOfMemory, UnusableModel, is_out_of_memory
-from vae_loc.system.threads import threads
+from vae_loc.system.onnx_runtime import session
 from vae_loc.vocabulary import FloatArray
 
 RunGraph = Callable[[FloatArray, float], dict[str, FloatArray]]  # slices (B, 1, H, W), c -> terms by name
@@ -57,31 +55,16 @@ def load_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Path
     ------
     UnusableModel : naming the model, if onnxruntime refuses the graph. Of a file, `check_graph` must have passed it.
     """
-    ort = _runtime()
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads()
-    options.log_severity_level = 4  # what is wrong with a graph is raised, and said in our words
-    values = list(weights.values())  # onnxruntime does not copy them
-    options.add_external_initializers(list(weights), [ort.OrtValue.ortvalue_from_numpy(value) for value in values])
     with _refused(name):
-        session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-        names = [output.name for output in session.get_outputs()]
+        loaded = session(graph, weights)
+        names = [output.name for output in loaded.get_outputs()]
 
-    def run(x: FloatArray, c: float, _: object = values) -> dict[str, FloatArray]:
+    def run(x: FloatArray, c: float, _: object = weights) -> dict[str, FloatArray]:
         with _refused(name):
-            terms = session.run(None, {"x": x, "c": np.array(c, dtype=np.float32)})
+            terms = loaded.run(None, {"x": x, "c": np.array(c, dtype=np.float32)})
         return dict(zip(names, terms, strict=True))
 
     return run
-
-
-def _runtime() -> Any:
-    """Import onnxruntime, which since 1.29 reports to its makers unless it is told not to before it is imported."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime
-
-    onnxruntime.disable_telemetry_events()
-    return onnxruntime
 
 
 @contextmanager

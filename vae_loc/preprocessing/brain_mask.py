@@ -1,30 +1,22 @@
 """Volume -> brain mask: a file, the whole volume, an already stripped scan, or deepbet.
 
-Whole heads are extracted by deepbet (Fisch et al. 2024, doi:10.1016/j.compbiomed.2024.108845;
-MIT), whose weights lie inside its wheel: nothing is downloaded. It learned from T1 of adults.
+Whole heads are extracted by deepbet's networks (`head_extraction`), which learned from T1 of adults.
 """
 
 from __future__ import annotations
 
-import functools
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
+from vae_loc.preprocessing.head_extraction import NoBrain, extract_brain
 from vae_loc.preprocessing.regions import Box, bounding_box, depth_mm, distance_mm, filled, largest_component
 from vae_loc.preprocessing.resampling import interpolated
 from vae_loc.scans.volume import Volume, read_mask
-from vae_loc.system.threads import threads
 from vae_loc.vocabulary import BoolArray, BrainMask, FloatArray
-
-if TYPE_CHECKING:
-    from deepbet.bet import BrainExtraction
-
 
 BRAIN_RANGE_ML = (600.0, 2500.0)  # below the smallest adult brain, beyond the largest intracranial volume
 SIDE_RANGE_MM = (60.0, 240.0)  # of the mask's bounding box: a slab of a brain to a long head
@@ -40,8 +32,6 @@ CLOSING_MM = 4.0  # bridges the sulci and ventricles that stripping left open
 COARSE_MM, FINE_MM = 2.0, 1.5  # voxels finer than the latter are looked at as if they had the former
 MIN_SHARE = 0.5  # of a coarse voxel, from which on it counts as foreground
 COMMON_SAMPLE = 20_000  # voxels of the faces that tell the background
-INTENSITY_PERCENTILES = (0.5, 99.5)  # where deepbet clips
-MASK_PROBABILITY = 0.5  # deepbet's own threshold
 
 
 def find_brain(volume: Volume, how: BrainMask) -> tuple[BoolArray, str]:
@@ -173,43 +163,21 @@ def _skull_dip(values: FloatArray, mask: BoolArray, spacing_mm: tuple[float, flo
 
 
 def _extracted(volume: Volume) -> BoolArray:
-    """Run deepbet on the scan turned to RAS+ by flips and permutations, and turn the mask back.
+    """Extract the brain of the scan turned to RAS+ by flips and permutations, and turn the mask back.
 
     Raises
     ------
-    UnusableInput : if what it finds is not like a brain, or deepbet or its PyTorch is not installed.
+    UnusableInput : if what is found is not like a brain.
     """
-    try:
-        extractor = _deepbet()
-    except ImportError as error:
-        raise UnusableInput(
-            volume.path,
-            "expected a brain mask or a stripped scan, found a whole head: to extract its brain needs deepbet and "
-            "PyTorch, which are not installed; give --brain-mask FILE",
-        ) from error
     to_ras = nib.orientations.io_orientation(volume.affine)
     from_ras = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), to_ras)
-    turned = nib.orientations.apply_orientation(volume.data, to_ras)
-    low, high = (float(p) for p in np.percentile(turned, INTENSITY_PERCENTILES))
-    scaled: FloatArray = np.ascontiguousarray((turned - low) / ((high - low) or 1.0), dtype=np.float32)
+    turned: FloatArray = nib.orientations.apply_orientation(volume.data, to_ras)
     try:
-        brain_like = extractor.run_model(scaled) > MASK_PROBABILITY
-    except (AssertionError, ValueError, RuntimeError, IndexError) as error:
-        raise _no_brain(volume, "no brain") from error  # its way of saying that nothing is left to crop or label
+        brain_like = extract_brain(turned)
+    except NoBrain as error:
+        raise _no_brain(volume, "no brain") from error
     mask = _plausible(volume, np.ascontiguousarray(nib.orientations.apply_orientation(brain_like, from_ras)))
     return mask & _present(volume)
-
-
-@functools.cache
-def _deepbet() -> BrainExtraction:
-    import torch
-
-    torch.set_num_threads(threads())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit, in which its weights come
-        from deepbet.bet import BrainExtraction
-
-        return BrainExtraction(no_gpu=True)
 
 
 def _plausible(volume: Volume, brain_like: BoolArray) -> BoolArray:

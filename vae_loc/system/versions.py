@@ -6,7 +6,7 @@ import contextlib
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-REPORTED_PACKAGES = ("vae-loc", "torch", "onnxruntime", "numpy", "nibabel", "scipy", "SimpleITK", "deepbet")
+REPORTED_PACKAGES = ("vae-loc", "torch", "onnxruntime", "numpy", "nibabel", "scipy", "SimpleITK")
 UNKNOWN = "0+unknown"  # of a checkout that was never installed
 
 
@@ -19,7 +19,7 @@ def versions() -> dict[str, str]:
     """Return the versions of Python and of the reported packages, as far as they are installed."""
     known = {"python": platform.python_version()}
     for name in REPORTED_PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):  # scoring needs neither torch nor deepbet
+        with contextlib.suppress(PackageNotFoundError):  # scoring needs no torch
             known[name] = version(name)
     return known
 
