@@ -52,11 +52,16 @@ def montage_png(
     from PIL import Image, ImageDraw
 
     marked = np.zeros_like(brain) if mask is None else mask
-    layers = tuple(_axial(array, volume) for array in (volume.data, scores, brain, marked))
+    to_axial = _to_axial(volume)
+    layers = tuple(
+        nib.orientations.apply_orientation(array, to_axial) for array in (volume.data, scores, brain, marked)
+    )
+    heights_mm = _heights_mm(volume, to_axial, layers[2].shape)
     heights = np.flatnonzero(layers[2].any(axis=(1, 2)))
     shown = heights[np.linspace(0, len(heights) - 1, ROWS * COLUMNS + 2).round().astype(int)[1:-1]]
     rows, columns = (slice(int(used.min()), int(used.max()) + 1) for used in np.nonzero(layers[2].any(axis=0)))
-    aspect = _axis_spacing(volume)[1] / _axis_spacing(volume)[0]
+    _, row_mm, column_mm = np.array(volume.spacing_mm)[np.argsort(to_axial[:, 0])]
+    aspect = row_mm / column_mm
     tile = TILE_WIDTH, round(TILE_WIDTH * aspect * (rows.stop - rows.start) / (columns.stop - columns.start))
     window = np.percentile(volume.data[brain][::SPARSE], WINDOW_PERCENTILES)
     step_x, step_y = tile[0] + GAP, tile[1] + GAP
@@ -64,7 +69,7 @@ def montage_png(
     for number, k in enumerate(shown):
         at = GAP + number % COLUMNS * step_x, TITLE_HEIGHT + number // COLUMNS * step_y
         picture.paste(_slice_picture([layer[k, rows, columns] for layer in layers], window, ceiling or 1, tile), at)
-        _write(picture, at[0] + 3, at[1] + 2, _height_label(volume, int(k)))
+        _write(picture, at[0] + 3, at[1] + 2, f"z {heights_mm[k]:+.0f} mm")
     for row in range(ROWS):
         middle = TITLE_HEIGHT + row * step_y + tile[1] // 2
         _write(picture, GAP + 1, middle, "R", SIDE_SIZE)
@@ -124,27 +129,15 @@ def _draw_colour_bar(picture: Image, x: int, ceiling: float) -> None:
         ImageDraw.Draw(picture).text((x + 24, y), label, fill="white", font_size=TEXT_SIZE)
 
 
-def _orientation(volume: Volume) -> np.ndarray:
+def _to_axial(volume: Volume) -> np.ndarray:
     """Transform of array axes to (S, P, L): slices upwards, rows to the back, columns to the left."""
     start = nib.orientations.io_orientation(volume.affine)
     end = nib.orientations.axcodes2ornt("SPL")
     return np.asarray(nib.orientations.ornt_transform(start, end))
 
 
-def _axial(array: np.ndarray, volume: Volume) -> np.ndarray:
-    return np.asarray(nib.orientations.apply_orientation(array, _orientation(volume)))
-
-
-def _axis_spacing(volume: Volume) -> tuple[float, float]:
-    """(column, row) spacing in mm of the pictures."""
-    order = np.argsort(_orientation(volume)[:, 0])
-    spacing = np.array(volume.spacing_mm)[order]
-    return float(spacing[2]), float(spacing[1])
-
-
-def _height_label(volume: Volume, k: int) -> str:
-    """Height in RAS+ mm of the centre of slice `k` in the pictures."""
-    affine = volume.affine @ nib.orientations.inv_ornt_aff(_orientation(volume), volume.data.shape)
-    shape = _axial(volume.data, volume).shape
-    centre = affine @ [k, (shape[1] - 1) / 2, (shape[2] - 1) / 2, 1]
-    return f"z {centre[2]:+.0f} mm"
+def _heights_mm(volume: Volume, to_axial: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Height in RAS+ mm of the centre of each slice of the pictures, (S,)."""
+    affine = volume.affine @ nib.orientations.inv_ornt_aff(to_axial, volume.data.shape)
+    centre = affine[2, 1:3] @ ((np.array(shape[1:]) - 1) / 2) + affine[2, 3]
+    return np.asarray(affine[2, 0] * np.arange(shape[0]) + centre)
