@@ -14,7 +14,7 @@ Affine = NDArray[np.float64]
 
 INTENSITY_PERCENTILES = (1, 99)
 BRAIN_OFFSET = 0.3  # of the intensity range, so that the brain's outline counts too
-MAX_ZOOM, MAX_STRETCH = 1.35, 1.35  # adults differ by +-15 % a side; axes to each other
+MAX_ZOOM, MAX_STRETCH = 1.35, 1.5  # adults differ by +-15 % a side; axes to each other
 MAX_ANGLE_RAD = 0.6  # 34 degrees: a head in a scanner tilts less
 MAX_SHIFT_MM = 30.0  # beyond what the outlines say, after which something else was matched
 
