@@ -21,6 +21,14 @@ def test_python_gives_what_the_command_gives(tmp_path, model_file, scan):
     assert np.array_equal(found.maps["combi"], written)
 
 
+def test_findings_from_python_are_those_of_the_command(tmp_path, model_file, scan):
+    found = vae_loc.segment(scan, model=str(model_file), fpr=0.01)
+    invoke("segment", scan, "-m", model_file, "-o", tmp_path / "out", "--fpr", "0.01")
+    written = nib.load(tmp_path / "out" / "pat_t1_desc-combi_dseg.nii.gz").get_fdata()
+    assert np.array_equal(found.numbers, written)
+    assert found.findings[0].number == 1
+
+
 def test_python_raises_what_the_command_says(tmp_path):
     with pytest.raises(UnusableInput, match="could not be read"):
         vae_loc.localize(tmp_path / "none.nii", model="t1")
@@ -32,7 +40,7 @@ def test_importing_the_package_is_light():
 
 
 def test_what_the_package_offers_is_listed_and_there():
-    for name in ("localize", "read_volume", "write_volume", "threshold_map", "__version__"):
+    for name in ("localize", "read_volume", "write_volume", "segment", "__version__"):
         assert name in dir(vae_loc)
         assert getattr(vae_loc, name)
     with pytest.raises(AttributeError, match="nothing"):

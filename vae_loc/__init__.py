@@ -1,19 +1,19 @@
 """vae-loc: show which voxels of a brain MRI a VAE trained on healthy brains finds improbable.
 
-`vae_loc.localize("scan.nii.gz")` is the way in from Python. Research use only; not a medical device.
+`vae_loc.localize("scan.nii.gz")` and `vae_loc.segment("scan.nii.gz")` are the ways in from Python. Research use only; not a medical device.
 """
 
 TYPE_CHECKING = False  # as type checkers know; typing itself is not imported before signals are handled
 
 if TYPE_CHECKING:
     from vae_loc.api import localize as localize
+    from vae_loc.api import segment as segment
     from vae_loc.scans.volume import read_volume as read_volume
     from vae_loc.scans.volume import write_volume as write_volume
-    from vae_loc.scoring.segmentation import threshold_map as threshold_map
 
     __version__: str
 
-_PUBLIC = ("__version__", "localize", "read_volume", "threshold_map", "write_volume")
+_PUBLIC = ("__version__", "localize", "read_volume", "segment", "write_volume")
 
 
 def __getattr__(name: str) -> object:
@@ -22,18 +22,14 @@ def __getattr__(name: str) -> object:
         from vae_loc.system.versions import own_version
 
         return own_version()
-    if name == "localize":
-        from vae_loc.api import localize
+    if name in ("localize", "segment"):
+        from vae_loc import api
 
-        return localize
+        return getattr(api, name)
     if name in ("read_volume", "write_volume"):
         from vae_loc.scans import volume
 
         return getattr(volume, name)
-    if name == "threshold_map":
-        from vae_loc.scoring.segmentation import threshold_map
-
-        return threshold_map
     raise AttributeError(name)
 
 

@@ -1,4 +1,4 @@
-"""From Python: one scan in, its maps out, by the model that the commands would choose."""
+"""From Python: one scan in, its maps or findings out, by the model that the commands would choose."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from vae_loc.preprocessing.open_scan import open_scan
+from vae_loc.model.network import Model
+from vae_loc.preprocessing.open_scan import Scan, open_scan
 from vae_loc.scans.cases import find_cases
 from vae_loc.scoring.choose_model import choose_model
 from vae_loc.scoring.locate import Located, locate
+from vae_loc.scoring.segmentation import Segmentation, SegmentedMap
+from vae_loc.scoring.segmentation import segment as segment_map
 from vae_loc.vocabulary import BrainMask, Method, Polarity
 
 
@@ -42,9 +45,49 @@ def localize(
     ------
     UnusableInput, UnusableModel : as the commands would say in one line.
     """
+    opened, chosen = _opened(scan, model, contrast, brain_mask, device)
+    return locate(opened, chosen, methods=methods, polarity=polarity)
+
+
+def segment(
+    scan: str | Path,
+    *,
+    false_findings: float | None = None,
+    threshold: float | None = None,
+    fpr: float | None = None,
+    min_size_mm3: float = 100.0,
+    model: str | None = None,
+    contrast: str | None = None,
+    brain_mask: BrainMask | None = None,
+    method: Method = "combi",
+    polarity: Polarity = "any",
+    device: str = "cpu",
+) -> SegmentedMap:
+    """Return the findings of a NIfTI scan, strongest first, and their mask; see `localize`.
+
+    Parameters
+    ----------
+    false_findings : how many findings a healthy scan may be expected to have; 0.1 if no rule is given
+    threshold, fpr : instead, a value of the map, or the share of healthy voxels beyond it
+    min_size_mm3 : the smallest finding kept
+
+    Returns
+    -------
+    `findings` : each with sign, strength, volume, peak, place and how many healthy scans have one as strong;
+    `mask`, bool (I, J, K), and `numbers`, the number of each voxel's finding, on the scan's own grid.
+    """
+    opened, chosen = _opened(scan, model, contrast, brain_mask, device)
+    rule = Segmentation(threshold, fpr, false_findings, min_size_mm3)
+    return segment_map(locate(opened, chosen, methods=[method], polarity=polarity), chosen, method, rule)
+
+
+def _opened(
+    scan: str | Path, model: str | None, contrast: str | None, brain_mask: BrainMask | None, device: str
+) -> tuple[Scan, Model]:
+    """Return a scan, and the model that the commands would choose for it."""
     (case,) = find_cases([Path(scan)])
     opened = open_scan(case, brain_mask=brain_mask)
     chosen, notes = choose_model(case, opened, name=model, contrast=contrast, device=device)
     for note in notes:
         logging.getLogger(__name__).warning(note)
-    return locate(opened, chosen, methods=methods, polarity=polarity)
+    return opened, chosen

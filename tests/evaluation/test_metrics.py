@@ -1,5 +1,7 @@
 """Figures are those of scikit-learn, torchmetrics, brute force and the hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -98,17 +100,53 @@ def test_what_is_undefined_is_none():
     assert (ill.auroc, ill.average_precision) == (None, None)
     assert ill.best_dice == 1
     assert dice_at(scores[:0], scores, 1.0) is None
-    assert mean_interval([None, None]).mean is None
+    assert mean_interval([None, None]) == Interval(mean=None, low=None, high=None, subjects=0)
+
+
+def test_a_class_without_subjects_is_one_without_voxels():
+    scores = np.array([-2, -1, 3], dtype=np.float32)
+    assert rank_sorted([], [scores]) == rank_sorted([scores[:0]], [scores])
+    assert rank_sorted([scores], []) == rank_sorted([scores], [scores[:0]])
+
+
+@pytest.mark.parametrize("max_scores", [1, 100])
+def test_of_thresholds_of_one_dice_the_highest_is_best(max_scores):
+    """Lesion 4 and 1, others 3 and 2: Dice 2 / (2 + 1) at or above 4, and 4 / (2 + 4) at or above 1."""
+    best = rank_sorted([np.array([1.0, 4.0])], [np.array([2.0, 3.0])], max_scores=max_scores)
+    assert best.best_dice == pytest.approx(2 / 3)
+    assert 3 < best.best_threshold < 4
+
+
+def test_memory_is_bounded_by_the_scores_held_at_a_time():
+    parts = [np.sort(np.random.default_rng(i).random(20_000, dtype=np.float32)) for i in range(10)]
+
+    def peak(max_scores):
+        tracemalloc.start()
+        rank_sorted(parts[:3], parts[3:], max_scores=max_scores)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(10_000) < peak(1_000_000) / 5
 
 
 def test_nan_scores_are_refused():
     with pytest.raises(ValueError, match="NaN"):
-        rank(np.array([True, False]), np.array([np.nan, 1.0]))
+        rank(np.array([True, True, True, False]), np.array([np.nan, 2.0, 3.0, 1.0]))
 
 
 def test_above_is_strict_also_between_float32_values():
     scores = np.array([1, 2, 2, 3], dtype=np.float32)
     assert [above(scores, t) for t in (0.5, 2, 2.00000001, 3)] == [4, 1, 1, 0]
+    assert above(scores, np.float64(1.99999999)) == 3
+
+
+@pytest.mark.parametrize("kind", [float, np.float64, np.float32])
+def test_above_counts_what_numpy_marks(kind):
+    """Also where a threshold is no float32 value: numpy rounds a Python float to the scores' type, no float64."""
+    scores = np.sort(np.round(np.random.default_rng(0).random(500), 1)).astype(np.float32)
+    for threshold in map(kind, np.arange(0, 1.05, 0.05)):
+        assert above(scores, threshold) == np.count_nonzero(scores > threshold)
 
 
 def test_the_bootstrap_resamples_subjects_not_voxels():
@@ -121,6 +159,7 @@ def test_the_bootstrap_resamples_subjects_not_voxels():
 
 def test_an_interval_is_that_of_its_seed_and_leaves_out_who_has_no_value():
     values = list(np.random.default_rng(0).random(12))
+    assert mean_interval(values) == mean_interval(values, seed=0)
     assert mean_interval([*values, None], seed=1) == mean_interval(values, seed=1) != mean_interval(values, seed=2)
     means = np.array(values)[resampled_subjects(12, 1)].mean(axis=1)
     found = mean_interval(values, seed=1)
@@ -144,6 +183,71 @@ def test_binned_figures_of_distinct_bins_are_the_exact_ones(seed):
     assert np.nanmax(rates["dice"]) == pytest.approx(exact.best_dice)
     tpr, fpr = (np.array([0, *rates[name]]) for name in ("tpr", "fpr"))
     assert ((tpr[1:] + tpr[:-1]) / 2 * np.diff(fpr)).sum() == pytest.approx(exact.auroc)
+
+
+def test_rates_of_bins_by_hand():
+    """Lesion voxels 1 0 1, others 0 2 1, highest bin first: tp 1 1 2, fp 0 2 3."""
+    rates = curve(np.array([1, 0, 1]), np.array([0, 2, 1]))
+    np.testing.assert_allclose(rates["tpr"], [1 / 2, 1 / 2, 1])
+    np.testing.assert_allclose(rates["fpr"], [0, 2 / 3, 1])
+    np.testing.assert_allclose(rates["precision"], [1, 1 / 3, 2 / 5])
+    np.testing.assert_allclose(rates["dice"], [2 / 3, 2 / 5, 4 / 7])
+
+
+def test_rates_that_are_undefined_are_nan():
+    rates = curve(np.array([0, 0]), np.array([0, 2]))
+    assert np.isnan(rates["tpr"]).all()
+    assert np.isnan(rates["precision"]).tolist() == [True, False]
+
+
+def test_edges_cut_each_class_evenly():
+    low, high = (np.sort(np.random.default_rng(i).gamma(2, size=4000) + 100 * i) for i in range(2))
+    edges = quantile_edges([low[::2], low[1::2]], [high], 16)
+    assert np.all(np.diff(edges) > 0)
+    assert len(edges) <= 16
+    for scores in (low, high):
+        own = edges[(edges >= scores[0]) & (edges <= scores[-1])]
+        between = np.diff(np.searchsorted(scores, own))
+        assert len(own) == 8
+        assert between == pytest.approx(len(scores) / 7, rel=0.05)
+
+
+def test_few_scores_are_all_edges_and_a_class_without_any_adds_none():
+    scores = np.array([3, 5, 8], dtype=np.float32)
+    for none in ([], [scores[:0]]):
+        assert quantile_edges(none, [scores], 6).tolist() == quantile_edges([scores], none, 6).tolist() == [3, 5, 8]
+
+
+def test_pooled_intervals_are_those_of_ranking_the_drawn_subjects_together():
+    """Every score has a bin of its own; the third subject has the highest, the fourth has no lesion."""
+    parts = [draws(seed, n=40, levels=6) for seed in range(4)]
+    parts[2][1][:5] += 30
+    parts[3][0][:] = False
+    positives, negatives = ([np.sort(scores[labels == side]) for labels, scores in parts] for side in (True, False))
+    edges = np.unique(np.concatenate([scores for _, scores in parts]))
+    counts = binned(positives, edges), binned(negatives, edges)
+    drawn = [
+        rank_sorted([positives[i] for i in subjects], [negatives[i] for i in subjects])
+        for subjects in resampled_subjects(4, 3)
+    ]
+    expected = {
+        "auroc": [ranking.auroc for ranking in drawn],
+        "average_precision": [ranking.average_precision for ranking in drawn],
+        "oracle_dice": [ranking.best_dice for ranking in drawn],
+    }
+    for name, interval in pooled_intervals(*counts, seed=3).items():
+        known = [value for value in expected[name] if value is not None]
+        assert interval == pytest.approx(tuple(np.percentile(known, (2.5, 97.5))), abs=1e-9), name
+    assert pooled_intervals(*counts) == pooled_intervals(*counts, seed=0)
+
+
+def test_two_subjects_have_a_pooled_interval_that_never_passes_1():
+    scores = np.linspace(0, 1, 200)
+    edges = scores[:-1] + 1e-6
+    positives, negatives = [scores[100:150], scores[150:]], [scores[:50], scores[50:100]]
+    intervals = pooled_intervals(binned(positives, edges), binned(negatives, edges))
+    for low, high in intervals.values():
+        assert 1 - 1e-9 < low <= high <= 1
 
 
 def test_intervals_of_pooled_figures_hold_the_figures_themselves():

@@ -1,4 +1,4 @@
-"""Boxes, depths and components are those of brute force."""
+"""Boxes, depths and components are those of brute force; openings and fillings those of scipy."""
 
 import itertools
 
@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import binary_fill_holes, binary_opening
 from scipy.spatial.distance import cdist
 
-from vae_loc.preprocessing.regions import bounding_box, components, cut_affine, depth_mm, largest_component
+from vae_loc.preprocessing.regions import (
+    bounding_box,
+    components,
+    cut_affine,
+    depth_mm,
+    filled,
+    largest_component,
+    without_thin_parts,
+)
 
 FEW = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 FACES = [step for step in itertools.product((-1, 0, 1), repeat=3) if sum(map(abs, step)) == 1]
@@ -138,3 +147,30 @@ def test_two_voxels_are_one_component_by_a_face_or_by_a_corner(step, faces, corn
     mask[1, 1, 1] = mask[tuple(np.add(1, step))] = True
     assert np.count_nonzero(largest_component(mask)) == (2 if faces == 1 else 1)
     assert components(mask).max() == corners
+
+
+@FEW
+@given(masks())
+def test_thin_parts_are_those_that_scipy_s_opening_takes_off(mask):
+    before = mask.copy()
+    found = without_thin_parts(mask)
+    assert found.dtype == bool
+    assert np.array_equal(found, binary_opening(mask))
+    assert np.array_equal(mask, before)
+
+
+def test_a_thin_bridge_goes_and_what_it_joins_stays():
+    lumps = np.zeros((5, 5, 13), dtype=bool)
+    lumps[2, 2, 1:4] = lumps[2, 1:4, 2] = lumps[1:4, 2, 2] = True
+    lumps |= lumps[..., ::-1]
+    bridged = lumps.copy()
+    bridged[2, 2] = True
+    assert np.array_equal(without_thin_parts(bridged), lumps)
+
+
+@FEW
+@given(masks())
+def test_holes_are_those_that_scipy_fills(mask):
+    found = filled(mask)
+    assert found.dtype == bool
+    assert np.array_equal(found, binary_fill_holes(mask))

@@ -1,70 +1,18 @@
-"""A moved brain is brought back, and an absurd alignment is not believed."""
+"""A moved brain is brought back, whatever its contrast and what of it is missing."""
 
 import numpy as np
 import pytest
-from scipy.ndimage import affine_transform
-from support.places import SAMPLES
+from support.cubes import moved, moved_cube, off_mm
 
-from vae_loc.preprocessing.brain_mask import find_brain
-from vae_loc.preprocessing.canonical import to_canonical
-from vae_loc.preprocessing.pose import plausible
 from vae_loc.preprocessing.registration import align
-from vae_loc.preprocessing.template import build_template
-from vae_loc.scans.volume import read_volume
-
-
-def moved(zoom=1.0, turn_rad=0.0, shift_mm=0.0):
-    """An affine in mm."""
-    cos, sin = np.cos(turn_rad) * zoom, np.sin(turn_rad) * zoom
-    return np.array([[cos, -sin, 0, shift_mm], [sin, cos, 0, 0], [0, 0, zoom, 0], [0, 0, 0, 1.0]])
-
-
-@pytest.fixture(scope="module")
-def brain_cube():
-    """A real brain on a cube of 3 mm, in the pose of its scanner."""
-    volume = read_volume(SAMPLES / "IXI012_t1.nii.gz")
-    brain, _ = find_brain(volume, SAMPLES / "IXI012_brainmask.nii.gz")
-    return to_canonical(volume, brain)
-
-
-def moved_cube(cube, by):
-    """Data and mask of a cube whose brain was moved by `by` in mm."""
-    back = np.linalg.inv(by)
-    middle = (cube.mask.shape[0] - 1) / 2
-    offset = middle + back[:3, 3] / 3 - back[:3, :3] @ np.full(3, middle)
-    mask = affine_transform(cube.mask.astype(np.float32), back[:3, :3], offset, order=1) > 0.5
-    return affine_transform(cube.data, back[:3, :3], offset, order=1), mask
 
 
 @pytest.mark.parametrize("by", [moved(), moved(zoom=1.1), moved(turn_rad=0.15), moved(shift_mm=6.0)])
-def test_a_moved_brain_is_brought_back(brain_cube, by):
-    template = build_template([(brain_cube.data, brain_cube.mask)], 3.0)
+def test_a_moved_brain_is_brought_back(brain_cube, template, by):
     found, fits = align(*moved_cube(brain_cube, by), template, 3.0)
     assert fits
     corners = np.array([[40.0, 40, 30, 1], [-40, 30, -30, 1], [30, -50, 20, 1]]).T
     assert np.abs((found - by) @ corners).max() < 1.0  # mm
-
-
-@pytest.mark.parametrize(
-    "affine",
-    [moved(zoom=2), moved(turn_rad=1.0), moved(shift_mm=60), np.diag([1, 1, -1, 1.0]), np.full((4, 4), np.nan)],
-    ids=["zoom", "turn", "shift", "mirror", "nan"],
-)
-def test_an_absurd_alignment_is_not_believed(affine):
-    assert not plausible(affine)
-
-
-@pytest.fixture(scope="module")
-def template(brain_cube):
-    """A template of one brain: where it lies in that brain is known exactly."""
-    return build_template([(brain_cube.data, brain_cube.mask)], 3.0)
-
-
-def off_mm(cube, affine, by):
-    """Mean distance in mm, over the brain, between where an alignment and the truth take the template's points."""
-    voxels = np.argwhere(cube.mask)[::31]
-    points = np.concatenate([(voxels - (len(cube.mask) - 1) / 2) * 3.0, np.ones((len(voxels), 1))], axis=1)
-    return np.linalg.norm((points @ (affine - by).T)[:, :3], axis=1).mean()
 
 
 TILTED = moved(zoom=0.92, turn_rad=0.2, shift_mm=8.0)

@@ -52,7 +52,9 @@ def page(tmp_path_factory):
         "elbo_percentile": 9.5,
         "combi_flagged": 0.1,
         "combi_lesion_ml": 30.0,
-        "combi_lesions": 4,
+        "combi_findings": 4,
+        "combi_strength": 12.5,
+        "combi_strongest": "3 ml, darker than expected",
         "brain_ml": 1200,
     }
     rows = [

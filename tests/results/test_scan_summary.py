@@ -1,5 +1,6 @@
 """The scores JSON of a scan."""
 
+import csv
 import json
 import shutil
 
@@ -22,18 +23,47 @@ def scores(model_file, tmp_path_factory):
     return folder / "b_t1_scores.json"
 
 
-def test_the_json_holds_scores_percentiles_and_components(scores):
+def test_the_json_holds_scores_percentiles_and_findings(scores):
     content = json.loads(scores.read_text())
     assert set(content["volume"]) == {f"{n}{s}" for n in ("rec", "kl", "elbo") for s in ("", "_percentile")}
     height_mm = content["slices"][1]["z_mm"] - content["slices"][0]["z_mm"]
     assert height_mm == pytest.approx(3, rel=0.2)  # times the zoom to the template
     assert content["volume"]["rec_percentile"] > 99
     assert content["brain_mask"] == "skull-stripped"
-    components = content["masks"]["rec-error"]["components"]
+    findings = content["masks"]["rec-error"]["findings"]
     mask = nib.load(scores.with_name("b_t1_desc-recerror_mask.nii.gz"))
     assert mask.get_data_dtype() == np.uint8
-    assert sum(c["volume_ml"] for c in components) == pytest.approx(mask.get_fdata().sum() * 64 / 1000)
-    assert min(np.linalg.norm(np.subtract(c["peak_ras_mm"], BALL)) for c in components) < 12
+    assert sum(f["volume_ml"] for f in findings) == pytest.approx(mask.get_fdata().sum() * 64 / 1000)
+    assert np.linalg.norm(np.subtract(findings[0]["peak_ras_mm"], BALL)) < 12
+    assert findings[0]["sign"] == "brighter"
+
+
+def test_table_numbered_mask_and_json_tell_the_same(scores):
+    findings = json.loads(scores.read_text())["masks"]["rec-error"]["findings"]
+    with open(scores.with_name("b_t1_desc-recerror_dseg.tsv"), newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    numbers = nib.load(scores.with_name("b_t1_desc-recerror_dseg.nii.gz"))
+    assert numbers.get_data_dtype() == np.uint8
+    assert [int(row["index"]) for row in rows] == [f["number"] for f in findings] == list(range(1, len(rows) + 1))
+    for row, finding in zip(rows, findings, strict=True):
+        voxels = np.asarray(numbers.dataobj) == finding["number"]
+        assert voxels.sum() * 64 / 1000 == pytest.approx(finding["volume_ml"])
+        assert voxels[tuple(finding["peak_voxel"])]
+        assert (row["sign"], float(row["volume_ml"])) == (
+            finding["sign"],
+            pytest.approx(finding["volume_ml"], rel=1e-5),
+        )
+        assert row["words"] == finding["words"]
+
+
+def test_a_map_without_findings_is_written_with_an_empty_mask_and_table(model_file, tmp_path):
+    path = save(tmp_path / "h_t1.nii.gz", phantom(AFFINE, SHAPE)[0], AFFINE)
+    said = invoke("segment", path, "-m", model_file, "-o", tmp_path, "--threshold", "1000")
+    assert said.exit_code == 0
+    assert not nib.load(tmp_path / "h_t1_desc-combi_mask.nii.gz").get_fdata().any()
+    assert len((tmp_path / "h_t1_desc-combi_dseg.tsv").read_text().splitlines()) == 1
+    assert nib.load(tmp_path / "h_t1_desc-combi_anomaly.nii.gz").get_fdata().any()
+    assert "nothing above the threshold" in said.output
 
 
 def test_what_is_read_is_what_was_written_and_states_its_schema(scores):

@@ -78,7 +78,7 @@ def test_raw_maps_are_those_of_raw_and_bare_is_said(scan, trained):
 def test_bright_and_dark_share_out_the_map(tmp_path, trained):
     path = save(tmp_path / "b_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, gain=3)[0], AFFINE)
     found = {
-        polarity: locate(opened(path), trained, methods=METHODS, polarity=polarity).canonical_maps
+        polarity: locate(opened(path), trained, methods=METHODS, polarity=polarity).signed_maps
         for polarity in ("any", "bright", "dark")
     }
     for method in METHODS:
@@ -86,12 +86,21 @@ def test_bright_and_dark_share_out_the_map(tmp_path, trained):
         assert np.array_equal(found["bright"][method] + found["dark"][method], found["any"][method])
 
 
-def test_what_no_healthy_scan_was_as_improbable_as_is_said(tmp_path, trained):
+def test_noise_in_the_shape_of_a_brain_is_said_to_be_unlike_healthy_scans(tmp_path, trained):
+    data, inside = phantom(AFFINE, SHAPE)
+    noise = np.random.default_rng(0).uniform(50, 150, data.shape).astype(np.float32) * inside
+    for scan, unlike in ((data, False), (noise, True)):
+        path = save(tmp_path / "b_t1.nii.gz", scan, AFFINE)
+        warnings = locate(opened(path), trained).warnings
+        assert any("the whole brain differs" in warning for warning in warnings) == unlike
+
+
+def test_a_lesion_does_not_make_the_whole_brain_unlike_healthy_ones(tmp_path, trained):
     path = save(tmp_path / "b_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, radius_mm=30, gain=3)[0], AFFINE)
-    assert any("less probable as a whole" in warning for warning in locate(opened(path), trained).warnings)
+    assert not any("the whole brain" in warning for warning in locate(opened(path), trained).warnings)
 
 
-def test_a_healthy_scan_that_calibrated_the_model_is_not_called_improbable(healthy_folder, model_file, trained):
+def test_a_healthy_scan_that_calibrated_the_model_has_its_score_and_no_warning(healthy_folder, model_file, trained):
     (held_out,) = json.loads(model_file.with_suffix(".training.json").read_text())["holdout_subjects"]
     found = locate(opened(healthy_folder / f"{held_out}_t1.nii.gz"), trained)
     assert rounded(found.scores.volume["elbo"]) == trained.facts.healthy.volumes["elbo"][-1]

@@ -1,4 +1,4 @@
-"""A mask holds what is above the threshold, in components that are large enough, each at its place in RAS mm."""
+"""A mask holds findings: connected, of one sign, large and strong enough, strongest first, in RAS mm."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,81 +8,112 @@ import numpy as np
 import pytest
 
 from vae_loc.model.checkpoint import healthy_threshold
-from vae_loc.model.facts import Labelled
+from vae_loc.model.facts import HealthyFindings, Labelled
 from vae_loc.model.network import Model
+from vae_loc.preprocessing.resampling import Grid
 from vae_loc.scans.volume import Volume
-from vae_loc.scoring.segmentation import Segmentation, ignored_fpr, threshold_map
+from vae_loc.scoring.anatomy import atlas
+from vae_loc.scoring.segmentation import Segmentation, segment
 from vae_loc.vocabulary import METHODS
 
 SHAPE = (8, 9, 10)
 SPACING_MM = (2.0, 4.0, 0.5)  # a voxel has 4 mm3
 BOX = np.diag([*SPACING_MM, 1.0])
+KNOWN = HealthyFindings(extent=2.0, strengths=[[3.0 + person, 2.5] for person in range(20)], weights=[1.0] * 20)
 
 
-def volume_of(affine=BOX):
-    return Volume(np.zeros(SHAPE, np.float32), affine, SimpleNamespace(), Path("a.nii"))
+def volume_of(affine=BOX, shape=SHAPE):
+    return Volume(np.zeros(shape, np.float32), affine, SimpleNamespace(), Path("a.nii"))
 
 
-def scores_of(*components, background=0.0):
-    """A map whose components are lists of voxels, each of 1 plus a tenth of its number."""
-    scores = np.full(SHAPE, background, dtype=np.float32)
-    for number, voxels in enumerate(components):
+def signed_of(*parts, background=0.0):
+    """A map whose parts are lists of voxels, each of 1 plus a tenth of its number."""
+    signed = np.full(SHAPE, background, dtype=np.float32)
+    for number, voxels in enumerate(parts):
         for voxel in voxels:
-            scores[voxel] = 1 + number / 10
-    return scores
+            signed[voxel] = 1 + number / 10
+    return signed
 
 
 def row(count, *, j=0, k=0):
     return [(i, j, k) for i in range(count)]
 
 
-def segmented(scores, *, brain=None, affine=BOX, threshold=0.5, min_size_mm3=0.0):
-    brain = np.ones(SHAPE, bool) if brain is None else brain
-    return threshold_map(scores, volume_of(affine), brain, threshold=threshold, min_size_mm3=min_size_mm3)
+def located_of(signed, *, brain=None, affine=BOX):
+    """A scan whose canonical grid is its own, so that a map can be given voxel by voxel."""
+    brain = np.ones(signed.shape, bool) if brain is None else brain
+    grid = Grid((max(signed.shape),) * 3, affine, 3.0)
+    return SimpleNamespace(
+        bare=False,
+        brain=brain,
+        canonical=SimpleNamespace(grid=grid),
+        volume=volume_of(affine, signed.shape),
+        signed_maps={"combi": signed},
+        maps={"combi": np.abs(signed) * brain},
+    )
+
+
+def model_of(*, findings=None, labelled=None, template=None):
+    healthy = None if findings is None else SimpleNamespace(findings={"combi": findings})
+    facts = SimpleNamespace(healthy=healthy, labelled=labelled)
+    return SimpleNamespace(facts=facts, places={} if template is None else {"template": template})
+
+
+def segmented(signed, *, brain=None, affine=BOX, threshold=0.5, min_size_mm3=0.0):
+    rule = Segmentation(threshold=threshold, min_size_mm3=min_size_mm3)
+    return segment(located_of(signed, brain=brain, affine=affine), model_of(), "combi", rule)
 
 
 @pytest.mark.parametrize("step", [(1, 0, 0), (1, -1, 0), (1, 1, 1), (-1, 1, -1)])
-def test_voxels_that_touch_by_a_face_an_edge_or_a_corner_are_one_component(step):
-    mask, components = segmented(scores_of([(3, 3, 3), tuple(np.add((3, 3, 3), step))]))
-    assert np.count_nonzero(mask) == 2
-    assert [component.volume_ml for component in components] == pytest.approx([0.008])
+def test_voxels_that_touch_by_a_face_an_edge_or_a_corner_are_one_finding(step):
+    result = segmented(signed_of([(3, 3, 3), tuple(np.add((3, 3, 3), step))]))
+    assert np.count_nonzero(result.mask) == 2
+    assert [finding.volume_ml for finding in result.findings] == pytest.approx([0.008])
 
 
 @pytest.mark.parametrize("step", [(2, 0, 0), (2, 1, 1), (0, -2, 0)])
-def test_voxels_with_one_between_them_are_two_components(step):
-    _, components = segmented(scores_of([(3, 3, 3), tuple(np.add((3, 3, 3), step))]))
-    assert [component.volume_ml for component in components] == pytest.approx([0.004, 0.004])
+def test_voxels_with_one_between_them_are_two_findings(step):
+    result = segmented(signed_of([(3, 3, 3), tuple(np.add((3, 3, 3), step))]))
+    assert [finding.volume_ml for finding in result.findings] == pytest.approx([0.004, 0.004])
+
+
+def test_brighter_and_darker_are_two_findings_where_they_touch():
+    signed = signed_of(row(3))
+    signed[3:6, 0, 0] = -2
+    result = segmented(signed)
+    assert [(finding.sign, finding.strength) for finding in result.findings] == [("darker", 2.0), ("brighter", 1.0)]
+    assert result.numbers[:7, 0, 0].tolist() == [2, 2, 2, 1, 1, 1, 0]
 
 
 @pytest.mark.parametrize(("min_size_mm3", "kept"), [(8.0, [3, 2]), (8.001, [3]), (4.0, [3, 2, 1]), (12.001, [])])
-def test_a_component_of_the_smallest_size_is_kept_and_one_below_it_is_not(min_size_mm3, kept):
-    mask, components = segmented(scores_of(row(1), row(2, j=3), row(3, j=6)), min_size_mm3=min_size_mm3)
-    assert [round(component.volume_ml * 1000 / 4) for component in components] == kept
-    assert np.count_nonzero(mask) == sum(kept)
+def test_a_finding_of_the_smallest_size_is_kept_and_one_below_it_is_not(min_size_mm3, kept):
+    result = segmented(signed_of(row(1), row(2, j=3), row(3, j=6)), min_size_mm3=min_size_mm3)
+    assert [round(finding.volume_ml * 1000 / 4) for finding in result.findings] == kept
+    assert np.count_nonzero(result.mask) == sum(kept)
 
 
-def test_components_come_largest_first_and_equal_ones_by_their_first_voxel():
-    scores = scores_of(row(2, k=0), row(4, k=3), row(2, j=4, k=3), row(3, k=8))
-    mask, components = segmented(scores)
-    assert [component.label for component in components] == [1, 2, 3, 4]
-    assert [round(component.volume_ml * 250) for component in components] == [4, 3, 2, 2]
-    assert [component.peak for component in components] == pytest.approx([1.1, 1.3, 1.0, 1.2])
-    assert np.array_equal(mask, scores > 0)
+def test_findings_come_strongest_first_and_are_numbered_so_in_the_image():
+    signed = signed_of(row(2, k=0), row(4, k=3), row(2, j=4, k=3), row(3, k=8))
+    result = segmented(signed)
+    assert [finding.number for finding in result.findings] == [1, 2, 3, 4]
+    assert [finding.strength for finding in result.findings] == pytest.approx([1.3, 1.2, 1.1, 1.0])
+    assert [np.count_nonzero(result.numbers == number) for number in (1, 2, 3, 4)] == [3, 2, 4, 2]
+    assert np.array_equal(result.mask, signed > 0)
 
 
 def test_a_score_at_the_threshold_is_not_marked_and_nothing_outside_the_brain_is():
-    scores = scores_of(row(4))
-    scores[0, 0, 0] = 0.5
+    signed = signed_of(row(4))
+    signed[0, 0, 0] = 0.5
     brain = np.ones(SHAPE, bool)
     brain[3, 0, 0] = False
-    mask, (component,) = segmented(scores, brain=brain)
-    assert np.argwhere(mask).tolist() == [[1, 0, 0], [2, 0, 0]]
-    assert component.volume_ml == pytest.approx(0.008)
+    result = segmented(signed, brain=brain, threshold=0.5)
+    assert np.argwhere(result.mask).tolist() == [[1, 0, 0], [2, 0, 0]]
+    assert not segmented(signed, brain=brain, threshold=-1.0).mask[~brain].any()
 
 
 def test_nothing_above_the_threshold_is_an_empty_mask():
-    mask, components = segmented(scores_of(), min_size_mm3=100)
-    assert (mask.shape, mask.dtype, mask.any(), components) == (SHAPE, bool, False, [])
+    result = segmented(signed_of(), min_size_mm3=100)
+    assert (result.mask.shape, result.mask.any(), result.findings) == (SHAPE, False, ())
 
 
 def test_peak_and_centroid_are_in_ras_mm_on_an_oblique_grid():
@@ -90,19 +121,56 @@ def test_peak_and_centroid_are_in_ras_mm_on_an_oblique_grid():
 
     x = 1.6 i - 3 j + 7,  y = 1.2 i + 4 j - 11,  z = 10 k + 13
 
-    The component is (1, 2, 3), (2, 2, 3), (2, 3, 3), (3, 3, 4); its mean voxel is (2, 2.5, 3.25).
+    The finding is (1, 2, 3), (2, 2, 3), (2, 3, 3), (3, 3, 4); its mean voxel is (2, 2.5, 3.25).
     centroid: x = 3.2 - 7.5 + 7 = 2.7,  y = 2.4 + 10 - 11 = 1.4,  z = 32.5 + 13 = 45.5
     peak at (2, 3, 3): x = 3.2 - 9 + 7 = 1.2,  y = 2.4 + 12 - 11 = 3.4,  z = 30 + 13 = 43
     volume: 4 voxels of 100 mm3
     """
     affine = np.array([[1.6, -3.0, 0, 7], [1.2, 4.0, 0, -11], [0, 0, 10, 13], [0, 0, 0, 1]])
-    scores = scores_of([(1, 2, 3), (2, 2, 3), (2, 3, 3), (3, 3, 4)])
-    scores[2, 3, 3] = 4.5
-    _, (component,) = segmented(scores, affine=affine)
-    assert component.centroid_ras_mm == pytest.approx((2.7, 1.4, 45.5))
-    assert component.peak_ras_mm == pytest.approx((1.2, 3.4, 43.0))
-    assert component.peak == 4.5
-    assert component.volume_ml == pytest.approx(0.4)
+    signed = signed_of([(1, 2, 3), (2, 2, 3), (2, 3, 3), (3, 3, 4)])
+    signed[2, 3, 3] = 4.5
+    (finding,) = segmented(signed, affine=affine).findings
+    assert finding.centroid_ras_mm == pytest.approx((2.7, 1.4, 45.5))
+    assert finding.peak_ras_mm == pytest.approx((1.2, 3.4, 43.0))
+    assert (finding.peak_voxel, finding.strength) == ((2, 3, 3), 4.5)
+    assert finding.volume_ml == pytest.approx(0.4)
+
+
+def test_by_default_only_what_few_healthy_people_show_is_a_finding():
+    """Of 20 healthy scans with strongest findings of 3, 4, ... 22, one in ten has one above about 20."""
+    signed = signed_of()
+    signed[1:4, 1, 1], signed[2, 1, 1] = 3.0, 30.0  # strong: its weaker voxels belong to it
+    signed[1:4, 6, 6] = 9.0  # half of all healthy people have one as strong
+    rule = Segmentation(min_size_mm3=0)
+    result = segment(located_of(signed), model_of(findings=KNOWN), "combi", rule)
+    (finding,) = result.findings
+    assert np.argwhere(result.mask).tolist() == [[1, 1, 1], [2, 1, 1], [3, 1, 1]]
+    assert (finding.healthy_as_strong, finding.healthy_scans) == (0, 20)
+    assert finding.false_findings < 0.1
+    assert result.rule.false_findings == 0.1
+    more = segment(located_of(signed), model_of(findings=KNOWN), "combi", replace(rule, false_findings=0.9))
+    assert [finding.healthy_as_strong for finding in more.findings] == [0, 14]
+
+
+def test_a_second_lesion_does_not_hide_the_first():
+    signed = signed_of()
+    signed[1:4, 1, 1] = 30.0
+    alone = segment(located_of(signed), model_of(findings=KNOWN), "combi", Segmentation(min_size_mm3=0))
+    signed[1:4, 6, 6] = -60.0
+    both = segment(located_of(signed), model_of(findings=KNOWN), "combi", Segmentation(min_size_mm3=0))
+    assert both.findings[1] == replace(alone.findings[0], number=2)
+
+
+def test_a_finding_is_named_by_the_atlas():
+    """The left caudate's head is planted on the mean brain; the right one has the mirrored place."""
+    template, pixel = atlas().mean_brain, atlas().pixel_mm
+    for label, side in ((37, "left"), (36, "right")):
+        signed = np.zeros(template.shape, np.float32)
+        signed[atlas().labels == label] = -5.0
+        affine = np.diag([pixel, pixel, pixel, 1.0])
+        located = located_of(signed, affine=affine)
+        (finding, *_) = segment(located, model_of(template=template), "combi", Segmentation(threshold=1.0)).findings
+        assert (finding.place.side, finding.place.region, finding.sign) == (side, "caudate nucleus", "darker")
 
 
 @pytest.fixture(scope="module")
@@ -115,26 +183,24 @@ def labelled(trained):
     return Model(checkpoint, trained.score_terms)
 
 
-def test_the_threshold_given_counts_first_then_the_labelled_then_the_healthy_one(trained, labelled):
-    checkpoint = trained.checkpoint
-    given, by_fpr, default = Segmentation(2.5, 0.01, 0), Segmentation(None, 0.01, 0), Segmentation(None, None, 0)
-    assert given.applied(labelled, "kl-grad", bare=False) == (2.5, "option")
-    assert by_fpr.applied(labelled, "kl-grad", bare=False) == (8.0, "labelled calibration on 3 subjects")
-    healthy = healthy_threshold(checkpoint, "kl-grad", 0.01), "healthy fpr 0.01"
-    assert by_fpr.applied(trained, "kl-grad", bare=False) == healthy
-    usual = healthy_threshold(checkpoint, "combi", 0.05), "healthy fpr 0.05"
-    assert default.applied(trained, "combi", bare=False) == usual
+def test_what_is_given_counts_first_then_the_labelled_threshold_then_healthy_findings(trained, labelled):
+    def threshold(model, **given):
+        rule = Segmentation(**given).rule(model, "kl-grad", bare=False)
+        return rule.threshold, rule.source
+
+    by_fpr = healthy_threshold(trained.checkpoint, "kl-grad", 0.01), "healthy fpr 0.01"
+    assert threshold(labelled, threshold=2.5, fpr=0.01) == (2.5, "option")
+    assert threshold(labelled, fpr=0.01) == by_fpr
+    assert threshold(labelled) == (8.0, "labelled calibration on 3 subjects")
+    extent = trained.facts.healthy.findings["kl-grad"].extent
+    assert threshold(labelled, false_findings=0.2) == (extent, "0.2 false findings per healthy scan")
+    assert threshold(trained) == (extent, "0.1 false findings per healthy scan")
 
 
-def test_bare_scores_have_healthy_thresholds_of_their_own(labelled):
-    found = Segmentation(None, 0.05, 0).applied(labelled, "combi", bare=True)
-    assert found == (healthy_threshold(labelled.checkpoint, "combi", 0.05, raw=True), "healthy fpr 0.05")
-
-
-@pytest.mark.parametrize(
-    ("threshold", "fpr", "calibrated", "told"),
-    [(None, 0.01, True, True), (None, 0.01, False, False), (3.0, 0.01, True, False), (None, None, True, False)],
-)
-def test_an_fpr_without_effect_is_said(trained, labelled, threshold, fpr, calibrated, told):
-    notes = ignored_fpr(Segmentation(threshold, fpr, 0), labelled if calibrated else trained)
-    assert bool(notes) == told
+def test_bare_scores_and_models_without_healthy_findings_take_a_share_of_healthy_voxels(trained, labelled):
+    bare = Segmentation().rule(labelled, "combi", bare=True)
+    assert bare.threshold == healthy_threshold(labelled.checkpoint, "combi", 0.05, raw=True)
+    healthy = trained.facts.healthy.model_copy(update={"findings": None})
+    older = Model(replace(trained.checkpoint, facts=trained.facts.model_copy(update={"healthy": healthy})), None)
+    rule = Segmentation().rule(older, "combi", bare=False)
+    assert (rule.min_strength, rule.source) == (0.0, "healthy fpr 0.05")

@@ -23,8 +23,9 @@ def test_calibrate_stores_thresholds_that_segment_uses(patients, model_file, tmp
     mask = json.loads((tmp_path / "s/p1_t1_scores.json").read_text())["masks"]["rec-error"]
     assert mask["threshold"] == labelled.thresholds["rec-error"]
     assert mask["threshold_from"].startswith("labelled calibration")
-    ignored = invoke("segment", patients / "p1_t1.nii.gz", "-m", out, "-o", tmp_path / "s", "--fpr", "0.01")
-    assert "--fpr had no effect" in ignored.output
+    invoke("segment", patients / "p1_t1.nii.gz", "-m", out, "-o", tmp_path / "s", "--fpr", "0.01")
+    asked = json.loads((tmp_path / "s/p1_t1_scores.json").read_text())["masks"]["combi"]
+    assert asked["threshold_from"] == "healthy fpr 0.01"
     invoke("segment", patients / "p1_t1.nii.gz", "-m", out, "-o", tmp_path / "s", "--threshold", "3")
     assert json.loads((tmp_path / "s/p1_t1_scores.json").read_text())["masks"]["combi"]["threshold"] == 3
 

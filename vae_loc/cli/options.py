@@ -78,7 +78,7 @@ PolarityOption = Annotated[
 ]
 Report = Annotated[
     bool,
-    typer.Option("--report", help="Also write a page per scan: viewer, components, scores; for people to look at."),
+    typer.Option("--report", help="Also write a page per scan: findings, viewer, scores; for people to look at."),
 ]
 
 
@@ -132,24 +132,35 @@ class InputOptions:
 class MaskOptions:
     """Which voxels of a map are marked."""
 
-    threshold: Annotated[float | None, typer.Option(help="Map value above which a voxel is marked.")] = None
+    false_findings: Annotated[
+        float | None,
+        typer.Option(
+            "--false-findings",
+            min=0.001,
+            max=5,
+            help="How many findings a healthy scan may be expected to have: the default rule. [default: 0.1]",
+            show_default=False,
+        ),
+    ] = None
+    threshold: Annotated[
+        float | None, typer.Option(help="Instead: mark every voxel whose map value is above this.")
+    ] = None
     fpr: Annotated[
         float | None,
         typer.Option(
             min=0.0001,
             max=0.5,
-            help="Share of healthy voxels that the threshold may mark, if the model has no labelled calibration. "
-            "[default: 0.05]",
+            help="Instead: mark every voxel above what this share of healthy voxels exceeds, such as 0.05.",
             show_default=False,
         ),
     ] = None
-    min_size: Annotated[str, typer.Option(metavar="MM3", help="Smallest component kept, such as 100mm3.")] = "100mm3"
+    min_size: Annotated[str, typer.Option(metavar="MM3", help="Smallest finding kept, such as 100mm3.")] = "100mm3"
 
     def segmentation(self) -> Segmentation:
         """Return how masks are made."""
         from vae_loc.scoring.segmentation import Segmentation
 
-        return Segmentation(self.threshold, self.fpr, parsed_cubic_mm(self.min_size))
+        return Segmentation(self.threshold, self.fpr, self.false_findings, parsed_cubic_mm(self.min_size))
 
 
 @dataclass(frozen=True)

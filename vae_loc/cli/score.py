@@ -64,11 +64,12 @@ def segment(
         bool, typer.Option("--dicom-seg", help="Also write the mask as a DICOM Segmentation of the series scored.")
     ] = False,
 ) -> None:
-    """Score scans and mark what exceeds a threshold: masks and a table of components.
+    """Score scans and list their findings: masks, and a table with place, size and strength.
 
-    The threshold is --threshold, else that of the model's labelled calibration (see vae-loc
-    calibrate), else the healthy one at --fpr.
-    Example: vae-loc segment sample_data/patient07_t1.nii.gz -o results --fpr 0.01
+    A finding is a place that differs from healthy people so much that a healthy scan is expected to
+    have only --false-findings of them. --threshold or --fpr mark voxels by a threshold instead. A
+    model that was calibrated on annotated scans (vae-loc calibrate) has a threshold of its own.
+    Example: vae-loc segment sample_data/patient07_t1.nii.gz -o results --false-findings 0.5
     """
     from vae_loc.results.scan_outputs import Files
     from vae_loc.results.score_cohort import score_cohort

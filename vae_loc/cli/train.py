@@ -85,6 +85,15 @@ def train(
     scans: Scans,
     output: Annotated[Path, typer.Option("-o", "--output", help="The model to write, MODEL.safetensors.")],
     learning: LearningOptions,
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="SCAN",
+            help="Further healthy scans, such as another scanner's: the network does not learn from them, the healthy "
+            "statistics and the findings do. A file, folder or list; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     brain_mask: BrainMaskOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from MODEL's .state file if there is one.")] = False,
     skip_bad: Annotated[
@@ -113,6 +122,7 @@ def train(
             find_cases(scans, contrast=options.real_contrast),
             output,
             options,
+            reference=find_cases(reference, contrast=options.real_contrast) if reference else [],
             brain_mask=parsed_brain_mask(brain_mask),
             group=group,
             resume=resume,

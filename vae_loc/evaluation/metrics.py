@@ -107,7 +107,7 @@ def dice_at(positives: Floats, negatives: Floats, threshold: float) -> float | N
 
 
 def above(scores: Floats, threshold: float) -> int:
-    """Return how many of `scores` (N,), ascending, exceed `threshold`."""
+    """Return how many of `scores` (N,), ascending, exceed `threshold`, as `scores > threshold` counts them."""
     edge = scores.dtype.type(threshold)  # in the scores' own type, else numpy copies them all to float64
     if edge > threshold:
         edge = np.nextafter(edge, scores.dtype.type(-np.inf))
@@ -144,7 +144,7 @@ def binned(parts: Sequence[Floats], edges: Floats) -> Counts:
 
 
 def quantile_edges(positives: Sequence[Floats], negatives: Sequence[Floats], bins: int) -> Floats:
-    """Return at most `bins` - 1 distinct edges, (B,) ascending, at which both classes are cut evenly.
+    """Return at most `bins` distinct edges, (B,) ascending, at which both classes are cut evenly.
 
     Parameters
     ----------

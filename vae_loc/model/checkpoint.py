@@ -1,7 +1,8 @@
 """Model + facts <-> one safetensors file, proved whole before a tensor is built (design [6]).
 
 The file's only metadata entry, `vae_loc`, is JSON: the facts below and a SHA-256 over facts and tensors. Weights
-are float32, what is known by place (`place.*`) float16, the ONNX graphs (`graph.*`) bytes. No pickle. A file may
+are float32, what is known by place (`place.*`) and healthy modes (`modes.*`) float16, the ONNX graphs (`graph.*`)
+bytes. No pickle. A file may
 be hostile and its SHA-256 right: sizes, types and shapes are compared first.
 """
 
@@ -12,7 +13,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,13 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from vae_loc.errors import UnusableModel
-from vae_loc.model.facts import FORMAT_VERSION, LEVELS, Facts, Healthy, Labelled
+from vae_loc.model.facts import FORMATS_READ, LEVELS, Facts, Healthy, Labelled
 from vae_loc.system.file_types import looks_like
 from vae_loc.system.reading import opened
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, FloatArray, Method
 
-PLACE, GRAPH = "place.", "graph."  # prefixes of the tensors that are no weights
+PLACE, MODES, GRAPH = "place.", "modes.", "graph."  # prefixes of the tensors that are no weights
 MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
 MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
 ITEM_BYTES = {"F32": 4, "F16": 2, "U8": 1}  # of the only types in our files
@@ -42,6 +43,7 @@ class Checkpoint:
     weights : float32, by parameter name
     places : float32 (I, I, I) on the canonical grid, of 16 bits: `template`, the cohort's mean brain,
         and the healthy `<feature>.mean` and `<feature>.sd` of what the maps are made of
+    modes : float32 (K, N), of 16 bits, by feature: how healthy brains vary where `<feature>.sd` is positive, N voxels
     graphs : ONNX, without weights: `kl` gives what needs no gradient of Rec, `all` everything (`onnx_export`)
     digest : SHA-256 of facts, weights, places and graphs
     path : where it was read from, for messages
@@ -53,33 +55,42 @@ class Checkpoint:
     graphs: dict[str, bytes]
     digest: str
     path: Path | None = None
+    modes: dict[str, FloatArray] = field(default_factory=dict)
 
 
 def checkpoint(
-    facts: Facts, weights: dict[str, FloatArray], places: dict[str, FloatArray], graphs: dict[str, bytes]
+    facts: Facts,
+    weights: dict[str, FloatArray],
+    places: dict[str, FloatArray],
+    graphs: dict[str, bytes],
+    modes: dict[str, FloatArray] | None = None,
 ) -> Checkpoint:
     """Return a checkpoint with its digest.
 
     Parameters
     ----------
     weights : float32, by parameter name
-    places : float32 (I, I, I), rounded here to the 16 bits in which they are stored
+    places, modes : float32 (I, I, I) and (K, N), rounded here to the 16 bits in which they are stored
     """
-    halved = {name: values.astype(np.float16).astype(np.float32) for name, values in places.items()}
-    model = Checkpoint(facts, weights, halved, graphs, "")
+    model = Checkpoint(facts, weights, _halved(places), graphs, "", modes=_halved(modes or {}))
     return replace(model, digest=_digest(facts, _tensors(model)))
 
 
-def with_places(model: Checkpoint, places: dict[str, FloatArray], healthy: Healthy | None = None) -> Checkpoint:
-    """Return a copy of `model` with other statistics by place, float32 (I, I, I), and healthy quantiles if given."""
+def with_places(
+    model: Checkpoint,
+    places: dict[str, FloatArray],
+    healthy: Healthy | None = None,
+    modes: dict[str, FloatArray] | None = None,
+) -> Checkpoint:
+    """Return a copy of `model` with other statistics by place and modes, and healthy quantiles if given."""
     facts = model.facts if healthy is None else model.facts.model_copy(update={"healthy": healthy})
-    return checkpoint(facts, model.weights, places, model.graphs)
+    return checkpoint(facts, model.weights, places, model.graphs, modes)
 
 
 def with_labelled(model: Checkpoint, labelled: Labelled) -> Checkpoint:
     """Return a copy of `model` that knows thresholds from annotated subjects."""
     facts = model.facts.model_copy(update={"labelled": labelled})
-    return checkpoint(facts, model.weights, model.places, model.graphs)
+    return checkpoint(facts, model.weights, model.places, model.graphs, model.modes)
 
 
 def save_checkpoint(model: Checkpoint, path: Path) -> None:
@@ -109,12 +120,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except SafetensorError as error:
         raise UnusableModel(path, f"its tensors are damaged ({error}); fetch it again") from error
     places = {name: values.astype(np.float32) for name, values in _named(tensors, PLACE).items()}
+    modes = {name: values.astype(np.float32) for name, values in _named(tensors, MODES).items()}
     graphs = {name: values.tobytes() for name, values in _named(tensors, GRAPH).items()}
-    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((PLACE, GRAPH))}
-    _check_values(path, facts, weights, places)
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((PLACE, MODES, GRAPH))}
+    _check_values(path, facts, weights, places, modes)
     if graphs.keys() != {"kl", "all"}:
         raise UnusableModel(path, "its graphs are not those of its format; train or fetch it again")
-    return Checkpoint(facts, weights, places, graphs, digest, path)
+    return Checkpoint(facts, weights, places, graphs, digest, path, modes)
 
 
 def healthy_threshold(model: Checkpoint, method: Method, fpr: float, *, raw: bool = False) -> float:
@@ -125,9 +137,16 @@ def healthy_threshold(model: Checkpoint, method: Method, fpr: float, *, raw: boo
     return float(np.interp(1 - fpr, LEVELS, healthy[method]))
 
 
-def _check_values(path: Path, facts: Facts, weights: dict[str, FloatArray], places: dict[str, FloatArray]) -> None:
+def _check_values(
+    path: Path,
+    facts: Facts,
+    weights: dict[str, FloatArray],
+    places: dict[str, FloatArray],
+    modes: dict[str, FloatArray],
+) -> None:
     """Refuse what a right SHA-256 does not exclude: values that are not finite, or statistics in part."""
-    bad = [name for name, tensor in (weights | places).items() if not np.isfinite(tensor).all()]
+    bad = [name for name, tensor in (weights | places | modes).items() if not np.isfinite(tensor).all()]
+    bad += [name for name, of in modes.items() if not _fit(of, name, places)]
     side = facts.network.image_size
     bad += [name for name, place in places.items() if place.shape != (side,) * 3]
     bad += [name for name in places if name.endswith(".mean") and f"{name.removesuffix('.mean')}.sd" not in places]
@@ -135,10 +154,22 @@ def _check_values(path: Path, facts: Facts, weights: dict[str, FloatArray], plac
         healthy = facts.healthy
         bad += [name for name in METHODS if name not in healthy.maps or name not in healthy.raw_maps]
         bad += [name for name in SAMPLE_SCORES if name not in healthy.slices or name not in healthy.volumes]
+        bad += [name for name in METHODS if healthy.findings is not None and name not in healthy.findings]
     if facts.labelled is not None:
         bad += [name for name in METHODS if name not in facts.labelled.thresholds]
     if bad:
         raise UnusableModel(path, f"its {bad[0]} is missing, of another shape, or not finite; train or fetch it again")
+
+
+def _fit(modes: FloatArray, name: str, places: dict[str, FloatArray]) -> bool:
+    """Tell whether modes (K, N) have a number for each place that is known, and statistics of what they leave."""
+    if modes.ndim != 2 or f"{name}.sd" not in places or f"{name}.rest.sd" not in places:
+        return False
+    return bool(modes.shape[1] == np.count_nonzero(places[f"{name}.sd"] > 0))
+
+
+def _halved(arrays: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    return {name: values.astype(np.float16).astype(np.float32) for name, values in arrays.items()}
 
 
 def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
@@ -151,9 +182,9 @@ def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
         version = facts["format_version"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnusableModel(path, "expected a vae-loc model, found a foreign or damaged safetensors file") from error
-    if version != FORMAT_VERSION:
+    if version not in FORMATS_READ:
         mend = "train it again, or use the vae-loc it is of"
-        raise UnusableModel(path, f"expected model format {FORMAT_VERSION}, found {version}; {mend}")
+        raise UnusableModel(path, f"expected model format {FORMATS_READ[-1]}, found {version}; {mend}")
     if _sha256(facts, tensors, raw[8 + size :]) != digest:
         raise UnusableModel(path, "its SHA-256 does not fit its content: damaged or tampered; fetch it again")
     try:
@@ -166,12 +197,13 @@ def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
 
 def _tensors(model: Checkpoint) -> Tensors:
     places = {f"{PLACE}{name}": tensor.astype(np.float16) for name, tensor in model.places.items()}
+    modes = {f"{MODES}{name}": tensor.astype(np.float16) for name, tensor in model.modes.items()}
     graphs = {f"{GRAPH}{name}": np.frombuffer(raw, dtype=np.uint8) for name, raw in model.graphs.items()}
-    return {**model.weights, **places, **graphs}
+    return {**model.weights, **places, **modes, **graphs}
 
 
 def _type_of(name: str) -> str:
-    return "F16" if name.startswith(PLACE) else "U8" if name.startswith(GRAPH) else "F32"
+    return "F16" if name.startswith((PLACE, MODES)) else "U8" if name.startswith(GRAPH) else "F32"
 
 
 def _named(tensors: Tensors, prefix: str) -> Tensors:

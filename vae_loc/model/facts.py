@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5  # of the files written: since 5 with findings and modes
+FORMATS_READ = (4, FORMAT_VERSION)
 # probabilities at which healthy quantiles are stored: even steps, then a fine upper tail
 LEVELS = np.unique(np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 0.999, 37), np.linspace(0.999, 1, 21)]))
 Quantiles = Annotated[list[float], Field(min_length=len(LEVELS), max_length=len(LEVELS))]
@@ -44,6 +45,7 @@ class Training(_Facts):
 
     subjects: int
     holdout_subjects: int
+    reference_subjects: int = 0
     slices: int
     epochs: int
     seed: int
@@ -52,11 +54,24 @@ class Training(_Facts):
     versions: dict[str, str]
 
 
+class HealthyFindings(_Facts):
+    """What a map finds in healthy people: the false alarms that a finding is set against.
+
+    `extent` is the map's value from which on a voxel belongs to a finding. `strengths` are those of every healthy
+    scan's findings, strongest first; `weights` say how many scans each of them stands for.
+    """
+
+    extent: float
+    strengths: list[list[float]]
+    weights: list[float]
+
+
 class Healthy(_Facts):
-    """Quantiles of every score on held-out healthy subjects, at `LEVELS`.
+    """Quantiles of every score on healthy subjects that the network did not learn from, at `LEVELS`.
 
     `maps` pools in-brain voxels on the scans' own grids, `raw_maps` those of the bare scores; `slices`
-    and `volumes` hold the sample-wise Rec, KL and ELBO.
+    and `volumes` hold the sample-wise Rec, KL and ELBO. `findings` are those of each map, and `spread` is that of a
+    scan's voxels in healthy standard deviations; models of 0.5 and older have neither.
     """
 
     subjects: int
@@ -64,6 +79,8 @@ class Healthy(_Facts):
     raw_maps: dict[str, Quantiles]
     slices: dict[str, Quantiles]
     volumes: dict[str, Quantiles]
+    findings: dict[str, HealthyFindings] | None = None
+    spread: Quantiles | None = None
 
 
 class Labelled(_Facts):

@@ -33,6 +33,8 @@ class Blocks:
     def means(self, values: NDArray[np.float32] | NDArray[np.uint8]) -> FloatArray:
         """Return the mean of each block, float32, for values of the box; 0 stands for what lies beyond the volume."""
         joined: NDArray[Any] = values
+        if values.dtype == np.uint8 and np.prod(self.size) > np.iinfo(np.uint8).max:
+            joined = values.astype(np.uint16)  # holds the sum of ones of a block of the finest voxels taken, 0.05 mm
         if any(self.before) or any(self.after):
             joined = np.pad(joined, list(zip(self.before, self.after, strict=True)))
         for axis, size in enumerate(self.size):

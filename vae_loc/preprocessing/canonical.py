@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.preprocessing.blocks import blocks_around
-from vae_loc.preprocessing.regions import Box, bounding_box, cut_affine, depth_mm, largest_component, opened
+from vae_loc.preprocessing.regions import Box, bounding_box, cut_affine, depth_mm, largest_component, without_thin_parts
 from vae_loc.preprocessing.registration import Registration, align
 from vae_loc.preprocessing.resampling import Grid, interpolated, low_passed, lowpass_sigmas, resampled
 from vae_loc.scans.volume import Volume
@@ -258,11 +258,11 @@ def _moved(grid: Grid, template2brain: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def _without_rim(values: FloatArray, mask: BoolArray, pixel_mm: float) -> BoolArray:
-    """Return the mask without the dark voxels near its surface, opened, in one piece."""
+    """Return the mask without the dark voxels near its surface and without thin parts, in one piece."""
     if not mask.any():
         return mask
     dark = standardized(values, mask) < RIM_DARK_SD
-    tight = largest_component(opened(mask & ~(dark & (depth_mm(mask, pixel_mm) <= RIM_DEPTH_MM))))
+    tight = largest_component(without_thin_parts(mask & ~(dark & (depth_mm(mask, pixel_mm) <= RIM_DEPTH_MM))))
     return tight if tight.sum() >= MIN_TIGHT_SHARE * mask.sum() else mask
 
 

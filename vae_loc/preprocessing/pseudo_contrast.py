@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.preprocessing.canonical import CanonicalVolume, standardized
-from vae_loc.preprocessing.regions import depth_mm, opened
+from vae_loc.preprocessing.regions import depth_mm, without_thin_parts
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 MADE_CONTRASTS = ("t1", "t2", "flair")
@@ -73,6 +73,8 @@ def _ventricle_border(t1: FloatArray, canonical: CanonicalVolume) -> BoolArray:
     from scipy.ndimage import binary_dilation
 
     mask = canonical.mask
-    ventricles = opened(mask & (t1 < VENTRICLE_T1) & (depth_mm(mask, canonical.grid.pixel_mm) > VENTRICLE_DEPTH_MM))
+    ventricles = without_thin_parts(
+        mask & (t1 < VENTRICLE_T1) & (depth_mm(mask, canonical.grid.pixel_mm) > VENTRICLE_DEPTH_MM)
+    )
     result: BoolArray = binary_dilation(ventricles, np.ones((3, 3, 3))) & mask
     return result

@@ -83,7 +83,7 @@ def components(mask: BoolArray) -> NDArray[np.int32]:
     return _labelled(mask, fully_connected=True)
 
 
-def opened(mask: BoolArray) -> BoolArray:
+def without_thin_parts(mask: BoolArray) -> BoolArray:
     """Return a mask without what is thinner than three voxels along an axis: opened by a voxel and its 6 neighbours."""
     eroded = ~_with_neighbours(~np.pad(mask, 1))
     return _with_neighbours(eroded)[1:-1, 1:-1, 1:-1]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from vae_loc.results.finding_table import COLUMNS
+from vae_loc.results.output_names import KINDS
 from vae_loc.results.scan_summary import MaskSummary
 from vae_loc.scans.bids_dataset import DESCRIPTION
 from vae_loc.scans.volume import stem, write_volume
@@ -18,6 +20,10 @@ from vae_loc.system.writing import check_place, together, write_atomically, writ
 from vae_loc.vocabulary import Method
 
 BIDS_VERSION = "1.10.0"
+FINDINGS = "findings"  # `desc-` of the numbered mask
+IMAGES = ("percentile.nii.gz", "mask.nii.gz", "dseg.nii.gz")  # those with a sidecar
+TABLE_COLUMNS = {name: {"Description": said} for name, said in COLUMNS.items()}  # of the table of the same name
+NUMBERED = "Findings, numbered from the strongest; the table beside it says what is known of each"
 PLAIN_SUFFIX = "T1w"  # whose derivatives are named without it; a FLAIR of the same session must not collide
 IGNORED = ("*_anomaly.nii.gz", "*_scores.json", "figures", "cohort*.csv", "*.html")  # no slash: the folder itself too
 README = """# Derivatives of vae-loc
@@ -25,10 +31,11 @@ README = """# Derivatives of vae-loc
 Anomaly maps of brain MRI, each scan's on its own grid. Research use only; not a medical device.
 
 - `*_label-anomaly_probseg.nii.gz`: the map as the percentile among voxels of healthy brains, 0 to 1
-- `*_label-anomaly_mask.nii.gz`: what exceeds the threshold that its sidecar names
+- `*_label-anomaly_mask.nii.gz`: the findings, by the rule that its sidecar names
+- `*_dseg.nii.gz`, `*_dseg.tsv`: the same with a number for each finding, and what is known of it, strongest first
 - `*_desc-brain_mask.nii.gz`: the brain that was looked at
 - `*_report.html`: a page per scan to look at; `cohort.html`: all of them
-- `*_anomaly.nii.gz`: the map in its own units; `*_scores.json`: scores, components, warnings, model, versions
+- `*_anomaly.nii.gz`: the map in its own units; `*_scores.json`: scores, findings, warnings, model, versions
 
 Derivatives of scans that are no T1w carry the scan's suffix in `desc-`.
 """
@@ -53,6 +60,8 @@ class Derivatives:
             "anomaly.nii.gz": f"space-orig_desc-{other}{method.replace('-', '')}_anomaly.nii.gz",
             "percentile.nii.gz": f"space-orig_{label}_probseg.nii.gz",
             "mask.nii.gz": f"{label}_mask.nii.gz",
+            "dseg.nii.gz": f"desc-{other}{FINDINGS}_dseg.nii.gz",
+            "dseg.tsv": f"desc-{other}{FINDINGS}_dseg.tsv",
             "anomaly.png": f"desc-{other}{method.replace('-', '')}_anomaly.png",
         }[kind]
         if kind == "anomaly.png":
@@ -74,9 +83,9 @@ class Derivatives:
 
     def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
         """Return every path that may be written for a scan."""
-        images = [self.path(scan, method, kind) for method in methods for kind in ("percentile.nii.gz", "mask.nii.gz")]
+        images = [self.path(scan, method, kind) for method in methods for kind in IMAGES]
         images.append(self._brain(scan))
-        others = [self.path(scan, method, kind) for method in methods for kind in ("anomaly.nii.gz", "anomaly.png")]
+        others = [self.path(scan, method, kind) for method in methods for kind in KINDS if kind not in IMAGES]
         return [*images, *map(_sidecar, images), *others, self.scores(scan), self.page(scan)]
 
     def companions(self, located: Located, masks: Mapping[Method, MaskSummary]) -> list[Path]:
@@ -92,7 +101,9 @@ class Derivatives:
             share = f"Share of the voxels of healthy brains with a lower anomaly score ({method})"
             sidecars[self.path(scan, method, "percentile.nii.gz")] = {"Description": share}
             if method in masks:
-                sidecars[self.path(scan, method, "mask.nii.gz")] = _mask_facts(method, masks[method])
+                facts = _mask_facts(method, masks[method])
+                sidecars[self.path(scan, method, "mask.nii.gz")] = facts
+                sidecars[self.path(scan, method, "dseg.nii.gz")] = facts | {"Description": NUMBERED} | TABLE_COLUMNS
         for image, facts in sidecars.items():
             write_json(_sidecar(image), facts | {"Sources": [source], "SpatialReference": source})
         return [brain, *map(_sidecar, sidecars)]
@@ -126,9 +137,10 @@ def write_description(where: Derivatives) -> None:
 def _mask_facts(method: Method, mask: MaskSummary) -> dict[str, object]:
     """Return what the sidecar of a mask says."""
     return {
-        "Description": f"Anomaly score ({method}) above the threshold",
+        "Description": f"Findings: where the anomaly score ({method}) is beyond that of healthy people",
         "Type": "Lesion",
         "Threshold": mask.threshold,
+        "MinimumStrength": mask.min_strength,
         "ThresholdFrom": mask.threshold_from,
         "MinimumSizeMm3": mask.min_size_mm3,
     }

@@ -19,10 +19,17 @@ from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, Method
 
 TABLE = "cohort.csv"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Status = Literal["done", "skipped", "failed"]
 SAMPLE_COLUMNS = tuple(name + end for name in SAMPLE_SCORES for end in ("", "_percentile"))
-MAP_COLUMNS = ("flagged", "threshold", "lesion_ml", "lesions")  # each after the name of the map
+MAP_COLUMNS = (
+    "flagged",
+    "threshold",
+    "lesion_ml",
+    "findings",
+    "strength",
+    "strongest",
+)  # each after the name of the map
 
 
 class _Part(BaseModel):
@@ -30,12 +37,17 @@ class _Part(BaseModel):
 
 
 class MapFacts(_Part):
-    """The columns of one map: share above the 5 % level; threshold, volume and components of its mask."""
+    """The columns of one map: share above the 5 % level; threshold, volume and findings of its mask.
+
+    `strength` is that of the strongest finding, `strongest` says in words what it is.
+    """
 
     flagged: float | None = None
     threshold: float | None = None
     lesion_ml: float | None = None
-    lesions: int | None = None
+    findings: int | None = None
+    strength: float | None = None
+    strongest: str | None = None
 
 
 class ScanFacts(_Part):
@@ -54,7 +66,8 @@ class CohortRow(_Part):
     """One row of the cohort table.
 
     In the CSV the facts stand in columns of their own: `samples` by their names, `maps` as `<map>_flagged`,
-    `<map>_threshold`, `<map>_lesion_ml` and `<map>_lesions`. What a failed scan does not have is an empty cell.
+    those of
+    `MAP_COLUMNS`. What a failed scan does not have is an empty cell.
     """
 
     scan: str
@@ -136,8 +149,10 @@ def facts_of(summary: ScanSummary) -> ScanFacts:
     masks = summary.masks or {}
     maps = {method: MapFacts(flagged=_rounded(of.flagged)) for method, of in summary.maps.items()}
     for method, mask in masks.items():
-        marked = {"threshold": _rounded(mask.threshold), "lesion_ml": _rounded(mask.volume_ml)}
-        maps[method] = maps[method].model_copy(update=marked | {"lesions": len(mask.components)})
+        marked: dict[str, object] = {"threshold": _rounded(mask.threshold), "lesion_ml": _rounded(mask.volume_ml)}
+        first = mask.findings[0] if mask.findings else None
+        marked |= {"findings": len(mask.findings), "strength": _rounded(first.strength) if first else None}
+        maps[method] = maps[method].model_copy(update=marked | {"strongest": first.words if first else None})
     return ScanFacts(
         contrast=summary.model.contrast,
         model=summary.model.sha256,

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from vae_loc.results.scan_summary import MaskSummary
     from vae_loc.scoring.locate import Located
 
-KINDS = ("anomaly.nii.gz", "percentile.nii.gz", "mask.nii.gz", "anomaly.png")
+MASK_KINDS = ("mask.nii.gz", "dseg.nii.gz", "dseg.tsv")  # 0 and 1; numbered by finding; what is known of each
+KINDS = ("anomaly.nii.gz", "percentile.nii.gz", *MASK_KINDS, "anomaly.png")
 MAX_STEM_BYTES = 220  # 255 less the longest of our endings
 OTHER_SUFFIXES = (".gz", ".png", ".jpg", ".pdf", ".svg", ".json", ".csv", ".txt", ".safetensors", ".pt", ".pth", ".npy",
                   ".npz", ".hdr", ".img", ".mgh", ".mgz", ".mnc", ".nrrd", ".mha", ".dcm", ".zip", ".bz2")  # fmt: skip
@@ -68,7 +69,7 @@ class FolderNames:
     percentile_top: float = 100.0
 
     def path(self, scan: Path, method: Method, kind: str) -> Path:
-        """Return the path of a scan's `anomaly.nii.gz`, `anomaly.png` or `mask.nii.gz`."""
+        """Return the path of one of `KINDS`."""
         if self.map_file is None:
             return self.folder / f"{self._name(scan)}_desc-{method.replace('-', '')}_{kind}"
         if kind == "anomaly.nii.gz":

@@ -12,13 +12,14 @@ from vae_loc.errors import UnusableModel
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import LEVELS
 from vae_loc.model.network import Model
+from vae_loc.results.finding_table import findings_tsv
 from vae_loc.results.montage import montage_png
-from vae_loc.results.output_names import OutputNames
+from vae_loc.results.output_names import MASK_KINDS, OutputNames
 from vae_loc.results.scan_page import Picture, scan_page
-from vae_loc.results.scan_summary import MaskSummary, Provenance, ScanSummary, component_summaries, summarize
+from vae_loc.results.scan_summary import MaskSummary, Provenance, ScanSummary, mask_summary, summarize
 from vae_loc.scans.volume import write_volume
 from vae_loc.scoring.locate import Located
-from vae_loc.scoring.segmentation import Segmentation, threshold_map
+from vae_loc.scoring.segmentation import Segmentation, segment
 from vae_loc.system.reading import sha256_of
 from vae_loc.system.writing import together, write_atomically, write_json
 from vae_loc.vocabulary import BoolArray, FloatArray, Method
@@ -65,8 +66,8 @@ def write_outputs(
             mask = None
             paths += _write_map(located, model, names, files, method)
             if files.segmentation is not None:
-                path, mask, masks[method] = _write_mask(located, model, names, files.segmentation, method)
-                paths.append(path)
+                written, mask, masks[method] = _write_mask(located, model, names, files.segmentation, method)
+                paths += written
             path, pictures[method] = _write_picture(located, model, names, method, mask)
             paths.append(path)
         paths += names.companions(located, masks)
@@ -97,26 +98,21 @@ def _write_map(located: Located, model: Model, names: OutputNames, files: Files,
 
 def _write_mask(
     located: Located, model: Model, names: OutputNames, segmentation: Segmentation, method: Method
-) -> tuple[Path, BoolArray, MaskSummary]:
-    """Write the mask of a map; return its path, the mask, and what the JSON says of it."""
-    threshold, source = segmentation.applied(model, method, bare=located.bare)
-    mask, components = threshold_map(
-        located.maps[method],
-        located.volume,
-        located.brain,
-        threshold=threshold,
-        min_size_mm3=segmentation.min_size_mm3,
-    )
-    path = names.path(located.volume.path, method, "mask.nii.gz")
-    write_volume(path, mask, located.volume)
-    summary = MaskSummary(
-        threshold=threshold,
-        threshold_from=source,
-        min_size_mm3=segmentation.min_size_mm3,
-        volume_ml=float(mask.sum()) * located.volume.voxel_mm3 / 1000,
-        components=component_summaries(components),
-    )
-    return path, mask, summary
+) -> tuple[list[Path], BoolArray, MaskSummary]:
+    """Write the mask of a map, once as 0 and 1, once numbered by finding, and the table of findings.
+
+    Returns
+    -------
+    The paths, the mask, and what the JSON says of it.
+    """
+    volume = located.volume
+    segmented = segment(located, model, method, segmentation)
+    summary = mask_summary(segmented, volume, segmentation.min_size_mm3)
+    paths = [names.path(volume.path, method, kind) for kind in MASK_KINDS]
+    write_volume(paths[0], segmented.mask, volume)
+    write_volume(paths[1], segmented.numbers, volume)
+    write_atomically(paths[2], findings_tsv(summary.findings))
+    return paths, segmented.mask, summary
 
 
 def _write_picture(

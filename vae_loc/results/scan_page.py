@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from vae_loc.errors import printable
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import LEVELS, healthy_percentile
 from vae_loc.model.network import Model
+from vae_loc.results.finding_table import nothing_found
 from vae_loc.results.page_charts import Profile, Strip, profile, strip
 from vae_loc.results.page_volumes import crop_to, layer
 from vae_loc.results.scan_summary import ScanSummary
@@ -31,7 +32,6 @@ NIIVUE = PACKAGE / "vendor" / "niivue" / "niivue.umd.js"
 WINDOW_PERCENTILES = (1, 99)  # of the brain's intensities, black to white, as in the pictures
 STORED_PERCENTILES = (0.1, 99.9)  # what the 256 steps of the shown scan span
 HEALTHY_BAND = (0.05, 0.95)
-MIDLINE_MM = 8.0  # nearer to the middle of the brain than this is neither right nor left
 MAX_CEILINGS = 4  # a bare score's highest voxels would leave no steps for the others
 JPEG_QUALITY = 85
 CITATION = (
@@ -120,18 +120,6 @@ def percentile_words(percentile: float | None) -> str:
     return "below every healthy one" if percentile <= 0 else f"percentile {percentile:.1f}"
 
 
-def place_words(point_ras_mm: Sequence[float], low: np.ndarray, high: np.ndarray) -> str:
-    """Say where a point lies in the box of a brain, RAS+ mm: the patient's side, then thirds.
-
-    >>> place_words((30, -60, 5), np.array([-70, -100, -60]), np.array([70, 70, 80]))
-    'right, back, middle'
-    """
-    third = np.clip(3 * (np.asarray(point_ras_mm) - low) / (high - low), 0, 2).astype(int)
-    off_mm = point_ras_mm[0] - (low[0] + high[0]) / 2
-    side = "midline" if abs(off_mm) < MIDLINE_MM else "right" if off_mm > 0 else "left"
-    return f"{side}, {('back', 'centre', 'front')[third[1]]}, {('lower', 'middle', 'upper')[third[2]]}"
-
-
 def jpeg(
     png: bytes,
     *,
@@ -191,21 +179,17 @@ def _shown_maximum(picture: Picture) -> float:
 def _map_facts(
     method: Method, picture: Picture, threshold: float | None, located: Located, summary: ScanSummary
 ) -> dict[str, object]:
-    """Return what is written of one map: picture, share above the threshold, components and their places."""
+    """Return what is written of one map: picture, share above the threshold, findings."""
     above = None if threshold is None else float(np.mean(picture.scores[located.brain] > threshold))
     mask = summary.masks[method] if summary.masks else None
-    low, high = _brain_box_mm(located.brain, located.volume)
-    components = [
-        component.model_dump() | {"place": place_words(component.centroid_ras_mm, low, high)}
-        for component in (mask.components if mask else [])
-    ]
     return {
         "method": method,
         "montage": jpeg(picture.montage),
         "threshold": threshold,
         "share_above": above,
         "mask": mask,
-        "components": components,
+        "findings": mask.findings if mask else [],
+        "nothing": nothing_found(mask.false_findings) if mask else "",
     }
 
 
@@ -239,10 +223,3 @@ def _profile(located: Located, model: Model) -> Profile | None:
     low, high = np.interp(HEALTHY_BAND, LEVELS, healthy.slices["elbo"])
     heights, values = located.scores.positions_mm[counted], located.scores.slices["elbo"][counted]
     return profile(heights.tolist(), values.tolist(), (float(low), float(high)))
-
-
-def _brain_box_mm(brain: BoolArray, volume: Volume) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least and the greatest RAS+ coordinates of the brain's voxels, mm."""
-    voxels = np.argwhere(brain)
-    points = voxels @ volume.affine[:3, :3].T + volume.affine[:3, 3]
-    return points.min(axis=0), points.max(axis=0)

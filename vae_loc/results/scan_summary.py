@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +11,15 @@ from vae_loc.errors import UnusableInput
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import Healthy, healthy_percentile
 from vae_loc.model.network import Model
+from vae_loc.results.finding_table import FindingSummary, finding_summaries
+from vae_loc.scans.volume import Volume
 from vae_loc.scoring.locate import Located
-from vae_loc.scoring.segmentation import DEFAULT_FPR, Component
+from vae_loc.scoring.segmentation import DEFAULT_FPR, SegmentedMap
 from vae_loc.system.reading import are_whole, read_text
 from vae_loc.system.versions import versions
 from vae_loc.vocabulary import RESEARCH_ONLY, SAMPLE_SCORES, Method
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # since 2 with findings, before that with components
 VOLUME_RULE = "mean over the slices that are counted"
 
 
@@ -50,24 +51,24 @@ class MapSummary(_Part):
     flagged: float | None
 
 
-class ComponentSummary(_Part):
-    """One connected region of a mask; places in RAS mm."""
-
-    label: int
-    volume_ml: float
-    centroid_ras_mm: tuple[float, float, float]
-    peak: float
-    peak_ras_mm: tuple[float, float, float]
-
-
 class MaskSummary(_Part):
-    """One mask: its threshold and where that comes from, its volume and its components, largest first."""
+    """One mask: the rule by which voxels were marked, its volume and its findings, strongest first.
+
+    Attributes
+    ----------
+    threshold : map value beyond which a voxel may be marked
+    min_strength : map value that a finding must exceed somewhere; 0 where every region beyond the threshold is one
+    threshold_from : where both come from, in words
+    false_findings : how many findings a healthy scan is expected to have by this rule; None if it is a threshold
+    """
 
     threshold: float
+    min_strength: float
     threshold_from: str
+    false_findings: float | None
     min_size_mm3: float
     volume_ml: float
-    components: list[ComponentSummary]
+    findings: list[FindingSummary]
 
 
 class ModelSummary(_Part):
@@ -147,9 +148,18 @@ def summarize(
     )
 
 
-def component_summaries(components: list[Component]) -> list[ComponentSummary]:
-    """Return the components of a mask as they stand in the JSON."""
-    return [ComponentSummary(**asdict(component)) for component in components]
+def mask_summary(segmented: SegmentedMap, volume: Volume, min_size_mm3: float) -> MaskSummary:
+    """Return what the JSON says of a mask."""
+    rule = segmented.rule
+    return MaskSummary(
+        threshold=rule.threshold,
+        min_strength=rule.min_strength,
+        threshold_from=rule.source,
+        false_findings=rule.false_findings,
+        min_size_mm3=min_size_mm3,
+        volume_ml=float(np.count_nonzero(segmented.numbers)) * volume.voxel_mm3 / 1000,
+        findings=finding_summaries(segmented, volume),
+    )
 
 
 def read_summary(path: Path) -> ScanSummary:

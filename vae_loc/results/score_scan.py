@@ -14,6 +14,7 @@ from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.open_scan import counting_mask, open_scan
 from vae_loc.preprocessing.registration import Registration
 from vae_loc.results.cohort_table import Entry, Status, facts_of, failure, trusted_summary
+from vae_loc.results.finding_table import nothing_found
 from vae_loc.results.output_names import OutputNames
 from vae_loc.results.scan_outputs import Files, write_outputs
 from vae_loc.results.scan_summary import Inputs, Provenance, ScanSummary
@@ -22,7 +23,6 @@ from vae_loc.scans.dicom_series import Series
 from vae_loc.scans.nifti import pair
 from vae_loc.scoring.choose_model import choose_model
 from vae_loc.scoring.locate import locate
-from vae_loc.scoring.segmentation import ignored_fpr
 from vae_loc.system.reading import sha256_of
 from vae_loc.system.threads import set_threads
 from vae_loc.system.writing import refuse_inputs
@@ -110,8 +110,8 @@ def score_scan(case: Case, options: ScoreOptions, names: OutputNames, provenance
         registration=options.registration,
     )
     paths, summary = write_outputs(located, model, names, options.files, provenance)
-    notes += tuple(f"warning: {note}" for note in ignored_fpr(options.files.segmentation, model))
     notes += tuple(f"warning: {printable(case.scan)}: {warning}" for warning in located.warnings)
+    notes += tuple(f"{printable(case.scan.name)}: {said}" for said in _findings_words(summary))
     return Entry(case, "done", None, names.scores(case.scan), facts_of(summary), tuple(paths), notes)
 
 
@@ -174,6 +174,18 @@ def _with_segmentations(entry: Entry, options: ScoreOptions, task: Task) -> Entr
     except UnusableInput as error:
         return replace(entry, status="failed", error=str(error), exit_code=error.exit_code)
     return replace(entry, written=(*entry.written, *written))
+
+
+def _findings_words(summary: ScanSummary) -> list[str]:
+    """Say how many findings each mask has, and what the strongest is."""
+    said = []
+    for method, mask in (summary.masks or {}).items():
+        count = len(mask.findings)
+        found = nothing_found(mask.false_findings)
+        if count:
+            found = f"{count} finding{'s' if count > 1 else ''}, strongest: {mask.findings[0].words}"
+        said.append(found if len(summary.maps) == 1 else f"{method}: {found}")
+    return said
 
 
 def _inputs(case: Case, mask: BrainMask) -> Inputs:

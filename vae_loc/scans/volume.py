@@ -158,12 +158,12 @@ def write_volume(path: Path, data: NDArray[np.generic], like: Volume) -> None:
     Parameters
     ----------
     path : `.nii` or `.nii.gz`
-    data : (I, J, K) of `like`'s shape; bool and uint8 are stored as uint8, all else as float32
+    data : (I, J, K) of `like`'s shape; bool and uint8 are stored as uint8, uint16 as it is, all else as float32
     like : whose affine, sform, qform, both codes and units are written unchanged
 
     The slope is 1, the intercept 0. Same data, same bytes: no time is stored.
     """
-    dtype = np.dtype(np.uint8 if data.dtype in (np.bool_, np.uint8) else "<f4")
+    dtype = np.dtype({"bool": "u1", "uint8": "u1", "uint16": "<u2"}.get(data.dtype.name, "<f4"))
     header = like.header.as_byteswapped("<")
     header.set_data_shape(data.shape)
     header.set_data_dtype(dtype)

@@ -13,7 +13,8 @@ from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.preprocessing.pose import BRAIN_OFFSET
 from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scoring.locate import canonical_of
-from vae_loc.scoring.normalised_maps import robust_fit, smoothed
+from vae_loc.scoring.normalised_maps import CUT_SD, smoothed
+from vae_loc.scoring.robust_fit import robust_fit
 from vae_loc.vocabulary import FloatArray
 
 DETAIL_FWHM_MM = (4.0, 24.0)  # between noise and shading
@@ -76,7 +77,7 @@ def contrast_by_tissue(canonical: CanonicalVolume, template: FloatArray) -> str:
         return (fine - coarse)[mask].astype(np.float64)
 
     tissues = np.column_stack([detail(np.minimum(mean, GREY_SD)), detail(np.maximum(mean, GREY_SD))])
-    fluid, white = robust_fit(tissues, detail(canonical.data))
+    fluid, white = robust_fit(tissues, detail(canonical.data), cut_sd=CUT_SD)
     if white > CLEAR_CONTRAST:
         return "t1"
     return "t2" if fluid + white < -CLEAR_CONTRAST else "flair"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableModel
 from vae_loc.model.checkpoint import Checkpoint
-from vae_loc.model.facts import Preprocessing, rounded
+from vae_loc.model.facts import Preprocessing
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import (
     BACKGROUND_SD,
@@ -27,10 +27,12 @@ from vae_loc.preprocessing.registration import Registration
 from vae_loc.preprocessing.slices import from_slices, substantial, to_slices
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.normalised_maps import Features, features_of, normalised_maps, smoothed, with_polarity
+from vae_loc.scoring.robust_fit import SD_PER_MAD
 from vae_loc.scoring.slice_scores import score_slices
 from vae_loc.vocabulary import BoolArray, FloatArray, Method, Polarity
 
 RAW_SMOOTHING_FWHM_MM = 6.0  # two canonical pixels: the same rule for all five bare maps (design [9])
+MAX_SPREAD = 1.5  # of the most unusual healthy scan's: beyond it, something else than a brain of this contrast
 POSES: dict[Registration, str] = {"itk": "affine to template", "gauss-newton": "affine to template by Gauss-Newton"}
 
 
@@ -72,7 +74,8 @@ class Located:
     ----------
     scan : the scan and its brain
     canonical : the brain as the network saw it
-    canonical_maps, canonical_raw_maps : float32 (I, I, I) >= 0 on the canonical grid, the normalised and the bare maps
+    signed_maps, signed_raw_maps : float32 (I, I, I) on the canonical grid, the normalised and the bare maps, > 0 where
+        brighter and < 0 where darker than expected; 0 where not of the polarity that was asked for
     scores : sample-wise scores
     warnings : what the user should know, one line each
     bare : whether `maps` are the bare scores
@@ -82,8 +85,8 @@ class Located:
 
     scan: Scan
     canonical: CanonicalVolume
-    canonical_maps: dict[Method, FloatArray]
-    canonical_raw_maps: dict[Method, FloatArray]
+    signed_maps: dict[Method, FloatArray]
+    signed_raw_maps: dict[Method, FloatArray]
     scores: SampleScores
     warnings: tuple[str, ...]
     bare: bool = False
@@ -101,19 +104,20 @@ class Located:
     @cached_property
     def maps(self) -> dict[Method, FloatArray]:
         """Float32 (I, J, K) >= 0 on the scan's own grid for each method, zero outside the brain."""
-        return self._on_grid(self.canonical_maps)
+        return self._on_grid(self.signed_maps)
 
     @cached_property
     def raw_maps(self) -> dict[Method, FloatArray]:
         """The bare scores, float32 (I, J, K) >= 0 on the scan's own grid for each method, zero outside the brain."""
-        return self._on_grid(self.canonical_raw_maps)
+        return self._on_grid(self.signed_raw_maps)
 
     def as_raw(self) -> Located:
         """Return the same with the bare scores as its maps."""
-        return replace(self, canonical_maps=self.canonical_raw_maps, bare=True)
+        return replace(self, signed_maps=self.signed_raw_maps, bare=True)
 
     def _on_grid(self, maps: dict[Method, FloatArray]) -> dict[Method, FloatArray]:
-        on_grid = all_from_canonical(list(maps.values()), self.canonical, self.volume.affine, self.brain)
+        magnitudes = [np.abs(values) for values in maps.values()]
+        on_grid = all_from_canonical(magnitudes, self.canonical, self.volume.affine, self.brain)
         return dict(zip(maps, on_grid, strict=True))
 
 
@@ -145,13 +149,12 @@ def locate(
     canonical = canonical_of(scan, model, appear, registration=registration)
     scores = score_canonical(canonical, model, methods)
     signed_raw = _signed(scores)
-    signed = normalised_maps(scores.features, canonical.mask, model.places, methods) or signed_raw
-
-    def of_polarity(maps: dict[Method, FloatArray]) -> dict[Method, FloatArray]:
-        return {method: with_polarity(values, polarity) for method, values in maps.items()}
-
-    maps, raw_maps = of_polarity(signed), of_polarity(signed_raw)
-    warnings = scan.volume.warnings + canonical.warnings + _unlike_healthy(scores.samples, model)
+    modes = model.checkpoint.modes
+    signed = normalised_maps(scores.features, canonical.mask, model.places, methods, modes) or signed_raw
+    maps, raw_maps = (
+        {method: with_polarity(values, polarity) for method, values in of.items()} for of in (signed, signed_raw)
+    )
+    warnings = scan.volume.warnings + canonical.warnings + _unlike_healthy(scores.features, canonical.mask, model)
     located = Located(scan, canonical, maps, raw_maps, scores.samples, warnings)
     return located.as_raw() if raw else located
 
@@ -240,12 +243,26 @@ def _sample_scores(
     return SampleScores(positions_mm, counted, slices, volume)
 
 
-def _unlike_healthy(samples: SampleScores, model: Model) -> tuple[str, ...]:
-    """Return a warning for a scan that is less probable as a whole than every healthy one of the model."""
+def spread_of(features: Features, mask: BoolArray, places: Mapping[str, FloatArray]) -> float:
+    """Return how far the typical voxel is from healthy brains: 1.4826 MAD of (u - mean u) / sd u, 1 in healthy ones."""
+    mean, sd = places["residual.mean"], places["residual.sd"]
+    known = mask & (sd > 0)
+    if not known.any():
+        return 0.0
+    z = (features["residual"][known] - mean[known]) / sd[known]
+    return float(SD_PER_MAD * np.median(np.abs(z - np.median(z))))
+
+
+def _unlike_healthy(features: Features, mask: BoolArray, model: Model) -> tuple[str, ...]:
+    """Return a warning for a scan whose typical voxel is farther from healthy brains than in any healthy scan."""
     healthy = model.facts.healthy
-    if healthy is None or rounded(samples.volume["elbo"]) <= healthy.volumes["elbo"][-1]:
+    if healthy is None or healthy.spread is None:
+        return ()
+    spread = spread_of(features, mask, model.places)
+    ratio = spread / max(1.0, healthy.spread[-1])
+    if ratio <= MAX_SPREAD:
         return ()
     return (
-        f"less probable as a whole than every healthy {model.facts.contrast} scan of the model: much disease, "
-        "another contrast than the model's, another scanner, or a bad brain mask",
+        f"the whole brain differs from healthy {model.facts.contrast} scans, {ratio:.1f} times as much as any of the "
+        "model's: another contrast, no brain, or a bad brain mask; do not trust map and findings",
     )

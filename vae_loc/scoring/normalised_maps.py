@@ -5,7 +5,8 @@
     z  = (u - mean u) / sd u                       over healthy brains at the same place
     z' = (z - median z) / (1.4826 MAD z)           over this scan's brain
 
-A coil's shading is smooth and much the same on both sides; disease is neither.
+A coil's shading is smooth and much the same on both sides; disease is neither. Where a model knows the modes of healthy
+variation, they are taken off z' (`healthy_modes`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 
 from vae_loc.preprocessing.canonical import CanonicalVolume
 from vae_loc.preprocessing.resampling import FWHM_PER_SIGMA, low_passed
+from vae_loc.scoring.healthy_modes import as_healthy_rest, without_modes
+from vae_loc.scoring.robust_fit import SD_PER_MAD, robust_fit
 from vae_loc.scoring.slice_scores import Field
 from vae_loc.vocabulary import BoolArray, FloatArray, Method, Polarity
 
@@ -27,15 +30,13 @@ Columns = NDArray[np.float64]  # (N, P): P fields at N brain voxels
 
 SMOOTHING_FWHM_MM = (4.0, 14.0)  # a small lesion stays, a large one is gathered
 WIDE_SHARE = 0.8  # of the wider scale in the sum
-SD_PER_MAD = 1.4826  # of a normal distribution
 PLACE_SIGMA_PIXELS = 1.0  # by which mean and spread are smoothed: 31 subjects are few
 MIN_COUNT = 0.5  # smoothed number of brains; below it a place is unknown
+MIN_SHARE = 0.5  # of the healthy brains; where fewer have brain, it is the border of a mask that is judged
 MIN_SD_SHARE = 0.3  # of the median spread: nowhere are healthy brains all alike
 FIELD_ORDER = 2  # of the polynomial of the scan's own field
 CUT_SD = 2.0  # robust standard deviations from which on a voxel has no say in the field: disease is large
-ITERATIONS = 12  # of the reweighted fit
 LOG_SD = 0.25  # of a normalised ratio: between the 0.14 of healthy brains and the 0.3 of patients
-FITTED_VOXELS = 8000  # evenly spaced; more do not change a field of 7 terms
 
 
 def smoothed(values: FloatArray, mask: BoolArray, pixel_mm: float, fwhm_mm: float) -> FloatArray:
@@ -91,7 +92,7 @@ def levelled(values: FloatArray, mask: BoolArray, expected: FloatArray | None = 
         curve = expected[mask].astype(np.float64)
         columns = np.column_stack([columns, curve, curve**2])
     result = np.zeros_like(values)
-    result[mask] = values[mask] - columns @ robust_fit(columns, values[mask].astype(np.float64))
+    result[mask] = values[mask] - columns @ robust_fit(columns, values[mask], cut_sd=CUT_SD)
     return result
 
 
@@ -124,7 +125,7 @@ def moments(values: FloatArray, mask: BoolArray) -> Moments:
 def mean_and_sd(sums: Moments) -> tuple[FloatArray, FloatArray]:
     """Return mean and standard deviation by place, float32 (I, I, I) each; sd is 0 where no brain was."""
     count, total, squares = (low_passed(part, (PLACE_SIGMA_PIXELS,) * 3) for part in sums)
-    known = count > MIN_COUNT
+    known = count > max(MIN_COUNT, MIN_SHARE * float(count.max()))
     mean = np.divide(total, count, out=np.zeros_like(total), where=known)
     variance = np.divide(squares, count, out=np.zeros_like(total), where=known) - mean**2
     sd = np.sqrt(np.maximum(variance, 0))
@@ -169,13 +170,13 @@ def relative_to_place(values: FloatArray, mask: BoolArray, mean: FloatArray) -> 
 
 
 def with_polarity(signed: FloatArray, polarity: Polarity) -> FloatArray:
-    """Return the magnitude of a signed map, float32 (I, I, I) >= 0.
+    """Return a signed map, float32 (I, I, I), without what is not of a polarity.
 
-    `any` counts both signs, `bright` only what is above 0, `dark` only what is below.
+    `any` keeps both signs, `bright` only what is above 0, `dark` only what is below.
     """
     if polarity == "any":
-        return np.abs(signed)
-    return np.maximum(signed if polarity == "bright" else -signed, 0)
+        return signed
+    return np.maximum(signed, 0) if polarity == "bright" else np.minimum(signed, 0)
 
 
 def _symmetric(places: NDArray[np.float64]) -> Columns:
@@ -185,21 +186,6 @@ def _symmetric(places: NDArray[np.float64]) -> Columns:
     return np.column_stack(
         [x**a * y**b * z**c for a in powers for b in powers for c in powers if a % 2 == 0 and a + b + c <= FIELD_ORDER]
     )
-
-
-def robust_fit(columns: Columns, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the bisquare fit of `columns` (N, P) to `values` (N,) (Beaton & Tukey 1974): the terms, (P,)."""
-    step = max(1, len(values) // FITTED_VOXELS)
-    some, goal = columns[::step], values[::step]
-    ridge = 1e-6 * np.eye(columns.shape[1])
-    weight = np.ones(len(goal))
-    for _ in range(ITERATIONS):
-        weighted = some * weight[:, None]
-        terms = np.linalg.solve(weighted.T @ some + ridge, weighted.T @ goal)
-        off = goal - some @ terms
-        spread = SD_PER_MAD * float(np.median(np.abs(off))) or 1.0
-        weight = np.maximum(1 - (off / (CUT_SD * spread)) ** 2, 0) ** 2
-    return np.asarray(terms, dtype=np.float64)
 
 
 Feature = Literal["residual", "rec-gradient", "elbo-gradient", "kl-magnitude", "intensity"]
@@ -241,7 +227,11 @@ def features_of(fields: Mapping[Field, FloatArray], canonical: CanonicalVolume, 
 
 
 def normalised_maps(
-    features: Features, mask: BoolArray, places: Mapping[str, FloatArray], methods: Sequence[Method]
+    features: Mapping[Feature, FloatArray],
+    mask: BoolArray,
+    places: Mapping[str, FloatArray],
+    methods: Sequence[Method],
+    modes: Mapping[str, FloatArray] | None = None,
 ) -> dict[Method, FloatArray]:
     """Return the normalised maps, float32 (I, I, I), > 0 where brighter and < 0 where darker than healthy brains are.
 
@@ -250,12 +240,18 @@ def normalised_maps(
     features : what `features_of` returned
     mask : bool (I, I, I), the brain
     places : healthy `<feature>.mean` and `<feature>.sd`, float32 (I, I, I); without them no map can be made: {}
+    modes : float32 (K, N) of the features whose healthy modes are taken off, where `<feature>.sd` is positive
     """
     if "residual.mean" not in places:
         return {}
 
     def z(feature: Feature) -> FloatArray:
-        return at_place(features[feature], mask, places[f"{feature}.mean"], places[f"{feature}.sd"])
+        mean, sd = places[f"{feature}.mean"], places[f"{feature}.sd"]
+        usual = at_place(features[feature], mask, mean, sd)
+        if not modes or feature not in modes:
+            return usual
+        rest = without_modes(usual, mask, sd > 0, modes[feature])
+        return own_scale(*as_healthy_rest(rest, mask, places[f"{feature}.rest.mean"], places[f"{feature}.rest.sd"]))
 
     residual = z("residual")
     maps: dict[Method, FloatArray] = {}

@@ -1,96 +1,256 @@
-"""Score map -> thresholded mask and its connected components."""
+"""Anomaly map -> findings: numbered, described, marked on the scan's own grid (design [74])."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vae_loc.model.checkpoint import healthy_threshold
+from vae_loc.model.facts import HealthyFindings
 from vae_loc.model.network import Model
+from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
+from vae_loc.preprocessing.regions import components
 from vae_loc.scans.volume import Volume
+from vae_loc.scoring.anatomy import Labels, Place, labels_for, place_of
+from vae_loc.scoring.findings import (
+    Sign,
+    candidates_of,
+    false_findings,
+    healthy_as_strong,
+    strength_for,
+)
+from vae_loc.scoring.locate import Located
 from vae_loc.vocabulary import BoolArray, FloatArray, Method
 
-ROUNDING = 1e-6  # of a voxel: a component of exactly the smallest size is kept
-DEFAULT_FPR = 0.05  # share of healthy voxels that a mask marks
+ROUNDING = 1e-6  # of a voxel: a finding of exactly the smallest size is kept
+DEFAULT_FPR = 0.05  # share of healthy voxels beyond the threshold that maps are described by
+DEFAULT_FALSE_FINDINGS = 0.1  # expected per healthy scan
+Voxels = NDArray[np.intp]  # (N, 3), indices of the scan's own grid
+Numbers = NDArray[np.unsignedinteger]  # (I, J, K), the number of each voxel's finding, 0 where none
 
 
 @dataclass(frozen=True)
-class Component:
-    """One connected region of a mask (26-connected): volume, centroid and highest score."""
+class Finding:
+    """One place of a scan that differs from healthy people.
 
-    label: int
+    Attributes
+    ----------
+    number : its voxels' value in the numbered mask; 1 is the strongest
+    sign : brighter or darker than expected
+    strength : the map's greatest magnitude in it
+    healthy_as_strong : how many of `healthy_scans` healthy scans have one as strong anywhere; None if not known
+    false_findings : how many as strong a healthy scan is expected to have; None if not known
+    peak_voxel : indices (i, j, k) of the voxel where the map is greatest, from 0
+    place : side, lobe and region, None where the atlas has no name
+    """
+
+    number: int
+    sign: Sign
+    strength: float
+    healthy_as_strong: int | None
+    healthy_scans: int | None
+    false_findings: float | None
     volume_ml: float
     centroid_ras_mm: tuple[float, float, float]
-    peak: float
     peak_ras_mm: tuple[float, float, float]
+    peak_voxel: tuple[int, int, int]
+    place: Place | None
 
 
-def threshold_map(
-    scores: FloatArray, volume: Volume, brain: BoolArray, *, threshold: float, min_size_mm3: float
-) -> tuple[BoolArray, list[Component]]:
-    """Return a mask of the voxels above a threshold, bool (I, J, K), and its components, largest first.
+@dataclass(frozen=True)
+class Rule:
+    """Which voxels are marked: beyond `threshold`, in regions that are stronger than `min_strength` somewhere.
 
-    Parameters
-    ----------
-    scores : float32 (I, J, K) on the grid of `volume`
-    brain : bool (I, J, K); nothing is marked outside
-    threshold : in the units of the map; a voxel is marked if its score is above it
-    min_size_mm3 : the smallest component kept; components are 26-connected
+    `source` says where both come from; `false_findings` is the number expected per healthy scan, None for a threshold.
     """
-    from skimage.measure import label, regionprops
 
-    labels = label((scores > threshold) & brain, connectivity=3)
-    min_voxels = min_size_mm3 / volume.voxel_mm3 - ROUNDING
-    mask = np.zeros(scores.shape, dtype=bool)
-    components: list[Component] = []
-    regions = [region for region in regionprops(labels) if region.area >= min_voxels]
-    for number, region in enumerate(sorted(regions, key=lambda r: (-r.area, r.label)), start=1):
-        voxels = tuple(region.coords.T)
-        mask[voxels] = True
-        peak = region.coords[int(scores[voxels].argmax())]
-        components.append(
-            Component(
-                label=number,
-                volume_ml=float(region.area) * volume.voxel_mm3 / 1000,
-                centroid_ras_mm=_ras_mm(volume, region.coords.mean(axis=0)),
-                peak=float(scores[tuple(peak)]),
-                peak_ras_mm=_ras_mm(volume, peak),
-            )
-        )
-    return mask, components
+    threshold: float
+    min_strength: float
+    source: str
+    false_findings: float | None = None
 
 
-def _ras_mm(volume: Volume, voxel: np.ndarray) -> tuple[float, float, float]:
-    x, y, z = volume.affine[:3, :3] @ voxel + volume.affine[:3, 3]
-    return float(x), float(y), float(z)
+@dataclass(frozen=True)
+class SegmentedMap:
+    """The findings of one map, strongest first, and their numbers, uint8 or uint16 (I, J, K) on the scan's own grid."""
+
+    numbers: Numbers
+    findings: tuple[Finding, ...]
+    rule: Rule
+
+    @property
+    def mask(self) -> BoolArray:
+        """The voxels of all findings, bool (I, J, K)."""
+        return self.numbers > 0
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """How to make a mask of a map: a threshold given, else the model's labelled one, else the healthy one at `fpr`."""
+    """How findings are told from the rest of a map.
 
-    threshold: float | None
-    fpr: float | None
-    min_size_mm3: float
+    The first that is given counts: a threshold, the share of healthy voxels beyond it, the expected number of false
+    findings per healthy scan. Without any, the model's thresholds from annotated scans count, else
+    `DEFAULT_FALSE_FINDINGS`; bare scores and models without healthy findings take `DEFAULT_FPR`.
+    """
 
-    def applied(self, model: Model, method: Method, *, bare: bool) -> tuple[float, str]:
-        """Return the threshold of a map, and where it comes from."""
+    threshold: float | None = None
+    fpr: float | None = None
+    false_findings: float | None = None
+    min_size_mm3: float = 100.0
+
+    def rule(self, model: Model, method: Method, *, bare: bool) -> Rule:
+        """Return which voxels of a map are marked."""
         labelled = model.facts.labelled
+        known = _healthy_findings(model, method, bare=bare)
         if self.threshold is not None:
-            return self.threshold, "option"
-        if labelled is not None and not bare:
-            return labelled.thresholds[method], f"labelled calibration on {labelled.calibration_subjects} subjects"
+            return Rule(self.threshold, 0.0, "option")
+        if self.fpr is None and self.false_findings is None and labelled is not None and not bare:
+            source = f"labelled calibration on {labelled.calibration_subjects} subjects"
+            return Rule(labelled.thresholds[method], 0.0, source)
+        if self.fpr is None and known is not None:
+            expected = DEFAULT_FALSE_FINDINGS if self.false_findings is None else self.false_findings
+            least = strength_for(known, expected)
+            return Rule(known.extent, least, f"{expected:g} false findings per healthy scan", expected)
         fpr = DEFAULT_FPR if self.fpr is None else self.fpr
-        return healthy_threshold(model.checkpoint, method, fpr, raw=bare), f"healthy fpr {fpr:g}"
+        return Rule(healthy_threshold(model.checkpoint, method, fpr, raw=bare), 0.0, f"healthy fpr {fpr:g}")
 
 
-def ignored_fpr(segmentation: Segmentation | None, model: Model) -> tuple[str, ...]:
-    """Return what to tell a user whose `--fpr` has no effect; nothing where it has."""
-    if segmentation is None or segmentation.fpr is None or segmentation.threshold is not None:
-        return ()
-    if model.facts.labelled is None:
-        return ()
-    return (
-        "the model's labelled calibration set the threshold, --fpr had no effect; use the uncalibrated model for it",
+def segment(located: Located, model: Model, method: Method, segmentation: Segmentation) -> SegmentedMap:
+    """Return the findings of a map.
+
+    Raises
+    ------
+    UnusableModel : if the rule needs healthy statistics that the model lacks.
+    """
+    rule = segmentation.rule(model, method, bare=located.bare)
+    heat, signed = located.maps[method], located.signed_maps[method]
+    voxels = np.argwhere((heat > rule.threshold) & located.brain)
+    pixels = _nearest_pixels(located, voxels)
+    if rule.min_strength:
+        parts = _of_candidates(signed, pixels, rule)
+    else:
+        parts = _connected(voxels, heat, bright=signed[pixels] > 0)
+    min_voxels = segmentation.min_size_mm3 / located.volume.voxel_mm3 - ROUNDING
+    kept = sorted((part for part in parts if np.count_nonzero(part.inside) >= min_voxels), key=lambda p: -p.strength)
+    numbers: Numbers = np.zeros(heat.shape, dtype=np.uint8 if len(kept) < 256 else np.uint16, order="F")
+    atlas = _atlas(model) if kept else None
+    healthy = _healthy_findings(model, method, bare=located.bare)
+    findings = []
+    for number, part in enumerate(kept, start=1):
+        own = voxels[part.inside]
+        numbers[tuple(own.T)] = number
+        place = _place(tuple(axis[part.inside] for axis in pixels), signed.shape, atlas)
+        peak = own[int(heat[tuple(own.T)].argmax())]
+        findings.append(_described(number, part, own, peak, place, located.volume, healthy))
+    return SegmentedMap(numbers, tuple(findings), rule)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of the voxels beyond a threshold: its sign, which of them it holds, bool (N,), and its strength."""
+
+    sign: Sign
+    inside: BoolArray
+    strength: float
+
+
+def _healthy_findings(model: Model, method: Method, *, bare: bool) -> HealthyFindings | None:
+    healthy = model.facts.healthy
+    return None if bare or healthy is None or healthy.findings is None else healthy.findings[method]
+
+
+def _nearest_pixels(located: Located, voxels: Voxels) -> tuple[NDArray[np.intp], ...]:
+    """Return the canonical pixel nearest to each voxel (N, 3): its indices, three arrays (N,)."""
+    voxel2pixel = np.linalg.inv(located.canonical.grid.affine) @ located.volume.affine
+    pixels = np.rint(voxels @ voxel2pixel[:3, :3].T + voxel2pixel[:3, 3]).astype(np.intp)
+    return tuple(np.clip(pixels, 0, located.canonical.grid.shape[0] - 1).T)
+
+
+def _of_candidates(signed: FloatArray, pixels: tuple[NDArray[np.intp], ...], rule: Rule) -> list[_Part]:
+    """Return the candidates that are strong enough, as parts of the voxels whose nearest pixels are given.
+
+    A voxel belongs to the candidate of its nearest pixel, or of a pixel beside that one: the map between two pixels
+    can be beyond the threshold where the nearer one is not.
+    """
+    labels, candidates = candidates_of(signed, rule.threshold)
+    strong = [candidate for candidate in candidates if candidate.strength > rule.min_strength]
+    owner = _grown(np.where(np.isin(labels, [candidate.label for candidate in strong]), labels, 0))[pixels]
+    bright = signed[pixels] > 0
+    return [_Part(c.sign, (owner == c.label) & (_bright(c.sign) == bright), c.strength) for c in strong]
+
+
+def _connected(voxels: Voxels, heat: FloatArray, *, bright: BoolArray) -> list[_Part]:
+    """Return the 26-connected parts of voxels (N, 3) that are all bright, or all dark; `bright` is bool (N,)."""
+    parts = []
+    signs: tuple[Sign, Sign] = ("brighter", "darker")
+    values = heat[tuple(voxels.T)]
+    for sign in signs:
+        mask = np.zeros(heat.shape, dtype=bool)
+        mask[tuple(voxels[bright == _bright(sign)].T)] = True
+        labels = components(mask)[tuple(voxels.T)]
+        for label in range(1, int(labels.max(initial=0)) + 1):
+            inside = labels == label
+            parts.append(_Part(sign, inside, float(values[inside].max())))
+    return parts
+
+
+def _bright(sign: Sign) -> bool:
+    return sign == "brighter"
+
+
+def _grown(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return labels (I, I, I) that also cover the 26 neighbours of what they label."""
+    wider = labels.copy()
+    for axis in range(3):
+        low, high = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
+        before = wider.copy()
+        np.maximum(wider[low], before[high], out=wider[low])
+        np.maximum(wider[high], before[low], out=wider[high])
+    return np.where(labels > 0, labels, wider)
+
+
+def _atlas(model: Model) -> Labels | None:
+    template = model.places.get("template")
+    return None if template is None else labels_for(template, FIELD_OF_VIEW_MM / len(template))
+
+
+def _place(at: tuple[NDArray[np.intp], ...], shape: tuple[int, ...], atlas: Labels | None) -> Place | None:
+    """Return the place of canonical pixels."""
+    if atlas is None:
+        return None
+    pixels = np.zeros(shape, dtype=bool)
+    pixels[at] = True
+    return place_of(pixels, atlas)
+
+
+def _described(
+    number: int,
+    part: _Part,
+    voxels: Voxels,
+    peak: NDArray[np.intp],
+    place: Place | None,
+    volume: Volume,
+    healthy: HealthyFindings | None,
+) -> Finding:
+    """Return what is known of a finding, from its voxels (N, 3) and the one where the map is greatest."""
+    as_strong, scans = (None, None) if healthy is None else healthy_as_strong(healthy, part.strength)
+    return Finding(
+        number=number,
+        sign=part.sign,
+        strength=part.strength,
+        healthy_as_strong=as_strong,
+        healthy_scans=scans,
+        false_findings=None if healthy is None else false_findings(healthy, part.strength),
+        volume_ml=len(voxels) * volume.voxel_mm3 / 1000,
+        centroid_ras_mm=_ras_mm(volume, voxels.mean(axis=0)),
+        peak_ras_mm=_ras_mm(volume, peak),
+        peak_voxel=(int(peak[0]), int(peak[1]), int(peak[2])),
+        place=place,
     )
+
+
+def _ras_mm(volume: Volume, voxel: NDArray[np.floating | np.integer]) -> tuple[float, float, float]:
+    x, y, z = volume.affine[:3, :3] @ voxel + volume.affine[:3, 3]
+    return float(x), float(y), float(z)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vae_loc.errors import UnusableOption
-from vae_loc.model.checkpoint import load_checkpoint, save_checkpoint
+from vae_loc.model.checkpoint import Checkpoint, healthy_threshold, load_checkpoint, save_checkpoint
 from vae_loc.scans.annotations import find_labelled
 from vae_loc.scans.cases import find_cases
+from vae_loc.scoring.findings import strength_for
+from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS, DEFAULT_FPR
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.writing import check_place, refuse_inputs
 from vae_loc.training.healthy_reference import calibrate_cases
 from vae_loc.training.labelled_thresholds import FoldDice, calibrate_labelled
 from vae_loc.vocabulary import BrainMask
+
+FEW_SUBJECTS = 5  # of a site: fewer do not tell what is usual there
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ def calibrate_file(
     rows: list[FoldDice] = []
     pairs = find_labelled(scans, options.labels, contrast=contrast) if scans or options.labels else []
     if options.healthy:
+        before = calibrated
         cases = find_cases(options.healthy, contrast=contrast)
         calibrated = calibrate_cases(
             calibrated,
@@ -66,6 +73,8 @@ def calibrate_file(
             device=options.device,
             progress=bars("healthy", len(cases)),
         )
+        for line in change_of_rules(before, calibrated):
+            _log.warning(line)
     if pairs:
         calibrated, rows = calibrate_labelled(
             calibrated,
@@ -78,6 +87,31 @@ def calibrate_file(
         )
     save_checkpoint(calibrated, output)
     return rows
+
+
+def change_of_rules(before: Checkpoint, after: Checkpoint) -> list[str]:
+    """Say how the healthy scans of a site change what Combi marks, one line each."""
+    healthy = after.facts.healthy
+    assert healthy is not None  # noqa: S101 - it was just calibrated
+    said: list[str] = []
+    if healthy.subjects < FEW_SUBJECTS:
+        said.append(
+            f"warning: {healthy.subjects} healthy subject{'s are' if healthy.subjects > 1 else ' is'} too few to tell "
+            f"what is usual at your site; {FEW_SUBJECTS} to 20 are needed"
+        )
+    return [*said, f"before: {_rule_words(before)}", f"after: {_rule_words(after)}"]
+
+
+def _rule_words(model: Checkpoint) -> str:
+    """Say from what strength on Combi has a finding by default, and what 5 % of healthy voxels exceed."""
+    healthy = model.facts.healthy
+    if healthy is None:
+        return "no healthy statistics"
+    share = f"5 % of healthy voxels above {healthy_threshold(model, 'combi', DEFAULT_FPR):.3g}"
+    if healthy.findings is None:
+        return share
+    strength = strength_for(healthy.findings["combi"], DEFAULT_FALSE_FINDINGS)
+    return f"findings from strength {strength:.3g}, {share}"
 
 
 def _check(model: Path, output: Path, scans: Sequence[Path], options: CalibrationOptions) -> None:

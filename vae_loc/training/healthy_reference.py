@@ -1,8 +1,8 @@
-"""What is healthy: mean and spread by place, and quantiles of each score, on a held-out fifth (design [7])."""
+"""What is healthy: statistics by place, modes, quantiles of each score, findings (design [7], [73], [74])."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,33 +10,39 @@ from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.model.checkpoint import Checkpoint, with_places
-from vae_loc.model.facts import Healthy, quantiles
+from vae_loc.model.facts import LEVELS, Healthy, HealthyFindings, quantiles
 from vae_loc.model.network import Model, ready
 from vae_loc.preprocessing.canonical import CanonicalVolume, canonical_brain
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.prepared_scan import PreparedScan, prepare_scan
 from vae_loc.preprocessing.pseudo_contrast import Appear
 from vae_loc.scans.cases import Case
-from vae_loc.scoring.locate import CanonicalScores, registration_of, score_canonical
-from vae_loc.scoring.normalised_maps import Moments, mean_and_sd, moments, normalised_maps
+from vae_loc.scoring.findings import EXTENT_FPR, healthy_findings, strengths_of
+from vae_loc.scoring.healthy_modes import count_for
+from vae_loc.scoring.locate import CanonicalScores, registration_of, score_canonical, spread_of
+from vae_loc.scoring.normalised_maps import normalised_maps
 from vae_loc.system.array_store import ArrayStore
+from vae_loc.training.cross_fit import CrossFit, FoldedBrain, Statistics, Sums, folds_of
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, BrainMask, FloatArray, Method
 
 MAX_VOXELS_PER_SCAN = 50_000  # evenly spaced sample: 155 scans x 10 maps stay below 320 MB
 PRIOR_SUBJECTS = 10  # a site's 5 to 20 scans alone give no spread by place
-MIN_OTHERS = 4  # subjects from which a spread by place can be told
-Sums = dict[str, Moments]
 AppearOf = Callable[[Case], Appear | None]
 
 
 @dataclass(frozen=True)
 class HealthyBrain:
-    """A healthy brain, aligned to the model's template; `appear` gives it the look of a synthesized contrast."""
+    """A healthy brain, aligned to the model's template.
+
+    `appear` gives it the look of a synthesized contrast; `learned` says that the network learned from it: it tells
+    what is usual at a place, but not how a new brain scores.
+    """
 
     case: Case
     scan: PreparedScan
     canonical: CanonicalVolume
     appear: Appear | None = None
+    learned: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,40 +61,46 @@ def calibrate_cases(
     brain_mask: BrainMask | None = None,
     device: str = "cpu",
     appear_of: AppearOf = lambda _: None,
+    learned: Container[str] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Checkpoint:
     """Return a copy of `model` that knows the healthy distribution of each score on these scans.
 
     Parameters
     ----------
-    cases : healthy scans that the model was not trained on; each is read once
+    cases : healthy scans; each is read once
     brain_mask : None takes the mask beside each scan where there is one, else `auto`
     appear_of : for models of a synthesized contrast: how each case is made to look
+    learned : subjects that the network learned from; see `HealthyBrain`
     progress : called once for each scan
 
     Raises
     ------
     UnusableInput : if there is no case, or one cannot be read.
     """
-    registration = registration_of(model)
-    facts = model.facts
     with ArrayStore() as store:
         brains = []
         for case in cases:
             scan = open_scan(case, brain_mask=brain_mask)
-            kept = prepare_scan(scan, image_size=facts.network.image_size, store=store)
-            appear = appear_of(case)
-            contrast = facts.contrast if appear is None else facts.training.synthesized_from or facts.contrast
-            canonical = canonical_brain(
-                kept.smooth,
-                image_size=facts.network.image_size,
-                contrast=contrast,
-                template=model.places.get("template"),
-                registration=registration,
-            )
-            brains.append(HealthyBrain(case, kept, canonical, appear))
+            kept = prepare_scan(scan, image_size=model.facts.network.image_size, store=store)
+            brains.append(healthy_brain(model, case, kept, appear_of(case), learned=case.subject in learned))
             progress(case.scan.name)
         return calibrate_healthy(model, brains, device=device, store=store)
+
+
+def healthy_brain(
+    model: Checkpoint, case: Case, scan: PreparedScan, appear: Appear | None = None, *, learned: bool = False
+) -> HealthyBrain:
+    """Return a healthy brain on the model's canonical grid; see `HealthyBrain`."""
+    facts = model.facts
+    canonical = canonical_brain(
+        scan.smooth,
+        image_size=facts.network.image_size,
+        contrast=facts.contrast if appear is None else facts.training.synthesized_from or facts.contrast,
+        template=model.places.get("template"),
+        registration=registration_of(model),
+    )
+    return HealthyBrain(case, scan, canonical, appear, learned)
 
 
 def calibrate_healthy(
@@ -101,8 +113,9 @@ def calibrate_healthy(
 ) -> Checkpoint:
     """Return a copy of `model` that knows the healthy distribution of each score on these brains.
 
-    The statistics by place, float32 (I, I, I), are those of all subjects; the scores of a subject are set against those
-    of the others, else its voxels would look more usual than a new subject's.
+    The statistics by place are those of all subjects; a subject's scores are set against those of others (`cross_fit`),
+    else its voxels would look more usual than a new subject's. Modes that the model has stay; others are made where
+    there are subjects enough and the contrast is that of real scans.
 
     Parameters
     ----------
@@ -111,23 +124,35 @@ def calibrate_healthy(
 
     Raises
     ------
-    UnusableInput : if there is no brain, or TMPDIR is full.
+    UnusableInput : if there is no brain that the network did not learn from, or TMPDIR is full.
     """
-    if not brains:
+    if all(brain.learned for brain in brains):
         raise UnusableInput("calibration", "expected at least one healthy scan, got none")
     template = {"template": model.places["template"]} if "template" in model.places else {}
     bare = ready(with_places(model, template), device)
-    subjects: dict[str, list[_Scored]] = {}
+    scored = []
     for brain in sorted(brains, key=lambda brain: (brain.case.subject, str(brain.case.scan))):
-        subjects.setdefault(brain.case.subject, []).append(_scored(brain, bare, store))
+        scored.append(_scored(brain, bare, store))
         progress(brain.case.scan.name)
-    total = _summed([_prior(model), *(_moments(scan) for scans in subjects.values() for scan in scans)])
-    sample = _Sample()
-    for scans in subjects.values():
-        places = _places(_without(total, _summed([_moments(scan) for scan in scans])))
-        for scan in scans:
-            sample.add(scan, places)
-    return with_places(model, template | _places(total), sample.healthy(len(subjects)))
+    subjects = [scan.brain.case.subject for scan in scored]
+    real = model.facts.training.synthesized_from is None
+    make_modes = not model.modes and real and "residual.mean" not in model.places and count_for(len(set(subjects))) > 0
+    folds = folds_of(subjects, modes=make_modes or bool(model.modes))
+    folded = [
+        FoldedBrain(s.scores.features, s.canonical.mask, folds[name]) for s, name in zip(scored, subjects, strict=True)
+    ]
+    given = Statistics(model.places, model.modes)
+    fit = CrossFit(folded, store, prior=_prior(model), given=given, make_modes=make_modes)
+    sample = _Sample(store)
+    for fold in sorted(set(folds.values())):
+        judged = [scan for scan, of in zip(scored, folded, strict=True) if of.fold == fold and not scan.brain.learned]
+        if judged:
+            others = fit.statistics(frozenset({fold}))
+            for scan in judged:
+                sample.add(scan, others)
+    final = fit.statistics()
+    known = model.facts.healthy.findings if model.facts.healthy is not None else None
+    return with_places(model, template | final.places, sample.healthy(known), final.modes)
 
 
 def _scored(brain: HealthyBrain, model: Model, store: ArrayStore) -> _Scored:
@@ -143,11 +168,6 @@ def _scored(brain: HealthyBrain, model: Model, store: ArrayStore) -> _Scored:
     return _Scored(brain, replace(canonical, data=store.kept(canonical.data)), kept)
 
 
-def _moments(scan: _Scored) -> Sums:
-    """Return what one healthy brain adds to the statistics by place."""
-    return {str(name): moments(values, scan.canonical.mask) for name, values in scan.scores.features.items()}
-
-
 def _prior(model: Checkpoint) -> Sums:
     """Return what the model already knows of healthy brains, as if of `PRIOR_SUBJECTS` of this site; nothing if new."""
     known = [name.removesuffix(".sd") for name in model.places if name.endswith(".sd")]
@@ -158,41 +178,26 @@ def _prior(model: Checkpoint) -> Sums:
     return sums
 
 
-def _summed(parts: Iterable[Sums]) -> Sums:
-    total: Sums = {}
-    for part in parts:
-        for name, sums in part.items():
-            total[name] = total[name] + sums if name in total else sums
-    return total
-
-
-def _without(total: Sums, own: Sums) -> Sums:
-    """Return the sums of all subjects but one, or of all, where the others are too few to know a spread."""
-    others = {name: total[name] - sums for name, sums in own.items()}
-    return others if all(sums[0].max() >= MIN_OTHERS for sums in others.values()) else total
-
-
-def _places(sums: Sums) -> dict[str, FloatArray]:
-    """Return mean and standard deviation by place of each feature."""
-    return {
-        f"{name}.{part}": values
-        for name, of in sums.items()
-        for part, values in zip(("mean", "sd"), mean_and_sd(of), strict=True)
-    }
-
-
 class _Sample:
-    """Scores of healthy voxels, slices and volumes, scan by scan."""
+    """Scores of healthy voxels, slices and volumes, scan by scan, and the signed maps that findings are taken from."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: ArrayStore) -> None:
+        self.store = store
+        self.subjects: set[str] = set()
+        self.signed: list[dict[Method, FloatArray]] = []
+        self.spreads: list[float] = []
         self.maps: dict[Method, list[FloatArray]] = {method: [] for method in METHODS}
         self.raw_maps: dict[Method, list[FloatArray]] = {method: [] for method in METHODS}
         self.slices: dict[str, list[NDArray[np.float64]]] = {name: [] for name in SAMPLE_SCORES}
         self.volumes: dict[str, list[float]] = {name: [] for name in SAMPLE_SCORES}
 
-    def add(self, scan: _Scored, places: dict[str, FloatArray]) -> None:
-        """Take an even sample of the scan's voxels, set against the statistics `places`."""
-        maps = normalised_maps(scan.scores.features, scan.canonical.mask, places, METHODS)
+    def add(self, scan: _Scored, others: Statistics) -> None:
+        """Take an even sample of the scan's voxels, set against the statistics of other subjects."""
+        features, mask = scan.scores.features, scan.canonical.mask
+        maps = normalised_maps(features, mask, others.places, METHODS, others.modes)
+        self.subjects.add(scan.brain.case.subject)
+        self.signed.append({method: self.store.kept(values) for method, values in maps.items()})
+        self.spreads.append(spread_of(features, mask, others.places))
         brain = scan.brain.scan.brain
         step = max(1, int(np.count_nonzero(brain)) // MAX_VOXELS_PER_SCAN)
         for kept, of in ((self.maps, maps), (self.raw_maps, scan.scores.raw_maps)):
@@ -205,12 +210,20 @@ class _Sample:
             self.slices[name].append(samples.slices[name][samples.counted])
             self.volumes[name].append(samples.volume[name])
 
-    def healthy(self, subjects: int) -> Healthy:
-        """Return the quantiles of all."""
+    def healthy(self, known: Mapping[str, HealthyFindings] | None) -> Healthy:
+        """Return the quantiles of all, and the findings in each scan beside those that were `known` before."""
+        maps = {method: quantiles(np.concatenate(parts)) for method, parts in self.maps.items()}
         return Healthy(
-            subjects=subjects,
-            maps={method: quantiles(np.concatenate(parts)) for method, parts in self.maps.items()},
+            subjects=len(self.subjects),
+            maps=maps,
             raw_maps={method: quantiles(np.concatenate(parts)) for method, parts in self.raw_maps.items()},
             slices={name: quantiles(np.concatenate(parts)) for name, parts in self.slices.items()},
             volumes={name: quantiles(np.array(values)) for name, values in self.volumes.items()},
+            findings={method: self._findings(method, maps[method], (known or {}).get(method)) for method in METHODS},
+            spread=quantiles(np.array(self.spreads)),
         )
+
+    def _findings(self, method: Method, levels: list[float], known: HealthyFindings | None) -> HealthyFindings:
+        extent = known.extent if known else float(np.interp(1 - EXTENT_FPR, LEVELS, levels))
+        strengths = [strengths_of(maps[method], extent) for maps in self.signed]
+        return healthy_findings(extent, strengths, known, prior_weight=PRIOR_SUBJECTS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from vae_loc.errors import UnusableOption
@@ -68,13 +68,19 @@ def train_cohort(
     output: Path,
     options: TrainingOptions,
     *,
+    reference: Sequence[Case] = (),
     brain_mask: BrainMask | None = None,
     group: ProcessGroup = ALONE,
     resume: bool = False,
     skip_bad: bool = False,
     bars: BarMaker,
 ) -> list[Path]:
-    """Train on four fifths of the subjects, calibrate on the rest, write model and record.
+    """Train on four fifths of the subjects, take healthy statistics of all; write model and record.
+
+    Parameters
+    ----------
+    reference : further healthy scans, of other scanners for example; the network does not learn from them, the healthy
+        statistics do
 
     Of processes that train together, `group`, the first alone reads the scans and writes. Each scan is read once;
     what is needed again lies in a temporary file, about 30 MB for a brain of 1 mm.
@@ -94,29 +100,30 @@ def train_cohort(
         _fitted(options, None, group, state, resume, bars)
         return []
     check_place(output)
-    refuse_inputs([output, state, record], [path for case in cases for path in (case.scan, case.brain_mask) if path])
+    inputs = [path for case in (*cases, *reference) for path in (case.scan, case.brain_mask) if path]
+    refuse_inputs([output, state, record], inputs)
     with ArrayStore() as store:
         cohort = check_cohort(
-            cases,
+            [*cases, *reference],
             brain_mask=brain_mask,
             image_size=options.image_size,
             skip_bad=skip_bad,
             store=store,
-            advance=bars("reading", len(cases)),
+            advance=bars("reading", len(cases) + len(reference)),
         )
-        split = split_subjects(cohort.cases, holdout=options.holdout, seed=options.seed)
+        split = _split(cohort.cases, reference, options)
         template = _template([cohort.scans[case.scan] for case in split[0]], options, bars)
         brains = [[_aligned(case, cohort.scans[case.scan], template, options) for case in part] for part in split]
-        slices = [_slices(part, options) for part in brains]
+        slices = [_slices(part, options) for part in brains[:2]]
         fit, weights, history = _fitted(options, slices, group, state, resume, bars)
         facts = _facts(options, split, len(slices[0]), len(history.epochs), brain_mask)
         graphs = derived_graphs(options.latents, options.image_size)
         model = calibrate_healthy(
             checkpoint(facts, weights, {"template": template}, graphs),
-            brains[1],
+            _judging(brains),
             device=group.device,
             store=store,
-            progress=bars("calibrating", len(brains[1])),
+            progress=bars("calibrating", sum(map(len, brains))),
         )
     content = _record(options, fit, split, history, facts, model.digest, cohort.skipped)
     with together():
@@ -124,6 +131,21 @@ def train_cohort(
         write_json(record, content.model_dump(mode="json"))
     state.unlink(missing_ok=True)
     return [output, record]
+
+
+def _split(cases: Sequence[Case], reference: Sequence[Case], options: TrainingOptions) -> list[list[Case]]:
+    """Return the cases that the network learns from, those held out, and the reference."""
+    further = {case.scan for case in reference}
+    learned, held_out = split_subjects(
+        [case for case in cases if case.scan not in further], holdout=options.holdout, seed=options.seed
+    )
+    return [learned, held_out, [case for case in cases if case.scan in further]]
+
+
+def _judging(brains: Sequence[Sequence[HealthyBrain]]) -> list[HealthyBrain]:
+    """Return the brains of learning, holdout and reference, and which of them the network has learned from."""
+    learned = {brain.case.subject for brain in brains[0]}
+    return [replace(brain, learned=brain.case.subject in learned) for part in brains for brain in part]
 
 
 def _fitted(
@@ -178,7 +200,7 @@ def _facts(
     brain_mask: BrainMask | None,
 ) -> Facts:
     """Return what the model file states of itself."""
-    training, held_out = (len({case.subject for case in cases}) for cases in split)
+    training, held_out, reference = (len({case.subject for case in cases}) for cases in split)
     return Facts(
         format_version=FORMAT_VERSION,
         contrast=options.contrast,
@@ -187,6 +209,7 @@ def _facts(
         training=Training(
             subjects=training,
             holdout_subjects=held_out,
+            reference_subjects=reference,
             slices=slices,
             epochs=epochs,
             seed=options.seed,
@@ -264,6 +287,7 @@ def _record(
         model_sha256=digest,
         training_subjects=sorted({case.subject for case in split[0]}),
         holdout_subjects=sorted({case.subject for case in split[1]}),
+        reference_subjects=sorted({case.subject for case in split[2]}),
         epochs=history.epochs,
         best_valid_loss=history.best,
         facts=TrainedFacts(**facts.model_dump(exclude={"healthy", "labelled"})),

@@ -53,6 +53,7 @@ class TrainingRecord(_Part):
     model_sha256: str
     training_subjects: list[str]
     holdout_subjects: list[str]
+    reference_subjects: list[str] = []
     epochs: list[dict[str, float]]
     best_valid_loss: float
     facts: TrainedFacts

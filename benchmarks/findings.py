@@ -1,0 +1,308 @@
+"""What `segment` finds by default: in healthy people, in healthy people with a transplanted lesion, in patients.
+
+    python benchmarks/findings.py --shared ../shared/data -o docs/findings.md
+
+Healthy: the held-out IXI subjects and ds002748. Nobody is judged by statistics, modes or a level that know him: people
+lie in five folds, and each fold is judged by the others. Lesions are transplanted into the same people: a patient's
+glioma, a hole filled with fluid, a small faint spot. Patients are judged by the shipped model as it is. Seed 0, one
+thread. Brackets: 95 % of a bootstrap over people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from vae_loc.evaluation.baselines import baseline_maps
+from vae_loc.evaluation.metrics import mean_interval, rank_sorted
+from vae_loc.model.network import Model, load_model
+from vae_loc.preprocessing.canonical import CanonicalVolume, onto_grid
+from vae_loc.preprocessing.open_scan import open_scan
+from vae_loc.preprocessing.pseudo_contrast import appearance_of
+from vae_loc.scans.cases import Case, find_cases
+from vae_loc.scans.volume import read_labels
+from vae_loc.scoring.findings import EXTENT_FPR, candidates_of, healthy_findings, strength_for, strengths_of
+from vae_loc.scoring.locate import canonical_of, locate, score_canonical
+from vae_loc.scoring.normalised_maps import Features, normalised_maps, smoothed
+from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS, Segmentation, segment
+from vae_loc.system.array_store import ArrayStore
+from vae_loc.training.cross_fit import CrossFit, FoldedBrain, Statistics, folds_of
+from vae_loc.training.training_record import read_record
+from vae_loc.vocabulary import BoolArray, FloatArray, Method
+
+METHODS: tuple[Method, ...] = ("combi", "rec-error")
+FOUND_SHARE = 0.1  # of a lesion that its findings must cover
+FLUID_SD = {"t1": -2.8, "t2": 2.8, "flair": -2.2}  # robust standard deviations from the brain's median
+SPOT_SD = {"t1": -1.5, "t2": 2.0, "flair": 2.0}
+PATIENTS = {
+    "gliomas": "{subject}_seg.nii.gz",
+    "ms": "{subject}_lesions.nii.gz",
+    "ms_tabriz": "{subject}_seg.nii.gz",
+    "stroke": "{subject}_lesions.nii.gz",
+}
+
+
+@dataclass
+class Healthy:
+    """A healthy brain: its features, and on which scanner it was made."""
+
+    case: Case
+    scanner: str
+    learned: bool
+    canonical: CanonicalVolume
+    features: Features
+
+
+@dataclass
+class Diseased:
+    """A healthy brain with a lesion: whose it is, of what kind, and where the lesion is."""
+
+    host: Healthy
+    kind: str
+    features: Features
+    truth: BoolArray
+
+
+@dataclass
+class Met:
+    """How the findings of a map met a lesion."""
+
+    found: bool
+    first: bool
+    false: int
+    dice: float
+    ap: float
+
+
+def main() -> None:
+    """Print and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of t1, t2 and flair")
+    parser.add_argument("--only", choices=list(FLUID_SD), action="append")
+    parser.add_argument("-o", "--output", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    text = (
+        "# Findings\n\nMade by `python benchmarks/findings.py`; seed 0, one thread, "
+        f"{platform.machine()}, torch {torch.__version__}.\n" + (__doc__ or "").split("\n\n", 2)[2]
+    )
+    for contrast in options.only or FLUID_SD:
+        began = time.perf_counter()
+        text += page(contrast, options)
+        print(contrast, f"{time.perf_counter() - began:.0f} s", flush=True)
+    print(text)
+    if options.output:
+        options.output.write_text(text)
+
+
+def page(contrast: str, options: argparse.Namespace) -> str:
+    """Return the tables of one contrast."""
+    path = options.models / f"{contrast}.safetensors"
+    model = load_model(path)
+    healthy = list(healthy_brains(model, path, options.shared))
+    diseased = list(transplanted(model, healthy, options.shared))
+    text = f"\n## {contrast.upper()}: model {model.digest[:12]}\n\n### Healthy people, and lesions transplanted into them\n\n"
+    text += "| statistics of | modes | map | findings per healthy scan | " + " | ".join(
+        f"{kind}: found / strongest is it / false / Dice / AP" for kind in ("glioma", "hole", "spot")
+    )
+    text += " |\n|---|---|---|---|---|---|---|\n"
+    both = {"IXI, ds002748"} if model.checkpoint.modes else {"IXI"}
+    for scanners in sorted({"IXI", "ds002748", *both}, key=len):
+        for modes in (True, False):
+            text += "".join(trial_rows(healthy, diseased, scanners, modes=modes))
+    return text + patients_page(model, contrast, options.shared)
+
+
+def healthy_brains(model: Model, path: Path, shared: Path) -> Iterable[Healthy]:
+    """Score IXI and ds002748, in the look of the model's contrast."""
+    record = read_record(path.with_suffix(".training.json"))
+    learned = set(record.training_subjects)
+    synthesized = model.facts.training.synthesized_from is not None
+    for scanner, folder in (("IXI", "ixi"), ("ds002748", "ds002748")):
+        for case in find_cases([shared / folder], contrast="t1"):
+            appear = appearance_of(case.subject, model.facts.contrast) if synthesized else None
+            canonical = canonical_of(open_scan(case), model, appear)
+            yield Healthy(case, scanner, case.subject in learned, canonical, features(canonical, model))
+
+
+def features(canonical: CanonicalVolume, model: Model) -> Features:
+    """Return what Combi and Rec-Error are made of."""
+    scores = score_canonical(canonical, model, METHODS)
+    return {name: scores.features[name] for name in ("residual", "kl-magnitude")}
+
+
+def transplanted(model: Model, healthy: Sequence[Healthy], shared: Path) -> Iterable[Diseased]:
+    """Give each healthy brain that the network did not learn from a glioma, a hole and a spot, one at a time."""
+    contrast = model.facts.contrast
+    gliomas = []
+    for case in find_cases([shared / "gliomas"], contrast=contrast):
+        scan = open_scan(case)
+        canonical = canonical_of(scan, model)
+        truth, _ = read_labels(shared / "gliomas" / f"{case.subject}_seg.nii.gz", scan.volume)
+        covered = onto_grid(truth.astype(np.float32), scan.volume, scan.brain, canonical.grid)
+        gliomas.append((canonical, covered > 0.5))
+    rng = np.random.default_rng(0)
+    for number, host in enumerate(brain for brain in healthy if not brain.learned):
+        patient, lesion = gliomas[number % len(gliomas)]
+        mask, data = host.canonical.mask, host.canonical.data
+        hole, spot = blob(mask, rng.uniform(9, 22), rng), blob(mask, rng.uniform(4, 8), rng)
+        lift = SPOT_SD[contrast] * rng.uniform(0.8, 1.5)
+        for kind, inside, values in (
+            ("glioma", lesion & mask & patient.mask, patient.data),
+            ("hole", hole, np.full_like(data, FLUID_SD[contrast] + rng.normal(0, 0.3))),
+            ("spot", spot, np.clip(data + np.float32(lift), -3.5, 6)),
+        ):
+            if inside.sum() >= 4:
+                yield Diseased(host, kind, features(blended(host.canonical, values, inside), model), inside)
+
+
+def blob(mask: BoolArray, radius_mm: float, rng: np.random.Generator) -> BoolArray:
+    """Return an irregular ellipsoid in a brain of 3 mm pixels, away from its surface."""
+    depth_mm = 3 * ndimage.distance_transform_edt(mask)
+    places = np.argwhere(depth_mm > min(radius_mm, 9))
+    grid = np.stack(np.meshgrid(*[np.arange(len(mask))] * 3, indexing="ij"), -1) - places[rng.integers(len(places))]
+    axes = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    radii = radius_mm / 3 * np.exp(rng.normal(0, 0.2, 3))
+    rough = ndimage.gaussian_filter(rng.normal(size=mask.shape), 2)
+    inside: BoolArray = (np.linalg.norm((grid @ axes) / radii, axis=-1) < 1 + 0.15 * rough / rough.std()) & mask
+    return inside
+
+
+def blended(host: CanonicalVolume, values: FloatArray, inside: BoolArray) -> CanonicalVolume:
+    """Return a brain with other values inside a lesion, whose edge is blended."""
+    share = smoothed(inside.astype(np.float32), host.mask, host.grid.pixel_mm, host.grid.pixel_mm) * inside
+    data = np.where(inside, (1 - share) * host.data + share * values, host.data)
+    return replace(host, data=data.astype(np.float32))
+
+
+def trial_rows(
+    healthy: Sequence[Healthy], diseased: Sequence[Diseased], scanners: str, *, modes: bool
+) -> Iterable[str]:
+    """Return a row for each map: statistics of some scanners, people of both judged by those who are not themselves."""
+    folds = folds_of([brain.case.subject for brain in healthy], modes=True)
+    with ArrayStore() as store:
+        known = [brain for brain in healthy if brain.scanner in scanners]
+        brains = [FoldedBrain(b.features, b.canonical.mask, folds[b.case.subject]) for b in known]
+        fit = CrossFit(brains, store, prior={}, make_modes=modes)
+        by_fold = {fold: fit.statistics(frozenset({fold})) for fold in range(max(folds.values()) + 1)}
+
+    def signed(of: Features, host: Healthy) -> dict[Method, FloatArray]:
+        statistics: Statistics = by_fold[folds[host.case.subject]]
+        return normalised_maps(of, host.canonical.mask, statistics.places, METHODS, statistics.modes)
+
+    judged = [brain for brain in healthy if not brain.learned]
+    maps = [signed(brain.features, brain) for brain in judged]
+    lesions = [(one, signed(one.features, one.host)) for one in diseased]
+    for method in METHODS:
+        own = [
+            (b, np.abs(m[method][b.canonical.mask])) for b, m in zip(judged, maps, strict=True) if b.scanner in scanners
+        ]
+        extent = float(np.quantile(np.concatenate([values for _, values in own]), 1 - EXTENT_FPR))
+        strengths = [strengths_of(m[method], extent) for m in maps]
+
+        def level(host: Healthy, strengths: list[list[float]] = strengths, extent: float = extent) -> float:
+            fold = folds[host.case.subject]
+            others = [
+                of for b, of in zip(judged, strengths, strict=True)
+                if b.scanner in scanners and folds[b.case.subject] != fold
+            ]  # fmt: skip
+            return strength_for(healthy_findings(extent, others, None, prior_weight=0), DEFAULT_FALSE_FINDINGS)
+
+        yield f"| {scanners} | {'off' if modes else 'left in'} | {method} | " + ", ".join(
+            f"{scanner} {interval([sum(s > level(b) for s in of) for b, of in zip(judged, strengths, strict=True) if b.scanner == scanner])}"
+            for scanner in ("IXI", "ds002748")
+        ) + " | " + " | ".join(
+            met_cell([met(m[method], extent, level(one.host), one) for one, m in lesions if one.kind == kind])
+            for kind in ("glioma", "hole", "spot")
+        ) + " |\n"  # fmt: skip
+
+
+def met(signed: FloatArray, extent: float, level: float, one: Diseased) -> Met:
+    """Compare the findings of a map on the canonical grid with a lesion."""
+    labels, candidates = candidates_of(signed, extent)
+    strong = {c.label for c in candidates if c.strength > level}
+    touching = set(np.unique(labels[one.truth])) - {0}
+    marked = np.isin(labels, list(strong))
+    strongest = max(candidates, key=lambda c: c.strength, default=None)
+    covered = np.count_nonzero(marked & one.truth)
+    return Met(
+        found=covered >= FOUND_SHARE * np.count_nonzero(one.truth),
+        first=strongest is not None and strongest.label in touching,
+        false=len(strong - touching),
+        dice=2 * covered / (np.count_nonzero(marked) + np.count_nonzero(one.truth)),
+        ap=average_precision(np.abs(signed), one.truth, one.host.canonical.mask),
+    )
+
+
+def average_precision(values: FloatArray, truth: BoolArray, brain: BoolArray) -> float:
+    """Return the AP inside the brain."""
+    return float(
+        rank_sorted([np.sort(values[brain & truth])], [np.sort(values[brain & ~truth])]).average_precision or 0
+    )
+
+
+def patients_page(model: Model, contrast: str, shared: Path) -> str:
+    """Return what the model's defaults find in patients, on their own grids."""
+    text = "\n### Patients, the shipped model's defaults\n\n| patient | lesion ml | found | strongest is it | false findings | Dice | oracle Dice | AP Combi | AP intensity | AP place-z | strongest finding |\n"
+    text += "|---|---|---|---|---|---|---|---|---|---|---|\n"
+    for cohort, label in PATIENTS.items():
+        for case in (
+            find_cases([shared / cohort], contrast=contrast)
+            if any((shared / cohort).glob(f"*_{contrast}.nii.gz"))
+            else []
+        ):
+            truth_file = shared / cohort / label.format(subject=case.subject)
+            text += patient_row(cohort, case, truth_file, model)
+    return text
+
+
+def patient_row(cohort: str, case: Case, label: Path, model: Model) -> str:
+    """Return the row of one patient."""
+    scan = open_scan(case)
+    truth, _ = read_labels(label, scan.volume)
+    truth &= scan.brain
+    located = locate(scan, model)
+    segmented = segment(located, model, "combi", Segmentation())
+    everything = segment(located, model, "combi", Segmentation(false_findings=5.0))
+    touching = set(np.unique(segmented.numbers[truth])) - {0}
+    covered = np.count_nonzero(segmented.mask & truth)
+    first = bool(everything.findings) and 1 in np.unique(everything.numbers[truth])
+    dice = 2 * covered / max(1, np.count_nonzero(segmented.mask) + np.count_nonzero(truth))
+    values, brain = located.maps["combi"], scan.brain
+    ranking = rank_sorted([np.sort(values[brain & truth])], [np.sort(values[brain & ~truth])])
+    others = baseline_maps(scan.volume, brain, located.canonical, model.places)
+    aps = [average_precision(others[name], truth, brain) for name in ("intensity", "place-z") if name in others]
+    said = segmented.findings[0] if segmented.findings else None
+    words = f"{said.volume_ml:.3g} ml, {said.sign}, {said.place.words() if said.place else ''}" if said else "none"
+    found = covered >= FOUND_SHARE * np.count_nonzero(truth)
+    ml = np.count_nonzero(truth) * scan.volume.voxel_mm3 / 1000
+    return (
+        f"| {cohort} {case.subject} | {ml:.3g} | {'yes' if found else 'no'} | {'yes' if first else 'no'} | "
+        f"{len(segmented.findings) - len(touching)} | {dice:.2f} | {ranking.best_dice or 0:.2f} | "
+        f"{ranking.average_precision or 0:.2f} | " + " | ".join(f"{ap:.2f}" for ap in aps) + f" | {words} |\n"
+    )
+
+
+def met_cell(rows: Sequence[Met]) -> str:
+    """Return found, strongest, false, Dice and AP of lesions, with the interval of what is found."""
+    mean: Callable[[str], float] = lambda name: float(np.mean([getattr(row, name) for row in rows]))  # noqa: E731
+    return f"{interval([row.found for row in rows])} / {mean('first'):.2f} / {mean('false'):.2f} / {mean('dice'):.2f} / {mean('ap'):.2f}"
+
+
+def interval(values: Sequence[float]) -> str:
+    """Return a mean over people and its interval."""
+    of = mean_interval([float(value) for value in values])
+    return f"{of.mean:.2f} [{of.low:.2f}, {of.high:.2f}]"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Candidates have one sign and a strength; how many a healthy scan has is counted, and beyond a few people fitted."""
+
+import numpy as np
+import pytest
+
+from vae_loc.model.facts import HealthyFindings
+from vae_loc.scoring.findings import (
+    candidates_of,
+    false_findings,
+    healthy_as_strong,
+    healthy_findings,
+    strength_for,
+    strengths_of,
+)
+
+
+def known_of(*strengths, weights=None):
+    return HealthyFindings(
+        extent=2.0, strengths=[list(scan) for scan in strengths], weights=list(weights or [1.0] * len(strengths))
+    )
+
+
+def drawn(people, seed, *, start=3.0, mean=1.5, count=2.0):
+    """The strengths of healthy people whose candidates beyond `start` are exponential, `count` a scan on average."""
+    rng = np.random.default_rng(seed)
+    return [sorted(start + rng.exponential(mean, rng.poisson(count)), reverse=True) for _ in range(people)]
+
+
+def test_a_candidate_has_one_sign_and_its_greatest_magnitude_as_strength():
+    signed = np.zeros((8, 8, 8), np.float32)
+    signed[1:3, 1, 1] = 4, 5
+    signed[3:5, 1, 1] = -6, -3
+    signed[6, 6, 6] = 2.5
+    labels, candidates = candidates_of(signed, 2.0)
+    assert sorted((c.sign, c.strength) for c in candidates) == [("brighter", 2.5), ("brighter", 5.0), ("darker", 6.0)]
+    for candidate in candidates:
+        inside = signed[labels == candidate.label]
+        assert np.abs(inside).max() == candidate.strength
+        assert ((inside > 0) == (candidate.sign == "brighter")).all()
+    assert strengths_of(-signed, 2.0) == strengths_of(signed, 2.0) == [6.0, 5.0, 2.5]
+
+
+def test_nothing_beyond_the_extent_is_no_candidate():
+    labels, candidates = candidates_of(np.full((4, 4, 4), 2.0, np.float32), 2.0)
+    assert not labels.any()
+    assert candidates == []
+
+
+@pytest.mark.parametrize("expected", [0.02, 0.1, 0.5])
+def test_the_expected_number_holds_on_healthy_people_who_did_not_tell_it(expected):
+    """67 people tell the level, 2000 others are counted; the mean of 40 such trials is within a tenth."""
+    counted = []
+    for seed in range(40):
+        level = strength_for(healthy_findings(2.0, drawn(67, seed), None, prior_weight=0), expected)
+        others = drawn(2000, 1000 + seed)
+        counted.append(np.mean([sum(strength > level for strength in scan) for scan in others]))
+    assert np.mean(counted) == pytest.approx(expected, rel=0.1, abs=0.005)
+
+
+def test_level_and_expected_number_are_inverse():
+    known = healthy_findings(2.0, drawn(67, 0), None, prior_weight=0)
+    for expected in (0.01, 0.1, 0.7):
+        assert false_findings(known, strength_for(known, expected)) == pytest.approx(expected, rel=1e-6)
+    assert false_findings(known, 3.5) > false_findings(known, 5.0) > false_findings(known, 50.0) > 0
+
+
+def test_more_findings_than_healthy_people_have_are_all_candidates():
+    assert strength_for(known_of([3.0], [4.0]), 5.0) == 2.0
+
+
+def test_people_without_a_candidate_count():
+    some, fewer = (strength_for(known_of(*drawn(30, 0), *[[]] * empty), 0.1) for empty in (0, 60))
+    assert fewer < some
+
+
+def test_healthy_people_without_any_candidate_have_no_finding_above_the_extent():
+    known = known_of([], [], [])
+    assert strength_for(known, 0.1) == 2.0
+    assert healthy_as_strong(known, 2.5) == (0, 3)
+    assert false_findings(known, 2.5) == 0
+
+
+def test_how_many_people_have_one_as_strong_is_counted_by_person():
+    known = known_of([9.0, 8.0, 7.0], [5.0], [])
+    assert healthy_as_strong(known, 6.0) == (1, 3)
+    assert healthy_as_strong(known, 5.0) == (2, 3)
+
+
+def test_what_was_known_elsewhere_stands_for_a_few_people_of_the_site():
+    elsewhere = healthy_findings(2.0, drawn(60, 0, mean=1.0), None, prior_weight=0)
+    site = drawn(20, 1, mean=4.0)
+    both = healthy_findings(2.0, site, elsewhere, prior_weight=10)
+    assert sum(both.weights) == pytest.approx(30)
+    alone = healthy_findings(2.0, site, None, prior_weight=0)
+    levels = [strength_for(known, 0.1) for known in (elsewhere, both, alone)]
+    assert levels == sorted(levels)

@@ -1,0 +1,218 @@
+"""Where a finding lies: side, lobe and region, by an atlas of the mean healthy brain (`atlas/README.md`).
+
+The atlas lies on one mean brain. Another model's mean brain is aligned to it once, whatever its contrast; the brains
+that the model scores are aligned to the model's mean brain already.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_loc.preprocessing.pose import BRAIN_OFFSET, Affine
+from vae_loc.preprocessing.registration import align
+from vae_loc.preprocessing.resampling import Grid, low_passed, lowpass_sigmas, resampled
+from vae_loc.scans.nifti import read_image
+from vae_loc.vocabulary import BoolArray, FloatArray
+
+Side = Literal["left", "right", "both", "midline"]
+Labels = NDArray[np.uint8]  # indices of `regions`, 0 where there is none
+Key = TypeVar("Key")
+
+FOLDER = Path(__file__).parent / "atlas"
+MIN_SIDE = 0.3  # of a finding's pixels in a lobe, from which on a side counts beside the other
+FLUID = (
+    "surface cerebrospinal fluid",
+    "lateral ventricle",
+    "third ventricle",
+    "fourth ventricle",
+    "cistern behind the third ventricle",
+)
+MIN_FLUID = 0.5  # of a finding's pixels: with less it is named after the tissue beside the fluid, as a tumour is
+KEPT = 4  # atlases in memory of a process, one for each mean brain
+
+
+@dataclass(frozen=True)
+class Region:
+    """One region of the atlas; a structure without parts, as the brain stem, is its own lobe."""
+
+    side: Literal["left", "right", "midline"]
+    lobe: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a finding lies.
+
+    Attributes
+    ----------
+    side : `both` if each side has `MIN_SIDE` of the lobe's pixels; `midline` for structures that have no sides
+    lobe : the lobe or structure, such as `temporal lobe`
+    region : the largest region of the finding in that lobe, such as `middle temporal gyrus`
+    share : of the finding's pixels that lie in that region, 0 to 1
+    """
+
+    side: Side
+    lobe: str
+    region: str
+    share: float
+
+    def words(self) -> str:
+        """Return the place as one phrase.
+
+        >>> Place("left", "temporal lobe", "middle temporal gyrus", 0.6).words()
+        'left temporal lobe (middle temporal gyrus, 60 %)'
+        >>> Place("midline", "brain stem", "brain stem", 0.9).words()
+        'brain stem (90 %)'
+        """
+        lobe = {
+            "left": f"left {self.lobe}",
+            "right": f"right {self.lobe}",
+            "both": f"{self.lobe} on both sides",
+            "midline": self.lobe,
+        }[self.side]
+        region = "" if self.region == self.lobe else f"{self.region}, "
+        return f"{lobe} ({region}{100 * self.share:.0f} %)"
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Labels on the mean brain that they were made on.
+
+    Attributes
+    ----------
+    labels : uint8 (N, N, N), RAS+; the brain and a margin around it
+    mean_brain : float32 (N, N, N), a template as `build_template` makes it
+    pixel_mm : edge of a pixel in mm; the middle of the cube is at 0 mm
+    """
+
+    labels: Labels
+    mean_brain: FloatArray
+    pixel_mm: float
+
+
+def place_of(pixels: BoolArray, labels: Labels) -> Place | None:
+    """Return the place of a finding, or None if none of its pixels is labelled.
+
+    The lobe is the one with most pixels, both sides together; fluid counts only with more than `MIN_FLUID`. The side
+    is looked for in that lobe, and the region on that side of it.
+
+    Parameters
+    ----------
+    pixels : bool (I, I, I), the finding on the canonical grid
+    labels : uint8 (I, I, I), what `labels_for` returned
+    """
+    counts = np.bincount(labels[pixels])
+    found = {index: int(counts[index]) for index in map(int, np.flatnonzero(counts)) if index}
+    if not found:
+        return None
+    table = regions()
+    lobe = _main_lobe(_summed(found, lambda index: table[index].lobe))
+    found = {index: count for index, count in found.items() if table[index].lobe == lobe}
+    side = _main_side(_summed(found, lambda index: table[index].side))
+    found = {index: count for index, count in found.items() if side in ("both", table[index].side)}
+    ((region, count),) = _summed(found, lambda index: table[index].name).most_common(1)
+    return Place(side, lobe, region, count / int(counts.sum()))
+
+
+def labels_for(template: FloatArray, pixel_mm: float) -> Labels:
+    """Return the atlas on the canonical grid of a model, uint8 (I, I, I), read-only; made once for the same template.
+
+    Parameters
+    ----------
+    template : float32 (I, I, I), the mean brain of the model
+    pixel_mm : edge of a canonical pixel in mm
+
+    Each pixel has the label at its middle. All are 0 if the template cannot be aligned to the atlas.
+    """
+    return _labels(np.ascontiguousarray(template, dtype=np.float32).tobytes(), len(template), pixel_mm)
+
+
+@functools.cache
+def atlas() -> Atlas:
+    """Return the atlas of the package, read once in a process."""
+    names = "muse_majority", "mean_brain"
+    labels, brain = (read_image(FOLDER / f"{name}.nii.gz", lambda _: 0, may_be_sparse=True) for name in names)
+    pixel_mm = float(brain.header.get_zooms()[0])
+    return Atlas(np.asarray(labels.stored, dtype=np.uint8), np.asarray(brain.stored, dtype=np.float32), pixel_mm)
+
+
+@functools.cache
+def regions() -> Mapping[int, Region]:
+    """Return the regions by their index in the labels, read once in a process."""
+    with open(FOLDER / "regions.tsv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    sides: dict[str, Literal["left", "right", "midline"]] = {"left": "left", "right": "right", "midline": "midline"}
+    return {int(row["index"]): Region(sides[row["side"]], row["lobe"], row["region"]) for row in rows}
+
+
+def _main_lobe(counts: Counter[str]) -> str:
+    """Return the lobe or structure with most pixels."""
+    fluid = Counter({lobe: counts[lobe] for lobe in FLUID})
+    counting = fluid if fluid.total() > MIN_FLUID * counts.total() else counts - fluid
+    return counting.most_common(1)[0][0]
+
+
+def _main_side(counts: Counter[Literal["left", "right", "midline"]]) -> Side:
+    """Return the side with most pixels, or `both`."""
+    if min(counts["left"], counts["right"]) >= MIN_SIDE * counts.total():
+        return "both"
+    return counts.most_common(1)[0][0]
+
+
+def _summed(counts: Mapping[int, int], key: Callable[[int], Key]) -> Counter[Key]:
+    """Return the counts of regions added up by a key of theirs."""
+    sums: Counter[Key] = Counter()
+    for index, count in counts.items():
+        sums[key(index)] += count
+    return sums
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _labels(raw: bytes, size: int, pixel_mm: float) -> Labels:
+    """Return `labels_for` a template given by its bytes, float32, C order."""
+    template = np.frombuffer(raw, dtype=np.float32).reshape((size,) * 3)
+    template2atlas = _template2atlas(template, pixel_mm)
+    labels = np.zeros(template.shape, dtype=np.uint8)
+    if template2atlas is not None:
+        labels = _nearest(size, _cube(size, pixel_mm), template2atlas)
+    labels.flags.writeable = False
+    return labels
+
+
+def _template2atlas(template: FloatArray, pixel_mm: float) -> Affine | None:
+    """Return the affine (4, 4) from template mm to atlas mm, or None if the template cannot be aligned."""
+    mean_brain, atlas_mm = atlas().mean_brain, atlas().pixel_mm
+    if np.array_equal(template.astype(np.float16), mean_brain.astype(np.float16)):
+        return np.eye(4)
+    grid = Grid((len(mean_brain),) * 3, _cube(len(mean_brain), atlas_mm), atlas_mm)
+    smooth = low_passed(template, lowpass_sigmas((pixel_mm,) * 3, atlas_mm))
+    image = resampled(smooth, _cube(len(template), pixel_mm), grid)
+    atlas2template, fits = align(image, image > BRAIN_OFFSET, mean_brain, atlas_mm)
+    return np.linalg.inv(atlas2template).astype(np.float64) if fits else None
+
+
+def _nearest(size: int, pixel2mm: Affine, template2atlas: Affine) -> Labels:
+    """Return the atlas label nearest to the middle of each pixel of a cube, uint8 (size, size, size)."""
+    labels = np.pad(atlas().labels, 1)  # what lies outside finds the 0 of the border
+    pixel2voxel = np.linalg.inv(_cube(len(labels), atlas().pixel_mm)) @ template2atlas @ pixel2mm
+    steps = np.ix_(*(np.arange(size, dtype=np.float32),) * 3)
+    at = (sum(factor * step for factor, step in zip(row, steps, strict=False)) + row[3] for row in pixel2voxel[:3])
+    result: Labels = labels[tuple(np.clip(np.rint(axis), 0, len(labels) - 1).astype(np.intp) for axis in at)]
+    return result
+
+
+def _cube(size: int, pixel_mm: float) -> Affine:
+    """Return the affine (4, 4) from the indices of a cube to mm from its middle."""
+    affine = np.diag([pixel_mm] * 3 + [1.0])
+    affine[:3, 3] = -pixel_mm * (size - 1) / 2
+    return affine

@@ -1,0 +1,131 @@
+"""What in a map may be a finding, and how many as strong healthy people have (design [74]).
+
+A candidate is a connected region (26-connected) on the canonical grid in which the map is beyond its `extent`, with one
+sign. Its strength is the map's greatest magnitude in it. Healthy scans have candidates too. The expected number of
+candidates per healthy scan that are stronger than s,
+
+    N(s) = N(u) exp(-(s - u) / m),   m = mean of s' - u over the healthy strengths s' > u,
+
+is counted for s up to u, where N(u) = 1, and fitted beyond: else 0.1 per scan would be read off a handful of people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_loc.model.facts import HealthyFindings, rounded
+from vae_loc.preprocessing.regions import components
+from vae_loc.vocabulary import FloatArray
+
+Sign = Literal["brighter", "darker"]
+EXTENT_FPR = 0.02  # share of healthy voxels beyond the extent
+KEPT_STRENGTHS = 8  # of a healthy scan, strongest first
+TAIL_FROM = 1.0  # findings a healthy scan, beyond which the tail is fitted
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A connected part of a signed map: its number in the label array, its sign and its greatest magnitude."""
+
+    label: int
+    sign: Sign
+    strength: float
+
+
+def candidates_of(signed: FloatArray, extent: float) -> tuple[NDArray[np.int32], list[Candidate]]:
+    """Return what of a signed map may be a finding: labels int32 (I, I, I), 0 where none, and the candidates.
+
+    Parameters
+    ----------
+    signed : float32 (I, I, I), > 0 where brighter than expected
+    """
+    labels: NDArray[np.int32] = np.zeros(signed.shape, dtype=np.int32)
+    candidates: list[Candidate] = []
+    signs: tuple[tuple[Sign, FloatArray], ...] = (("brighter", signed), ("darker", -signed))
+    for sign, magnitude in signs:
+        numbers = components(magnitude > extent)
+        inside = numbers > 0
+        peaks = np.zeros(int(numbers.max()) + 1, dtype=np.float32)
+        np.maximum.at(peaks, numbers[inside], magnitude[inside])
+        first = len(candidates)
+        labels[inside] = numbers[inside] + first
+        candidates += [Candidate(first + number, sign, float(peak)) for number, peak in enumerate(peaks) if number]
+    return labels, candidates
+
+
+def strengths_of(signed: FloatArray, extent: float) -> list[float]:
+    """Return the strengths of a map's candidates, strongest first."""
+    _, candidates = candidates_of(signed, extent)
+    return sorted((candidate.strength for candidate in candidates), reverse=True)
+
+
+def healthy_findings(
+    extent: float, strengths: Sequence[Sequence[float]], known: HealthyFindings | None, *, prior_weight: float
+) -> HealthyFindings:
+    """Return what a map finds in healthy scans.
+
+    Parameters
+    ----------
+    strengths : of each scan, strongest first
+    known : what was known of healthy people elsewhere; counts as `prior_weight` scans of this site
+    """
+    kept = [[rounded(strength) for strength in scan[:KEPT_STRENGTHS]] for scan in strengths]
+    weights = [1.0] * len(kept)
+    if known is not None:
+        share = min(1.0, prior_weight / sum(known.weights))
+        kept += known.strengths
+        weights += [rounded(share * weight) for weight in known.weights]
+    return HealthyFindings(extent=extent, strengths=kept, weights=weights)
+
+
+def false_findings(healthy: HealthyFindings, strength: float) -> float:
+    """Return how many candidates as strong a healthy scan is expected to have."""
+    start, mean, _, _ = _tail(healthy)
+    if strength >= start:
+        return _rate_at_start(healthy) * float(np.exp(-(strength - start) / mean))
+    return _rate(healthy, strength)
+
+
+def strength_for(healthy: HealthyFindings, expected: float) -> float:
+    """Return the strength beyond which a healthy scan is expected to have `expected` candidates."""
+    start, mean, values, weights = _tail(healthy)
+    rate = _rate_at_start(healthy)
+    if expected < rate:
+        return start + mean * float(np.log(rate / expected))
+    counted = np.cumsum(weights) / sum(healthy.weights)  # strongest first
+    if not len(values) or expected > counted[-1]:
+        return healthy.extent
+    return float(values[int(np.searchsorted(counted, expected))])
+
+
+def healthy_as_strong(healthy: HealthyFindings, strength: float) -> tuple[int, int]:
+    """Return how many healthy scans have a candidate as strong anywhere, and of how many."""
+    return sum(bool(scan) and scan[0] >= strength for scan in healthy.strengths), len(healthy.strengths)
+
+
+def _tail(healthy: HealthyFindings) -> tuple[float, float, NDArray[np.float64], NDArray[np.float64]]:
+    """Return where the fitted tail begins, its mean excess, and all strengths, strongest first, with their weights."""
+    pairs = [(s, w) for scan, w in zip(healthy.strengths, healthy.weights, strict=True) for s in scan]
+    pairs.sort(reverse=True)
+    values, weights = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
+    counted = np.cumsum(weights) / sum(healthy.weights)
+    first = int(np.searchsorted(counted, TAIL_FROM))
+    start = float(values[first]) if first < len(values) else healthy.extent
+    beyond = values > start
+    total = float(weights[beyond].sum())
+    mean = float((weights[beyond] * (values[beyond] - start)).sum() / total) if total else 0.0
+    return start, mean or healthy.extent, values, weights
+
+
+def _rate(healthy: HealthyFindings, strength: float) -> float:
+    _, _, values, weights = _tail(healthy)
+    return float(weights[values > strength].sum() / sum(healthy.weights))
+
+
+def _rate_at_start(healthy: HealthyFindings) -> float:
+    return _rate(healthy, _tail(healthy)[0])

@@ -1,0 +1,168 @@
+"""Healthy statistics that leave out some of the subjects: nobody is judged by statistics that know him (design [73]).
+
+Subjects lie in folds. Of every set of folds that is left out there are means and spreads by place and, where there are
+enough subjects, modes of healthy variation. What modes leave of a brain is told only of brains that they do not know:
+
+    usual(S)      mean and sd by place, modes: of all folds but S
+    rest(S)       mean and sd by place of what usual(S and g) leaves of the brains of fold g, over all g not in S
+    statistics(S) both; a brain of fold f is judged by statistics({f}), a new one by statistics({})
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vae_loc.scoring.healthy_modes import count_for, principal_modes, without_modes
+from vae_loc.scoring.normalised_maps import SIGNED, Feature, Features, Moments, at_place, mean_and_sd, moments
+from vae_loc.system.array_store import ArrayStore
+from vae_loc.vocabulary import BoolArray, FloatArray
+
+FOLDS, FOLDS_WITH_MODES = 10, 5  # with modes, each pair of folds is left out once
+MIN_OTHERS = 4  # subjects from which a spread by place can be told
+Sums = dict[str, Moments]
+Folds = frozenset[int]
+
+
+@dataclass(frozen=True)
+class FoldedBrain:
+    """A healthy brain's features, float32 (I, I, I) each, its mask, and the fold of its subject."""
+
+    features: Features
+    mask: BoolArray
+    fold: int
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What `normalised_maps` needs: places float32 (I, I, I), modes float32 (K, N) by feature."""
+
+    places: dict[str, FloatArray]
+    modes: dict[str, FloatArray]
+
+
+def folds_of(subjects: Sequence[str], *, modes: bool) -> dict[str, int]:
+    """Return the fold of each subject, round robin by name."""
+    names = sorted(set(subjects))
+    count = min(FOLDS_WITH_MODES if modes else FOLDS, len(names))
+    return {name: index % count for index, name in enumerate(names)}
+
+
+class CrossFit:
+    """Statistics of healthy brains with folds left out.
+
+    Parameters
+    ----------
+    brains : at least one
+    prior : sums that no fold can leave out
+    given : modes to keep, with the places that they are of
+    make_modes : whether modes are made of these brains
+    """
+
+    def __init__(
+        self,
+        brains: Sequence[FoldedBrain],
+        store: ArrayStore,
+        *,
+        prior: Sums,
+        given: Statistics | None = None,
+        make_modes: bool = False,
+    ) -> None:
+        self._brains, self._store, self._prior = brains, store, prior
+        self._given, self._make = given or Statistics({}, {}), make_modes
+        self._folds = sorted({brain.fold for brain in brains})
+        self._own = {fold: self._kept(self._sums(fold)) for fold in self._folds}
+        self._total = summed([prior, *self._own.values()])
+        self._rest: dict[Folds, Sums] = self._rests() if self._moded else {}
+
+    def statistics(self, left_out: Folds = frozenset()) -> Statistics:
+        """Return the statistics without some folds: none, or one."""
+        left_out = self._possible(left_out)
+        usual = self._usual(left_out)
+        return Statistics(usual.places | places_of(self._rest.get(left_out, {})), usual.modes)
+
+    @property
+    def _moded(self) -> list[Feature]:
+        """The features that have modes."""
+        known = self._brains[0].features
+        return [name for name in SIGNED.values() if name in known and (self._make or name in self._given.modes)]
+
+    def _sums(self, fold: int) -> Sums:
+        brains = [brain for brain in self._brains if brain.fold == fold]
+        return summed({str(n): moments(of, brain.mask) for n, of in brain.features.items()} for brain in brains)
+
+    def _kept(self, sums: Sums) -> Sums:
+        return {name: self._store.kept(values) for name, values in sums.items()}
+
+    def _possible(self, left_out: Folds) -> Folds:
+        """Return the folds to leave out, or none where the others are too few to tell a spread."""
+        counts = [sums[0].max() for sums in self._without(left_out).values()]
+        return left_out if counts and min(counts) >= MIN_OTHERS else frozenset()
+
+    def _without(self, left_out: Folds) -> Sums:
+        known = {name: sums for name, sums in self._total.items() if not name.endswith(".rest")}
+        for fold in left_out:
+            known = {name: sums - self._own[fold].get(name, 0) for name, sums in known.items()}
+        return known
+
+    def _usual(self, left_out: Folds) -> Statistics:
+        """Return mean, sd and modes without some folds."""
+        places = places_of(self._without(left_out))
+        return Statistics(places, {str(name): self._modes(name, places, left_out) for name in self._moded})
+
+    def _modes(self, name: Feature, places: dict[str, FloatArray], left_out: Folds) -> FloatArray:
+        known = places[f"{name}.sd"] > 0
+        if name in self._given.modes:
+            modes = self._given.modes[name]
+            everywhere = np.zeros((len(modes), *known.shape), dtype=np.float32)
+            everywhere[:, self._given.places[f"{name}.sd"] > 0] = modes
+            return everywhere[:, known]
+        others = [brain for brain in self._brains if brain.fold not in left_out]
+        return principal_modes((_usual_map(brain, name, places) for brain in others), known, count_for(len(others)))
+
+    def _rests(self) -> dict[Folds, Sums]:
+        """Return, for no fold and for each fold left out, the sums of what modes leave of the other brains."""
+        rests: dict[Folds, Sums] = defaultdict(dict)
+        prior = {name: sums for name, sums in self._prior.items() if name.endswith(".rest")}
+        pairs = [{f, g} for f in self._folds for g in self._folds if f <= g]
+        for left_out in (frozenset(pair) for pair in pairs):
+            usual = self._usual(self._possible(left_out))
+            for fold in left_out:
+                brains = [brain for brain in self._brains if brain.fold == fold]
+                sums = summed(self._rest_sums(brain, usual) for brain in brains)
+                others = left_out - {fold}
+                rests[others] = summed([rests[others], sums])
+        return {left_out: summed([prior, sums]) for left_out, sums in rests.items()}
+
+    def _rest_sums(self, brain: FoldedBrain, usual: Statistics) -> Sums:
+        sums = {}
+        for name in self._moded:
+            known = usual.places[f"{name}.sd"] > 0
+            rest = without_modes(_usual_map(brain, name, usual.places), brain.mask, known, usual.modes[name])
+            sums[f"{name}.rest"] = moments(rest, brain.mask & known)
+        return sums
+
+
+def summed(parts: Iterable[Sums]) -> Sums:
+    """Return the sums of several brains or folds."""
+    total: Sums = {}
+    for part in parts:
+        for name, sums in part.items():
+            total[name] = total[name] + sums if name in total else sums
+    return total
+
+
+def places_of(sums: Sums) -> dict[str, FloatArray]:
+    """Return mean and standard deviation by place of each feature, as rounded as a model keeps them."""
+    return {
+        f"{name}.{part}": values.astype(np.float16).astype(np.float32)
+        for name, of in sums.items()
+        for part, values in zip(("mean", "sd"), mean_and_sd(of), strict=True)
+    }
+
+
+def _usual_map(brain: FoldedBrain, name: Feature, places: dict[str, FloatArray]) -> FloatArray:
+    return at_place(brain.features[name], brain.mask, places[f"{name}.mean"], places[f"{name}.sd"])
