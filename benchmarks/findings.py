@@ -118,7 +118,9 @@ def page(contrast: str, options: argparse.Namespace) -> str:
     both = {"IXI, ds002748"} if model.checkpoint.modes else {"IXI"}
     for scanners in sorted({"IXI", "ds002748", *both}, key=len):
         for modes in (True, False):
-            text += "".join(trial_rows(healthy, diseased, scanners, modes=modes))
+            rows = "".join(trial_rows(healthy, diseased, scanners, modes=modes))
+            print(rows, flush=True)
+            text += rows
     return text + patients_page(model, contrast, options.shared)
 
 
@@ -128,7 +130,7 @@ def healthy_brains(model: Model, path: Path, shared: Path) -> Iterable[Healthy]:
     learned = set(record.training_subjects)
     synthesized = model.facts.training.synthesized_from is not None
     for scanner, folder in (("IXI", "ixi"), ("ds002748", "ds002748")):
-        for case in find_cases([shared / folder], contrast="t1"):
+        for case in cases_in(shared / folder, "t1"):
             appear = appearance_of(case.subject, model.facts.contrast) if synthesized else None
             canonical = canonical_of(open_scan(case), model, appear)
             yield Healthy(case, scanner, case.subject in learned, canonical, features(canonical, model))
@@ -144,7 +146,7 @@ def transplanted(model: Model, healthy: Sequence[Healthy], shared: Path) -> Iter
     """Give each healthy brain that the network did not learn from a glioma, a hole and a spot, one at a time."""
     contrast = model.facts.contrast
     gliomas = []
-    for case in find_cases([shared / "gliomas"], contrast=contrast):
+    for case in cases_in(shared / "gliomas", contrast):
         scan = open_scan(case)
         canonical = canonical_of(scan, model)
         truth, _ = read_labels(shared / "gliomas" / f"{case.subject}_seg.nii.gz", scan.volume)
@@ -255,14 +257,20 @@ def patients_page(model: Model, contrast: str, shared: Path) -> str:
     text = "\n### Patients, the shipped model's defaults\n\n| patient | lesion ml | found | strongest is it | false findings | Dice | oracle Dice | AP Combi | AP intensity | AP place-z | strongest finding |\n"
     text += "|---|---|---|---|---|---|---|---|---|---|---|\n"
     for cohort, label in PATIENTS.items():
-        for case in (
-            find_cases([shared / cohort], contrast=contrast)
-            if any((shared / cohort).glob(f"*_{contrast}.nii.gz"))
-            else []
-        ):
-            truth_file = shared / cohort / label.format(subject=case.subject)
-            text += patient_row(cohort, case, truth_file, model)
+        for case in cases_in(shared / cohort, contrast):
+            text += patient_row(cohort, case, shared / cohort / label.format(subject=case.subject), model)
+    others = cases_in(shared / "ds011", contrast)
+    if others:
+        counts = [
+            len(segment(locate(open_scan(case), model), model, "combi", Segmentation()).findings) for case in others
+        ]
+        text += f"\nFindings in each of the healthy scans of ds011, thick slices: {', '.join(map(str, counts))}.\n"
     return text
+
+
+def cases_in(folder: Path, contrast: str) -> list[Case]:
+    """Return the scans of a contrast in a folder."""
+    return [case for file in sorted(folder.glob(f"*_{contrast}.nii.gz")) for case in find_cases([file])]
 
 
 def patient_row(cohort: str, case: Case, label: Path, model: Model) -> str:

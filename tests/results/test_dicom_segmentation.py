@@ -1,6 +1,7 @@
 """A DICOM Segmentation holds the mask in its place, and no other output names the patient."""
 
 import gzip
+import json
 import shutil
 import subprocess
 
@@ -22,7 +23,7 @@ def test_the_segmentation_holds_the_mask_where_it_lies(segmented, series_folder)
     import highdicom as hd
 
     out, _ = segmented
-    found = hd.seg.segread(out / "pat_t1_desc-combi_mask.dcm")
+    found = hd.seg.segread(out / "pat_t1_desc-combi_dseg.dcm")
     volume = found.get_volume(combine_segments=True)
     mask = nib.load(out / "pat_t1_desc-combi_mask.nii.gz")
 
@@ -35,10 +36,36 @@ def test_the_segmentation_holds_the_mask_where_it_lies(segmented, series_folder)
     assert np.allclose(ours, theirs, atol=1e-3)
 
 
+def test_each_finding_is_a_segment_that_says_what_is_known_of_it(segmented):
+    from pydicom import dcmread
+
+    out, _ = segmented
+    findings = json.loads((out / "pat_t1_scores.json").read_text())["masks"]["combi"]["findings"]
+    found = dcmread(out / "pat_t1_desc-combi_dseg.dcm")
+    assert [segment.SegmentDescription for segment in found.SegmentSequence] == [f["words"] for f in findings]
+    assert {segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning for segment in found.SegmentSequence} == {
+        "Finding"
+    }
+    marked = {
+        (frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        for frame in found.PerFrameFunctionalGroupsSequence
+    }
+    assert marked == {f["number"] for f in findings}
+
+
+def test_no_finding_is_one_empty_segment_that_says_so(series_folder, model_file, tmp_path):
+    from pydicom import dcmread
+
+    invoke("segment", series_folder[0], "-m", model_file, "-o", tmp_path, "--threshold", "1000", "--dicom-seg")
+    found = dcmread(tmp_path / "pat_t1_desc-combi_dseg.dcm")
+    assert [segment.SegmentLabel for segment in found.SegmentSequence] == ["no finding"]
+    assert not found.pixel_array.any()
+
+
 def test_the_segmentation_refers_to_the_source_series(segmented, series_folder):
     from pydicom import dcmread
 
-    found = dcmread(segmented[0] / "pat_t1_desc-combi_mask.dcm")
+    found = dcmread(segmented[0] / "pat_t1_desc-combi_dseg.dcm")
     sources = [dcmread(file, stop_before_pixels=True) for file in series_folder[0].rglob("IM*")]
     (referred,) = found.ReferencedSeriesSequence
     assert referred.SeriesInstanceUID == sources[0].SeriesInstanceUID
@@ -51,7 +78,7 @@ def test_the_segmentation_refers_to_the_source_series(segmented, series_folder):
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dicom3tools")
 def test_dciodvfy_finds_no_error(segmented):
-    path = segmented[0] / "pat_t1_desc-combi_mask.dcm"
+    path = segmented[0] / "pat_t1_desc-combi_dseg.dcm"
     said = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True).stderr
     assert "Segmentation" in said
     assert [line for line in said.splitlines() if line.startswith("Error")] == []

@@ -96,7 +96,7 @@ def test_noise_in_the_shape_of_a_brain_is_said_to_be_unlike_healthy_scans(tmp_pa
 
 
 def test_a_lesion_does_not_make_the_whole_brain_unlike_healthy_ones(tmp_path, trained):
-    path = save(tmp_path / "b_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, radius_mm=30, gain=3)[0], AFFINE)
+    path = save(tmp_path / "b_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, radius_mm=20, gain=2)[0], AFFINE)
     assert not any("the whole brain" in warning for warning in locate(opened(path), trained).warnings)
 
 

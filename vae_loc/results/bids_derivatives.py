@@ -22,7 +22,8 @@ from vae_loc.vocabulary import Method
 BIDS_VERSION = "1.10.0"
 FINDINGS = "findings"  # `desc-` of the numbered mask
 IMAGES = ("percentile.nii.gz", "mask.nii.gz", "dseg.nii.gz")  # those with a sidecar
-TABLE_COLUMNS = {name: {"Description": said} for name, said in COLUMNS.items()}  # of the table of the same name
+DEFINED = ("index", "name")  # columns that BIDS describes itself
+TABLE_COLUMNS = {name: {"Description": said} for name, said in COLUMNS.items() if name not in DEFINED}
 NUMBERED = "Findings, numbered from the strongest; the table beside it says what is known of each"
 PLAIN_SUFFIX = "T1w"  # whose derivatives are named without it; a FLAIR of the same session must not collide
 IGNORED = ("*_anomaly.nii.gz", "*_scores.json", "figures", "cohort*.csv", "*.html")  # no slash: the folder itself too

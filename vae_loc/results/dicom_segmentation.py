@@ -1,21 +1,23 @@
-"""A mask on a converted scan's grid -> a DICOM Segmentation that refers to the source series."""
+"""A numbered mask on a converted scan's grid -> a DICOM Segmentation of the source series, one segment per finding."""
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
+from vae_loc.results.finding_table import FindingSummary
 from vae_loc.scans.dicom_files import DAMAGED
 from vae_loc.scans.dicom_series import Series, volume_of
-from vae_loc.scans.volume import read_labels, read_volume, stem
+from vae_loc.scans.volume import read_numbers, read_volume, stem
 from vae_loc.system.versions import own_version
 from vae_loc.system.writing import write_atomically
-from vae_loc.vocabulary import BoolArray
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
@@ -25,12 +27,13 @@ MANUFACTURER, MODEL_NAME, SERIAL_NUMBER = "vae-loc", "vae-loc", "1"  # the stand
 SERIES_DESCRIPTION = "vae-loc anomaly mask, research use only"
 
 
-def write_segmentation(mask_file: Path, scan: Path, series: Series) -> Path:
-    """Write `<mask>.dcm` beside a mask: binary, one segment, on the frames of the source series.
+def write_segmentation(mask_file: Path, findings: Sequence[FindingSummary], scan: Path, series: Series) -> Path:
+    """Write `<mask>.dcm` beside a numbered mask: binary, one segment per finding, on the frames of the source series.
 
     Parameters
     ----------
-    mask_file : the mask that `segment` wrote
+    mask_file : the numbered mask that `segment` wrote
+    findings : what is known of each number; without any, one empty segment says so
     scan : the NIfTI that the series was converted to
 
     Patient and study are those of the source series, so that an archive files it there.
@@ -39,29 +42,29 @@ def write_segmentation(mask_file: Path, scan: Path, series: Series) -> Path:
     ------
     UnusableInput : if the mask is not on the scan's grid, or the series cannot be referred to.
     """
-    mask, _ = read_labels(mask_file, read_volume(scan))
+    numbers = read_numbers(mask_file, read_volume(scan))
     path = mask_file.with_name(f"{stem(mask_file)}.dcm")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values, which may name the patient
-            write_atomically(path, _segmentation_bytes(mask, series))
+            write_atomically(path, _segmentation_bytes(numbers, findings, series))
     except DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnusableInput(series.place, f"no DICOM Segmentation can refer to this series: {reason}") from error
     return path
 
 
-def _segmentation_bytes(mask: BoolArray, series: Series) -> bytes:
-    """Return a DICOM Segmentation of a mask (column, row, slice)."""
+def _segmentation_bytes(numbers: NDArray[np.uint16], findings: Sequence[FindingSummary], series: Series) -> bytes:
+    """Return a DICOM Segmentation of a numbered mask (column, row, slice)."""
     import highdicom as hd
     from pydicom.uid import ExplicitVRLittleEndian
 
     source = volume_of(series)
     segmentation = hd.seg.Segmentation(
         source_images=series.datasets(),
-        pixel_array=source.with_array(np.transpose(mask, (2, 1, 0)).astype(np.uint8)),
+        pixel_array=source.with_array(np.transpose(numbers, (2, 1, 0))),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_anomaly()],
+        segment_descriptions=[_described(finding) for finding in findings] or [_described(None)],
         series_instance_uid=hd.UID(),
         series_number=SERIES_NUMBER,
         sop_instance_uid=hd.UID(),
@@ -74,25 +77,28 @@ def _segmentation_bytes(mask: BoolArray, series: Series) -> bytes:
         content_description=SERIES_DESCRIPTION,
         series_description=SERIES_DESCRIPTION,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        omit_empty_frames=bool(mask.any()),
+        omit_empty_frames=bool(numbers.any()),
     )
     buffer = io.BytesIO()
     segmentation.save_as(buffer)
     return buffer.getvalue()
 
 
-def _anomaly() -> SegmentDescription:
-    """Return what the segment is: an abnormal structure, found by an algorithm; not a diagnosis."""
+def _described(finding: FindingSummary | None) -> SegmentDescription:
+    """Return what a segment is: a finding of an algorithm, no diagnosis; None is the segment of no finding."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    return hd.seg.SegmentDescription(
-        segment_number=1,
-        segment_label="anomaly",
+    label = "no finding" if finding is None else f"finding {finding.number}, {finding.sign} than expected"
+    segment = hd.seg.SegmentDescription(
+        segment_number=1 if finding is None else finding.number,
+        segment_label=label,
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
-        segmented_property_type=codes.SCT.Lesion,
+        segmented_property_type=codes.DCM.Finding,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
             name="vae-loc", version=own_version(), family=codes.DCM.ArtificialIntelligence
         ),
     )
+    segment.SegmentDescription = label if finding is None else finding.words
+    return segment

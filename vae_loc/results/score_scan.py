@@ -17,7 +17,7 @@ from vae_loc.results.cohort_table import Entry, Status, facts_of, failure, trust
 from vae_loc.results.finding_table import nothing_found
 from vae_loc.results.output_names import OutputNames
 from vae_loc.results.scan_outputs import Files, write_outputs
-from vae_loc.results.scan_summary import Inputs, Provenance, ScanSummary
+from vae_loc.results.scan_summary import Inputs, Provenance, ScanSummary, read_summary
 from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scans.dicom_series import Series
 from vae_loc.scans.nifti import pair
@@ -168,9 +168,12 @@ def _with_segmentations(entry: Entry, options: ScoreOptions, task: Task) -> Entr
     from vae_loc.results.dicom_segmentation import write_segmentation
 
     scan = task.case.scan
-    masks = [task.names.path(scan, method, "mask.nii.gz") for method in options.methods]
     try:
-        written = [write_segmentation(mask, scan, task.series) for mask in masks]
+        masks = read_summary(task.names.scores(scan)).masks or {}
+        written = [
+            write_segmentation(task.names.path(scan, method, "dseg.nii.gz"), mask.findings, scan, task.series)
+            for method, mask in masks.items()
+        ]
     except UnusableInput as error:
         return replace(entry, status="failed", error=str(error), exit_code=error.exit_code)
     return replace(entry, written=(*entry.written, *written))

@@ -152,6 +152,16 @@ def read_labels(path: Path, like: Volume, *, what: str = "lesion") -> tuple[Bool
     return array > 0, note
 
 
+def read_numbers(path: Path, like: Volume) -> NDArray[np.uint16]:
+    """Read a numbered mask on the grid of `like`: uint16 (I, J, K), 0 where nothing is.
+
+    Raises
+    ------
+    UnusableInput : if it is damaged, or of another shape or place.
+    """
+    return _on_grid_of(like, path).astype(np.uint16)
+
+
 def write_volume(path: Path, data: NDArray[np.generic], like: Volume) -> None:
     """Write `data` on the grid of `like`, whole or not at all.
 

@@ -1,0 +1,100 @@
+"""What a reader is promised: no finding in a healthy phantom, and one of the right sign for each planted ball."""
+
+import itertools
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from support.commands import invoke
+from support.phantoms import AFFINE, BALL, SHAPE, phantom, save
+
+import vae_loc
+
+ORIENTATIONS = [
+    np.column_stack([axes, signs])
+    for axes in itertools.permutations(range(3))
+    for signs in itertools.product((1, -1), repeat=3)
+]
+DARK = (-26.0, -20.0, 10.0)  # mm: a place well inside the other half
+
+
+def head(seed, *, bright=None, dark=None, noise=0):
+    """A phantom with noise and a brighter and a darker ball, where places are given."""
+    data, inside = phantom(AFFINE, SHAPE, ball=bright, gain=1.6, seed=seed)
+    if dark is not None:
+        darker, _ = phantom(AFFINE, SHAPE, ball=dark, gain=0.5, seed=seed)
+        usual, _ = phantom(AFFINE, SHAPE, seed=seed)
+        data = np.where(darker < usual, darker, data)
+    rough = np.random.default_rng(noise).normal(0, 2, data.shape) * inside
+    return (data + rough).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def site_model(model_file, tmp_path_factory):
+    """The phantom model, calibrated on twelve healthy phantoms."""
+    folder = tmp_path_factory.mktemp("site")
+    for number in range(12):
+        save(folder / f"h{number:02}_t1.nii.gz", head(0.4 * number / 12, noise=number), AFFINE)
+    invoke("calibrate", model_file, "--healthy", folder, "-o", folder / "site.safetensors", "--quiet")
+    return folder / "site.safetensors"
+
+
+def findings(tmp_path, model, data, affine=AFFINE):
+    path = save(tmp_path / "p_t1.nii.gz", data, affine)
+    return vae_loc.segment(path, model=str(model)).findings
+
+
+def off_mm(finding, place):
+    return np.linalg.norm(np.subtract(finding.peak_ras_mm, place))
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_healthy_phantom_has_no_finding(tmp_path, site_model, number):
+    assert findings(tmp_path, site_model, head(0.05 + 0.1 * number, noise=100 + number)) == ()
+
+
+def test_a_planted_ball_is_one_finding_of_its_sign_at_its_place(tmp_path, site_model):
+    (bright,) = findings(tmp_path, site_model, head(0.2, bright=BALL, noise=50))
+    (dark,) = findings(tmp_path, site_model, head(0.2, dark=DARK, noise=50))
+    assert (bright.sign, dark.sign) == ("brighter", "darker")
+    assert off_mm(bright, BALL) < 12
+    assert off_mm(dark, DARK) < 12
+    assert bright.healthy_as_strong == dark.healthy_as_strong == 0
+
+
+def test_a_second_ball_does_not_hide_the_first(tmp_path, site_model):
+    both = findings(tmp_path, site_model, head(0.2, bright=BALL, dark=DARK, noise=50))
+    assert sorted(finding.sign for finding in both) == ["brighter", "darker"]
+
+
+def test_all_48_orientations_give_the_same_findings(tmp_path, site_model):
+    data = head(0.2, bright=BALL, dark=DARK, noise=50)
+    first = findings(tmp_path, site_model, data)
+    for orientation in ORIENTATIONS:
+        affine = AFFINE @ nib.orientations.inv_ornt_aff(orientation, SHAPE)
+        again = findings(tmp_path, site_model, nib.orientations.apply_orientation(data, orientation), affine)
+        assert len(again) == len(first)
+        for one, other in zip(first, again, strict=True):
+            assert (one.sign, one.healthy_as_strong) == (other.sign, other.healthy_as_strong)
+            assert other.strength == pytest.approx(one.strength, rel=0.02)
+            assert other.volume_ml == pytest.approx(one.volume_ml, rel=0.05)
+            assert np.linalg.norm(np.subtract(other.peak_ras_mm, one.peak_ras_mm)) < 6
+
+
+def test_nothing_found_is_an_answer_on_screen_and_in_the_json(tmp_path, site_model):
+    path = save(tmp_path / "h_t1.nii.gz", head(0.15, noise=101), AFFINE)
+    said = invoke("segment", path, "-m", site_model, "-o", tmp_path / "out")
+    assert said.exit_code == 0
+    assert "no finding that fewer than 1 in 10 healthy people show" in said.output
+    mask = json.loads((tmp_path / "out" / "h_t1_scores.json").read_text())["masks"]["combi"]
+    assert (mask["findings"], mask["volume_ml"], mask["false_findings"]) == ([], 0, 0.1)
+
+
+def test_a_site_of_too_few_healthy_scans_is_told_so(tmp_path, model_file, healthy_folder):
+    said = invoke(
+        "calibrate", model_file, "--healthy", healthy_folder / "sub0_t1.nii.gz", "-o", tmp_path / "s.safetensors"
+    )
+    assert "1 healthy subject is too few" in said.output
+    assert "before: findings from strength" in said.output
+    assert "after: findings from strength" in said.output
