@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import platform
 import time
 from collections.abc import Iterator
@@ -37,6 +36,7 @@ from vae_loc.training import augmentation
 from vae_loc.training.fit import SHORT_STEPS, FitOptions, join_slices, train_vae
 from vae_loc.training.healthy_reference import calibrate_cases
 from vae_loc.training.train import COARSE_NOISE_SD
+from vae_loc.training.training_record import read_record
 from vae_loc.vocabulary import METHODS
 
 FPR = 0.05
@@ -116,7 +116,7 @@ def main() -> None:
 
 def held_out_subjects() -> list[str]:
     """Return the subjects that the shipped T1 model did not learn from."""
-    subjects: list[str] = json.loads(Path("models/t1.training.json").read_text())["holdout_subjects"]
+    subjects: list[str] = read_record(Path("models/t1.training.json")).holdout_subjects
     return subjects
 
 

@@ -4,13 +4,13 @@
 
 Patients lie in `gliomas/` and `ms/` below --shared as <subject>_<contrast>.nii.gz with <subject>_seg or
 <subject>_lesions; healthy scans in `ixi/`. All figures on the scans' own grids, inside the brain, a
-subject at a time, then the mean with a bootstrap over subjects. Seed 0; one thread.
+subject at a time, then the mean with a bootstrap over subjects. Seed 0; one thread. Findings, and lesions
+transplanted into healthy people: `benchmarks/findings.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import tempfile
 from collections.abc import Callable
@@ -21,33 +21,34 @@ import numpy as np
 import torch
 
 from vae_loc.evaluation.baselines import baseline_maps
-from vae_loc.evaluation.healthy_rates import STATED_SHARES, healthy_rates
+from vae_loc.evaluation.healthy_rates import STATED_SHARES, healthy_rates, measure_healthy
 from vae_loc.evaluation.metrics import above, dice_at, mean_interval, rank_sorted
 from vae_loc.evaluation.record import Interval
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.network import Model, load_model, ready
 from vae_loc.preprocessing.brain_mask import find_brain
-from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical, onto_grid
+from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical
 from vae_loc.preprocessing.open_scan import Scan, open_scan
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.preprocessing.slices import from_slices, to_slices
-from vae_loc.results.montage import montage_png
+from vae_loc.results.montage import Shown, montage_png
 from vae_loc.scans.annotations import find_labelled
 from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.volume import Volume, read_labels, read_volume, write_volume
-from vae_loc.scoring.locate import canonical_of, locate, score_canonical
+from vae_loc.scoring.locate import canonical_of, locate
 from vae_loc.scoring.normalised_maps import (
     at_place,
     evened,
     levelled,
     mean_and_sd,
     moments,
-    normalised_maps,
     smoothed,
     two_scales,
 )
+from vae_loc.scoring.segmentation import signed_on_grid
 from vae_loc.scoring.slice_scores import score_slices
 from vae_loc.training.healthy_reference import calibrate_cases
+from vae_loc.training.training_record import read_record
 from vae_loc.vocabulary import METHODS
 
 COHORTS = {"gliomas": "{subject}_seg.nii.gz", "ms": "{subject}_lesions.nii.gz"}
@@ -156,12 +157,6 @@ def page(contrast: str, model: Model, options: argparse.Namespace) -> str:
     text += f"\n### Steps of the residual's way, gliomas, {contrast}\n\n"
     rows, names = steps(model, patients(options.shared, "gliomas", contrast), healthy, appear_of)
     text += table(rows, names)
-    rows, prevalences = transplants(model, patients(options.shared, "gliomas", contrast), healthy, appear_of)
-    text += (
-        f"\n### Gliomas transplanted into {len(healthy)} held-out healthy brains, {contrast}, on the canonical grid\n\n"
-        f"Mean prevalence {np.mean(prevalences):.3f}. The patients' intensities, in robust standard deviations.\n\n"
-    )
-    text += table(rows, [])
     if contrast == "t1":
         half = ready(calibrate_cases(model.checkpoint, healthy[::2]))
         cells = flagged_healthy(healthy[1::2], half)
@@ -176,7 +171,8 @@ def page(contrast: str, model: Model, options: argparse.Namespace) -> str:
 
 def flagged_healthy(cases: list[Case], model: Model) -> list[Interval]:
     """Return the share of healthy voxels that each map flags at 5 %."""
-    found = healthy_rates(cases, model, brain_mask=None, seed=0, progress=lambda _: None)
+    scans = measure_healthy(cases, model, brain_mask=None, progress=lambda _: None)
+    found = healthy_rates(scans, seed=0)
     return [found.measured[method][STATED_SHARES.index(FPR)] for method in METHODS]
 
 
@@ -215,8 +211,8 @@ def site(model: Model, healthy: list[Case]) -> str:
 
 def held_out(shared: Path, contrast: str) -> tuple[list[Case], Callable]:
     """Return the healthy cases that no model saw, and how they are made to look."""
-    record = json.loads(Path(f"models/{contrast}.training.json").read_text())
-    cases = find_cases([shared / "ixi" / f"{name}_t1.nii.gz" for name in record["holdout_subjects"]])
+    record = read_record(Path(f"models/{contrast}.training.json"))
+    cases = find_cases([shared / "ixi" / f"{name}_t1.nii.gz" for name in record.holdout_subjects])
 
     return cases, (lambda case: None) if contrast == "t1" else lambda case: appearance_of(case.subject, contrast)
 
@@ -264,10 +260,10 @@ def compare(
             threshold = healthy_threshold(model.checkpoint, "combi", FPR)
             picture = montage_png(
                 volume,
-                found.maps["combi"],
+                signed_on_grid(found, "combi", beyond=threshold),
                 found.brain,
                 title=f"{pair.case.scan.name} combi; cyan: annotation",
-                ceiling=3 * threshold,
+                shown=Shown(threshold, 3 * threshold),
                 mask=truth,
             )
             (montages / f"{pair.case.scan.name.removesuffix('.nii.gz')}.png").write_bytes(picture)
@@ -303,40 +299,6 @@ def steps(model: Model, pairs: list, healthy: list[Case], appear_of: Callable) -
             (on_grid,) = all_from_canonical([values - lowest], canonical, scan.volume.affine, scan.brain)
             rows.setdefault(name, []).append(figures(on_grid, truth, scan.brain, None))
     return rows, [pair.case.subject for pair in pairs]
-
-
-def transplanted(host: CanonicalVolume, patient: CanonicalVolume, lesion: np.ndarray) -> CanonicalVolume:
-    """Return a healthy brain with a patient's lesion, both aligned to the same template; its edge is blended."""
-    inside = lesion & host.mask & patient.mask
-    share = smoothed(inside.astype(np.float32), host.mask, host.grid.pixel_mm, host.grid.pixel_mm) * inside
-    return replace(host, data=np.where(inside, (1 - share) * host.data + share * patient.data, host.data))
-
-
-def transplants(model: Model, pairs: list, healthy: list[Case], appear_of: Callable) -> tuple[dict, list[float]]:
-    """Return the figures of every map on held-out healthy brains, each with the lesions of one patient; and prevalences."""
-    rows, prevalences = {}, []
-    lesions = []
-    for pair in pairs:
-        scan = open_scan(pair.case, brain_mask="auto")
-        canonical = canonical_of(scan, model)
-        truth, _ = read_labels(pair.label, scan.volume)
-        covered = onto_grid(truth.astype(np.float32), scan.volume, scan.brain, canonical.grid)
-        lesions.append((canonical, covered > 0.5))
-    thresholds = {method: healthy_threshold(model.checkpoint, method, FPR) for method in METHODS}
-    for index, case in enumerate(healthy):
-        patient, lesion = lesions[index % len(lesions)]
-        host = transplanted(canonical_of(open_scan(case), model, appear_of(case)), patient, lesion)
-        truth = lesion & host.mask & patient.mask
-        prevalences.append(float(truth.sum() / host.mask.sum()))
-        features = score_canonical(host, model, METHODS).features
-        maps = dict(normalised_maps(features, host.mask, model.places, METHODS))
-        maps["place-z"] = at_place(
-            features["intensity"], host.mask, model.places["intensity.mean"], model.places["intensity.sd"]
-        )
-        for name in ("place-z", *METHODS):
-            found = figures(np.abs(maps[name]), truth, host.mask, thresholds.get(name))
-            rows.setdefault(name, []).append(found)
-    return rows, prevalences
 
 
 def variants(options: argparse.Namespace) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import platform
 from pathlib import Path
 
@@ -19,12 +18,13 @@ from rich.console import Console
 
 from vae_loc.cli.tables import evaluation_tables
 from vae_loc.evaluation.cohort_metrics import Evaluation, evaluate
-from vae_loc.evaluation.healthy_rates import STATED_SHARES, healthy_rates
+from vae_loc.evaluation.healthy_rates import STATED_SHARES, healthy_rates, measure_healthy
 from vae_loc.model.network import Model, load_model, ready
 from vae_loc.scans.annotations import find_labelled
 from vae_loc.scans.cases import find_cases
 from vae_loc.system.progress import no_bars
 from vae_loc.training.healthy_reference import calibrate_cases
+from vae_loc.training.training_record import read_record
 from vae_loc.vocabulary import METHODS
 
 COHORTS = {"gliomas": "{subject}_seg.nii.gz", "ms": "{subject}_lesions.nii.gz"}
@@ -84,10 +84,11 @@ def by_subject(result: Evaluation) -> str:
 
 def halves(options: argparse.Namespace, model: Model) -> str:
     """Calibrate on every second held-out subject, flag the others."""
-    held_out = json.loads(options.record.read_text())["holdout_subjects"]
+    held_out = read_record(options.record).holdout_subjects
     cases = find_cases([options.shared / "ixi" / f"{name}_t1.nii.gz" for name in held_out])
     calibrated = ready(calibrate_cases(model.checkpoint, cases[::2]))
-    rates = healthy_rates(cases[1::2], calibrated, brain_mask=None, seed=0, progress=lambda _: None)
+    scans = measure_healthy(cases[1::2], calibrated, brain_mask=None, progress=lambda _: None)
+    rates = healthy_rates(scans, seed=0)
     lines = [
         f"{len(cases[::2])} held-out subjects calibrate, {rates.subjects} others are flagged; mean [95 %].\n",
         "| stated | " + " | ".join(METHODS) + " |",

@@ -62,7 +62,7 @@ def page(tmp_path_factory):
          "warnings": "odd", **numbers},
         {"scan": f"/x/{HOSTILE}.nii", "subject": HOSTILE, "status": "failed", "error": f"{HOSTILE}: damaged"},
         {"scan": "/x/a.nii.gz", "subject": "a", "status": "done", "scores": "gone.json", **numbers,
-         "elbo_percentile": 80.25},
+         "combi_strength": 80.25},
     ]  # fmt: skip
     (folder / "cohort.csv").write_bytes(to_csv(rows))
     (folder / "cohort.html").write_bytes(cohort_page(folder / "cohort.csv"))
@@ -97,11 +97,11 @@ def test_a_link_leads_to_the_scan_s_page(shown, page):
 
 
 def test_a_heading_sorts_and_empty_cells_stay_last(shown):
-    heading = next(b for b in shown.find_elements("css selector", "th button") if b.text.startswith("Scan's"))
+    heading = next(b for b in shown.find_elements("css selector", "th button") if b.text.startswith("Strength"))
     heading.click()
-    assert column(shown, 3) == ["9.5", "80.2", ""]
+    assert column(shown, 3) == ["12.5", "80.2", ""]
     heading.click()
-    assert column(shown, 3) == ["80.2", "9.5", ""]
+    assert column(shown, 3) == ["80.2", "12.5", ""]
 
 
 def test_find_hides_the_others(shown):

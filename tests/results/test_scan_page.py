@@ -88,7 +88,9 @@ def test_the_page_loads_without_errors_or_requests(shown):
 
 
 def pixels(shown):
-    return shown.find_element("id", "canvas").screenshot_as_png
+    canvas = shown.find_element("id", "canvas")
+    shown.execute_script("arguments[0].scrollIntoView({ block: 'center' })", canvas)
+    return canvas.screenshot_as_png
 
 
 def set_slider(shown, name, value):

@@ -13,7 +13,7 @@ from vae_loc.results.scan_summary import read_summary
 from vae_loc.system.reading import opened, read_csv
 
 THUMBNAIL_WIDTH, THUMBNAIL_QUALITY = 300, 70
-MIDDLE_ROWS = (0.01, 0.28, 0.91, 0.75)  # of a montage: left, top, right, bottom, as shares of its sides
+MIDDLE_ROWS = (0.0, 0.27, 0.938, 0.76)  # of a montage: left, top, right, bottom, as shares of its sides
 MAX_PICTURE_BYTES = 50_000_000
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import nibabel as nib
@@ -15,36 +17,57 @@ from vae_loc.vocabulary import BoolArray, FloatArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ROWS, COLUMNS = 4, 6  # slices shown, evenly spaced through the brain
+ROWS, COLUMNS = 4, 6
+SHOWN_FINDINGS = 3  # the strongest, each as scan and overlay side by side in the first row
+MIN_AREA = 0.3  # of the largest slice's brain: smaller ones, neck and vertex, are left out
 SPARSE = 8  # one of so many brain voxels tells the window
 WINDOW_PERCENTILES = (1, 99)  # of the brain's intensities, black to white
-MAX_OPACITY = 0.75  # of the map over the scan
+OPACITY = 0.3, 0.6  # of the map over the scan, where it begins to be shown and at full colour
 TILE_WIDTH, GAP = 220, 4  # pixels of a slice, and between slices
 TITLE_HEIGHT, BAR_WIDTH = 32, 90
-BAR_HEIGHT = 0.7  # of the picture's
+BAR_HEIGHT = 0.35  # of the picture's, for each of the two bars
 TEXT_SIZE, SIDE_SIZE = 12, 16
 BRAIN_GREY, MASK_CYAN, YELLOW = (111, 111, 111), (0, 255, 255), (255, 255, 0)
-# matplotlib's inferno at even steps; importing matplotlib takes as long as scoring a scan
-INFERNO = (0x000004, 0x1B0C42, 0x4B0C6B, 0x781C6D, 0xA52C60, 0xCF4446, 0xED6925, 0xFB9A06, 0xF7D03C, 0xFCFFA4)
-BAR_STEPS = 4  # labels of the colour bar, from 0
+# warm for brighter than expected, blue for darker: told apart by colour-blind readers too
+BRIGHT, DARK = (0xA3230D, 0xE8590C, 0xFF9F1C, 0xFFD43B), (0x1B2A8C, 0x2563EB, 0x38A0F0, 0x7DD3FC)
+BAR_STEPS = 2  # labels of a colour bar above the first
 MAX_TITLE = 160  # characters; of a longer name the end is shown
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What of a map is coloured: from `floor`, at full colour from `ceiling` on."""
+
+    floor: float
+    ceiling: float
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """A place that the first row shows: a voxel (i, j, k), and its caption."""
+
+    voxel: tuple[int, int, int]
+    caption: str
 
 
 def montage_png(
     volume: Volume,
-    scores: FloatArray,
+    signed: FloatArray,
     brain: BoolArray,
     *,
     title: str,
-    ceiling: float,
+    shown: Shown,
     mask: BoolArray | None = None,
+    findings: Sequence[Pointed] = (),
 ) -> bytes:
     """Return a PNG of axial slices: scan in grey, map in colour, outline of brain and mask.
 
+    The first row shows the slices of the strongest findings, each without and with the map; the others are evenly
+    spaced through the brain.
+
     Parameters
     ----------
-    scores : float32 (I, J, K) on the grid of `volume`, >= 0
-    ceiling : score shown at full colour; colour and opacity rise linearly to it
+    signed : float32 (I, J, K) on the grid of `volume`, > 0 where brighter and < 0 where darker than expected
     mask : what was segmented, outlined in cyan
 
     Radiological view: the patient's right is on the left of the picture, front is up.
@@ -52,53 +75,118 @@ def montage_png(
     from PIL import Image, ImageDraw
 
     marked = np.zeros_like(brain) if mask is None else mask
-    to_axial = _to_axial(volume)
-    layers = tuple(
-        nib.orientations.apply_orientation(array, to_axial) for array in (volume.data, scores, brain, marked)
-    )
-    heights_mm = _heights_mm(volume, to_axial, layers[2].shape)
-    heights = np.flatnonzero(layers[2].any(axis=(1, 2)))
-    shown = heights[np.linspace(0, len(heights) - 1, ROWS * COLUMNS + 2).round().astype(int)[1:-1]]
-    rows, columns = (slice(int(used.min()), int(used.max()) + 1) for used in np.nonzero(layers[2].any(axis=0)))
-    _, row_mm, column_mm = np.array(volume.spacing_mm)[np.argsort(to_axial[:, 0])]
-    aspect = row_mm / column_mm
-    tile = TILE_WIDTH, round(TILE_WIDTH * aspect * (rows.stop - rows.start) / (columns.stop - columns.start))
-    window = np.percentile(volume.data[brain][::SPARSE], WINDOW_PERCENTILES)
-    step_x, step_y = tile[0] + GAP, tile[1] + GAP
+    slices = _Slices.of(volume, signed, brain, marked, shown)
+    step_x, step_y = slices.tile[0] + GAP, slices.tile[1] + GAP
     picture = Image.new("RGB", (GAP + COLUMNS * step_x + BAR_WIDTH, TITLE_HEIGHT + ROWS * step_y))
-    for number, k in enumerate(shown):
+
+    for number, tile, text in _tiles(slices, findings[:SHOWN_FINDINGS]):
         at = GAP + number % COLUMNS * step_x, TITLE_HEIGHT + number // COLUMNS * step_y
-        picture.paste(_slice_picture([layer[k, rows, columns] for layer in layers], window, ceiling or 1, tile), at)
-        _write(picture, at[0] + 3, at[1] + 2, f"z {heights_mm[k]:+.0f} mm")
+        picture.paste(tile, at)
+        _write(picture, at[0] + 3, at[1] + 2, text)
     for row in range(ROWS):
-        middle = TITLE_HEIGHT + row * step_y + tile[1] // 2
+        middle = TITLE_HEIGHT + row * step_y + slices.tile[1] // 2
         _write(picture, GAP + 1, middle, "R", SIDE_SIZE)
         _write(picture, COLUMNS * step_x - SIDE_SIZE, middle, "L", SIDE_SIZE)
-    _draw_colour_bar(picture, GAP + COLUMNS * step_x + 8, ceiling or 1)
+    _draw_colour_bars(picture, GAP + COLUMNS * step_x + 8, shown)
     ImageDraw.Draw(picture).text((8, 8), printable(title)[-MAX_TITLE:], fill="white", font_size=TEXT_SIZE)
     return png(np.asarray(picture))
 
 
-def _slice_picture(layers: list[np.ndarray], window: np.ndarray, ceiling: float, size: tuple[int, int]) -> Image:
-    """Return scan, map and the outlines of brain and mask of one slice, (rows, columns) each."""
+def _tiles(slices: _Slices, findings: Sequence[Pointed]) -> Iterator[tuple[int, Image, str]]:
+    """Give where each slice goes, counted along the rows, its picture and its caption."""
+    for number, finding in enumerate(findings):
+        height = slices.height_of(finding.voxel)
+        caption = f"{finding.caption}, z {slices.heights_mm[height]:+.0f} mm"
+        yield 2 * number, slices.picture(height, plain=True), caption
+        yield 2 * number + 1, slices.picture(height), ""
+    first = COLUMNS if findings else 0
+    for number, height in enumerate(slices.overview(ROWS * COLUMNS - first), start=first):
+        yield number, slices.picture(height), f"z {slices.heights_mm[height]:+.0f} mm"
+
+
+@dataclass(frozen=True)
+class _Slices:
+    """The axial slices of a scan, as arrays (S, rows, columns), cut to the brain.
+
+    layers : scan, signed map, brain, mask
+    tile : width and height of a slice in the picture
+    """
+
+    layers: tuple[np.ndarray, ...]
+    heights_mm: np.ndarray
+    to_axial: np.ndarray
+    shape: tuple[int, ...]
+    window: np.ndarray
+    tile: tuple[int, int]
+    shown: Shown
+
+    @classmethod
+    def of(cls, volume: Volume, signed: FloatArray, brain: BoolArray, marked: BoolArray, shown: Shown) -> _Slices:
+        """Turn a scan and what is drawn over it."""
+        to_axial = _to_axial(volume)
+        turned = [nib.orientations.apply_orientation(of, to_axial) for of in (volume.data, signed, brain, marked)]
+        rows, columns = (slice(int(used.min()), int(used.max()) + 1) for used in np.nonzero(turned[2].any(axis=0)))
+        _, row_mm, column_mm = np.array(volume.spacing_mm)[np.argsort(to_axial[:, 0])]
+        height = TILE_WIDTH * row_mm / column_mm * (rows.stop - rows.start) / (columns.stop - columns.start)
+        window = np.percentile(volume.data[brain][::SPARSE], WINDOW_PERCENTILES)
+        heights_mm = _heights_mm(volume, to_axial, turned[2].shape)
+        cut = tuple(of[:, rows, columns] for of in turned)
+        return cls(cut, heights_mm, to_axial, brain.shape, window, (TILE_WIDTH, round(height)), shown)
+
+    def height_of(self, voxel: tuple[int, int, int]) -> int:
+        """Return which slice holds a voxel of the scan's own grid."""
+        axis = int(np.flatnonzero(self.to_axial[:, 0] == 0)[0])
+        upwards = self.to_axial[axis, 1] > 0
+        return voxel[axis] if upwards else self.shape[axis] - 1 - voxel[axis]
+
+    def overview(self, count: int) -> list[int]:
+        """Return slices with enough brain, evenly spaced, each once: at most `count`."""
+        area = self.layers[2].sum(axis=(1, 2))
+        heights = np.flatnonzero(area >= MIN_AREA * area.max())
+        places = np.linspace(0, len(heights) - 1, min(count, len(heights))).round().astype(int)
+        return [int(height) for height in heights[places]]
+
+    def picture(self, height: int, *, plain: bool = False) -> Image:
+        """Return one slice: the scan alone, or with map and outlines."""
+        scan, signed, brain, marked = (layer[height] for layer in self.layers)
+        grey = 255 * np.clip((scan - self.window[0]) / ((self.window[1] - self.window[0]) or 1), 0, 1)[..., None]
+        if plain:
+            return _resized(grey.repeat(3, axis=2), self.tile)
+        share = _share(np.abs(signed), self.shown)
+        least, most = OPACITY
+        opacity = np.where(np.abs(signed) > self.shown.floor, least + (most - least) * share, 0)[..., None]
+        colours = np.where((signed > 0)[..., None], _coloured(share, BRIGHT), _coloured(share, DARK))
+        pixels = np.array(_resized((1 - opacity) * grey + opacity * colours, self.tile))
+        return _outlined(pixels, [(brain, BRAIN_GREY), (marked, MASK_CYAN)])
+
+
+def _resized(pixels: np.ndarray, size: tuple[int, int]) -> Image:
     from PIL import Image
 
-    scan, heat, brain, marked = layers
-    grey = 255 * np.clip((scan - window[0]) / ((window[1] - window[0]) or 1), 0, 1)[..., None]
-    share = np.clip(heat / ceiling, 0, 1)
-    opacity = MAX_OPACITY * share[..., None]
-    blended = ((1 - opacity) * grey + opacity * _coloured(share)).astype(np.uint8)
-    pixels = np.array(Image.fromarray(blended).resize(size, Image.Resampling.BICUBIC))
-    for outline, colour in ((brain, BRAIN_GREY), (marked, MASK_CYAN)):
+    return Image.fromarray(pixels.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+
+
+def _outlined(pixels: np.ndarray, outlines: Sequence[tuple[np.ndarray, tuple[int, int, int]]]) -> Image:
+    """Return a picture with the borders of areas drawn in their colours."""
+    from PIL import Image
+
+    size = pixels.shape[1], pixels.shape[0]
+    for outline, colour in outlines:
         area = Image.fromarray((255 * outline).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
         pixels[_edge(np.array(area) > 127)] = colour
     return Image.fromarray(pixels)
 
 
-def _coloured(share: np.ndarray) -> np.ndarray:
-    """Return the colours, 0 to 255, of shares 0 to 1 of the ceiling: (..., 3)."""
-    table = np.array([[colour >> 16, colour >> 8 & 255, colour & 255] for colour in INFERNO])
-    steps = np.linspace(0, 1, len(INFERNO))
+def _share(magnitude: np.ndarray, shown: Shown) -> np.ndarray:
+    """Return where between floor and ceiling a magnitude lies, 0 to 1."""
+    share: np.ndarray = np.clip((magnitude - shown.floor) / ((shown.ceiling - shown.floor) or 1), 0, 1)
+    return share
+
+
+def _coloured(share: np.ndarray, colours: Sequence[int]) -> np.ndarray:
+    """Return the colours, 0 to 255, of shares 0 to 1: (..., 3)."""
+    table = np.array([[colour >> 16, colour >> 8 & 255, colour & 255] for colour in colours])
+    steps = np.linspace(0, 1, len(colours))
     return np.stack([np.interp(share, steps, channel) for channel in table.T], axis=-1)
 
 
@@ -113,20 +201,27 @@ def _edge(area: BoolArray) -> BoolArray:
 def _write(picture: Image, x: int, y: int, text: str, size: int = TEXT_SIZE) -> None:
     from PIL import ImageDraw
 
-    ImageDraw.Draw(picture).text((x, y), text, fill=YELLOW, font_size=size)
+    draw = ImageDraw.Draw(picture)
+    if text:
+        draw.rectangle(draw.textbbox((x, y), text, font_size=size), fill="black")  # else it cannot be read on white
+        draw.text((x, y), text, fill=YELLOW, font_size=size)
 
 
-def _draw_colour_bar(picture: Image, x: int, ceiling: float) -> None:
+def _draw_colour_bars(picture: Image, x: int, shown: Shown) -> None:
+    """Draw a bar for brighter and one for darker, from the floor to the ceiling."""
     from PIL import Image, ImageDraw
 
+    draw = ImageDraw.Draw(picture)
     height = round(BAR_HEIGHT * picture.height)
-    top = (picture.height - height) // 2
-    colours = _coloured(np.linspace(1, 0, height))[:, None].repeat(18, axis=1)
-    picture.paste(Image.fromarray(colours.astype(np.uint8)), (x, top))
-    for step in range(BAR_STEPS + 1):
-        y = top + height - round(height * step / BAR_STEPS) - TEXT_SIZE // 2
-        label = f"{ceiling * step / BAR_STEPS:.3g}"
-        ImageDraw.Draw(picture).text((x + 24, y), label, fill="white", font_size=TEXT_SIZE)
+    for row, (name, colours) in enumerate((("brighter", BRIGHT), ("darker", DARK))):
+        top = TITLE_HEIGHT + 3 * TEXT_SIZE + row * (height + 6 * TEXT_SIZE)
+        column = _coloured(np.linspace(1, 0, height), colours)[:, None].repeat(18, axis=1)
+        picture.paste(Image.fromarray(column.astype(np.uint8)), (x, top))
+        draw.text((x, top - 2 * TEXT_SIZE), name, fill="white", font_size=TEXT_SIZE)
+        for step in range(BAR_STEPS + 1):
+            y = top + height - round(height * step / BAR_STEPS) - TEXT_SIZE // 2
+            value = shown.floor + (shown.ceiling - shown.floor) * step / BAR_STEPS
+            draw.text((x + 24, y), f"{value:.3g}", fill="white", font_size=TEXT_SIZE)
 
 
 def _to_axial(volume: Volume) -> np.ndarray:

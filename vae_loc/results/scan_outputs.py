@@ -13,18 +13,27 @@ from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import LEVELS
 from vae_loc.model.network import Model
 from vae_loc.results.finding_table import findings_tsv
-from vae_loc.results.montage import montage_png
+from vae_loc.results.montage import Pointed, Shown, montage_png
 from vae_loc.results.output_names import MASK_KINDS, OutputNames
 from vae_loc.results.scan_page import Picture, scan_page
 from vae_loc.results.scan_summary import MaskSummary, Provenance, ScanSummary, mask_summary, summarize
 from vae_loc.scans.volume import write_volume
+from vae_loc.scoring.findings import strength_for
 from vae_loc.scoring.locate import Located
-from vae_loc.scoring.segmentation import Segmentation, segment
+from vae_loc.scoring.segmentation import (
+    DEFAULT_FALSE_FINDINGS,
+    DEFAULT_FPR,
+    Finding,
+    Segmentation,
+    SegmentedMap,
+    segment,
+    signed_on_grid,
+)
 from vae_loc.system.reading import sha256_of
 from vae_loc.system.writing import together, write_atomically, write_json
-from vae_loc.vocabulary import BoolArray, FloatArray, Method
+from vae_loc.vocabulary import FloatArray, Method
 
-CEILING_FPR = 0.01  # the colour bar ends at twice the score that 1 % of healthy voxels exceed
+CEILING_FPR = 0.01  # where findings are not known, full colour is twice what this share of healthy voxels exceeds
 
 
 @dataclass(frozen=True)
@@ -63,12 +72,12 @@ def write_outputs(
     paths: list[Path] = []
     with together() as group:
         for method in located.maps:
-            mask = None
+            segmented = None
             paths += _write_map(located, model, names, files, method)
             if files.segmentation is not None:
-                written, mask, masks[method] = _write_mask(located, model, names, files.segmentation, method)
+                written, segmented, masks[method] = _write_mask(located, model, names, files.segmentation, method)
                 paths += written
-            path, pictures[method] = _write_picture(located, model, names, method, mask)
+            path, pictures[method] = _write_picture(located, model, names, method, segmented)
             paths.append(path)
         paths += names.companions(located, masks)
         scores = names.scores(scan)
@@ -98,12 +107,12 @@ def _write_map(located: Located, model: Model, names: OutputNames, files: Files,
 
 def _write_mask(
     located: Located, model: Model, names: OutputNames, segmentation: Segmentation, method: Method
-) -> tuple[list[Path], BoolArray, MaskSummary]:
+) -> tuple[list[Path], SegmentedMap, MaskSummary]:
     """Write the mask of a map, once as 0 and 1, once numbered by finding, and the table of findings.
 
     Returns
     -------
-    The paths, the mask, and what the JSON says of it.
+    The paths, the findings, and what the JSON says of them.
     """
     volume = located.volume
     segmented = segment(located, model, method, segmentation)
@@ -112,21 +121,54 @@ def _write_mask(
     write_volume(paths[0], segmented.mask, volume)
     write_volume(paths[1], segmented.numbers, volume)
     write_atomically(paths[2], findings_tsv(summary.findings))
-    return paths, segmented.mask, summary
+    return paths, segmented, summary
 
 
 def _write_picture(
-    located: Located, model: Model, names: OutputNames, method: Method, mask: BoolArray | None
+    located: Located, model: Model, names: OutputNames, method: Method, segmented: SegmentedMap | None
 ) -> tuple[Path, Picture]:
     """Write the montage of a map; return its path, and what the page shows."""
-    volume, scores = located.volume, located.maps[method]
-    ceiling = _ceiling(located, model, method)
+    volume = located.volume
+    shown = _shown(located, model, method, segmented)
     made_by = f"model {model.facts.contrast} {model.digest[:8]}"
     title = f"{volume.path.name}   {method}   {made_by}   research use only"
-    montage = montage_png(volume, scores, located.brain, title=title, ceiling=ceiling, mask=mask)
+    mask = None if segmented is None else segmented.mask
+    montage = montage_png(
+        volume,
+        signed_on_grid(located, method, beyond=shown.floor),
+        located.brain,
+        title=title,
+        shown=shown,
+        mask=mask,
+        findings=[_pointed(finding) for finding in segmented.findings] if segmented else [],
+    )
     path = names.path(volume.path, method, "anomaly.png")
     write_atomically(path, montage)
-    return path, Picture(scores, mask, ceiling or 1.0, montage)
+    return path, Picture(located.maps[method], mask, shown.ceiling or 1.0, montage)
+
+
+def _pointed(finding: Finding) -> Pointed:
+    """Return where the picture shows a finding, and its caption."""
+    return Pointed(finding.peak_voxel, f"{finding.number}: {finding.volume_ml:.3g} ml, {finding.sign}")
+
+
+def _shown(located: Located, model: Model, method: Method, segmented: SegmentedMap | None) -> Shown:
+    """Return from which score on a map is coloured: the mask's threshold, else what 5 % of healthy voxels exceed.
+
+    Full colour is the strength of a finding that 1 in 10 healthy scans has; where that is not known, twice the score
+    that 1 % of healthy voxels exceed.
+    """
+    healthy = model.facts.healthy
+    highest = float(located.maps[method].max())
+    if healthy is None:
+        return Shown(segmented.rule.threshold if segmented else highest / 2, highest)
+    floor = healthy_threshold(model.checkpoint, method, DEFAULT_FPR, raw=located.bare)
+    floor = max(0.0, segmented.rule.threshold) if segmented else floor
+    if healthy.findings is None or located.bare:
+        ceiling = 2 * healthy_threshold(model.checkpoint, method, CEILING_FPR, raw=located.bare)
+    else:
+        ceiling = strength_for(healthy.findings[method], DEFAULT_FALSE_FINDINGS)
+    return Shown(floor, ceiling if ceiling > floor else 2 * floor or 1.0)
 
 
 def _percentiles(located: Located, model: Model, method: Method) -> FloatArray:
@@ -138,10 +180,3 @@ def _percentiles(located: Located, model: Model, method: Method) -> FloatArray:
     percentiles = 100 * np.interp(located.maps[method], quantiles, LEVELS)
     shown: FloatArray = np.where(located.brain, percentiles, 0).astype(np.float32)
     return shown
-
-
-def _ceiling(located: Located, model: Model, method: Method) -> float:
-    """Return the score that is shown at full colour."""
-    if model.facts.healthy is not None:
-        return 2 * healthy_threshold(model.checkpoint, method, CEILING_FPR, raw=located.bare)
-    return float(located.maps[method].max())

@@ -15,6 +15,7 @@ from vae_loc.errors import printable
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import LEVELS, healthy_percentile
 from vae_loc.model.network import Model
+from vae_loc.preprocessing.regions import surface_of
 from vae_loc.results.finding_table import nothing_found
 from vae_loc.results.page_charts import Profile, Strip, profile, strip
 from vae_loc.results.page_volumes import crop_to, layer
@@ -162,7 +163,9 @@ def _viewer(
             {
                 "method": method,
                 "heat": layer(picture.scores, crop, low=0, high=_shown_maximum(picture), highest=True),
-                "mask": None if picture.mask is None else layer(picture.mask, crop, low=0, high=255, highest=True),
+                "mask": None
+                if picture.mask is None
+                else layer(surface_of(picture.mask), crop, low=0, high=255, highest=True),
                 "ceiling": picture.ceiling,
                 "threshold": thresholds[method] or 0.0,
             }

@@ -147,6 +147,16 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
     return SegmentedMap(numbers, tuple(findings), rule)
 
 
+def signed_on_grid(located: Located, method: Method, *, beyond: float) -> FloatArray:
+    """Return a map on the scan's own grid with its sign, float32 (I, J, K), where it is beyond a value; 0 elsewhere."""
+    heat = located.maps[method]
+    voxels = np.argwhere((heat > beyond) & located.brain)
+    signed: FloatArray = np.zeros_like(heat)
+    at = tuple(voxels.T)
+    signed[at] = np.where(located.signed_maps[method][_nearest_pixels(located, voxels)] < 0, -heat[at], heat[at])
+    return signed
+
+
 @dataclass(frozen=True)
 class _Part:
     """A part of the voxels beyond a threshold: its sign, which of them it holds, bool (N,), and its strength."""

@@ -9,7 +9,7 @@
   }
   const data = JSON.parse(byId("viewer-data").textContent);
   const CROSSHAIR = [0.35, 0.85, 1, 0.8];
-  const TRANSPARENT_BELOW_MINIMUM = 1; // NiiVue's COLORMAP_TYPE: colours from 0, nothing below cal_min
+  const TRANSPARENT_BELOW_MINIMUM = 2; // NiiVue 0.69 swaps the meaning of 1 and 2 for volumes: nothing below cal_min
   byId("viewer").hidden = false;
   const viewer = new niivue.Niivue({
     isRadiologicalConvention: true,

@@ -1,0 +1,79 @@
+"""The montage: the finding first, each slice once, nothing below the floor, warm for bright and blue for dark."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.phantoms import AFFINE, SHAPE, centred, phantom, save
+
+from vae_loc.results.montage import Pointed, Shown, _Slices, montage_png
+from vae_loc.scans.volume import read_volume
+
+SHOWN = Shown(2.0, 6.0)
+
+
+@pytest.fixture
+def volume(tmp_path):
+    return read_volume(save(tmp_path / "a_t1.nii.gz", phantom(AFFINE, SHAPE)[0], AFFINE))
+
+
+def picture(volume, signed, **options):
+    brain = volume.data > 0
+    raw = montage_png(volume, signed.astype(np.float32), brain, title="t", shown=SHOWN, **options)
+    return np.asarray(Image.open(io.BytesIO(raw)).convert("RGB")).astype(int)
+
+
+def coloured(pixels):
+    """Share of the slices' pixels that are no grey: warmer, and bluer."""
+    red, _, blue = np.moveaxis(pixels[40:, : 6 * 224], -1, 0)
+    return np.mean(red > blue + 40), np.mean(blue > red + 40)
+
+
+def test_nothing_at_or_below_the_floor_is_coloured(volume):
+    without = coloured(picture(volume, np.zeros(SHAPE)))
+    assert coloured(picture(volume, np.full(SHAPE, 2.0))) == without
+
+
+def test_brighter_is_warm_and_darker_is_blue(volume):
+    signed = np.zeros(SHAPE)
+    signed[14:26, 18:28, 12:24] = 4
+    without, bright, dark = (coloured(picture(volume, of)) for of in (0 * signed, signed, -signed))
+    assert bright[0] > without[0] + 0.005
+    assert bright[1] == pytest.approx(without[1], abs=0.001)
+    assert dark[1] > without[1] + 0.005
+    assert dark[0] == pytest.approx(without[0], abs=0.001)
+
+
+def test_the_first_row_shows_the_finding_without_and_with_the_map(volume):
+    signed = np.zeros(SHAPE)
+    signed[14:26, 18:28, 16:20] = 5
+    pixels = picture(volume, signed, findings=[Pointed((20, 22, 18), "1: 9 ml, brighter")])
+    height = (len(pixels) - 32) // 4
+    plain, overlay = (pixels[56 : 32 + height - 4, 4 + at : 4 + at + 220] for at in (0, 224))
+    assert coloured_share(plain) < 0.01 < 0.05 < coloured_share(overlay)
+    nothing = pixels[56 : 32 + height - 30, 4 + 3 * 224 : 4 + 5 * 224]
+    assert nothing.max() == 0
+
+
+def coloured_share(tile):
+    return np.mean(np.ptp(tile, axis=-1) > 60)
+
+
+@pytest.mark.parametrize("flip", [(1, 1, 1), (1, 1, -1), (-1, 1, 1)])
+def test_a_voxel_is_found_in_its_slice_whatever_the_axes(tmp_path, flip):
+    affine = centred(np.diag(np.array(flip) * 4.0), SHAPE)
+    volume = read_volume(save(tmp_path / "a_t1.nii.gz", phantom(affine, SHAPE)[0], affine))
+    slices = _Slices.of(volume, np.zeros(SHAPE, np.float32), volume.data > 0, volume.data > 0, SHOWN)
+    for voxel in ((20, 22, 5), (20, 22, 30)):
+        height_mm = (affine @ [*voxel, 1])[2]
+        assert slices.heights_mm[slices.height_of(voxel)] == pytest.approx(height_mm)
+
+
+def test_each_slice_is_shown_once_and_those_with_little_brain_are_not(volume):
+    slices = _Slices.of(volume, np.zeros(SHAPE, np.float32), volume.data > 0, volume.data > 0, SHOWN)
+    shown = slices.overview(24)
+    area = slices.layers[2].sum(axis=(1, 2))
+    assert len(set(shown)) == len(shown) <= 24
+    assert area[shown].min() >= 0.3 * area.max()
+    assert slices.overview(1000) == sorted(set(slices.overview(1000)))
