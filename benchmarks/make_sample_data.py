@@ -17,7 +17,7 @@ from vae_loc.scans.volume import Volume, read_volume, write_volume
 
 HEALTHY = ("IXI012", "IXI013", "IXI014")
 HOST = "IXI033"  # the healthy brain that gets the mass
-MS = "patient07"
+MS, STROKE = "patient07", "crtut"
 SEED = 0
 RADIUS_MM = (14.0, 17.0, 13.0)  # semi-axes along RAS
 OFFSET_MM = (28.0, -8.0, 28.0)  # of the mass from the brain's centroid: right hemisphere, above the ventricles
@@ -40,6 +40,8 @@ def main() -> None:
         write_volume(options.output / f"{subject}_brainmask.nii.gz", find_brain(volume, "auto")[0], volume)
     for kind in ("t1", "t2", "flair", "lesions"):
         shutil.copyfile(options.shared / f"ms/{MS}_{kind}.nii.gz", options.output / f"{MS}_{kind}.nii.gz")
+    for kind in ("t2", "lesions"):
+        shutil.copyfile(options.shared / f"stroke/{STROKE}_{kind}.nii.gz", options.output / f"{STROKE}_{kind}.nii.gz")
     host = read_volume(options.shared / f"ixi/{HOST}_t1.nii.gz")
     brain = find_brain(host, "auto")[0]
     weight = mass(host, brain)

@@ -1,4 +1,4 @@
-"""The pictures of docs/tutorial.md: what its commands write for sample_data, as a browser shows it.
+"""The pictures of README.md and docs/tutorial.md: what the tutorial's commands write for sample_data, as a browser shows it.
 
     python benchmarks/pictures.py results/
 
@@ -17,7 +17,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
-SCAN = "synthetic-mass_t1"
+SCAN, STROKE = "synthetic-mass_t1", "crtut_t2"
 WIDTH, QUALITY = 1000, 80
 SETTLED_S = 2  # a page that says it is ready draws once more
 
@@ -41,6 +41,7 @@ def main() -> None:
 
     IMAGES.mkdir(exist_ok=True)
     keep((results / f"{SCAN}_desc-combi_anomaly.png").read_bytes(), "montage.jpg")
+    keep((results / f"{STROKE}_desc-combi_anomaly.png").read_bytes(), "stroke.jpg")
     browser = chromium.start([*chromium.SOFTWARE_GL, "--hide-scrollbars"])
     for page, name, size in (
         (f"{SCAN}_report.html", "report.jpg", (1250, 1120)),

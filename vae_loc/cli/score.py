@@ -38,7 +38,7 @@ def score(
 ) -> None:
     """Write anomaly maps of scans, on their own grids, with scores and a picture.
 
-    Example: vae-loc score sample_data/patient07_t1.nii.gz -o results --method all
+    Example: vae-loc score sample_data/crtut_t2.nii.gz -o results --method all
     """
     from vae_loc.results.scan_outputs import Files
     from vae_loc.results.score_cohort import score_cohort
@@ -69,7 +69,7 @@ def segment(
     A finding is a place that differs from healthy people so much that a healthy scan is expected to
     have only --false-findings of them. --threshold or --fpr mark voxels by a threshold instead. A
     model that was calibrated on annotated scans (vae-loc calibrate) has a threshold of its own.
-    Example: vae-loc segment sample_data/patient07_t1.nii.gz -o results --false-findings 0.5
+    Example: vae-loc segment sample_data/crtut_t2.nii.gz -o results --false-findings 0.5
     """
     from vae_loc.results.scan_outputs import Files
     from vae_loc.results.score_cohort import score_cohort

@@ -43,18 +43,25 @@ def cohort_page(table: Path) -> bytes:
     cells = read_csv(table, "a cohort table", ["scan", "status"])
     rows = [_row(table.parent, row) for row in cells]
     methods = table_methods(cells[0]) if cells else []
+    method = "combi" if "combi" in methods or not methods else methods[0]
+    rows.sort(key=lambda row: _worklist_place(row, method))
     statuses = [row.cells["status"] for row in rows]
     page = environment().get_template("cohort.html")
     text = page.render(
         title=table.absolute().parent.name,
         rows=rows,
-        method="combi" if "combi" in methods or not methods else methods[0],
+        method=method,
         marked=any(row.number(f"{method}_lesion_ml") is not None for row in rows for method in methods),
         counts={status: statuses.count(status) for status in ("done", "skipped", "failed")},
         warned=sum(bool(row.cells.get("warnings")) for row in rows),
         citation=CITATION,
     )
     return text.encode("utf-8")
+
+
+def _worklist_place(row: PageRow, method: str) -> tuple[bool, float]:
+    """Return what rows are ordered by: failed scans first, then the strongest finding first."""
+    return row.cells["status"] != "failed", -(row.number(f"{method}_strength") or 0)
 
 
 def _row(folder: Path, cells: Mapping[str, str]) -> PageRow:

@@ -54,6 +54,7 @@ class TrainingRecord(_Part):
     training_subjects: list[str]
     holdout_subjects: list[str]
     reference_subjects: list[str] = []
+    calibration_subjects: list[str] = []
     epochs: list[dict[str, float]]
     best_valid_loss: float
     facts: TrainedFacts
