@@ -7,7 +7,7 @@ import pytest
 from vae_loc.evaluation.cohort_metrics import beaten_by
 from vae_loc.evaluation.lesions import CLASS_NAMES
 from vae_loc.evaluation.record import Interval, MapFigures, PooledFigures
-from vae_loc.evaluation.scan_metrics import FROC_FPRS
+from vae_loc.evaluation.scan_findings import FINDING_RATES
 from vae_loc.vocabulary import METHODS
 
 
@@ -28,15 +28,27 @@ def test_slices_are_counted_once_and_each_score_tells_them_apart(summary):
         assert 0 <= low <= high <= 1 + 1e-9
 
 
-def test_every_map_has_a_froc_whose_false_positives_fall_with_the_rate(summary):
-    assert set(summary["lesions"]) == set(METHODS)
-    for points in summary["lesions"].values():
-        assert [point["healthy_fpr"] for point in points] == list(FROC_FPRS)
+def test_every_map_has_findings_at_each_rate_and_more_at_a_greater_one(summary):
+    assert set(summary["findings"]) == set(METHODS)
+    for table in summary["findings"].values():
+        points = table["points"]
+        assert [point["rate"] for point in points] == list(FINDING_RATES)
         for point in points:
-            assert set(point["lesions"]) == set(point["found"]) == set(CLASS_NAMES)
+            assert set(point["lesions"]) == set(point["lesions_found"]) == set(CLASS_NAMES)
             assert sum(point["lesions"].values()) == 5
-            assert point["sensitivity"] == sum(point["found"].values()) / 5
-        assert points[0]["false_positives_per_scan"] <= points[-1]["false_positives_per_scan"]
+            assert point["sensitivity"] == sum(point["lesions_found"].values()) / 5
+            assert point["patients_found"]["subjects"] == 5  # the sixth has no lesion
+            assert point["false_per_patient"]["subjects"] == 6
+            assert point["healthy_findings"]["subjects"] == 5
+            assert point["healthy_with_any"]["mean"] <= point["healthy_findings"]["mean"]
+        for name in ("patients_found", "false_per_patient", "healthy_findings"):
+            means = [point[name]["mean"] for point in points]
+            assert means == sorted(means)
+
+
+def test_rec_error_finds_the_balls_first(summary):
+    headline = next(point for point in summary["findings"]["rec-error"]["points"] if point["rate"] == 0.1)
+    assert headline["patients_found"]["mean"] == headline["strongest_is_lesion"]["mean"] == 1
 
 
 def figures(auroc, average_precision):

@@ -5,7 +5,11 @@ import json
 import pytest
 from support.commands import invoke
 
-from vae_loc.evaluation.healthy_rates import STATED_SHARES
+from vae_loc.evaluation.healthy_rates import STATED_SHARES, measure_healthy
+from vae_loc.preprocessing.open_scan import open_scan
+from vae_loc.scans.cases import find_cases
+from vae_loc.scoring.locate import locate
+from vae_loc.scoring.segmentation import Segmentation, segment
 from vae_loc.vocabulary import METHODS
 
 
@@ -20,6 +24,18 @@ def test_each_map_has_a_measured_share_for_each_stated_one(evaluated):
         assert len(means) == len(STATED_SHARES)
         assert means == sorted(means)
         assert means[-1] == pytest.approx(STATED_SHARES[-1], abs=0.2)
+
+
+def test_findings_of_healthy_scans_are_those_that_segment_gives(healthy_folder, trained):
+    cases = find_cases([healthy_folder])[:2]
+    scans = measure_healthy(cases, trained, brain_mask=None, progress=lambda _: None)
+    assert [scan.subject for scan in scans] == ["sub0", "sub1"]
+    for case, scan in zip(cases, scans, strict=True):
+        located = locate(open_scan(case), trained, methods=METHODS)
+        for method in METHODS:
+            for rate, count in scan.findings[method].items():
+                rule = Segmentation(false_findings=rate)
+                assert count == len(segment(located, trained, method, rule).findings)
 
 
 def test_without_healthy_scans_the_reason_is_said(patients, model_file, tmp_path):

@@ -11,10 +11,10 @@ from vae_loc.cli.console import complain, say, show, talking
 from vae_loc.cli.options import (
     AsJson,
     BrainMaskOption,
+    ChosenModel,
     Device,
     HealthyOption,
     LabelsOption,
-    Model,
     Quiet,
     Threads,
     parsed_brain_mask,
@@ -27,9 +27,16 @@ def evaluate(
         list[Path], typer.Argument(metavar="SCAN...", help="Annotated scans: NIfTI, folders, .txt lists, .csv tables.")
     ],
     labels: LabelsOption = None,
-    model: Model = "t1",
+    model: ChosenModel = None,
+    contrast: Annotated[
+        str | None, typer.Option(help="What the scans are (t1, t2, flair), to choose the model.", show_default=False)
+    ] = None,
     maps: Annotated[
-        Path | None, typer.Option(help="Folder of maps that `score` wrote with this model; default: score the scans.")
+        Path | None,
+        typer.Option(
+            help="Folder of maps that `segment` or `score` wrote with this model. Findings are read from what "
+            "`segment` wrote, up to its --false-findings. Default: score the scans."
+        ),
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for tables and figures.")] = Path("evaluation"),
     healthy: HealthyOption = None,
@@ -40,9 +47,12 @@ def evaluate(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare maps with annotations: tables and figures, with baselines, by subject, with intervals.
+    """Compare findings and maps with annotations: tables and figures, with baselines, by subject, with intervals.
 
-    Example: vae-loc evaluate patients/ --labels {subject}_seg.nii.gz -m t1 -o evaluation --healthy healthy/
+    All scans must be of one contrast. Findings come first: patients and lesions found, and false
+    findings, at several numbers of false findings expected per healthy scan. With --healthy their
+    number in healthy scans is measured.
+    Example: vae-loc evaluate patients/ --labels {subject}_seg.nii.gz --contrast t1 -o evaluation --healthy healthy/
     """
     from vae_loc.evaluation.evaluate import EvaluationOptions, evaluate_files
     from vae_loc.model.network import prepared_device
@@ -50,6 +60,7 @@ def evaluate(
 
     options = EvaluationOptions(
         model=model,
+        contrast=contrast,
         labels=labels,
         maps=maps,
         healthy=healthy or [],

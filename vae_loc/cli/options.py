@@ -29,10 +29,6 @@ Scans = Annotated[
         "and, if you like, mask, subject, contrast. For score and segment also DICOM: a series' folder or zip.",
     ),
 ]
-Model = Annotated[
-    str,
-    typer.Option("-m", "--model", envvar="VAE_LOC_MODEL", help="A shipped model's name (t1) or a .safetensors file."),
-]
 ChosenModel = Annotated[
     str | None,
     typer.Option(

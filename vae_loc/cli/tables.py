@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vae_loc.evaluation.cohort_metrics import Evaluation
-from vae_loc.evaluation.record import Interval
+from vae_loc.evaluation.lesions import CLASS_NAMES
+from vae_loc.evaluation.record import FindingPoint, FindingTable, HealthyShares, Interval, Missing
 from vae_loc.training.labelled_thresholds import FoldDice
 from vae_loc.vocabulary import METHODS
 
@@ -21,13 +22,74 @@ THRESHOLDED = {
     "Dice at 5 %": "dice_fpr 5%",
     "flagged at 5 %": "flagged_fpr 5%",
 }
+BRACKETS = "[95 % bootstrap over subjects]"
+SHOWN_MAP = "combi"  # at all rates; the default of `score` and `segment`
 POOLED = ("AUROC", "AP", "AUROC, paper's")  # the last counts the background
 
 
 def evaluation_tables(result: Evaluation) -> list[Table]:
+    """Return the tables of findings, then those of voxels: ranking, masks, all pooled, and UAD-IMAG's protocol."""
+    return [*_finding_tables(result), *_voxel_tables(result), _uad_imag_table(result)]
+
+
+def _finding_tables(result: Evaluation) -> list[Table]:
+    """Return the findings of all maps at the default rate, and those of one map at all rates."""
+    known = {name: of for name, of in result.record.findings.items() if isinstance(of, FindingTable)}
+    headline = _headline_table(result, known)
+    if not known:
+        return [headline]
+    name = SHOWN_MAP if SHOWN_MAP in known else next(iter(known))
+    return [headline, _rates_table(name, known[name])]
+
+
+def _headline_table(result: Evaluation, known: Mapping[str, FindingTable]) -> Table:
+    rate = next((of.headline for of in known.values()), None)
+    title = "Findings" if rate is None else f"Findings, at {rate:g} false ones expected per healthy scan"
+    columns = ("patients found", "lesions", "false per patient", "per healthy scan", "lesion is first", "Dice")
+    table = _table(f"{title} {BRACKETS}", columns, _without_findings(result))
+    for name, of in known.items():
+        point = next((point for point in of.points if point.rate == of.headline), None)
+        table.add_row(name, *(_finding_cells(point) if point else "-" * len(columns)))
+    return table
+
+
+def _without_findings(result: Evaluation) -> str | None:
+    """Return which of the maps have no findings, and why."""
+    names: dict[str, list[str]] = {}
+    for name, of in result.record.findings.items():
+        if isinstance(of, Missing) and name in result.record.pixel:
+            names.setdefault(of.reason, []).append(name)
+    return "\n".join(f"No findings of {', '.join(of)}: {reason}" for reason, of in names.items()) or None
+
+
+def _finding_cells(point: FindingPoint) -> tuple[str, ...]:
+    return (
+        _share(point.patients_found),
+        f"{sum(point.lesions_found.values())}/{sum(point.lesions.values())}",
+        _interval(point.false_per_patient, digits=2),
+        _interval(point.healthy_findings, digits=2),
+        _share(point.strongest_is_lesion),
+        _interval(point.dice, digits=2),
+    )
+
+
+def _rates_table(name: str, of: FindingTable) -> Table:
+    """Return what one map finds at each rate, lesions by size."""
+    title = f"Findings of {name} by the number of false ones expected per healthy scan: patients and lesions found"
+    columns = ("patients", *CLASS_NAMES, "false per patient", "per healthy scan", "with any")
+    table = _table(title, columns, first="expected")
+    for point in of.points:
+        sizes = (f"{point.lesions_found[size]}/{point.lesions[size]}" for size in CLASS_NAMES)
+        false, healthy = (_mean(of) for of in (point.false_per_patient, point.healthy_findings))
+        patients, with_any = (_mean(of, ".0%") for of in (point.patients_found, point.healthy_with_any))
+        table.add_row(f"{point.rate:g}", patients, *sizes, false, healthy, with_any)
+    return table
+
+
+def _voxel_tables(result: Evaluation) -> list[Table]:
     """Return three tables, baselines first: ranking, masks, and all voxels pooled."""
-    ranked = _table("In-brain voxels, mean over subjects [95 % bootstrap over subjects]", RANKED, _beaten(result))
-    masks = _table("Masks: Dice, and unannotated voxels flagged", THRESHOLDED)
+    ranked = _table(f"In-brain voxels, mean over subjects {BRACKETS}", RANKED, _beaten(result))
+    masks = _table("Masks of a threshold: Dice, and unannotated voxels flagged", THRESHOLDED)
     pooled = _table("All voxels pooled; the paper's way counts the background: trust neither alone", POOLED)
     for name, figures in result.record.pixel.items():
         style = None if name in METHODS else "dim"
@@ -41,12 +103,34 @@ def evaluation_tables(result: Evaluation) -> list[Table]:
     return [ranked, masks, pooled]
 
 
-def _table(title: str, columns: Iterable[str], caption: str | None = None) -> Table:
+def _uad_imag_table(result: Evaluation) -> Table:
+    """Return the Dice of UAD-IMAG's protocol, and the spread of healthy subjects' voxels above the threshold."""
+    caption = (
+        "Oracles know the annotation and are no results: the best threshold of each subject, and the best for all.\n"
+        "Healthy: each subject's own share of voxels above the value that 1 % of the model's healthy voxels exceed."
+    )
+    columns = ("oracle Dice", "oracle for all", "Dice at 1 %", "healthy above: median (range)")
+    table = _table("The protocol of UAD-IMAG (arXiv:2512.01534)", columns, caption)
+    for name, of in result.record.uad_imag.items():
+        if isinstance(of, Missing):
+            continue
+        oracles = _interval(of.oracle_dice), _number(of.common_oracle_dice)
+        table.add_row(name, *oracles, _interval(of.dice_at_1_percent), _spread(of.healthy_above))
+    return table
+
+
+def _spread(shares: HealthyShares | Missing) -> str:
+    if isinstance(shares, Missing):
+        return "-"
+    return f"{shares.median:.1%} ({shares.minimum:.1%} to {shares.maximum:.1%})"
+
+
+def _table(title: str, columns: Iterable[str], caption: str | None = None, *, first: str = "map") -> Table:
     from rich import box
     from rich.table import Table
 
     table = Table(title=title, caption=caption, box=box.SIMPLE, title_justify="left", caption_justify="left")
-    table.add_column("map", no_wrap=True)
+    table.add_column(first, no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     return table
@@ -81,13 +165,25 @@ def _dice_cells(rows: Sequence[FoldDice]) -> tuple[str, str, str]:
     return f"{np.mean(known):.3f}" if known else "-", spread, str(len(known))
 
 
-def _number(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else "-"
+def _number(value: object, digits: int = 3) -> str:
+    return f"{value:.{digits}f}" if isinstance(value, float) else "-"
 
 
-def _interval(values: Interval | None) -> str:
-    if values is None or values.mean is None:
+def _mean(values: Interval | Missing, form: str = ".2f") -> str:
+    return "-" if isinstance(values, Missing) or values.mean is None else f"{values.mean:{form}}"
+
+
+def _share(values: Interval) -> str:
+    """Return a share in percent, with its interval."""
+    if values.mean is None:
         return "-"
-    if values.low is None:
-        return _number(values.mean)
-    return f"{_number(values.mean)} [{_number(values.low)}, {_number(values.high)}]"
+    if values.low is None or values.high is None:
+        return f"{values.mean:.0%}"
+    return f"{values.mean:.0%} [{100 * values.low:.0f}, {100 * values.high:.0f}]"
+
+
+def _interval(values: Interval | Missing | None, digits: int = 3) -> str:
+    if values is None or isinstance(values, Missing) or values.mean is None:
+        return "-"
+    mean, low, high = (_number(value, digits) for value in (values.mean, values.low, values.high))
+    return mean if values.low is None else f"{mean} [{low}, {high}]"

@@ -35,6 +35,6 @@ def baseline_maps(
         mean, sd = (places[f"intensity.{name}"] for name in ("mean", "sd"))
         even = evened(canonical.data, canonical.mask, canonical.grid.pixel_mm)
         z = at_place(even, canonical.mask, mean, sd)
-        signed = [with_polarity(z, polarity) for polarity in PLACE_Z.values()]
-        maps |= dict(zip(PLACE_Z, all_from_canonical(signed, canonical, volume.affine, brain), strict=True))
+        magnitudes = [np.abs(with_polarity(z, polarity)) for polarity in PLACE_Z.values()]
+        maps |= dict(zip(PLACE_Z, all_from_canonical(magnitudes, canonical, volume.affine, brain), strict=True))
     return maps

@@ -11,22 +11,21 @@ from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.evaluation.baselines import BASELINES
-from vae_loc.evaluation.healthy_rates import healthy_rates
-from vae_loc.evaluation.lesions import CLASS_NAMES
+from vae_loc.evaluation.cohort_findings import NO_HEALTHY, finding_tables
+from vae_loc.evaluation.healthy_rates import healthy_rates, measure_healthy
 from vae_loc.evaluation.metrics import (
+    BINS,
     binned,
     curve,
-    mean_interval,
     pooled_intervals,
     quantile_edges,
     rank,
     rank_sorted,
+    subject_interval,
 )
 from vae_loc.evaluation.record import (
     EvaluatedModel,
     EvaluationRecord,
-    FrocPoint,
-    HealthyRates,
     Interval,
     MapFigures,
     Missing,
@@ -34,17 +33,10 @@ from vae_loc.evaluation.record import (
     SliceFigures,
     SliceTable,
 )
-from vae_loc.evaluation.scan_metrics import (
-    FROC_FPRS,
-    PAPER,
-    LesionRow,
-    MapRow,
-    Measured,
-    SliceRow,
-    annotated_scan,
-    measure,
-)
+from vae_loc.evaluation.scan_findings import HEADLINE_RATE
+from vae_loc.evaluation.scan_metrics import PAPER, MapRow, Measured, SliceRow, annotated_scan, measure
 from vae_loc.evaluation.score_store import ScoreStore
+from vae_loc.evaluation.uad_imag import common_oracle_dice, uad_imag
 from vae_loc.model.network import Model
 from vae_loc.scans.annotations import LabelledCase
 from vae_loc.scans.cases import Case
@@ -53,11 +45,9 @@ from vae_loc.system.versions import versions
 from vae_loc.vocabulary import METHODS, BoolArray, BrainMask
 
 Rates = dict[str, NDArray[np.float64]]  # of a curve, by name
-BINS = 2048  # of the pooled curves and their intervals
 CURVE_POINTS = 200  # of a curve that is kept
 PER_SUBJECT = ("auroc", "average_precision", "oracle_dice", "dice_calibrated")
 SLICE_SCORES = ("rec", "kl", "elbo", "brain area")
-NO_HEALTHY = "no healthy scans were given (--healthy)"
 
 
 @dataclass(frozen=True)
@@ -93,7 +83,7 @@ def evaluate(
     Parameters
     ----------
     maps : a folder of maps already written; None scores the scans
-    healthy : healthy scans that the model never saw, for the calibration of its thresholds
+    healthy : healthy scans that the model never saw: their voxels above its thresholds, and their findings
     brain_mask : None takes the mask beside each scan where there is one, else `auto`
 
     Raises
@@ -116,19 +106,18 @@ def evaluate(
         if not measured:
             raise failed[0]
         figures, curves = _pixel(measured, store, seed, bars)
-    advance = bars("healthy", len(healthy))
-    rates: HealthyRates | Missing = Missing(reason=NO_HEALTHY)
-    if healthy:
-        rates = healthy_rates(healthy, model, brain_mask=brain_mask, seed=seed, progress=advance)
+        common = _common_oracles(measured, store)
+    unseen = measure_healthy(healthy, model, brain_mask=brain_mask, progress=bars("healthy", len(healthy)))
     record = EvaluationRecord(
         model=EvaluatedModel(sha256=model.digest, contrast=model.facts.contrast),
         scans=[one.facts for one in measured],
         failed=[str(error) for error in failed],
+        findings=finding_tables([one.findings for one in measured], unseen, seed=seed),
         pixel=figures,
         baselines_that_beat_the_model=beaten_by(figures),
         slices=_slices([row for one in measured for row in one.slices], seed),
-        lesions=_lesions([row for one in measured for row in one.lesions], len(measured)),
-        healthy_calibration=rates,
+        uad_imag=uad_imag(figures, common, unseen),
+        healthy_calibration=healthy_rates(unseen, seed=seed) if unseen else Missing(reason=NO_HEALTHY),
         seed=seed,
         versions=versions(),
     )
@@ -170,17 +159,14 @@ def _per_subject(rows: Sequence[MapRow], seed: int) -> dict[str, Interval]:
     columns: dict[str, list[float | None]] = {name: [getattr(row, name) for row in rows] for name in PER_SUBJECT}
     columns |= {f"dice_fpr {fpr}": [row.dice_fpr[fpr] for row in rows] for fpr in rows[0].dice_fpr}
     columns |= {f"flagged_fpr {fpr}": [row.flagged_fpr[fpr] for row in rows] for fpr in rows[0].flagged_fpr}
-    return {name: mean_interval(_by_subject(rows, values), seed=seed) for name, values in columns.items()}
+    subjects = [row.subject for row in rows]
+    return {name: subject_interval(subjects, values, seed=seed) for name, values in columns.items()}
 
 
-def _by_subject(rows: Sequence[MapRow], values: Sequence[float | None]) -> list[float | None]:
-    """Average the scans of one subject, so that a subject counts once."""
-    of: dict[str, list[float]] = {}
-    for row, value in zip(rows, values, strict=True):
-        known = of.setdefault(row.subject, [])
-        if value is not None:
-            known.append(value)
-    return [float(np.mean(known)) if known else None for known in of.values()]
+def _common_oracles(measured: Sequence[Measured], store: ScoreStore) -> dict[str, float | None]:
+    """Return the oracle Dice of each map at one threshold for all subjects."""
+    subjects = {name: [row.subject for one in measured for row in one.rows if row.map == name] for name in METHODS}
+    return {name: common_oracle_dice(*store.parts(name), of) for name, of in subjects.items() if of}
 
 
 def _pooled(store: ScoreStore, name: str, seed: int) -> tuple[PooledFigures, Rates]:
@@ -226,32 +212,6 @@ def _slice_figures(rows: Sequence[SliceRow], name: str, diseased: BoolArray, see
     return SliceFigures(auroc=rank(diseased, scores).auroc, interval=interval)
 
 
-def _lesions(rows: Sequence[LesionRow], scans: int) -> dict[str, list[FrocPoint] | Missing]:
-    """Return sensitivity, by size class, against false positives per scan at each healthy rate (FROC)."""
-    table: dict[str, list[FrocPoint] | Missing] = {}
-    for name in METHODS:
-        points = [
-            _froc_point(some, fpr, scans)
-            for fpr in FROC_FPRS
-            if (some := [row for row in rows if row.map == name and row.fpr == fpr])
-        ]
-        table[name] = points or Missing(reason="no such map, or the model has no healthy thresholds")
-    return table
-
-
-def _froc_point(rows: Sequence[LesionRow], fpr: float, scans: int) -> FrocPoint:
-    lesions = {size: sum(row.lesions[size] for row in rows) for size in CLASS_NAMES}
-    hits = {size: sum(row.found[size] for row in rows) for size in CLASS_NAMES}
-    total = sum(lesions.values())
-    return FrocPoint(
-        healthy_fpr=fpr,
-        false_positives_per_scan=sum(row.false_positives for row in rows) / scans,
-        sensitivity=sum(hits.values()) / total if total else None,
-        found=hits,
-        lesions=lesions,
-    )
-
-
 def records(result: Evaluation) -> list[dict[str, object]]:
     """Return one flat record for each scan and map, for `evaluation.csv`."""
     flat = []
@@ -260,5 +220,19 @@ def records(result: Evaluation) -> list[dict[str, object]]:
             record = asdict(row)
             for kind in ("dice_fpr", "flagged_fpr"):
                 record |= {f"{kind} {fpr}": value for fpr, value in record.pop(kind).items()}
-            flat.append(record)
+            flat.append(record | _finding_cells(measured, row.map))
     return flat
+
+
+def _finding_cells(measured: Measured, name: str) -> dict[str, object]:
+    """Return how the findings of a map meet the lesions of a scan, at the rate of `segment` by default."""
+    of = next((findings for method, findings in measured.findings.items() if method == name), None)
+    known = None if of is None or isinstance(of, Missing) else of
+    figures = known.rates.get(HEADLINE_RATE) if known else None
+    return {
+        "lesions": measured.facts.lesions,
+        f"lesions_found {HEADLINE_RATE:g}": sum(figures.found.values()) if figures else None,
+        f"false_findings {HEADLINE_RATE:g}": figures.false if figures else None,
+        f"dice_findings {HEADLINE_RATE:g}": figures.dice if figures else None,
+        "lesion_rank": known.rank if known else None,
+    }

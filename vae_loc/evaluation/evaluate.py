@@ -8,10 +8,11 @@ from pathlib import Path
 
 from vae_loc.errors import UnusableOption
 from vae_loc.evaluation.cohort_metrics import Evaluation, evaluate, records
+from vae_loc.evaluation.cohort_model import model_for, refuse_several, stated_contrast
 from vae_loc.evaluation.plots import save_figures
-from vae_loc.model.network import load_model
-from vae_loc.scans.annotations import find_labelled
-from vae_loc.scans.cases import find_cases
+from vae_loc.model.network import Model, load_model
+from vae_loc.scans.annotations import LabelledCase, find_labelled
+from vae_loc.scans.cases import Case, find_cases
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.reading import to_csv
 from vae_loc.system.writing import check_place, refuse_inputs, together, write_atomically, write_json
@@ -24,13 +25,15 @@ class EvaluationOptions:
 
     Attributes
     ----------
-    model : a model's name or file
+    model : a model's name or file; None chooses a shipped one by `contrast`, names or intensities
+    contrast : what the scans are, to choose the model
     labels : a path with `{subject}`, or a table of scans and labels
     maps : a folder of maps that were written before; None scores the scans
     healthy : healthy scans that the model never saw
     """
 
-    model: str = "t1"
+    model: str | None = None
+    contrast: str | None = None
     labels: str | None = None
     maps: Path | None = None
     healthy: Sequence[Path] = ()
@@ -46,20 +49,19 @@ def evaluate_files(
 
     Raises
     ------
-    UnusableOption, UnusableInput, UnusableModel : as `evaluate` and `find_labelled`.
+    UnusableOption, UnusableInput, UnusableModel : as `evaluate`, `find_labelled` and `model_for`.
     """
     if options.maps is not None and not options.maps.is_dir():
         raise UnusableOption("--maps", f"expected a folder of maps, got {options.maps}")
     table, record = output / "evaluation.csv", output / "evaluation.json"
     check_place(table)
     refuse_inputs([table, record], [*scans, *options.healthy, *([Path(options.labels)] if options.labels else [])])
-    model = load_model(options.model, options.device)
-    contrast = model.facts.contrast
+    model, pairs, healthy = _cohort(scans, options)
     result = evaluate(
-        find_labelled(scans, options.labels, contrast=contrast),
+        pairs,
         model,
         maps=options.maps,
-        healthy=find_cases(options.healthy, contrast=contrast) if options.healthy else [],
+        healthy=healthy,
         brain_mask=options.brain_mask,
         seed=options.seed,
         bars=bars,
@@ -69,3 +71,28 @@ def evaluate_files(
         figures = save_figures(result, output)
         write_json(record, result.record.model_dump(mode="json"))
     return result, [table, *figures, record]
+
+
+def _cohort(scans: Sequence[Path], options: EvaluationOptions) -> tuple[Model, list[LabelledCase], list[Case]]:
+    """Return the model, the annotated scans and the healthy ones; of folders only those of the model's contrast.
+
+    Raises
+    ------
+    UnusableOption : if the model is not named, and the scans are of several contrasts.
+    """
+    if options.model is not None:
+        model = load_model(options.model, options.device)
+        pairs = find_labelled(scans, options.labels, contrast=model.facts.contrast)
+    else:
+        pairs = find_labelled(scans, options.labels, contrast=options.contrast)
+        model = model_for(
+            [pair.case for pair in pairs],
+            contrast=options.contrast,
+            brain_mask=options.brain_mask,
+            device=options.device,
+        )
+    own = model.facts.contrast
+    healthy = find_cases(options.healthy, contrast=own) if options.healthy else []
+    if options.model is None:
+        refuse_several({own, *(stated_contrast(case, options.contrast) or own for case in healthy)})
+    return model, pairs, healthy

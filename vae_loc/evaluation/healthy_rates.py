@@ -1,47 +1,90 @@
-"""Does "5 % of healthy voxels" hold? Healthy scans that the model never saw, against its own quantiles."""
+"""Does what is expected of healthy scans hold? Healthy scans that the model never saw: voxels above, and findings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from vae_loc.evaluation.metrics import mean_interval
-from vae_loc.evaluation.record import HealthyRates
+from vae_loc.evaluation.metrics import subject_interval, subject_means
+from vae_loc.evaluation.record import HealthyRates, HealthyShares, Missing
+from vae_loc.evaluation.scan_findings import count_findings, findings_of
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.cases import Case
-from vae_loc.scoring.locate import locate
-from vae_loc.vocabulary import METHODS, BrainMask
+from vae_loc.scoring.locate import Located, locate
+from vae_loc.vocabulary import METHODS, BrainMask, Method
 
 STATED_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # of healthy voxels above a threshold
 
 
-def healthy_rates(
-    cases: Sequence[Case],
-    model: Model,
-    *,
-    brain_mask: BrainMask | None,
-    seed: int,
-    progress: Callable[[str], None],
-) -> HealthyRates:
+@dataclass(frozen=True)
+class HealthyScan:
+    """One healthy scan.
+
+    Attributes
+    ----------
+    shares : for each map, the shares of its brain voxels above the thresholds of `STATED_SHARES`
+    findings : for each map, how many findings it has at each rate; a model without healthy findings gives none
+    """
+
+    subject: str
+    shares: dict[Method, list[float]]
+    findings: dict[Method, dict[float, int]]
+
+
+def measure_healthy(
+    cases: Sequence[Case], model: Model, *, brain_mask: BrainMask | None, progress: Callable[[str], None]
+) -> list[HealthyScan]:
+    """Score healthy scans; return their voxels above healthy thresholds and their findings, scan by scan.
+
+    Raises
+    ------
+    UnusableInput : if a scan cannot be used.
+    UnusableModel : if the model has no healthy statistics.
+    """
+    scans = []
+    for case in cases:
+        located = locate(open_scan(case, brain_mask=brain_mask), model, methods=METHODS)
+        made = findings_of(located, model)
+        counts = {method: count_findings(of) for method, of in made.items() if not isinstance(of, Missing)}
+        scans.append(HealthyScan(case.subject, _shares(located, model), counts))
+        progress(case.scan.name)
+    return scans
+
+
+def healthy_rates(scans: Sequence[HealthyScan], *, seed: int) -> HealthyRates:
     """Return, for each map and stated share, the share of healthy brain voxels above the percentile.
 
     Mean over subjects with its 95 % interval; a share as stated means that the thresholds hold.
     """
-    shares: dict[str, dict[str, list[list[float]]]] = {method: {} for method in METHODS}
-    for case in cases:
-        located = locate(open_scan(case, brain_mask=brain_mask), model, methods=METHODS)
-        for method in METHODS:
-            scores = located.maps[method][located.brain]
-            thresholds = [healthy_threshold(model.checkpoint, method, share) for share in STATED_SHARES]
-            above = [float(np.mean(scores > threshold)) for threshold in thresholds]
-            shares[method].setdefault(case.subject, []).append(above)
-        progress(case.scan.name)
-    measured = {}
-    for name, by_subject in shares.items():
-        means = np.array([np.mean(scans, axis=0) for scans in by_subject.values()])
-        measured[name] = [mean_interval(list(column), seed=seed) for column in means.T]
-    subjects = len({case.subject for case in cases})
-    return HealthyRates(subjects=subjects, stated=list(STATED_SHARES), measured=measured)
+    subjects = [scan.subject for scan in scans]
+    measured = {
+        method: [
+            subject_interval(subjects, [scan.shares[method][place] for scan in scans], seed=seed)
+            for place in range(len(STATED_SHARES))
+        ]
+        for method in METHODS
+    }
+    return HealthyRates(subjects=len(set(subjects)), stated=list(STATED_SHARES), measured=dict(measured))
+
+
+def healthy_shares(scans: Sequence[HealthyScan], method: Method, stated: float) -> HealthyShares:
+    """Return the share of each subject's voxels above the threshold of a stated share, one of `STATED_SHARES`."""
+    place = STATED_SHARES.index(stated)
+    means = subject_means([scan.subject for scan in scans], [scan.shares[method][place] for scan in scans])
+    shares = {subject: mean for subject, mean in means.items() if mean is not None}
+    values = list(shares.values())
+    return HealthyShares(minimum=min(values), median=float(np.median(values)), maximum=max(values), by_subject=shares)
+
+
+def _shares(located: Located, model: Model) -> dict[Method, list[float]]:
+    """Return the shares of brain voxels above the thresholds of `STATED_SHARES`."""
+    shares = {}
+    for method in METHODS:
+        scores = located.maps[method][located.brain]
+        thresholds = [healthy_threshold(model.checkpoint, method, share) for share in STATED_SHARES]
+        shares[method] = [float(np.mean(scores > threshold)) for threshold in thresholds]
+    return shares

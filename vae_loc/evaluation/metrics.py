@@ -23,6 +23,7 @@ Floats = NDArray[np.floating]
 Counts = NDArray[np.int64]
 
 MAX_SCORES = 4_000_000  # sorted together at a time: 100 MB
+BINS = 2048  # of pooled curves and their intervals
 RESAMPLES = 2000  # of the bootstrap
 PERCENTILES = (2.5, 97.5)  # percentiles: 95 %
 EDGE_SAMPLE = 20  # scores looked at for every edge
@@ -127,6 +128,25 @@ def mean_interval(values: Sequence[float | None], *, seed: int = 0) -> Interval:
         means = known[resampled_subjects(len(known), seed)].mean(axis=1)
         low, high = (float(value) for value in np.percentile(means, PERCENTILES))
     return Interval(mean=float(known.mean()), low=low, high=high, subjects=len(known))
+
+
+def subject_means(subjects: Sequence[str], values: Sequence[float | None]) -> dict[str, float | None]:
+    """Return the mean of each subject's scans, so that a subject counts once; None where no scan has a value.
+
+    >>> subject_means(["a", "b", "a"], [1.0, None, 0.0])
+    {'a': 0.5, 'b': None}
+    """
+    of: dict[str, list[float]] = {}
+    for subject, value in zip(subjects, values, strict=True):
+        known = of.setdefault(subject, [])
+        if value is not None:
+            known.append(value)
+    return {subject: float(np.mean(known)) if known else None for subject, known in of.items()}
+
+
+def subject_interval(subjects: Sequence[str], values: Sequence[float | None], *, seed: int = 0) -> Interval:
+    """Return `mean_interval` over subjects of the values of their scans."""
+    return mean_interval(list(subject_means(subjects, values).values()), seed=seed)
 
 
 def binned(parts: Sequence[Floats], edges: Floats) -> Counts:

@@ -1,4 +1,4 @@
-"""An evaluation drawn: ROC, PR, Dice against threshold, per subject, FROC, reliability; PNG and SVG."""
+"""An evaluation drawn: ROC, PR, Dice against threshold, per subject, FROC of findings, reliability; PNG and SVG."""
 
 from __future__ import annotations
 
@@ -157,18 +157,22 @@ def _subjects(axis: Axes, result: Evaluation) -> None:
 
 
 def _froc(axis: Axes, result: Evaluation) -> None:
+    """Draw lesions found against false findings: measured on healthy scans where there are any, else on patients."""
+    measured = False
     for name in METHODS:
-        points = result.record.lesions[name]
-        rates = (
-            []
-            if isinstance(points, Missing)
-            else [
-                (point.false_positives_per_scan, point.sensitivity) for point in points if point.sensitivity is not None
-            ]
-        )
+        table = result.record.findings[name]
+        if isinstance(table, Missing):
+            continue
+        rates = []
+        for point in table.points:
+            measured = not isinstance(point.healthy_findings, Missing)
+            of = point.false_per_patient if isinstance(point.healthy_findings, Missing) else point.healthy_findings
+            if of.mean is not None and point.sensitivity is not None:
+                rates.append((of.mean, point.sensitivity))
         if rates:
             axis.plot(*zip(*rates, strict=True), "o-", ms=3, lw=1.2, label=name, color=COLOURS[name])
-    axis.set(xlabel="false-positive components per scan", ylabel="lesions found", title="FROC", ylim=(0, 1))
+    false = "findings per healthy scan, measured" if measured else "false findings per patient"
+    axis.set(xlabel=false, ylabel="share of lesions found", title="FROC of findings", ylim=(0, 1))
 
 
 def _reliability(axis: Axes, result: Evaluation) -> None:

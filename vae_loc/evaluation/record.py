@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from vae_loc.vocabulary import RESEARCH_ONLY
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # since 2 with findings and uad_imag, and without lesions, the FROC of thresholds
 INTERVAL = "95 %, bootstrap over subjects, 2000 resamples"
 
 
@@ -65,14 +65,64 @@ class SliceTable(_Part):
     scores: dict[str, SliceFigures]
 
 
-class FrocPoint(_Part):
-    """Lesions found and false positives at one healthy false-positive rate; counts by size class."""
+class FindingPoint(_Part):
+    """What findings achieve at one rate: the expected number of false findings per healthy scan.
 
-    healthy_fpr: float
-    false_positives_per_scan: float
-    sensitivity: float | None
-    found: dict[str, int]
+    Attributes
+    ----------
+    rate : findings that a healthy scan is expected to have
+    patients_found : share of the patients with a lesion of whom one is found
+    strongest_is_lesion : share of the patients with a lesion whose strongest finding shares a voxel with one
+    lesions_found, lesions : by size class
+    sensitivity : share of all lesions found; None without lesions
+    false_per_patient : findings that share no voxel with the annotation
+    dice : of the voxels of all findings, inside the brain
+    healthy_findings, healthy_with_any : measured on `--healthy` scans: findings per scan, share of scans with any
+    """
+
+    rate: float
+    patients_found: Interval
+    strongest_is_lesion: Interval
+    lesions_found: dict[str, int]
     lesions: dict[str, int]
+    sensitivity: float | None
+    false_per_patient: Interval
+    dice: Interval
+    healthy_findings: Interval | Missing
+    healthy_with_any: Interval | Missing
+
+
+class FindingTable(_Part):
+    """What the findings of one map achieve: a point for each rate, and `headline`, the rate of `segment` by default."""
+
+    headline: float
+    points: list[FindingPoint]
+
+
+class HealthyShares(_Part):
+    """The share of each healthy subject's brain voxels above a threshold, and the spread of these shares."""
+
+    minimum: float
+    median: float
+    maximum: float
+    by_subject: dict[str, float]
+
+
+class UadImagFigures(_Part):
+    """One map under the protocol of UAD-IMAG, arXiv:2512.01534, inside the brain.
+
+    Attributes
+    ----------
+    oracle_dice : ORACLE: each subject at its own best threshold in hindsight
+    common_oracle_dice : ORACLE: the mean over subjects at the one threshold that is best for it in hindsight
+    dice_at_1_percent : at the value that 1 % of the model's healthy voxels exceed; no annotation is used
+    healthy_above : the share of each `--healthy` subject's voxels above that value
+    """
+
+    oracle_dice: Interval
+    common_oracle_dice: float | None
+    dice_at_1_percent: Interval
+    healthy_above: HealthyShares | Missing
 
 
 class HealthyRates(_Part):
@@ -84,7 +134,7 @@ class HealthyRates(_Part):
 
 
 class AnnotatedFacts(_Part):
-    """One annotated scan: its files, and the volumes of brain and lesions in ml."""
+    """One annotated scan: its files, the volumes of brain and annotation in ml, how many lesions and specks it has."""
 
     subject: str
     scan: str
@@ -93,6 +143,7 @@ class AnnotatedFacts(_Part):
     lesion_ml: float
     lesion_outside_brain_ml: float
     lesions: int
+    specks: int
 
 
 class EvaluatedModel(_Part):
@@ -109,10 +160,11 @@ class EvaluationRecord(_Part):
     model: EvaluatedModel
     scans: list[AnnotatedFacts]
     failed: list[str]
+    findings: dict[str, FindingTable | Missing]
     pixel: dict[str, MapFigures]
     baselines_that_beat_the_model: dict[str, list[str]]
     slices: SliceTable
-    lesions: dict[str, list[FrocPoint] | Missing]
+    uad_imag: dict[str, UadImagFigures | Missing]
     healthy_calibration: HealthyRates | Missing
     seed: int
     interval: str = INTERVAL

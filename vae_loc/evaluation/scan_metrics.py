@@ -9,9 +9,10 @@ import numpy as np
 
 from vae_loc.errors import UnusableInput, UnusableModel
 from vae_loc.evaluation.baselines import baseline_maps
-from vae_loc.evaluation.lesions import CLASS_NAMES, Lesions, find_lesions, match_lesions, size_classes
+from vae_loc.evaluation.lesions import find_lesions
 from vae_loc.evaluation.metrics import above, dice_at, rank_sorted
-from vae_loc.evaluation.record import AnnotatedFacts
+from vae_loc.evaluation.record import AnnotatedFacts, Missing
+from vae_loc.evaluation.scan_findings import Findings, ScanFindings, findings_of, scan_findings, written_findings
 from vae_loc.evaluation.score_store import ScoreStore
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.network import Model
@@ -19,15 +20,13 @@ from vae_loc.preprocessing.canonical import CanonicalVolume, onto_grid
 from vae_loc.preprocessing.open_scan import Scan, open_scan
 from vae_loc.preprocessing.slices import substantial, to_slices
 from vae_loc.results.output_names import FolderNames
-from vae_loc.results.scan_summary import read_summary
+from vae_loc.results.scan_summary import ScanSummary, read_summary
 from vae_loc.scans.annotations import LabelledCase
 from vae_loc.scans.volume import read_labels, read_volume
 from vae_loc.scoring.locate import SampleScores, canonical_of, locate
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, BoolArray, BrainMask, FloatArray, Method
 
 FPRS = (0.01, 0.05, 0.10)  # healthy false-positive rates whose thresholds are judged
-FROC_FPRS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # operating points of the FROC
-MIN_SIZE_MM3 = 100.0  # as `segment` by default
 MIN_LESION_PIXELS = 20  # of a diseased slice of 64x64; fewer, but not none: the slice is left out
 LESION_COVERAGE = 0.5  # of a canonical pixel from which on it is annotated
 ANY_COVERAGE = 1e-3  # below it a pixel holds no lesion
@@ -60,24 +59,12 @@ class SliceRow:
 
 
 @dataclass(frozen=True)
-class LesionRow:
-    """How one map, at one healthy false-positive rate, met the lesions of one scan."""
-
-    subject: str
-    map: str
-    fpr: float
-    found: dict[str, int]
-    lesions: dict[str, int]
-    false_positives: int
-
-
-@dataclass(frozen=True)
 class Measured:
     """All figures of one scan."""
 
     rows: list[MapRow]
     slices: list[SliceRow]
-    lesions: list[LesionRow]
+    findings: dict[Method, ScanFindings | Missing]
     facts: AnnotatedFacts
     warnings: tuple[str, ...]
 
@@ -90,6 +77,7 @@ class AnnotatedScan:
     ----------
     truth : bool (I, J, K) on the scan's own grid, the annotated voxels
     maps : float32 (I, J, K) each
+    findings : those of each map, or why there are none
     samples : the sample-wise scores, None where the maps came without
     """
 
@@ -98,6 +86,7 @@ class AnnotatedScan:
     truth: BoolArray
     canonical: CanonicalVolume
     maps: dict[Method, FloatArray]
+    findings: dict[Method, Findings | Missing]
     samples: SampleScores | None
     warnings: tuple[str, ...]
 
@@ -118,7 +107,8 @@ def annotated_scan(
         return _with_written_maps(pair, scan, truth, notes, model, maps)
     located = locate(scan, model, methods=METHODS)
     warnings = notes + scan.volume.warnings + located.canonical.warnings
-    return AnnotatedScan(pair, scan, truth, located.canonical, located.maps, located.scores, warnings)
+    findings = findings_of(located, model)
+    return AnnotatedScan(pair, scan, truth, located.canonical, located.maps, findings, located.scores, warnings)
 
 
 def measure(scan: AnnotatedScan, model: Model, store: ScoreStore) -> Measured:
@@ -139,8 +129,13 @@ def measure(scan: AnnotatedScan, model: Model, store: ScoreStore) -> Measured:
         lesion_ml=float(scan.truth.sum() * to_ml),
         lesion_outside_brain_ml=float((scan.truth & ~brain).sum() * to_ml),
         lesions=len(lesions.sizes),
+        specks=lesions.specks,
     )
-    return Measured(rows, _slice_rows(scan), _lesion_rows(scan, lesions, model), facts, scan.warnings)
+    findings = {
+        method: of if isinstance(of, Missing) else scan_findings(of, scan.truth, brain, lesions, facts.subject)
+        for method, of in scan.findings.items()
+    }
+    return Measured(rows, _slice_rows(scan), findings, facts, scan.warnings)
 
 
 def _with_written_maps(
@@ -160,19 +155,36 @@ def _with_written_maps(
         maps[method] = written.data
     if not maps:
         raise UnusableInput(folder, f"expected maps of {volume.path.name}, found none; run `vae-loc score` first")
-    samples, missing = _read_samples(names.scores(volume.path), model, canonical)
-    return AnnotatedScan(pair, scan, truth, canonical, maps, samples, (*notes, *volume.warnings, *missing))
+    path = names.scores(volume.path)
+    summary = _read_summary(path, model)
+    samples, missing = _samples_of(summary, path, canonical)
+    findings = written_findings(names, volume, summary, model, maps)
+    return AnnotatedScan(pair, scan, truth, canonical, maps, findings, samples, (*notes, *volume.warnings, *missing))
 
 
-def _read_samples(path: Path, model: Model, canonical: CanonicalVolume) -> tuple[SampleScores | None, tuple[str, ...]]:
-    """Return the sample-wise scores of a scores JSON, or why there are none."""
+def _read_summary(path: Path, model: Model) -> ScanSummary | None:
+    """Return the scores JSON of maps that this model made; None if there is none.
+
+    Raises
+    ------
+    UnusableModel : if another model made the maps.
+    """
     try:
         summary = read_summary(path)
     except UnusableInput:
-        return None, (f"{path.name} is missing or unreadable: no figures for slices",)
+        return None
     made_by = summary.model.sha256
     if made_by != model.digest:
         raise UnusableModel(made_by[:12], f"made these maps, not {model.digest[:12]}; give its file with -m")
+    return summary
+
+
+def _samples_of(
+    summary: ScanSummary | None, path: Path, canonical: CanonicalVolume
+) -> tuple[SampleScores | None, tuple[str, ...]]:
+    """Return the sample-wise scores of the scores JSON of a scan, or why there are none."""
+    if summary is None:
+        return None, (f"{path.name} is missing or unreadable: no figures for slices and findings",)
     stack = to_slices(canonical)
     if len(summary.slices) != len(stack.pixels):
         count = len(summary.slices)
@@ -236,20 +248,4 @@ def _slice_rows(scan: AnnotatedScan) -> list[SliceRow]:
         for name in SAMPLE_SCORES:
             scores[name] = None if scan.samples is None else float(scan.samples.slices[name][index])
         rows.append(SliceRow(scan.pair.case.subject, bool(diseased[index]), scores))
-    return rows
-
-
-def _lesion_rows(scan: AnnotatedScan, lesions: Lesions, model: Model) -> list[LesionRow]:
-    """Return how each map, at each healthy false-positive rate, met the lesions of a scan."""
-    classes = size_classes(lesions)
-    counts = {label: int((classes == i).sum()) for i, label in enumerate(CLASS_NAMES)}
-    rows = []
-    for name, values in scan.maps.items():
-        for fpr in FROC_FPRS:
-            threshold = _threshold(model, name, fpr)
-            if threshold is None:
-                continue
-            match = match_lesions(values > threshold, lesions, min_size_mm3=MIN_SIZE_MM3)
-            hits = {label: int(match.found[classes == i].sum()) for i, label in enumerate(CLASS_NAMES)}
-            rows.append(LesionRow(scan.pair.case.subject, name, fpr, hits, counts, match.false_positives))
     return rows

@@ -1,0 +1,89 @@
+"""The findings of a cohort at each rate."""
+
+import pytest
+
+from vae_loc.evaluation.cohort_findings import finding_tables
+from vae_loc.evaluation.healthy_rates import HealthyScan
+from vae_loc.evaluation.lesions import CLASS_NAMES
+from vae_loc.evaluation.record import Missing
+from vae_loc.evaluation.scan_findings import FINDING_RATES, RateFigures, ScanFindings
+from vae_loc.vocabulary import METHODS
+
+
+def sized(*counts):
+    return dict(zip(CLASS_NAMES, counts, strict=True))
+
+
+def scan(subject, *, lesions=(0, 0, 1), found=(0, 0, 0), false=0, rank=None, dice=0.5, rates=FINDING_RATES):
+    """A scan with the same figures at each rate."""
+    findings = false + (rank is not None)
+    figures = RateFigures(found=sized(*found), findings=findings, false=false, dice=dice)
+    return {"combi": ScanFindings(subject, sized(*lesions), rank, dict.fromkeys(rates, figures))}
+
+
+def combi(*scans, healthy=()):
+    return finding_tables(scans, healthy, seed=0)["combi"]
+
+
+def test_patients_lesions_and_false_findings_are_counted():
+    table = combi(
+        scan("a", lesions=(2, 1, 1), found=(0, 1, 1), false=1, rank=1),
+        scan("b", lesions=(1, 0, 1), found=(0, 0, 0), false=3, rank=2, dice=0.1),
+    )
+    assert [point.rate for point in table.points] == list(FINDING_RATES)
+    assert table.headline == 0.1
+    for point in table.points:
+        assert (point.patients_found.mean, point.strongest_is_lesion.mean) == (0.5, 0.5)
+        assert (point.lesions, point.lesions_found) == (sized(3, 1, 2), sized(0, 1, 1))
+        assert point.sensitivity == pytest.approx(2 / 6)
+        assert (point.false_per_patient.mean, point.false_per_patient.low, point.false_per_patient.high) == (2, 1, 3)
+        assert point.dice.mean == pytest.approx(0.3)
+
+
+def test_a_patient_without_a_lesion_is_none_that_is_missed_but_has_false_findings():
+    table = combi(scan("a", found=(0, 0, 1), rank=1), scan("b", lesions=(0, 0, 0), false=2, dice=None))
+    for point in table.points:
+        assert (point.patients_found.mean, point.patients_found.subjects) == (1, 1)
+        assert point.strongest_is_lesion.subjects == point.dice.subjects == 1
+        assert (point.false_per_patient.mean, point.false_per_patient.subjects) == (1, 2)
+
+
+def test_a_patient_with_two_scans_counts_once():
+    table = combi(scan("a", found=(0, 0, 1), rank=1), scan("a"), scan("b"))
+    assert table.points[0].patients_found.mean == pytest.approx(0.25)
+    assert table.points[0].patients_found.subjects == 2
+
+
+def test_the_strongest_finding_counts_only_at_rates_that_keep_it():
+    none = RateFigures(found=sized(0, 0, 0), findings=0, false=0, dice=0.0)
+    one = scan("a", found=(0, 0, 1), rank=1)
+    one["combi"].rates[0.05] = none
+    assert [point.strongest_is_lesion.mean for point in combi(one).points] == [0, 1, 1, 1, 1, 1]
+
+
+def test_findings_of_healthy_scans_are_measured():
+    """Of four healthy people, one has a finding at the strictest rate, and two at the others."""
+    counts = ([1, 1, 1, 1, 1, 3], [0, 1, 1, 1, 1, 1], [0] * 6, [0] * 6)
+    healthy = [
+        HealthyScan(str(number), {}, {"combi": dict(zip(FINDING_RATES, of, strict=True))})
+        for number, of in enumerate(counts)
+    ]
+    points = combi(scan("a"), healthy=healthy).points
+    assert [point.healthy_findings.mean for point in points] == [0.25, 0.5, 0.5, 0.5, 0.5, 1]
+    assert [point.healthy_with_any.mean for point in points] == [0.25, 0.5, 0.5, 0.5, 0.5, 0.5]
+    assert points[0].healthy_findings.subjects == 4
+
+
+def test_without_healthy_scans_nothing_is_measured_on_them():
+    (point, *_) = combi(scan("a")).points
+    assert point.healthy_findings == point.healthy_with_any == Missing(reason="no healthy scans were given (--healthy)")
+
+
+def test_the_rates_are_those_of_all_scans_and_a_map_that_one_scan_lacks_is_missing():
+    few = scan("b", rates=(0.05, 0.1))
+    assert [point.rate for point in combi(scan("a"), few).points] == [0.05, 0.1]
+    why = Missing(reason="why")
+    tables = finding_tables([scan("a"), {"combi": why}], [], seed=0)
+    assert tables["combi"] == why
+    assert set(tables) == set(METHODS)
+    assert tables["rec-error"].reason == "no such map among those given (--maps)"
