@@ -29,6 +29,11 @@ def test_findings_from_python_are_those_of_the_command(tmp_path, model_file, sca
     assert found.findings[0].number == 1
 
 
+def test_a_misspelt_option_is_refused(scan):
+    with pytest.raises(TypeError, match="brainmask"):
+        vae_loc.segment(scan, brainmask="auto")
+
+
 def test_python_raises_what_the_command_says(tmp_path):
     with pytest.raises(UnusableInput, match="could not be read"):
         vae_loc.localize(tmp_path / "none.nii", model="t1")

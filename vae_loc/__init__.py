@@ -1,6 +1,7 @@
 """vae-loc: show which voxels of a brain MRI a VAE trained on healthy brains finds improbable.
 
-`vae_loc.localize("scan.nii.gz")` and `vae_loc.segment("scan.nii.gz")` are the ways in from Python. Research use only; not a medical device.
+`vae_loc.localize("scan.nii.gz")` and `vae_loc.segment("scan.nii.gz")` are the ways in from Python.
+Research use only; not a medical device.
 """
 
 TYPE_CHECKING = False  # as type checkers know; typing itself is not imported before signals are handled

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.open_scan import Scan, open_scan
@@ -14,6 +15,9 @@ from vae_loc.scoring.locate import Located, locate
 from vae_loc.scoring.segmentation import Segmentation, SegmentedMap
 from vae_loc.scoring.segmentation import segment as segment_map
 from vae_loc.vocabulary import BrainMask, Method, Polarity
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def localize(
@@ -49,6 +53,16 @@ def localize(
     return locate(opened, chosen, methods=methods, polarity=polarity)
 
 
+class Choices(TypedDict, total=False):
+    """What `segment` takes as `localize` does."""
+
+    model: str | None
+    contrast: str | None
+    brain_mask: BrainMask | None
+    polarity: Polarity
+    device: str
+
+
 def segment(
     scan: str | Path,
     *,
@@ -56,12 +70,8 @@ def segment(
     threshold: float | None = None,
     fpr: float | None = None,
     min_size_mm3: float = 100.0,
-    model: str | None = None,
-    contrast: str | None = None,
-    brain_mask: BrainMask | None = None,
     method: Method = "combi",
-    polarity: Polarity = "any",
-    device: str = "cpu",
+    **choices: Unpack[Choices],
 ) -> SegmentedMap:
     """Return the findings of a NIfTI scan, strongest first, and their mask; see `localize`.
 
@@ -70,13 +80,18 @@ def segment(
     false_findings : how many findings a healthy scan may be expected to have; 0.1 if no rule is given
     threshold, fpr : instead, a value of the map, or the share of healthy voxels beyond it
     min_size_mm3 : the smallest finding kept
+    method : of which map
+    choices : `model`, `contrast`, `brain_mask`, `polarity` and `device`, as `localize` takes them
 
     Returns
     -------
     `findings` : each with sign, strength, volume, peak, place and how many healthy scans have one as strong;
     `mask`, bool (I, J, K), and `numbers`, the number of each voxel's finding, on the scan's own grid.
     """
-    opened, chosen = _opened(scan, model, contrast, brain_mask, device)
+    if unknown := sorted(choices.keys() - Choices.__annotations__.keys()):
+        raise TypeError(f"segment() got an unexpected keyword argument {unknown[0]!r}")
+    device, polarity = choices.get("device", "cpu"), choices.get("polarity", "any")
+    opened, chosen = _opened(scan, choices.get("model"), choices.get("contrast"), choices.get("brain_mask"), device)
     rule = Segmentation(threshold, fpr, false_findings, min_size_mm3)
     return segment_map(locate(opened, chosen, methods=[method], polarity=polarity), chosen, method, rule)
 

@@ -112,22 +112,19 @@ def train(
     from vae_loc.model.network import prepared_device
     from vae_loc.scans.cases import find_cases
     from vae_loc.system.worker_processes import fair_threads
+    from vae_loc.training.check_cohort import HealthyCohort
     from vae_loc.training.distributed import joined_processes
     from vae_loc.training.train import train_cohort
 
     options = learning.training_options()
     ready = prepared_device(device, fair_threads(threads))
     with joined_processes(ready) as group, talking(quiet or group.rank > 0) as bars:
-        written = train_cohort(
+        healthy = HealthyCohort(
             find_cases(scans, contrast=options.real_contrast),
-            output,
-            options,
-            reference=find_cases(reference, contrast=options.real_contrast) if reference else [],
+            find_cases(reference, contrast=options.real_contrast) if reference else [],
             brain_mask=parsed_brain_mask(brain_mask),
-            group=group,
-            resume=resume,
             skip_bad=skip_bad,
-            bars=bars,
         )
+        written = train_cohort(healthy, output, options, group=group, resume=resume, bars=bars)
     if written and not quiet:
         say("\n".join(printable(path) for path in written))

@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 
 from vae_loc.errors import printable
-from vae_loc.results.png import png
 from vae_loc.scans.volume import Volume
+from vae_loc.system.png import png
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 if TYPE_CHECKING:

@@ -20,6 +20,30 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class HealthyCohort:
+    """The healthy scans of a training.
+
+    Attributes
+    ----------
+    cases : to learn from, and to hold out
+    reference : further ones, of other scanners for example; the network does not learn from them, the healthy
+        statistics do
+    brain_mask : for every scan; None takes the mask of each case, else `auto`
+    skip_bad : whether scans that cannot be used are left out; else all are named, before the first epoch
+    """
+
+    cases: Sequence[Case]
+    reference: Sequence[Case] = ()
+    brain_mask: BrainMask | None = None
+    skip_bad: bool = False
+
+    @property
+    def all_cases(self) -> list[Case]:
+        """All of them."""
+        return [*self.cases, *self.reference]
+
+
+@dataclass(frozen=True)
 class CheckedCohort:
     """Cases that can be used, by person; their scans, prepared; and what is wrong with those that were left out."""
 

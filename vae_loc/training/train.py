@@ -22,7 +22,7 @@ from vae_loc.system.array_store import ArrayStore
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.versions import versions
 from vae_loc.system.writing import check_place, refuse_inputs, together, write_json
-from vae_loc.training.check_cohort import check_cohort
+from vae_loc.training.check_cohort import HealthyCohort, check_cohort
 from vae_loc.training.distributed import ProcessGroup
 from vae_loc.training.fit import ALONE, FitOptions, Precision, Schedule, join_slices, short_epochs, train_vae
 from vae_loc.training.healthy_reference import HealthyBrain, calibrate_healthy
@@ -64,23 +64,15 @@ class TrainingOptions:
 
 
 def train_cohort(
-    cases: Sequence[Case],
+    healthy: HealthyCohort,
     output: Path,
     options: TrainingOptions,
     *,
-    reference: Sequence[Case] = (),
-    brain_mask: BrainMask | None = None,
     group: ProcessGroup = ALONE,
     resume: bool = False,
-    skip_bad: bool = False,
     bars: BarMaker,
 ) -> list[Path]:
     """Train on four fifths of the subjects, take healthy statistics of all; write model and record.
-
-    Parameters
-    ----------
-    reference : further healthy scans, of other scanners for example; the network does not learn from them, the healthy
-        statistics do
 
     Of processes that train together, `group`, the first alone reads the scans and writes. Each scan is read once;
     what is needed again lies in a temporary file, about 30 MB for a brain of 1 mm.
@@ -91,7 +83,7 @@ def train_cohort(
 
     Raises
     ------
-    UnusableInput : naming each scan that cannot be used, before the first epoch, unless `skip_bad`.
+    UnusableInput : naming each scan that cannot be used, unless they are left out.
     TrainingDiverged : if the loss is not finite.
     """
     _check_options(output, options)
@@ -100,23 +92,23 @@ def train_cohort(
         _fitted(options, None, group, state, resume, bars)
         return []
     check_place(output)
-    inputs = [path for case in (*cases, *reference) for path in (case.scan, case.brain_mask) if path]
+    inputs = [path for case in healthy.all_cases for path in (case.scan, case.brain_mask) if path]
     refuse_inputs([output, state, record], inputs)
     with ArrayStore() as store:
         cohort = check_cohort(
-            [*cases, *reference],
-            brain_mask=brain_mask,
+            healthy.all_cases,
+            brain_mask=healthy.brain_mask,
             image_size=options.image_size,
-            skip_bad=skip_bad,
+            skip_bad=healthy.skip_bad,
             store=store,
-            advance=bars("reading", len(cases) + len(reference)),
+            advance=bars("reading", len(healthy.all_cases)),
         )
-        split = _split(cohort.cases, reference, options)
+        split = _split(cohort.cases, healthy.reference, options)
         template = _template([cohort.scans[case.scan] for case in split[0]], options, bars)
         brains = [[_aligned(case, cohort.scans[case.scan], template, options) for case in part] for part in split]
         slices = [_slices(part, options) for part in brains[:2]]
         fit, weights, history = _fitted(options, slices, group, state, resume, bars)
-        facts = _facts(options, split, len(slices[0]), len(history.epochs), brain_mask)
+        facts = _facts(options, split, len(slices[0]), len(history.epochs), healthy.brain_mask)
         graphs = derived_graphs(options.latents, options.image_size)
         model = calibrate_healthy(
             checkpoint(facts, weights, {"template": template}, graphs),

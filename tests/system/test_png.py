@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vae_loc.results.png import png
+from vae_loc.system.png import png
 
 
 def read_back(content):
