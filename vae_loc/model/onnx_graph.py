@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vae_loc.errors import OutOfMemory, UnusableModel, is_out_of_memory
-from vae_loc.system.onnx_runtime import session
+from vae_loc.system.onnx_runtime import graph_faults, session
 from vae_loc.vocabulary import FloatArray
 
 RunGraph = Callable[[FloatArray, float], dict[str, FloatArray]]  # slices (B, 1, H, W), c -> terms by name
@@ -70,12 +70,10 @@ def load_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Path
 @contextmanager
 def _refused(name: str | Path) -> Iterator[None]:
     """Turn what onnxruntime finds wrong with a graph into our own refusal."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as faults
-
+    faults: tuple[type[Exception], ...] = (*graph_faults(), ValueError)
     try:
         yield
-    except (faults.Fail, faults.InvalidGraph, faults.InvalidProtobuf, faults.InvalidArgument, faults.NotImplemented,
-            faults.RuntimeException, faults.EPFail, ValueError) as error:  # fmt: skip
+    except faults as error:
         raise OutOfMemory() if is_out_of_memory(error) else _foreign(name) from error
 
 

@@ -1,4 +1,4 @@
-"""onnxruntime on the CPU: imported without telemetry, one way to make a session."""
+"""onnxruntime on the CPU: imported here alone, without telemetry; one way to make a session."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ def session(graph: bytes, weights: Mapping[str, FloatArray] | None = None) -> An
         values = [ort.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
         options.add_external_initializers(list(weights), values)
     return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+
+
+def graph_faults() -> tuple[type[Exception], ...]:
+    """Return what onnxruntime raises for a graph that it refuses."""
+    _runtime()
+    from onnxruntime.capi import onnxruntime_pybind11_state as of
+
+    return (of.Fail, of.InvalidGraph, of.InvalidProtobuf, of.InvalidArgument, of.NotImplemented, of.RuntimeException,
+            of.EPFail)  # fmt: skip
 
 
 def _runtime() -> Any:
