@@ -32,7 +32,12 @@ class LearningOptions:
     c: Annotated[float, typer.Option("--c", min=0.001, help="Standard deviation of p(x|z).")] = 1.0
     image_size: Annotated[int, typer.Option(help="Pixels of a slice's side: 32, 64 or 128.")] = 64
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Default: 1700 steps; under plateau at most 300.", show_default=False)
+        int | None,
+        typer.Option(
+            min=1,
+            help="Default: 850 steps, synthesized 1700; under plateau at most 300.",
+            show_default=False,
+        ),
     ] = None
     schedule: Annotated[
         Literal["short", "plateau"],

@@ -32,7 +32,8 @@ Precision = Literal["fp32", "bf16"]
 
 PEAK_LEARNING_RATE = 1e-3  # of the short schedule
 WARM_UP = 0.1  # of its steps
-SHORT_STEPS = 1700  # more make a better model of the cohort and a worse detector (docs/detection.md)
+SHORT_STEPS = 850  # more make a better model of the cohort and no better detector (design [79])
+SYNTHESIZED_STEPS = 1700  # of appearances that are made: not tried with fewer
 PLATEAU_FACTOR = 0.1
 PLATEAU_PATIENCE = 2  # epochs without a better loss before the rate falls
 ALONE = ProcessGroup()
@@ -99,9 +100,9 @@ class NegativeElbo(nn.Module):
             return negative_elbo(self.model, seen, noise, c=self.c, target=target)
 
 
-def short_epochs(slices: int, batch_size: int) -> int:
-    """Return how many epochs make `SHORT_STEPS` steps."""
-    return max(1, round(SHORT_STEPS * batch_size / max(1, slices)))
+def short_epochs(slices: int, batch_size: int, *, steps: int = SHORT_STEPS) -> int:
+    """Return how many epochs make so many steps."""
+    return max(1, round(steps * batch_size / max(1, slices)))
 
 
 def train_vae(

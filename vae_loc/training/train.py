@@ -24,7 +24,17 @@ from vae_loc.system.versions import versions
 from vae_loc.system.writing import check_place, refuse_inputs, together, write_json
 from vae_loc.training.check_cohort import HealthyCohort, check_cohort
 from vae_loc.training.distributed import ProcessGroup
-from vae_loc.training.fit import ALONE, FitOptions, Precision, Schedule, join_slices, short_epochs, train_vae
+from vae_loc.training.fit import (
+    ALONE,
+    SHORT_STEPS,
+    SYNTHESIZED_STEPS,
+    FitOptions,
+    Precision,
+    Schedule,
+    join_slices,
+    short_epochs,
+    train_vae,
+)
 from vae_loc.training.healthy_reference import HealthyBrain, calibrate_healthy
 from vae_loc.training.resume_state import History
 from vae_loc.training.training_record import Recipe, TrainedFacts, TrainingRecord
@@ -158,7 +168,9 @@ def _fitted(
 
 def _settled(options: TrainingOptions, slices: int) -> FitOptions:
     """Return how the network learns, with what the options left open."""
-    epochs = short_epochs(slices, options.batch_size) if options.schedule == "short" else PLATEAU_EPOCHS
+    steps = SYNTHESIZED_STEPS if options.synthesize_from else SHORT_STEPS
+    short = short_epochs(slices, options.batch_size, steps=steps)
+    epochs = short if options.schedule == "short" else PLATEAU_EPOCHS
     noise_sd = 0.0 if options.synthesize_from else COARSE_NOISE_SD
     return FitOptions(
         latents=options.latents,
