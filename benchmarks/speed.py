@@ -32,6 +32,7 @@ import numpy as np
 
 MODEL = "t1"
 SAMPLES, SAMPLE = Path(__file__).parent.parent / "sample_data", "IXI012"
+UNET = Path(__file__).parent.parent / "vae_loc/preprocessing/deepbet/box.onnx"
 SHAPE = (240, 240, 155)  # of the large scan, 1 mm: that of BraTS
 SLICES = 64
 Rows = list[tuple[str, ...]]
@@ -349,6 +350,24 @@ def naive(scan: Path, mask: Path, output: Path) -> None:
     nib.save(nib.Nifti1Image((heat * brain).astype(np.float32), image.affine), output)
 
 
+def floor(scan: Path, output: Path) -> None:
+    """Do the least that a tool with a network does: read, one small U-Net of 128 x 128 x 128 by onnxruntime, write."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    image = nib.load(scan)
+    data = np.asarray(image.dataobj, dtype=np.float32)
+    steps = [np.linspace(0, n - 1, 128).astype(int) for n in data.shape]
+    small = data[np.ix_(*steps)] / data.max()
+    parts = small.reshape(64, 2, 64, 2, 64, 2).transpose(1, 3, 5, 0, 2, 4).reshape(1, 8, 64, 64, 64)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(UNET, options, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": np.ascontiguousarray(parts)})
+    back = [np.linspace(0, m - 1, n).astype(int) for n, m in zip(data.shape, found.shape[2:], strict=True)]
+    nib.save(nib.Nifti1Image(found[0, 0][np.ix_(*back)].astype(np.float32), image.affine), output)
+
+
 # an installed package has its bytecode beside it, so an environment that forbids to write it would mislead
 AS_INSTALLED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
@@ -376,9 +395,11 @@ def whole(options: argparse.Namespace) -> Iterator[str]:
         scan, mask = large_scan(folder)
         commands = {
             "naive script": (python, __file__, "--naive", scan, mask, folder / "naive.nii.gz"),
+            "floor: one small U-Net": (python, __file__, "--floor", scan, folder / "floor.nii.gz"),
             "vae-loc score": (python, "-m", "vae_loc", "score", scan, "-m", MODEL, "-o", folder / "out"),
             "vae-loc score --method all": (python, "-m", "vae_loc", "score", scan, "-m", MODEL, "-o", folder / "all",
                                            "--method", "all"),
+            "vae-loc segment": (python, "-m", "vae_loc", "segment", scan, "-m", MODEL, "-o", folder / "segment"),
             "vae-loc --help": (python, "-m", "vae_loc", "--help"),
         }  # fmt: skip
         times: dict[str, list[float]] = {key: [] for key in commands}
@@ -391,7 +412,7 @@ def whole(options: argparse.Namespace) -> Iterator[str]:
         yield "| scans | CPU seconds | a scan beyond the first | peak memory, MB |"
         yield "|---|---|---|---|"
         first = None
-        for count in (1, options.scans // 4, options.scans):
+        for count in sorted({1, max(2, options.scans // 4), options.scans}):
             scans = folder / f"scans{count}"
             scans.mkdir()
             for number in range(count):
@@ -498,9 +519,12 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, default=32, help="of IXI, for the precision of training")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--naive", nargs=3, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--floor", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.naive:
         return naive(*options.naive)
+    if options.floor:
+        return floor(*options.floor)
     lines = [f"{machine()}. Made by `python benchmarks/speed.py`: {options.rounds} rounds, seed 0."]
     for name in options.only:
         start = len(lines)

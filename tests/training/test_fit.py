@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from vae_loc.errors import TrainingDiverged
+from vae_loc.training.distributed import ProcessGroup
 from vae_loc.training.fit import FitOptions, short_epochs, short_rate, train_vae
 
 
@@ -61,3 +63,16 @@ def test_options_state_all_that_a_run_depends_on(change, other):
 def test_under_plateau_the_number_of_epochs_only_ends_a_run():
     few, many = (FitOptions(schedule="plateau", epochs=epochs).stated() for epochs in (3, 300))
     assert few == many
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_learns_what_the_cpu_learns_with_the_cohort_in_its_memory():
+    x = np.random.default_rng(0).standard_normal((64, 32, 32)).astype(np.float32)
+    options = FitOptions(latents=4, epochs=2, batch_size=8)
+    held = torch.cuda.memory_allocated()
+    (_, on_cpu), (_, on_gpu) = (
+        train_vae(x[8:], x[:8], options, group=ProcessGroup(device=device)) for device in ("cpu", "cuda")
+    )
+    assert torch.cuda.max_memory_allocated() - held > x.nbytes
+    for cpu, gpu in zip(on_cpu.epochs, on_gpu.epochs, strict=True):
+        assert gpu["valid_loss"] == pytest.approx(cpu["valid_loss"], rel=0.01)

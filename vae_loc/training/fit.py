@@ -138,7 +138,8 @@ def train_vae(
     if resume and state is not None and state.exists():
         best, history = restore_state(state, model, optimizer, run)
     loss = group.joined(NegativeElbo(model, options.c, options.precision))
-    x_train, x_valid = torch.from_numpy(training)[:, None], torch.from_numpy(validation)[:, None]
+    # on a GPU the whole cohort, a few hundred MB, stays there
+    x_train, x_valid = (torch.from_numpy(of)[:, None].to(group.device) for of in (training, validation))
     while len(history.epochs) < options.epochs and not (options.schedule == "plateau" and history.finished):
         epoch = _next_epoch(history, len(x_train), options, group)
         row = _train_epoch(loss, optimizer, x_train, epoch, options, group, progress)
