@@ -104,3 +104,14 @@ def entry(status, exit_code=0):
 )  # fmt: skip
 def test_an_outcome_s_exit_code_is_that_of_the_docs(entries, code):
     assert Outcome(entries).exit_code == code
+
+
+def test_a_table_of_scans_is_not_replaced_by_the_cohort_s(mixed_folder, tmp_path, small_model, monkeypatch, capsys):
+    table = tmp_path / "cohort.csv"
+    table.write_text("scan\n" + "".join(f"{path}\n" for path in sorted(mixed_folder.glob("*.nii.gz"))))
+    before = table.read_bytes()
+    code, said = run(monkeypatch, capsys, "score", table, "-m", small_model, "-o", tmp_path)
+    assert code == 4
+    assert "expected an output that is no input" in said.err
+    assert table.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"cohort.csv", mixed_folder.name}

@@ -1,7 +1,9 @@
 """Events as JSON lines."""
 
 import json
+import os
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +43,26 @@ def test_without_a_place_nothing_is_written(capsys):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(UnusableInput, match="--log-json"):
         EventLog(tmp_path / "gone" / "log.jsonl")
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8bscan", b"scan,subject\na.nii,a\n", b'{"facts": {}}\n', b"[1]\n", b"{\n"])
+def test_a_file_that_is_no_log_is_left_as_it_is(tmp_path, content):
+    (tmp_path / "mine").write_bytes(content)
+    with pytest.raises(UnusableInput, match="expected a new file or a log"):
+        EventLog(tmp_path / "mine")
+    assert (tmp_path / "mine").read_bytes() == content
+
+
+def test_an_empty_file_and_a_device_may_be_logs(tmp_path):
+    (tmp_path / "new").touch()
+    for place in (tmp_path / "new", Path("/dev/null")):
+        with EventLog(place) as log:
+            log("start", {})
+    assert len(lines(tmp_path / "new")) == 1
+
+
+def test_a_pipe_or_folder_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(UnusableInput, match="pipe or device"):
+            EventLog(place)

@@ -16,6 +16,7 @@ from vae_loc.scans.dicom_series import Converted, Series, convert_dicom
 from vae_loc.system.progress import BarMaker, no_bars
 from vae_loc.system.versions import own_version
 from vae_loc.system.worker_processes import default_jobs, in_processes, in_turn, usable_cpus
+from vae_loc.system.writing import refuse_inputs, write_atomically
 
 if TYPE_CHECKING:
     from vae_loc.results.score_scan import ScoreOptions, Task
@@ -109,10 +110,13 @@ def score_cohort(
     if not part.cases:  # nothing slow is imported for scans whose headers cannot be used
         return Outcome([failure(case, part.faults[case]) for case in part.all_cases])
     names = folder_names(output, scans=[case.scan for case in cases], methods=len(options.methods))
+    table = names.folder / table_name(*run.shard)
+    several = len(cases) > 1 and names.map_file is None
+    if several:
+        refuse_inputs([table, table.with_suffix(".html")], list(places))
     entries = score_cases(part, names, options, run, series=converted.series, listener=listener)
     tables: tuple[Path, ...] = ()
-    if len(cases) > 1 and names.map_file is None:
-        table = names.folder / table_name(*run.shard)
+    if several:
         write_table(table, entries, options.methods)
         tables = (table, write_page(table)) if options.files.report else (table,)
     return finished(Outcome(entries, tables), listener)
@@ -172,7 +176,6 @@ def finished(outcome: Outcome, listener: Listener) -> Outcome:
 def write_page(table: Path) -> Path:
     """Write a cohort table as a page beside it, and return its path."""
     from vae_loc.results.cohort_page import cohort_page
-    from vae_loc.system.writing import write_atomically
 
     page = table.with_suffix(".html")
     write_atomically(page, cohort_page(table))

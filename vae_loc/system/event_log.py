@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -11,12 +13,19 @@ from types import TracebackType
 from typing import IO
 
 from vae_loc.errors import UnusableInput
+from vae_loc.system.reading import opened
+
+MAX_LINE_BYTES = 1_000_000  # of an event
 
 
 class EventLog:
     """A context whose calls write one JSON object a line, at once, to a file (`-`: stderr); None writes nothing.
 
-    A class because it owns an open file. A file that exists is gone on with.
+    A class because it owns an open file. A log that exists is gone on with; any other file is left as it is.
+
+    Raises
+    ------
+    UnusableInput : if the place cannot be written, or holds anything but such a log.
     """
 
     def __init__(self, place: Path | None) -> None:
@@ -24,6 +33,8 @@ class EventLog:
         self.on_stderr = str(place) == "-"
         if place is None:
             return
+        if not self.on_stderr:
+            _refuse_others(place)
         try:
             self._file = sys.stderr if self.on_stderr else place.open("a", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
@@ -46,3 +57,29 @@ class EventLog:
         """Close the file."""
         if self._file is not None and not self.on_stderr:
             self._file.close()
+
+
+def _refuse_others(place: Path) -> None:
+    """Refuse a file that is no log, such as a scan that was named by mistake: it would be spoilt."""
+    try:
+        mode = os.stat(place).st_mode
+    except OSError:  # there is none yet, or opening it will say what is wrong
+        return
+    if stat.S_ISCHR(mode):  # a terminal, or /dev/null
+        return
+    if not stat.S_ISREG(mode):
+        raise UnusableInput(place, "expected a file for --log-json, found a folder, pipe or device; name another")
+    with opened(place, "a log") as file:
+        first = file.readline(MAX_LINE_BYTES)
+    if first and not _is_event(first):
+        raise UnusableInput(
+            place, "expected a new file or a log of vae-loc for --log-json, found another; name a new one"
+        )
+
+
+def _is_event(line: bytes) -> bool:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(event, dict) and "event" in event and "time" in event
