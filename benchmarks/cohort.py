@@ -23,8 +23,9 @@ import time
 from datetime import date, datetime
 from pathlib import Path
 
-import numpy as np
-from speed import AS_INSTALLED
+from speed import AS_INSTALLED  # sets one BLAS thread, before numpy is imported
+
+import numpy as np  # isort: skip
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = {"2 mm head, 1.3 M voxels": "synthetic-mass_t1", "1 mm brain, 7.2 M voxels": "patient07_t1"}
@@ -107,7 +108,9 @@ def waiting(folder: Path, place: Path, count: int) -> dict[str, tuple[float, flo
     from vae_loc.results.score_scan import ScoreOptions
     from vae_loc.scans.cases import find_cases
     from vae_loc.scans.volume import read_volume
+    from vae_loc.system.threads import set_threads
 
+    set_threads(1)
     model = load_model("t1")
     names = folder_names(place / "phases", scans=[], methods=1)
     provenance = Provenance(inputs=Inputs(scan="", brain_mask=None), options=ScoreOptions().stated())
