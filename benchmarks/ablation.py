@@ -30,7 +30,8 @@ from vae_loc.preprocessing.slices import to_slices
 from vae_loc.scans.annotations import find_labelled
 from vae_loc.scans.cases import find_cases
 from vae_loc.scans.volume import read_labels
-from vae_loc.scoring.locate import canonical_of, score_canonical
+from vae_loc.scoring.aligned_scan import canonical_of
+from vae_loc.scoring.locate import score_canonical
 from vae_loc.scoring.normalised_maps import normalised_maps
 from vae_loc.training import augmentation
 from vae_loc.training.fit import SHORT_STEPS, FitOptions, join_slices, train_vae

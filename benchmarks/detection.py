@@ -35,7 +35,8 @@ from vae_loc.results.montage import Shown, montage_png
 from vae_loc.scans.annotations import find_labelled
 from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.volume import Volume, read_labels, read_volume, write_volume
-from vae_loc.scoring.locate import canonical_of, locate
+from vae_loc.scoring.aligned_scan import canonical_of
+from vae_loc.scoring.locate import locate
 from vae_loc.scoring.normalised_maps import (
     at_place,
     evened,

@@ -31,8 +31,9 @@ from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.volume import read_labels
+from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.findings import EXTENT_FPR, candidates_of, healthy_findings, strength_for, strengths_of
-from vae_loc.scoring.locate import canonical_of, locate, score_canonical
+from vae_loc.scoring.locate import locate, score_canonical
 from vae_loc.scoring.normalised_maps import Features, normalised_maps, smoothed
 from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS, Segmentation, segment
 from vae_loc.system.array_store import ArrayStore

@@ -18,7 +18,7 @@ from vae_loc.model.checkpoint import Checkpoint, checkpoint, load_checkpoint, sa
 from vae_loc.model.facts import FORMAT_VERSION
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.scans.cases import Case, find_cases
-from vae_loc.scoring.locate import preprocessing, registration_of
+from vae_loc.scoring.aligned_scan import preprocessing, registration_of
 from vae_loc.system.writing import together, write_json
 from vae_loc.training.healthy_reference import calibrate_cases
 from vae_loc.training.training_record import read_record

@@ -6,7 +6,7 @@ from support.phantoms import AFFINE, BALL, SHAPE, phantom, save
 from support.scans import opened
 
 from vae_loc.evaluation.baselines import BASELINES, baseline_maps
-from vae_loc.scoring.locate import canonical_of
+from vae_loc.scoring.aligned_scan import canonical_of
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from vae_loc.model.network import load_model
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.scans.cases import find_cases
+from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.choose_model import choose_model, contrast_by_intensities
-from vae_loc.scoring.locate import canonical_of
 from vae_loc.scoring.tissue_contrast import contrast_by_tissue
 
 

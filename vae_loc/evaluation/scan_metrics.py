@@ -23,7 +23,8 @@ from vae_loc.results.output_names import FolderNames
 from vae_loc.results.scan_summary import ScanSummary, read_summary
 from vae_loc.scans.annotations import LabelledCase
 from vae_loc.scans.volume import read_labels, read_volume
-from vae_loc.scoring.locate import SampleScores, canonical_of, locate
+from vae_loc.scoring.aligned_scan import canonical_of
+from vae_loc.scoring.locate import SampleScores, locate
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, BoolArray, BrainMask, FloatArray, Method
 
 FPRS = (0.01, 0.05, 0.10)  # healthy false-positive rates whose thresholds are judged

@@ -65,6 +65,7 @@ def to_canonical(
     contrast: str = "t1",
     template: FloatArray | None = None,
     registration: Registration = "gauss-newton",
+    grid: Grid | None = None,
 ) -> CanonicalVolume:
     """Bring a brain onto the canonical grid and intensity scale.
 
@@ -76,6 +77,7 @@ def to_canonical(
     contrast : where CSF is dark, a rim of it is taken off the mask, so that wide and tight masks agree
     template : float32 (I, I, I) to which the brain is aligned; None keeps the pose of the scanner
     registration : how it is aligned
+    grid : where the brain is known to lie; then nothing is aligned
 
     Raises
     ------
@@ -83,7 +85,7 @@ def to_canonical(
     """
     brain = smooth_brain(volume, mask, image_size=image_size)
     canonical = canonical_brain(
-        brain, image_size=image_size, contrast=contrast, template=template, registration=registration
+        brain, image_size=image_size, contrast=contrast, template=template, registration=registration, grid=grid
     )
     return replace(canonical, warnings=canonical.warnings + _coverage_warnings(brain, canonical.grid))
 
@@ -144,6 +146,7 @@ def canonical_brain(
     contrast: str = "t1",
     template: FloatArray | None = None,
     registration: Registration = "gauss-newton",
+    grid: Grid | None = None,
 ) -> CanonicalVolume:
     """Sample a brain on the canonical grid, aligned to a template where there is one; see `to_canonical`.
 
@@ -151,10 +154,11 @@ def canonical_brain(
     ----------
     template : float32 (I, I, I), the mean of healthy brains; None keeps the pose of the scanner
     """
-    grid = _grid_around(brain.centre_mm, image_size)
+    known = grid is not None
+    grid = grid or _grid_around(brain.centre_mm, image_size)
     values, mask = _sampled(brain, grid)
     warnings: tuple[str, ...] = ()
-    if template is not None:
+    if template is not None and not known:
         moved, fits = align(values, mask, template, grid.pixel_mm, registration=registration)
         if fits:
             grid = replace(grid, affine=_moved(grid, moved))

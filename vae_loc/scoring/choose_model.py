@@ -7,7 +7,7 @@ from vae_loc.model.network import Model, load_model
 from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.scans.cases import Case, contrast_of
-from vae_loc.scoring.locate import canonical_of
+from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.tissue_contrast import contrast_by_tissue
 
 ATLAS = "t1"  # the shipped model whose template tells where the tissues lie

@@ -9,33 +9,25 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.errors import UnusableModel
-from vae_loc.model.checkpoint import Checkpoint
-from vae_loc.model.facts import Preprocessing
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import (
-    BACKGROUND_SD,
-    CLIP_SD,
-    FIELD_OF_VIEW_MM,
     CanonicalVolume,
     all_from_canonical,
-    to_canonical,
 )
 from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.preprocessing.pseudo_contrast import Appear
 from vae_loc.preprocessing.registration import Registration
 from vae_loc.preprocessing.slices import from_slices, substantial, to_slices
 from vae_loc.scans.volume import Volume
+from vae_loc.scoring.aligned_scan import RAW_SMOOTHING_FWHM_MM, canonical_of
 from vae_loc.scoring.normalised_maps import Features, features_of, normalised_maps, smoothed, with_polarity
 from vae_loc.scoring.robust_fit import SD_PER_MAD
 from vae_loc.scoring.slice_scores import score_slices
 from vae_loc.scoring.tissue_contrast import contrast_by_tissue
 from vae_loc.vocabulary import BoolArray, FloatArray, Method, Polarity
 
-RAW_SMOOTHING_FWHM_MM = 6.0  # two canonical pixels: the same rule for all five bare maps (design [9])
 MAX_SPREAD = 1.5  # of the most unusual healthy scan's: beyond it, something else than a brain of this contrast
 MAX_SYNTHESIZED_SPREAD = 3.5  # where healthy scans were made from T1: real ones, healthy too, reach 2.1
-POSES: dict[Registration, str] = {"itk": "affine to template", "gauss-newton": "affine to template by Gauss-Newton"}
 
 
 @dataclass(frozen=True)
@@ -159,60 +151,6 @@ def locate(
     warnings = scan.volume.warnings + canonical.warnings + _unlike_healthy(scores.features, canonical, model)
     located = Located(scan, canonical, maps, raw_maps, scores.samples, warnings)
     return located.as_raw() if raw else located
-
-
-def preprocessing(registration: Registration) -> Preprocessing:
-    """Return how slices are prepared here, as a model's facts state it."""
-    return Preprocessing(
-        field_of_view_mm=FIELD_OF_VIEW_MM,
-        intensity="median-iqr",
-        clip_sd=CLIP_SD,
-        background_sd=BACKGROUND_SD,
-        smoothing_fwhm_mm=RAW_SMOOTHING_FWHM_MM,
-        pose=POSES[registration],
-        mask="without dark rim",
-        normalisation="two scales, levelled, by place, by scan; log-normal KL-Grad",
-    )
-
-
-def registration_of(model: Checkpoint) -> Registration:
-    """Return by which registration a model's healthy brains were aligned.
-
-    Raises
-    ------
-    UnusableModel : if the model was trained on slices prepared in another way.
-    """
-    for registration in POSES:
-        if model.facts.preprocessing == preprocessing(registration):
-            return registration
-    raise UnusableModel(model.digest[:12], "was trained on slices prepared otherwise; train it again")
-
-
-def canonical_of(
-    scan: Scan, model: Model, appear: Appear | None = None, *, registration: Registration | None = None
-) -> CanonicalVolume:
-    """Return a brain as the model's network expects it.
-
-    Parameters
-    ----------
-    appear : gives the brain another look; for models of synthesized contrasts
-    registration : how the brain is aligned; None aligns as the model's healthy brains were
-
-    Raises
-    ------
-    UnusableModel : if the model was trained on slices prepared in another way.
-    """
-    own, facts = registration_of(model.checkpoint), model.facts
-    contrast = facts.contrast if appear is None else facts.training.synthesized_from or facts.contrast
-    canonical = to_canonical(
-        scan.volume,
-        scan.brain,
-        image_size=facts.network.image_size,
-        contrast=contrast,
-        template=model.places.get("template"),
-        registration=registration or own,
-    )
-    return canonical if appear is None else appear(canonical)
 
 
 def score_canonical(canonical: CanonicalVolume, model: Model, methods: Sequence[Method]) -> CanonicalScores:

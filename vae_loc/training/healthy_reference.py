@@ -17,9 +17,10 @@ from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.prepared_scan import PreparedScan, prepare_scan
 from vae_loc.preprocessing.pseudo_contrast import Appear
 from vae_loc.scans.cases import Case
+from vae_loc.scoring.aligned_scan import registration_of
 from vae_loc.scoring.findings import EXTENT_FPR, healthy_findings, strengths_of
 from vae_loc.scoring.healthy_modes import count_for
-from vae_loc.scoring.locate import CanonicalScores, registration_of, score_canonical, spread_of
+from vae_loc.scoring.locate import CanonicalScores, score_canonical, spread_of
 from vae_loc.scoring.normalised_maps import normalised_maps
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.training.cross_fit import CrossFit, FoldedBrain, Statistics, Sums, folds_of

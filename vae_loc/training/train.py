@@ -17,7 +17,7 @@ from vae_loc.preprocessing.registration import Registration
 from vae_loc.preprocessing.slices import to_slices
 from vae_loc.preprocessing.template import TEMPLATE_SUBJECTS, build_template
 from vae_loc.scans.cases import Case, split_subjects
-from vae_loc.scoring.locate import preprocessing
+from vae_loc.scoring.aligned_scan import preprocessing
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.versions import versions
