@@ -101,9 +101,7 @@ def _realigned(
             extracted = bring(find_brain(scan.volume, "auto")[0])
             if outline_dice(extracted, template) >= MIN_OUTLINE_DICE:
                 known = bring(scan.brain, grid=extracted.grid)
-                said = (
-                    "its mask does not hold the whole brain, which was extracted to align the scan; the mask is scored"
-                )
+                said = "its mask lacks a part of the brain, which was extracted to align the scan; the mask is scored"
                 return replace(known, warnings=(*known.warnings, said))
     said = "its outline differs from the model's mean brain: a part is missing, or it is not aligned well"
     return canonical if canonical.warnings else replace(canonical, warnings=(said,))
