@@ -38,7 +38,7 @@ def test_a_signal_ends_a_run_without_a_traceback_and_with_all_or_nothing(tmp_pat
 
 def test_a_signal_during_imports_is_silent(tmp_path, good, small_model):
     process = start("score", good, "-m", small_model, "-o", tmp_path / "out")
-    time.sleep(0.5)
+    time.sleep(0.2)  # after the first line, before the last import
     process.send_signal(signal.SIGTERM)
     assert finish(process)[0::2] == (143, "")
 
