@@ -58,7 +58,7 @@ def main() -> None:
 
 def shown(result: Evaluation) -> str:
     """Return the tables that the command shows."""
-    console = Console(width=110, no_color=True, record=True, file=io.StringIO())
+    console = Console(width=150, no_color=True, record=True, file=io.StringIO())
     for table in evaluation_tables(result):
         console.print(table)
     lines = [

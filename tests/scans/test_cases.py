@@ -2,6 +2,7 @@
 
 import pytest
 from support.corpus import GOOD
+from support.phantoms import AFFINE, SHAPE, phantom, save
 
 from vae_loc.errors import UnusableInput
 from vae_loc.scans.cases import Case, find_cases, shard_of, split_subjects
@@ -52,3 +53,15 @@ def test_subjects_never_cross_the_split(tmp_path):
     assert not {c.subject for c in training} & {c.subject for c in held_out}
     assert len({c.subject for c in held_out}) == 2
     assert split_subjects(cases[::-1], holdout=0.2, seed=0) == (training, held_out)
+
+
+def test_maps_of_an_earlier_run_in_the_same_folder_are_no_scans(tmp_path):
+    for name in ("a_t1", *(f"a_t1_desc-combi_{kind}" for kind in ("anomaly", "percentile", "mask", "dseg"))):
+        save(tmp_path / f"{name}.nii.gz", phantom(AFFINE, SHAPE)[0], AFFINE)
+    assert [case.scan.name for case in find_cases([tmp_path])] == ["a_t1.nii.gz"]
+
+
+def test_a_folder_of_folders_says_that_they_are_not_searched(tmp_path):
+    (tmp_path / "sub-01").mkdir()
+    with pytest.raises(UnusableInput, match="subfolders are not searched"):
+        find_cases([tmp_path])

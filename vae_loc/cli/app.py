@@ -26,6 +26,7 @@ app = typer.Typer(
     help="Show which voxels of a brain MRI a model of healthy brains finds improbable. Research use only.",
     no_args_is_help=True,
     add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 app.command()(score)

@@ -19,7 +19,7 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 PAIR_SUFFIXES = (".hdr", ".hdr.gz")  # each stands for its .img too
 LIST_SUFFIXES = (".txt", ".list")
 TABLE_SUFFIX = ".csv"  # with the columns scan and, where they are known, mask, subject, contrast
-NOT_SCANS = ("brainmask", "mask", "seg", "lesions", "labels", "anomaly", "dseg")  # last part of a name
+NOT_SCANS = ("brainmask", "mask", "seg", "lesions", "labels", "anomaly", "percentile", "probseg", "dseg")  # last part
 BIDS_SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 CONTRAST_OF_NAME = {"t1": "t1", "t1w": "t1", "t2": "t2", "t2w": "t2", "flair": "flair"}
 
@@ -184,7 +184,9 @@ def _scans_in(place: Path, contrast: str | None) -> list[Path]:
     if os.path.isdir(place):
         scans = [path for path in _listed(place) if _is_scan(path, contrast)]
         if not scans:
-            raise UnusableInput(place, "expected a folder with .nii or .nii.gz scans, found none; check the folder")
+            deeper = any(os.path.isdir(path) for path in place.iterdir())
+            mend = "its subfolders are not searched: name them, or use vae-loc bids" if deeper else "check the folder"
+            raise UnusableInput(place, f"expected a folder with .nii or .nii.gz scans, found none; {mend}")
         return scans
     if place.name.lower().endswith(LIST_SUFFIXES):
         lines = [line.strip() for line in read_text(place, "a list of scans").splitlines()]
