@@ -1,5 +1,6 @@
 """The files of one scan."""
 
+import hashlib
 import json
 
 import nibabel as nib
@@ -32,3 +33,30 @@ def test_raw_writes_the_bare_score_and_percentile_a_second_map(tmp_path, model_f
         json.loads((tmp_path / f / "pat_t1_scores.json").read_text())["masks"]["combi"]["threshold"] for f in ("n", "r")
     ]
     assert thresholds[0] != thresholds[1]
+
+
+def test_nothing_of_an_earlier_run_stays_that_the_new_one_does_not_make(tmp_path, model_file, scan):
+    invoke("segment", scan, "-m", model_file, "-o", tmp_path, "--threshold", "1", "--percentile", "--report")
+    mine = tmp_path / "pat_t1_desc-combi_notes.txt"
+    mine.write_text("mine")
+    before = {path.name for path in tmp_path.iterdir()}
+    invoke("score", scan, "-m", model_file, "-o", tmp_path, "--polarity", "bright")
+    gone = {"mask.nii.gz", "dseg.nii.gz", "dseg.tsv", "percentile.nii.gz"}
+    expected = before - {f"pat_t1_desc-combi_{kind}" for kind in gone} - {"pat_t1_report.html"}
+    assert {path.name for path in tmp_path.iterdir()} == expected
+
+
+def test_a_stale_file_that_someone_changed_stays_and_nothing_outside_the_folder_is_touched(tmp_path, model_file, scan):
+    out = tmp_path / "out"
+    invoke("segment", scan, "-m", model_file, "-o", out, "--threshold", "1")
+    (out / "pat_t1_desc-combi_dseg.tsv").write_text("my notes")
+    outside = tmp_path / "precious"
+    outside.write_text("x")
+    scores = out / "pat_t1_scores.json"
+    content = json.loads(scores.read_text())
+    content["files"]["../precious"] = hashlib.sha256(b"x").hexdigest()
+    scores.write_text(json.dumps(content))
+    invoke("score", scan, "-m", model_file, "-o", out)
+    assert (out / "pat_t1_desc-combi_dseg.tsv").read_text() == "my notes"
+    assert not (out / "pat_t1_desc-combi_mask.nii.gz").exists()
+    assert outside.exists()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vae_loc.errors import UnusableModel
+from vae_loc.errors import UnusableInput, UnusableModel
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import LEVELS
 from vae_loc.model.network import Model
@@ -29,7 +31,7 @@ from vae_loc.scoring.segmentation import (
     segment,
     signed_on_grid,
 )
-from vae_loc.system.reading import sha256_of
+from vae_loc.system.reading import read_text, sha256_of
 from vae_loc.system.writing import together, write_atomically, write_json
 from vae_loc.vocabulary import FloatArray, Method
 
@@ -57,6 +59,9 @@ def write_outputs(
 ) -> tuple[list[Path], ScanSummary]:
     """Write the files of one scan, all of them or none; the JSON, which says that the rest is complete, comes last.
 
+    What an earlier run left of the scan and this one does not make, such as the mask of another threshold, is removed:
+    the files that the JSON of that run names, if they are unchanged.
+
     Returns
     -------
     The paths, and the content of the JSON.
@@ -67,6 +72,7 @@ def write_outputs(
     UnusableModel : if thresholds or percentiles are asked of a model without healthy statistics.
     """
     scan = located.volume.path
+    older = _named_files(names.scores(scan))
     masks: dict[Method, MaskSummary] = {}
     pictures: dict[Method, Picture] = {}
     paths: list[Path] = []
@@ -90,7 +96,28 @@ def write_outputs(
         }
         summary = summary.model_copy(update={"files": digests})
         write_json(scores, summary.content())
+    _remove_stale(older, {*paths, scores})
     return [*paths, scores], summary
+
+
+def _named_files(scores: Path) -> dict[Path, str]:
+    """Return the files that the JSON of an earlier run names, of any version, with their SHA-256; none without it."""
+    try:
+        content = json.loads(read_text(scores, "scores"))
+        files = {scores.parent / name: str(digest) for name, digest in content["files"].items()}
+    except (UnusableInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    inside = scores.parent.resolve()
+    return {path: digest for path, digest in files.items() if path.resolve().is_relative_to(inside)}
+
+
+def _remove_stale(older: dict[Path, str], made: set[Path]) -> None:
+    """Remove the files of an earlier run that were not made again, unless someone has changed them."""
+    for path, digest in older.items():
+        if path not in made:
+            with contextlib.suppress(OSError):  # what cannot be removed is no reason to fail
+                if path.is_file() and sha256_of(path) == digest:
+                    path.unlink()
 
 
 def _write_map(located: Located, model: Model, names: OutputNames, files: Files, method: Method) -> list[Path]:
