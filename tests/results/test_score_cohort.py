@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.commands import names, rows, run
+from support.commands import invoke, names, rows, run
 
 from vae_loc.results.cohort_table import Entry, table_name
 from vae_loc.results.score_cohort import Listener, Outcome, RunOptions, score_cohort
@@ -115,3 +115,26 @@ def test_a_table_of_scans_is_not_replaced_by_the_cohort_s(mixed_folder, tmp_path
     assert "expected an output that is no input" in said.err
     assert table.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"cohort.csv", mixed_folder.name}
+
+
+def test_a_scan_scored_again_alone_has_its_new_row_in_the_cohort_s_table(
+    mixed_folder, tmp_path, small_model, monkeypatch, capsys
+):
+    out = tmp_path / "out"
+    options = ["-m", small_model, "-o", out, "--report"]
+    run(monkeypatch, capsys, "segment", mixed_folder, *options, "--threshold", "1")
+    before, page = rows(out / "cohort.csv"), (out / "cohort.html").read_text()
+    invoke("segment", mixed_folder / "sub1_t1.nii.gz", *options, "--threshold", "2")
+    after = rows(out / "cohort.csv")
+    assert [row["scan"] for row in after] == [row["scan"] for row in before]
+    assert [row["combi_threshold"] for row in after] == ["1.0", "2.0", "", "1.0"]
+    assert after[2] == before[2]
+    assert (out / "cohort.html").read_text() != page
+
+
+def test_a_table_of_the_user_s_in_the_folder_is_left_as_it_is(mixed_folder, tmp_path, small_model):
+    (tmp_path / "out").mkdir()
+    scan = mixed_folder / "sub1_t1.nii.gz"
+    (tmp_path / "out" / "cohort.csv").write_text(f"scan,age\n{scan},41\n")
+    invoke("score", scan, "-m", small_model, "-o", tmp_path / "out")
+    assert (tmp_path / "out" / "cohort.csv").read_text() == f"scan,age\n{scan},41\n"

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from vae_loc.errors import UnusableInput, VaeLocError
 from vae_loc.results.scan_summary import Provenance, ScanSummary, read_whole_summary
 from vae_loc.scans.cases import Case
-from vae_loc.system.reading import to_csv
+from vae_loc.system.reading import read_csv, to_csv
 from vae_loc.system.versions import own_version
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, Method
@@ -167,6 +167,23 @@ def facts_of(summary: ScanSummary) -> ScanFacts:
 def write_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]) -> None:
     """Write the cohort table, in the order of `entries`."""
     write_atomically(path, to_csv([entry.row(path.parent).cells(methods) for entry in entries]))
+
+
+def update_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]) -> bool:
+    """Put the rows of scans that were scored again into the table of an earlier cohort; return whether it names them.
+
+    A table that someone made, or of another version, is left as it is.
+    """
+    try:
+        rows = read_csv(path, "a cohort table", ["scan", "status", "scores", "schema_version"])
+    except UnusableInput:
+        return False
+    new = {str(entry.case.scan.absolute()): entry.row(path.parent).cells(methods) for entry in entries}
+    ours = all(row["schema_version"] == str(SCHEMA_VERSION) for row in rows)
+    if not ours or not any(row["scan"] in new for row in rows):
+        return False
+    write_atomically(path, to_csv([new.get(row["scan"], row) for row in rows]))
+    return True
 
 
 def table_name(part: int, parts: int) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_loc.errors import UnusableOption, WorkerDied, printable
-from vae_loc.results.cohort_table import Entry, failure, table_name, write_table
+from vae_loc.results.cohort_table import Entry, failure, table_name, update_table, write_table
 from vae_loc.results.output_names import OutputNames, folder_names, outputs_folder
 from vae_loc.scans.cases import Case, Sifted, find_cases, shard_of, sift
 from vae_loc.scans.dicom_series import Converted, Series, convert_dicom
@@ -119,6 +119,8 @@ def score_cohort(
     if several:
         write_table(table, entries, options.methods)
         tables = (table, write_page(table)) if options.files.report else (table,)
+    elif update_table(table, entries, options.methods):
+        tables = (table, write_page(table)) if table.with_suffix(".html").exists() else (table,)
     return finished(Outcome(entries, tables), listener)
 
 
