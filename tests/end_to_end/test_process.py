@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nibabel as nib
 import pytest
-from support.commands import MADE, finish, names, run, start
+from support.commands import MADE, finish, names, run, start, wait_for
 from support.corpus import BRAIN, GOOD, bomb, raw_scan
 
 from vae_loc.system.writing import PREFIX, SUFFIX
@@ -38,7 +38,8 @@ def test_a_signal_ends_a_run_without_a_traceback_and_with_all_or_nothing(tmp_pat
 
 def test_a_signal_during_imports_is_silent(tmp_path, good, small_model):
     process = start("score", good, "-m", small_model, "-o", tmp_path / "out")
-    time.sleep(0.2)  # after the first line, before the last import
+    maps = Path(f"/proc/{process.pid}/maps")
+    wait_for(lambda: "numpy" in maps.read_text())  # the first of the imports that take long
     process.send_signal(signal.SIGTERM)
     assert finish(process)[0::2] == (143, "")
 
