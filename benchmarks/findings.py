@@ -23,6 +23,7 @@ from refresh_models import site_cases, without_site
 from scipy import ndimage
 
 from vae_loc.evaluation.baselines import baseline_maps
+from vae_loc.evaluation.lesions import FOUND_SHARE
 from vae_loc.evaluation.metrics import mean_interval, rank_sorted
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.network import Model, load_model, ready
@@ -33,6 +34,7 @@ from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.findings import EXTENT_FPR, candidates_of, healthy_findings, strength_for, strengths_of
+from vae_loc.scoring.healthy_modes import count_for
 from vae_loc.scoring.locate import locate, score_canonical
 from vae_loc.scoring.normalised_maps import Features, normalised_maps, smoothed
 from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS, Segmentation, segment
@@ -43,7 +45,6 @@ from vae_loc.training.training_record import read_record
 from vae_loc.vocabulary import BoolArray, FloatArray, Method
 
 METHODS: tuple[Method, ...] = ("combi", "rec-error")
-FOUND_SHARE = 0.1  # of a lesion that its findings must cover
 FLUID_SD = {"t1": -2.8, "t2": 2.8, "flair": -2.2}  # robust standard deviations from the brain's median
 SPOT_SD = {"t1": -1.5, "t2": 2.0, "flair": 2.0}
 PATIENTS = {
@@ -197,7 +198,7 @@ def trial_rows(
     with ArrayStore() as store:
         known = [brain for brain in healthy if brain.scanner in scanners]
         brains = [FoldedBrain(b.features, b.canonical.mask, folds[b.case.subject]) for b in known]
-        fit = CrossFit(brains, store, prior={}, make_modes=modes)
+        fit = CrossFit(brains, store, prior={}, count=count_for(len(brains)) if modes else 0)
         by_fold = {fold: fit.statistics(frozenset({fold})) for fold in range(max(folds.values()) + 1)}
 
     def signed(of: Features, host: Healthy) -> dict[Method, FloatArray]:

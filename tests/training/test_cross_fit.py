@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vae_loc.scoring import healthy_modes
-from vae_loc.scoring.normalised_maps import at_place, normalised_maps
+from vae_loc.scoring.normalised_maps import at_place, normalised_maps, z_by_place
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.training.cross_fit import CrossFit, FoldedBrain, folds_of
 
@@ -12,6 +12,7 @@ MASK = np.zeros((12,) * 3, bool)
 MASK[2:-2, 2:-2, 2:-2] = True
 PATTERN = np.sin(np.arange(12) / 2).astype(np.float32)[:, None, None] * np.ones(MASK.shape, np.float32)
 SUBJECTS = [f"s{number:02}" for number in range(30)]
+COUNT = healthy_modes.count_for(len(SUBJECTS))  # 6
 
 
 def brains(*, spoiled=None, modes=True):
@@ -38,7 +39,7 @@ def store():
 def test_a_fold_is_judged_by_statistics_that_do_not_know_it(store, modes):
     for fold in (0, 3):
         of = [
-            CrossFit(brains(spoiled=spoiled, modes=modes), store, prior={}, make_modes=modes).statistics(
+            CrossFit(brains(spoiled=spoiled, modes=modes), store, prior={}, count=COUNT if modes else 0).statistics(
                 frozenset({fold})
             )
             for spoiled in (None, fold)
@@ -51,15 +52,22 @@ def test_a_fold_is_judged_by_statistics_that_do_not_know_it(store, modes):
 
 
 def test_what_a_new_brain_is_judged_by_knows_all(store):
-    fit, spoiled = (CrossFit(brains(spoiled=of), store, prior={}, make_modes=True) for of in (None, 2))
+    fit, spoiled = (CrossFit(brains(spoiled=of), store, prior={}, count=COUNT) for of in (None, 2))
     assert not np.allclose(fit.statistics().places["residual.sd"], spoiled.statistics().places["residual.sd"])
 
 
-def test_what_modes_leave_is_no_wider_in_a_new_brain_than_they_say(store, monkeypatch):
+def test_a_fold_is_judged_with_as_many_modes_as_a_new_brain(store):
+    """Of 30 brains 24 are left for a fold, 18 for a pair: too few to choose six modes, enough to make them."""
+    fit = CrossFit(brains(), store, prior={}, count=COUNT)
+    made = [fit.statistics(frozenset(left_out)).modes["residual"] for left_out in ((), (0,), (3,))]
+    assert [len(modes) for modes in made] == [COUNT] * 3
+    assert all(np.abs(modes).max(axis=1).min() > 0 for modes in made)
+
+
+def test_what_modes_leave_is_no_wider_in_a_new_brain_than_they_say(store):
     """In a brain that the modes know less is left: its spread would be told too small, and new brains look diseased."""
-    monkeypatch.setattr(healthy_modes, "SUBJECTS_PER_MODE", 3)
     made = brains()
-    statistics = CrossFit(made, store, prior={}, make_modes=True).statistics()
+    statistics = CrossFit(made, store, prior={}, count=COUNT).statistics()
     assert statistics.modes["residual"].shape[0] >= 5
     rng = np.random.default_rng(7)
     spreads = []
@@ -68,7 +76,7 @@ def test_what_modes_leave_is_no_wider_in_a_new_brain_than_they_say(store, monkey
         usual = at_place(values * MASK, MASK, statistics.places["residual.mean"], statistics.places["residual.sd"])
         known = statistics.places["residual.sd"] > 0
         rest = healthy_modes.without_modes(usual, MASK, known, statistics.modes["residual"])
-        z, inside = healthy_modes.as_healthy_rest(
+        z, inside = z_by_place(
             rest, MASK, statistics.places["residual.rest.mean"], statistics.places["residual.rest.sd"]
         )
         spreads.append(z[inside].std())
@@ -84,7 +92,7 @@ def test_too_few_others_are_not_left_out_of_each_other(store):
 
 def test_given_modes_stay_and_what_was_known_before_counts(store):
     made = brains()
-    first = CrossFit(made, store, prior={}, make_modes=True).statistics()
+    first = CrossFit(made, store, prior={}, count=COUNT).statistics()
     places = {name: values for name, values in first.places.items() if name.endswith((".mean", ".sd"))}
     prior = {
         name: 10

@@ -16,7 +16,7 @@ from vae_loc.model.network import Model
 from vae_loc.results.output_names import OutputNames
 from vae_loc.results.scan_summary import MaskSummary, ScanSummary
 from vae_loc.scans.volume import Volume, read_numbers
-from vae_loc.scoring.findings import strength_for
+from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS, Numbers, Segmentation, segment
 from vae_loc.vocabulary import BoolArray, Method
@@ -140,7 +140,7 @@ def count_findings(findings: Findings) -> dict[float, int]:
 
 
 def _made(located: Located, model: Model, method: Method) -> Findings | Missing:
-    known = _known(model, method)
+    known = known_findings(model.facts, method)
     if known is None:
         return Missing(reason=NO_HEALTHY_FINDINGS)
     largest = max(FINDING_RATES)
@@ -150,7 +150,7 @@ def _made(located: Located, model: Model, method: Method) -> Findings | Missing:
 
 
 def _read(path: Path, mask: MaskSummary | None, volume: Volume, model: Model, method: Method) -> Findings | Missing:
-    known = _known(model, method)
+    known = known_findings(model.facts, method)
     if known is None:
         return Missing(reason=NO_HEALTHY_FINDINGS)
     if mask is None or not path.is_file():
@@ -166,11 +166,6 @@ def _read(path: Path, mask: MaskSummary | None, volume: Volume, model: Model, me
         listed = len(mask.findings)
         raise UnusableInput(path, f"expected findings 1 to {listed} as listed, found {numbers.max()}; segment again")
     return Findings(numbers, tuple(finding.strength for finding in mask.findings), min_strengths)
-
-
-def _known(model: Model, method: Method) -> HealthyFindings | None:
-    healthy = model.facts.healthy
-    return None if healthy is None or healthy.findings is None else healthy.findings[method]
 
 
 def _min_strengths(known: HealthyFindings, largest: float) -> dict[float, float]:

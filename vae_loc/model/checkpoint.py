@@ -2,8 +2,7 @@
 
 The file's only metadata entry, `vae_loc`, is JSON: the facts below and a SHA-256 over facts and tensors. Weights
 are float32, what is known by place (`place.*`) and healthy modes (`modes.*`) float16, the ONNX graphs (`graph.*`)
-bytes. No pickle. A file may
-be hostile and its SHA-256 right: sizes, types and shapes are compared first.
+bytes. No pickle. A file may be hostile and its SHA-256 right: sizes, types and shapes are compared first.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Checkpoint:
         and the healthy `<feature>.mean` and `<feature>.sd` of what the maps are made of
     modes : float32 (K, N), of 16 bits, by feature: how healthy brains vary where `<feature>.sd` is positive, N voxels
     graphs : ONNX, without weights: `kl` gives what needs no gradient of Rec, `all` everything (`onnx_export`)
-    digest : SHA-256 of facts, weights, places and graphs
+    digest : SHA-256 of facts, weights, places, modes and graphs
     path : where it was read from, for messages
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Literal
 
 import numpy as np
@@ -102,25 +103,10 @@ def nothing_found(false_findings: float | None) -> str:
 
 
 def _summary(finding: Finding, peak_slice: int) -> FindingSummary:
-    place = finding.place
-    return FindingSummary(
-        number=finding.number,
-        sign=finding.sign,
-        strength=finding.strength,
-        false_findings=finding.false_findings,
-        healthy_as_strong=finding.healthy_as_strong,
-        healthy_scans=finding.healthy_scans,
-        volume_ml=finding.volume_ml,
-        peak_ras_mm=finding.peak_ras_mm,
-        peak_voxel=finding.peak_voxel,
-        peak_slice=peak_slice,
-        centroid_ras_mm=finding.centroid_ras_mm,
-        side=place.side if place else None,
-        lobe=place.lobe if place else None,
-        region=place.region if place else None,
-        region_share=place.share if place else None,
-        words=_words(finding, peak_slice),
-    )
+    facts = asdict(finding)
+    place = facts.pop("place") or dict.fromkeys(("side", "lobe", "region", "share"))
+    place["region_share"] = place.pop("share")
+    return FindingSummary(**facts, **place, peak_slice=peak_slice, words=_words(finding, peak_slice))
 
 
 def _words(finding: Finding, peak_slice: int) -> str:

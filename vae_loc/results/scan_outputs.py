@@ -20,7 +20,7 @@ from vae_loc.results.output_names import MASK_KINDS, OutputNames
 from vae_loc.results.scan_page import Picture, scan_page
 from vae_loc.results.scan_summary import MaskSummary, Provenance, ScanSummary, mask_summary, summarize
 from vae_loc.scans.volume import write_volume
-from vae_loc.scoring.findings import strength_for
+from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.segmentation import (
     DEFAULT_FALSE_FINDINGS,
@@ -185,16 +185,16 @@ def _shown(located: Located, model: Model, method: Method, segmented: SegmentedM
     Full colour is the strength of a finding that 1 in 10 healthy scans has; where that is not known, twice the score
     that 1 % of healthy voxels exceed.
     """
-    healthy = model.facts.healthy
-    highest = float(located.maps[method].max())
-    if healthy is None:
+    if model.facts.healthy is None:
+        highest = float(located.maps[method].max())
         return Shown(segmented.rule.threshold if segmented else highest / 2, highest)
-    floor = healthy_threshold(model.checkpoint, method, DEFAULT_FPR, raw=located.bare)
-    floor = max(0.0, segmented.rule.threshold) if segmented else floor
-    if healthy.findings is None or located.bare:
-        ceiling = 2 * healthy_threshold(model.checkpoint, method, CEILING_FPR, raw=located.bare)
-    else:
-        ceiling = strength_for(healthy.findings[method], DEFAULT_FALSE_FINDINGS)
+
+    def exceeded_by(fpr: float) -> float:
+        return healthy_threshold(model.checkpoint, method, fpr, raw=located.bare)
+
+    floor = max(0.0, segmented.rule.threshold) if segmented else exceeded_by(DEFAULT_FPR)
+    known = known_findings(model.facts, method, bare=located.bare)
+    ceiling = strength_for(known, DEFAULT_FALSE_FINDINGS) if known else 2 * exceeded_by(CEILING_FPR)
     return Shown(floor, ceiling if ceiling > floor else 2 * floor or 1.0)
 
 

@@ -18,9 +18,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.model.facts import HealthyFindings, rounded
+from vae_loc.model.facts import Facts, HealthyFindings, rounded
 from vae_loc.preprocessing.regions import components
-from vae_loc.vocabulary import FloatArray
+from vae_loc.vocabulary import FloatArray, Method
 
 Sign = Literal["brighter", "darker"]
 EXTENT_FPR = 0.02  # share of healthy voxels beyond the extent
@@ -35,6 +35,12 @@ class Candidate:
     label: int
     sign: Sign
     strength: float
+
+
+def known_findings(facts: Facts, method: Method, *, bare: bool = False) -> HealthyFindings | None:
+    """Return what a model knows of a map's findings in healthy scans; None of bare scores, and in models of 0.5."""
+    healthy = facts.healthy
+    return None if bare or healthy is None or healthy.findings is None else healthy.findings[method]
 
 
 def candidates_of(signed: FloatArray, extent: float) -> tuple[NDArray[np.int32], list[Candidate]]:
@@ -85,22 +91,20 @@ def healthy_findings(
 
 def false_findings(healthy: HealthyFindings, strength: float) -> float:
     """Return how many candidates as strong a healthy scan is expected to have."""
-    start, mean, _, _ = _tail(healthy)
-    if strength >= start:
-        return _rate_at_start(healthy) * float(np.exp(-(strength - start) / mean))
-    return _rate(healthy, strength)
+    tail = _tail(healthy)
+    if strength >= tail.start:
+        return tail.rate * float(np.exp(-(strength - tail.start) / tail.mean))
+    return tail.counted_above(strength)
 
 
 def strength_for(healthy: HealthyFindings, expected: float) -> float:
     """Return the strength beyond which a healthy scan is expected to have `expected` candidates."""
-    start, mean, values, weights = _tail(healthy)
-    rate = _rate_at_start(healthy)
-    if expected < rate:
-        return start + mean * float(np.log(rate / expected))
-    counted = np.cumsum(weights) / sum(healthy.weights)  # strongest first
-    if not len(values) or expected > counted[-1]:
+    tail = _tail(healthy)
+    if expected < tail.rate:
+        return tail.start + tail.mean * float(np.log(tail.rate / expected))
+    if not len(tail.counted) or expected > tail.counted[-1]:
         return healthy.extent
-    return float(values[int(np.searchsorted(counted, expected))])
+    return float(tail.values[int(np.searchsorted(tail.counted, expected))])
 
 
 def healthy_as_strong(healthy: HealthyFindings, strength: float) -> tuple[int, int]:
@@ -108,8 +112,28 @@ def healthy_as_strong(healthy: HealthyFindings, strength: float) -> tuple[int, i
     return sum(bool(scan) and scan[0] >= strength for scan in healthy.strengths), len(healthy.strengths)
 
 
-def _tail(healthy: HealthyFindings) -> tuple[float, float, NDArray[np.float64], NDArray[np.float64]]:
-    """Return where the fitted tail begins, its mean excess, and all strengths, strongest first, with their weights."""
+@dataclass(frozen=True)
+class _Tail:
+    """The strengths of healthy scans, strongest first, and the exponential that goes on where they are few.
+
+    values : float64 (N,)
+    counted : float64 (N,), how many per scan are at least as strong as each
+    start, rate, mean : where the exponential begins, how many per scan are stronger, and their mean excess
+    """
+
+    values: NDArray[np.float64]
+    counted: NDArray[np.float64]
+    start: float
+    rate: float
+    mean: float
+
+    def counted_above(self, strength: float) -> float:
+        """Return how many per scan are stronger."""
+        stronger = int(np.count_nonzero(self.values > strength))
+        return float(self.counted[stronger - 1]) if stronger else 0.0
+
+
+def _tail(healthy: HealthyFindings) -> _Tail:
     pairs = [(s, w) for scan, w in zip(healthy.strengths, healthy.weights, strict=True) for s in scan]
     pairs.sort(reverse=True)
     values, weights = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
@@ -117,15 +141,6 @@ def _tail(healthy: HealthyFindings) -> tuple[float, float, NDArray[np.float64], 
     first = int(np.searchsorted(counted, TAIL_FROM))
     start = float(values[first]) if first < len(values) else healthy.extent
     beyond = values > start
-    total = float(weights[beyond].sum())
-    mean = float((weights[beyond] * (values[beyond] - start)).sum() / total) if total else 0.0
-    return start, mean or healthy.extent, values, weights
-
-
-def _rate(healthy: HealthyFindings, strength: float) -> float:
-    _, _, values, weights = _tail(healthy)
-    return float(weights[values > strength].sum() / sum(healthy.weights))
-
-
-def _rate_at_start(healthy: HealthyFindings) -> float:
-    return _rate(healthy, _tail(healthy)[0])
+    mean = float(np.average(values[beyond] - start, weights=weights[beyond])) if beyond.any() else healthy.extent
+    rate = float(weights[beyond].sum() / sum(healthy.weights))
+    return _Tail(values, counted, start, rate, mean)

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vae_loc.scoring.robust_fit import robust_fit
 from vae_loc.vocabulary import BoolArray, FloatArray
@@ -77,13 +76,3 @@ def without_modes(values: FloatArray, mask: BoolArray, known: BoolArray, modes: 
     held = np.clip(terms, -MAX_COEFFICIENT_SD, MAX_COEFFICIENT_SD).astype(np.float32)
     rest[mask & known] = seen - columns @ held
     return rest
-
-
-def as_healthy_rest(
-    rest: FloatArray, mask: BoolArray, mean: FloatArray, sd: FloatArray
-) -> tuple[NDArray[np.float32], BoolArray]:
-    """Return (r - mean r) / sd r, float32 (I, I, I), and where healthy brains tell both."""
-    known = mask & (sd > 0)
-    z = np.zeros_like(rest)
-    np.divide(rest - mean, sd, out=z, where=known)
-    return z, known

@@ -10,17 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.model.network import Model
-from vae_loc.preprocessing.canonical import (
-    CanonicalVolume,
-    all_from_canonical,
-)
+from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical
 from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.preprocessing.pseudo_contrast import Appear
 from vae_loc.preprocessing.registration import Registration
 from vae_loc.preprocessing.slices import from_slices, substantial, to_slices
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.aligned_scan import RAW_SMOOTHING_FWHM_MM, canonical_of
-from vae_loc.scoring.normalised_maps import Features, features_of, normalised_maps, smoothed, with_polarity
+from vae_loc.scoring.normalised_maps import (
+    Features,
+    features_of,
+    normalised_maps,
+    smoothed,
+    with_polarity,
+    z_by_place,
+)
 from vae_loc.scoring.robust_fit import SD_PER_MAD
 from vae_loc.scoring.slice_scores import score_slices
 from vae_loc.scoring.tissue_contrast import contrast_by_tissue
@@ -185,18 +189,15 @@ def _sample_scores(
 
 def spread_of(features: Features, mask: BoolArray, places: Mapping[str, FloatArray]) -> float:
     """Return how far the typical voxel is from healthy brains: 1.4826 MAD of (u - mean u) / sd u, 1 in healthy ones."""
-    mean, sd = places["residual.mean"], places["residual.sd"]
-    known = mask & (sd > 0)
-    if not known.any():
-        return 0.0
-    z = (features["residual"][known] - mean[known]) / sd[known]
-    return float(SD_PER_MAD * np.median(np.abs(z - np.median(z))))
+    z, known = z_by_place(features["residual"], mask, places["residual.mean"], places["residual.sd"])
+    inside = z[known]
+    return float(SD_PER_MAD * np.median(np.abs(inside - np.median(inside)))) if inside.size else 0.0
 
 
 def _unlike_healthy(features: Features, canonical: CanonicalVolume, model: Model) -> tuple[str, ...]:
     """Return a warning for a scan that is none of the model's kind: by its tissues, or by its typical voxel.
 
-    A typical voxel of another scanner is up to twice as far from healthy ones as of the model's own (docs/findings.md).
+    How far those of other scanners and contrasts are: docs/scan-gate.md.
     """
     healthy = model.facts.healthy
     if healthy is None or healthy.spread is None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vae_loc.preprocessing.canonical import CanonicalVolume
 from vae_loc.preprocessing.resampling import FWHM_PER_SIGMA, low_passed
-from vae_loc.scoring.healthy_modes import as_healthy_rest, without_modes
+from vae_loc.scoring.healthy_modes import without_modes
 from vae_loc.scoring.robust_fit import SD_PER_MAD, robust_fit
 from vae_loc.scoring.slice_scores import Field
 from vae_loc.vocabulary import BoolArray, FloatArray, Method, Polarity
@@ -144,10 +144,15 @@ def at_place(values: FloatArray, mask: BoolArray, mean: FloatArray, sd: FloatArr
     mask : bool (I, I, I), the brain
     mean, sd : float32 (I, I, I), of healthy brains; where sd is 0 no healthy brain was, and z' is 0
     """
+    return own_scale(*z_by_place(values, mask, mean, sd))
+
+
+def z_by_place(values: FloatArray, mask: BoolArray, mean: FloatArray, sd: FloatArray) -> tuple[FloatArray, BoolArray]:
+    """Return (u - mean) / sd by place, float32 (I, I, I), and where healthy brains tell both; 0 elsewhere."""
     known = mask & (sd > 0)
     z = np.zeros_like(values)
     np.divide(values - mean, sd, out=z, where=known)
-    return own_scale(z, known)
+    return z, known
 
 
 def relative_to_place(values: FloatArray, mask: BoolArray, mean: FloatArray) -> FloatArray:
@@ -251,7 +256,7 @@ def normalised_maps(
         if not modes or feature not in modes:
             return usual
         rest = without_modes(usual, mask, sd > 0, modes[feature])
-        return own_scale(*as_healthy_rest(rest, mask, places[f"{feature}.rest.mean"], places[f"{feature}.rest.sd"]))
+        return at_place(rest, mask, places[f"{feature}.rest.mean"], places[f"{feature}.rest.sd"])
 
     residual = z("residual")
     maps: dict[Method, FloatArray] = {}

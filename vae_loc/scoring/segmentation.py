@@ -19,6 +19,7 @@ from vae_loc.scoring.findings import (
     candidates_of,
     false_findings,
     healthy_as_strong,
+    known_findings,
     strength_for,
 )
 from vae_loc.scoring.locate import Located
@@ -103,7 +104,7 @@ class Segmentation:
     def rule(self, model: Model, method: Method, *, bare: bool) -> Rule:
         """Return which voxels of a map are marked."""
         labelled = model.facts.labelled
-        known = _healthy_findings(model, method, bare=bare)
+        known = known_findings(model.facts, method, bare=bare)
         if self.threshold is not None:
             return Rule(self.threshold, 0.0, "option")
         if self.fpr is None and self.false_findings is None and labelled is not None and not bare:
@@ -136,7 +137,7 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
     kept = sorted((part for part in parts if np.count_nonzero(part.inside) >= min_voxels), key=lambda p: -p.strength)
     numbers: Numbers = np.zeros(heat.shape, dtype=np.uint8 if len(kept) < 256 else np.uint16, order="F")
     atlas = _atlas(model) if kept else None
-    healthy = _healthy_findings(model, method, bare=located.bare)
+    healthy = known_findings(model.facts, method, bare=located.bare)
     findings = []
     for number, part in enumerate(kept, start=1):
         own = voxels[part.inside]
@@ -164,11 +165,6 @@ class _Part:
     sign: Sign
     inside: BoolArray
     strength: float
-
-
-def _healthy_findings(model: Model, method: Method, *, bare: bool) -> HealthyFindings | None:
-    healthy = model.facts.healthy
-    return None if bare or healthy is None or healthy.findings is None else healthy.findings[method]
 
 
 def _nearest_pixels(located: Located, voxels: Voxels) -> tuple[NDArray[np.intp], ...]:

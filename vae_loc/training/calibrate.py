@@ -11,7 +11,7 @@ from vae_loc.errors import UnusableOption
 from vae_loc.model.checkpoint import Checkpoint, healthy_threshold, load_checkpoint, save_checkpoint
 from vae_loc.scans.annotations import find_labelled
 from vae_loc.scans.cases import find_cases
-from vae_loc.scoring.findings import strength_for
+from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS, DEFAULT_FPR
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.writing import check_place, refuse_inputs
@@ -73,7 +73,7 @@ def calibrate_file(
             device=options.device,
             progress=bars("healthy", len(cases)),
         )
-        for line in change_of_rules(before, calibrated):
+        for line in _change_of_rules(before, calibrated):
             _log.warning(line)
     if pairs:
         calibrated, rows = calibrate_labelled(
@@ -89,7 +89,7 @@ def calibrate_file(
     return rows
 
 
-def change_of_rules(before: Checkpoint, after: Checkpoint) -> list[str]:
+def _change_of_rules(before: Checkpoint, after: Checkpoint) -> list[str]:
     """Say how the healthy scans of a site change what Combi marks, one line each."""
     healthy = after.facts.healthy
     assert healthy is not None  # noqa: S101 - it was just calibrated
@@ -108,10 +108,10 @@ def _rule_words(model: Checkpoint) -> str:
     if healthy is None:
         return "no healthy statistics"
     share = f"5 % of healthy voxels above {healthy_threshold(model, 'combi', DEFAULT_FPR):.3g}"
-    if healthy.findings is None:
+    known = known_findings(model.facts, "combi")
+    if known is None:
         return share
-    strength = strength_for(healthy.findings["combi"], DEFAULT_FALSE_FINDINGS)
-    return f"findings from strength {strength:.3g}, {share}"
+    return f"findings from strength {strength_for(known, DEFAULT_FALSE_FINDINGS):.3g}, {share}"
 
 
 def _check(model: Path, output: Path, scans: Sequence[Path], options: CalibrationOptions) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vae_loc.scoring.healthy_modes import count_for, principal_modes, without_modes
+from vae_loc.scoring.healthy_modes import principal_modes, without_modes
 from vae_loc.scoring.normalised_maps import SIGNED, Feature, Features, Moments, at_place, mean_and_sd, moments
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.vocabulary import BoolArray, FloatArray
@@ -59,7 +59,7 @@ class CrossFit:
     brains : at least one
     prior : sums that no fold can leave out
     given : modes to keep, with the places that they are of
-    make_modes : whether modes are made of these brains
+    count : how many modes are made of these brains where none are given; the same whichever folds are left out
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class CrossFit:
         *,
         prior: Sums,
         given: Statistics | None = None,
-        make_modes: bool = False,
+        count: int = 0,
     ) -> None:
         self._brains, self._store, self._prior = brains, store, prior
-        self._given, self._make = given or Statistics({}, {}), make_modes
+        self._given, self._count = given or Statistics({}, {}), count
         self._folds = sorted({brain.fold for brain in brains})
         self._own = {fold: self._kept(self._sums(fold)) for fold in self._folds}
         self._total = summed([prior, *self._own.values()])
@@ -88,7 +88,7 @@ class CrossFit:
     def _moded(self) -> list[Feature]:
         """The features that have modes."""
         known = self._brains[0].features
-        return [name for name in SIGNED.values() if name in known and (self._make or name in self._given.modes)]
+        return [name for name in SIGNED.values() if name in known and (self._count or name in self._given.modes)]
 
     def _sums(self, fold: int) -> Sums:
         brains = [brain for brain in self._brains if brain.fold == fold]
@@ -121,7 +121,7 @@ class CrossFit:
             everywhere[:, self._given.places[f"{name}.sd"] > 0] = modes
             return everywhere[:, known]
         others = [brain for brain in self._brains if brain.fold not in left_out]
-        return principal_modes((_usual_map(brain, name, places) for brain in others), known, count_for(len(others)))
+        return principal_modes((_usual_map(brain, name, places) for brain in others), known, self._count)
 
     def _rests(self) -> dict[Folds, Sums]:
         """Return, for no fold and for each fold left out, the sums of what modes leave of the other brains."""

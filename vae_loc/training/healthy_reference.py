@@ -136,14 +136,14 @@ def calibrate_healthy(
         scored.append(_scored(brain, bare, store))
         progress(brain.case.scan.name)
     subjects = [scan.brain.case.subject for scan in scored]
-    real = model.facts.training.synthesized_from is None
-    make_modes = not model.modes and real and "residual.mean" not in model.places and count_for(len(set(subjects))) > 0
-    folds = folds_of(subjects, modes=make_modes or bool(model.modes))
+    new_and_real = "residual.mean" not in model.places and model.facts.training.synthesized_from is None
+    count = count_for(len(set(subjects))) if new_and_real else 0
+    folds = folds_of(subjects, modes=count > 0 or bool(model.modes))
     folded = [
         FoldedBrain(s.scores.features, s.canonical.mask, folds[name]) for s, name in zip(scored, subjects, strict=True)
     ]
     given = Statistics(model.places, model.modes)
-    fit = CrossFit(folded, store, prior=_prior(model), given=given, make_modes=make_modes)
+    fit = CrossFit(folded, store, prior=_prior(model), given=given, count=count)
     sample = _Sample(store)
     for fold in sorted(set(folds.values())):
         judged = [scan for scan, of in zip(scored, folded, strict=True) if of.fold == fold and not scan.brain.learned]
