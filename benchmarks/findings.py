@@ -26,6 +26,7 @@ from vae_loc.evaluation.baselines import baseline_maps
 from vae_loc.evaluation.lesions import FOUND_SHARE
 from vae_loc.evaluation.metrics import mean_interval, rank_sorted
 from vae_loc.model.checkpoint import healthy_threshold
+from vae_loc.model.facts import HealthyFindings
 from vae_loc.model.network import Model, load_model, ready
 from vae_loc.preprocessing.canonical import CanonicalVolume, onto_grid
 from vae_loc.preprocessing.open_scan import open_scan
@@ -33,7 +34,14 @@ from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import canonical_of
-from vae_loc.scoring.findings import EXTENT_FPR, candidates_of, healthy_findings, strength_for, strengths_of
+from vae_loc.scoring.findings import (
+    EXTENT_FPR,
+    candidates_of,
+    healthy_findings,
+    known_findings,
+    strength_for,
+    strengths_of,
+)
 from vae_loc.scoring.healthy_modes import count_for
 from vae_loc.scoring.locate import locate, score_canonical
 from vae_loc.scoring.normalised_maps import Features, normalised_maps, smoothed
@@ -47,6 +55,9 @@ from vae_loc.vocabulary import BoolArray, FloatArray, Method
 METHODS: tuple[Method, ...] = ("combi", "rec-error")
 FLUID_SD = {"t1": -2.8, "t2": 2.8, "flair": -2.2}  # robust standard deviations from the brain's median
 SPOT_SD = {"t1": -1.5, "t2": 2.0, "flair": 2.0}
+KINDS = ("glioma", "hole", "spot")
+EXTENTS = (0.03, EXTENT_FPR, 0.01, 0.005)  # shares of healthy voxels beyond the extent
+RESAMPLES = 2000
 PATIENTS = {
     "gliomas": "{subject}_seg.nii.gz",
     "ms": "{subject}_lesions.nii.gz",
@@ -117,14 +128,18 @@ def page(contrast: str, options: argparse.Namespace) -> str:
     diseased = list(transplanted(model, healthy, options.shared))
     text = f"\n## {contrast.upper()}: model {model.digest[:12]}\n\n### Healthy people, and lesions transplanted into them\n\n"
     text += "| statistics of | modes | map | findings per healthy scan | " + " | ".join(
-        f"{kind}: found / strongest is it / false / Dice / AP" for kind in ("glioma", "hole", "spot")
+        f"{kind}: found / strongest is it / false / Dice / AP" for kind in KINDS
     )
     text += " |\n|---|---|---|---|---|---|---|\n"
     for scanners in ("IXI", "ds002748", "IXI, ds002748") if contrast == "t1" else ("IXI",):
         for modes in (True, False):
-            rows = "".join(trial_rows(healthy, diseased, scanners, modes=modes))
+            of = trial(healthy, diseased, scanners, modes=modes)
+            rows = "".join(trial_rows(of, modes))
             print(rows, flush=True)
             text += rows
+            if modes == bool(model.checkpoint.modes) and scanners != "ds002748":
+                shipped_alike = of  # the last of these has all scanners that the shipped model knows
+    text += extent_rows(shipped_alike) + level_words(model)
     return text + patients_page(model, contrast, options.shared) + real_healthy(path, contrast, options.shared)
 
 
@@ -190,10 +205,52 @@ def blended(host: CanonicalVolume, values: FloatArray, inside: BoolArray) -> Can
     return replace(host, data=data.astype(np.float32))
 
 
-def trial_rows(
-    healthy: Sequence[Healthy], diseased: Sequence[Diseased], scanners: str, *, modes: bool
-) -> Iterable[str]:
-    """Return a row for each map: statistics of some scanners, people of both judged by those who are not themselves."""
+@dataclass
+class Trial:
+    """Healthy people and lesions, judged by statistics of some scanners that do not know them.
+
+    folds : of each subject; maps, lesion_maps : signed, by method, of the judged people and of each lesion
+    """
+
+    scanners: str
+    folds: dict[str, int]
+    judged: list[Healthy]
+    maps: list[dict[Method, FloatArray]]
+    diseased: Sequence[Diseased]
+    lesion_maps: list[dict[Method, FloatArray]]
+
+    def levels(self, method: Method, share: float) -> tuple[float, list[list[float]], Callable[[Healthy], float]]:
+        """Return the extent that a share of healthy voxels exceeds, all strengths, and the level to judge a person by."""
+        own = [
+            np.abs(maps[method][brain.canonical.mask])
+            for brain, maps in zip(self.judged, self.maps, strict=True)
+            if brain.scanner in self.scanners
+        ]
+        extent = float(np.quantile(np.concatenate(own), 1 - share))
+        strengths = [strengths_of(maps[method], extent) for maps in self.maps]
+
+        def level(host: Healthy) -> float:
+            fold = self.folds[host.case.subject]
+            others = [
+                of
+                for brain, of in zip(self.judged, strengths, strict=True)
+                if brain.scanner in self.scanners and self.folds[brain.case.subject] != fold
+            ]
+            return strength_for(healthy_findings(extent, others, None, prior_weight=0), DEFAULT_FALSE_FINDINGS)
+
+        return extent, strengths, level
+
+    def met(self, method: Method, share: float) -> dict[str, list[Met]]:
+        """Return how the findings of a map met the lesions of each kind."""
+        extent, _, level = self.levels(method, share)
+        rows: dict[str, list[Met]] = {kind: [] for kind in KINDS}
+        for one, maps in zip(self.diseased, self.lesion_maps, strict=True):
+            rows[one.kind].append(met(maps[method], extent, level(one.host), one))
+        return rows
+
+
+def trial(healthy: Sequence[Healthy], diseased: Sequence[Diseased], scanners: str, *, modes: bool) -> Trial:
+    """Judge people and lesions: statistics of some scanners, people of both judged by those who are not themselves."""
     folds = folds_of([brain.case.subject for brain in healthy], modes=True)
     with ArrayStore() as store:
         known = [brain for brain in healthy if brain.scanner in scanners]
@@ -207,29 +264,47 @@ def trial_rows(
 
     judged = [brain for brain in healthy if not brain.learned]
     maps = [signed(brain.features, brain) for brain in judged]
-    lesions = [(one, signed(one.features, one.host)) for one in diseased]
+    return Trial(scanners, folds, judged, maps, diseased, [signed(one.features, one.host) for one in diseased])
+
+
+def trial_rows(of: Trial, modes: bool) -> Iterable[str]:
+    """Return a row for each map."""
     for method in METHODS:
-        own = [
-            (b, np.abs(m[method][b.canonical.mask])) for b, m in zip(judged, maps, strict=True) if b.scanner in scanners
-        ]
-        extent = float(np.quantile(np.concatenate([values for _, values in own]), 1 - EXTENT_FPR))
-        strengths = [strengths_of(m[method], extent) for m in maps]
+        _, strengths, level = of.levels(method, EXTENT_FPR)
+        counts: dict[str, list[float]] = {scanner: [] for scanner in ("IXI", "ds002748")}
+        for brain, own in zip(of.judged, strengths, strict=True):
+            least = level(brain)
+            counts[brain.scanner].append(sum(strength > least for strength in own))
+        found = ", ".join(f"{scanner} {interval(values)}" for scanner, values in counts.items())
+        cells = " | ".join(met_cell(rows) for rows in of.met(method, EXTENT_FPR).values())
+        yield f"| {of.scanners} | {'off' if modes else 'left in'} | {method} | {found} | {cells} |\n"
 
-        def level(host: Healthy, strengths: list[list[float]] = strengths, extent: float = extent) -> float:
-            fold = folds[host.case.subject]
-            others = [
-                of for b, of in zip(judged, strengths, strict=True)
-                if b.scanner in scanners and folds[b.case.subject] != fold
-            ]  # fmt: skip
-            return strength_for(healthy_findings(extent, others, None, prior_weight=0), DEFAULT_FALSE_FINDINGS)
 
-        yield f"| {scanners} | {'off' if modes else 'left in'} | {method} | " + ", ".join(
-            f"{scanner} {interval([sum(s > level(b) for s in of) for b, of in zip(judged, strengths, strict=True) if b.scanner == scanner])}"
-            for scanner in ("IXI", "ds002748")
-        ) + " | " + " | ".join(
-            met_cell([met(m[method], extent, level(one.host), one) for one, m in lesions if one.kind == kind])
-            for kind in ("glioma", "hole", "spot")
-        ) + " |\n"  # fmt: skip
+def extent_rows(of: Trial) -> str:
+    """Return the Dice of Combi's findings at several extents."""
+    text = "\n### The extent: Dice of Combi's findings\n\n| share of healthy voxels beyond it | " + " | ".join(KINDS)
+    text += " |\n|---|" + "---|" * len(KINDS) + "\n"
+    for share in EXTENTS:
+        cells = (f"{np.mean([row.dice for row in rows]):.3f}" for rows in of.met("combi", share).values())
+        text += f"| {share:.1%} | " + " | ".join(cells) + " |\n"
+    return text
+
+
+def level_words(model: Model) -> str:
+    """Return the shipped model's level of Combi with the interval of a bootstrap over healthy scans."""
+    known = known_findings(model.facts, "combi")
+    assert known is not None
+    rng = np.random.default_rng(0)
+    levels = []
+    for _ in range(RESAMPLES):
+        drawn = rng.integers(len(known.strengths), size=len(known.strengths))
+        strengths, weights = ([of[place] for place in drawn] for of in (known.strengths, known.weights))
+        levels.append(strength_for(HealthyFindings(extent=known.extent, strengths=strengths, weights=weights), 0.1))
+    low, high = np.quantile(levels, (0.025, 0.975))
+    return (
+        f"\nThe shipped model's level of Combi for 0.1 findings per healthy scan, told by {len(known.strengths)} scans: "
+        f"{strength_for(known, 0.1):.2f} [{low:.2f}, {high:.2f}].\n"
+    )
 
 
 def met(signed: FloatArray, extent: float, level: float, one: Diseased) -> Met:
@@ -260,10 +335,16 @@ def patients_page(model: Model, contrast: str, shared: Path) -> str:
     """Return what the model's defaults find in patients, on their own grids."""
     text = "\n### Patients, the shipped model's defaults\n\n| patient | lesion ml | found | strongest is it | false findings | Dice | oracle Dice | AP Combi | AP intensity | AP place-z | strongest finding |\n"
     text += "|---|---|---|---|---|---|---|---|---|---|---|\n"
+    gliomas = []
     for cohort, label in PATIENTS.items():
         for case in cases_in(shared / cohort, contrast):
-            text += patient_row(cohort, case, shared / cohort / label.format(subject=case.subject), model)
-    return text
+            row, of = patient_row(cohort, case, shared / cohort / label.format(subject=case.subject), model)
+            text += row
+            gliomas += [of] if cohort == "gliomas" else []
+    found, first, false, dice, ap = (interval(values) for values in zip(*gliomas, strict=True))
+    return text + (
+        f"\nMeans of the gliomas: found {found}, strongest is it {first}, false findings {false}, Dice {dice}, AP {ap}.\n"
+    )
 
 
 def real_healthy(path: Path, contrast: str, shared: Path) -> str:
@@ -272,7 +353,7 @@ def real_healthy(path: Path, contrast: str, shared: Path) -> str:
     if not cases:
         return ""
     before = without_site(path, shared)
-    text = "\n### Healthy, real: ds011, slices of 5 mm\n\n| the model | findings in each | voxels flagged at 5 % | at 1 % |\n|---|---|---|---|\n"
+    text = "\n### Healthy, real: ds011, slices of 5 mm\n\n| the model | findings in each | voxels flagged at 5 %, in % | at 1 %, in % |\n|---|---|---|---|\n"
     calibrated = [ready(calibrate_cases(before, [of for of in cases if of != case])) for case in cases]
     for title, models in (
         ("before the calibration", [ready(before)] * len(cases)),
@@ -284,7 +365,7 @@ def real_healthy(path: Path, contrast: str, shared: Path) -> str:
         shares = [
             interval(
                 [
-                    np.mean(one.maps["combi"][one.brain] > healthy_threshold(model.checkpoint, "combi", fpr))
+                    100 * np.mean(one.maps["combi"][one.brain] > healthy_threshold(model.checkpoint, "combi", fpr))
                     for one, model in pairs
                 ]
             )
@@ -299,8 +380,8 @@ def cases_in(folder: Path, contrast: str) -> list[Case]:
     return [case for file in sorted(folder.glob(f"*_{contrast}.nii.gz")) for case in find_cases([file])]
 
 
-def patient_row(cohort: str, case: Case, label: Path, model: Model) -> str:
-    """Return the row of one patient."""
+def patient_row(cohort: str, case: Case, label: Path, model: Model) -> tuple[str, tuple[float, ...]]:
+    """Return the row of one patient; found, strongest, false findings, Dice and AP also as numbers."""
     scan = open_scan(case)
     truth, _ = read_labels(label, scan.volume)
     truth &= scan.brain
@@ -319,11 +400,14 @@ def patient_row(cohort: str, case: Case, label: Path, model: Model) -> str:
     words = f"{said.volume_ml:.3g} ml, {said.sign}, {said.place.words() if said.place else ''}" if said else "none"
     found = covered >= FOUND_SHARE * np.count_nonzero(truth)
     ml = np.count_nonzero(truth) * scan.volume.voxel_mm3 / 1000
-    return (
+    false, ap = len(segmented.findings) - len(touching), ranking.average_precision or 0.0
+    row = (
         f"| {cohort} {case.subject} | {ml:.3g} | {'yes' if found else 'no'} | {'yes' if first else 'no'} | "
-        f"{len(segmented.findings) - len(touching)} | {dice:.2f} | {ranking.best_dice or 0:.2f} | "
-        f"{ranking.average_precision or 0:.2f} | " + " | ".join(f"{ap:.2f}" for ap in aps) + f" | {words} |\n"
+        f"{false} | {dice:.2f} | {ranking.best_dice or 0:.2f} | {ap:.2f} | "
+        + " | ".join(f"{other:.2f}" for other in aps)
+        + f" | {words} |\n"
     )
+    return row, (found, first, false, dice, ap)
 
 
 def met_cell(rows: Sequence[Met]) -> str:

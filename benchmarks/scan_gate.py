@@ -1,0 +1,79 @@
+"""How far the shared scans are from what each shipped model knows, and which of them it warns about.
+
+    python benchmarks/scan_gate.py --shared ../shared/data -o docs/scan-gate.md
+
+Outline: Dice of mask and mean brain after alignment, least and median. Spread: of the typical voxel, as a multiple of
+the most unusual healthy scan's (of 1 if that is less), median and largest. Tissue: as how many scans of each contrast
+the scans look. Warned: told that their tissues or the whole brain are unlike the model's. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from findings import cases_in
+
+from vae_loc.model.network import Model, load_model
+from vae_loc.preprocessing.open_scan import open_scan
+from vae_loc.scans.cases import Case
+from vae_loc.scoring.aligned_scan import canonical_of, outline_dice
+from vae_loc.scoring.locate import locate, score_canonical, spread_of
+from vae_loc.scoring.tissue_contrast import contrast_by_tissue
+
+FOLDERS = ("ixi", "ds002748", "ds011", "gliomas", "ms", "ms_tabriz", "stroke")
+CONTRASTS = ("t1", "t2", "flair")
+UNLIKE = "do not trust map and findings"  # how the warning ends
+
+
+def main() -> None:
+    """Print and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--most", type=int, default=40, help="scans of a folder and contrast")
+    parser.add_argument("-o", "--output", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    text = (
+        "# What the models warn about\n\nMade by `python benchmarks/scan_gate.py`. "
+        + (__doc__ or "").split("\n\n", 2)[2]
+    )
+    for name in CONTRASTS:
+        model = load_model(name)
+        text += f"\n## Model {name}\n\n| scans | outline | spread | tissue | warned |\n|---|---|---|---|---|\n"
+        for folder in FOLDERS:
+            for contrast in CONTRASTS:
+                cases = cases_in(options.shared / folder, contrast)[: options.most]
+                text += row(f"{len(cases)} {folder}, {contrast}", cases, model) if cases else ""
+    print(text)
+    if options.output:
+        options.output.write_text(text)
+
+
+def row(title: str, cases: list[Case], model: Model) -> str:
+    """Return the row of some scans."""
+    template, healthy = model.places["template"], model.facts.healthy
+    assert healthy is not None
+    assert healthy.spread is not None
+    outlines, spreads, warned = [], [], 0
+    tissues: Counter[str] = Counter()
+    for case in cases:
+        scan = open_scan(case)
+        canonical = canonical_of(scan, model)
+        features = score_canonical(canonical, model, ["rec-error"]).features
+        outlines.append(outline_dice(canonical, template))
+        spreads.append(spread_of(features, canonical.mask, model.places) / max(1.0, healthy.spread[-1]))
+        tissues[contrast_by_tissue(canonical, template)] += 1
+        warned += any(UNLIKE in warning for warning in locate(scan, model).warnings)
+    told = ", ".join(f"{count} {contrast}" for contrast, count in tissues.most_common())
+    return (
+        f"| {title} | {min(outlines):.2f}, {np.median(outlines):.2f} | {np.median(spreads):.2f}, {max(spreads):.2f} | "
+        f"{told} | {warned} |\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
