@@ -28,7 +28,7 @@ from vae_loc.preprocessing.registration import Registration
 from vae_loc.vocabulary import FloatArray
 
 RAW_SMOOTHING_FWHM_MM = 6.0  # two canonical pixels: the same rule for all five bare maps (design [9])
-MIN_OUTLINE_DICE = 0.88  # of brain and mean brain: .92 and more in 100 scans aligned well, .83 and less in the others
+MIN_OUTLINE_DICE = 0.88  # of brain and mean brain: .92 and more in whole brains, .77 and less where a part is missing
 POSES: dict[Registration, str] = {"itk": "affine to template", "gauss-newton": "affine to template by Gauss-Newton"}
 
 
