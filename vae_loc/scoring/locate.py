@@ -31,7 +31,7 @@ from vae_loc.scoring.tissue_contrast import contrast_by_tissue
 from vae_loc.vocabulary import BoolArray, FloatArray, Method, Polarity
 
 MAX_SPREAD = 1.5  # of the most unusual healthy scan's: beyond it, something else than a brain of this contrast
-MAX_SYNTHESIZED_SPREAD = 3.5  # where healthy scans were made from T1: real scans of that contrast reach 1.8, but a cut-off one 3.1
+MAX_SYNTHESIZED_SPREAD = 3.5  # where healthy scans were made from T1: real ones reach 1.8 (one, cut off, 3.1)
 
 
 @dataclass(frozen=True)
