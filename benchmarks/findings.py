@@ -44,8 +44,9 @@ from vae_loc.scoring.findings import (
 )
 from vae_loc.scoring.healthy_modes import count_for
 from vae_loc.scoring.locate import locate, score_canonical
-from vae_loc.scoring.normalised_maps import Features, normalised_maps, smoothed
+from vae_loc.scoring.normalised_maps import Features, normalised_maps
 from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS, Segmentation, segment
+from vae_loc.scoring.smoothing import smoothed
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.training.cross_fit import CrossFit, FoldedBrain, Statistics, folds_of
 from vae_loc.training.healthy_reference import calibrate_cases
