@@ -16,13 +16,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vae_loc.preprocessing.canonical import CanonicalVolume
+from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume
+from vae_loc.preprocessing.regions import depth_mm
 from vae_loc.preprocessing.resampling import doubled, doubled_mask
 from vae_loc.scoring.robust_fit import own_scale
 from vae_loc.scoring.smoothing import smoothed
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 FINE_FWHM_MM = 2.0
+SURFACE_MM = (5.0, 10.0)  # depths in the mask between which the evidence comes to count: skull and dura stay in masks
 AWAY_SHARE = 0.5  # of a map's value whose sign is not that of disease
 
 
@@ -81,10 +83,18 @@ def fine_evidence(values: FloatArray, mask: BoolArray, mean: FloatArray, sd: Flo
     z = own_scale(z, known)
     if look.own_share:
         z = (1 - look.own_share) * z + look.own_share * own_scale(values, known)
-    beyond = np.maximum(np.abs(z) - look.from_sd, 0)
+    beyond = np.maximum(np.abs(z) - look.from_sd, 0) * _inner(mask)
     if look.sign:
         beyond[z * look.sign < 0] = 0
     return (look.gain * np.copysign(beyond, z)).astype(np.float32)
+
+
+def _inner(mask: BoolArray) -> FloatArray:
+    """Return 0 at the surface of a brain, where masks differ, rising to 1 in its depth, float32 (2I, 2I, 2I)."""
+    pixel_mm = FIELD_OF_VIEW_MM / len(mask)
+    shallow, deep = SURFACE_MM
+    share = np.clip((depth_mm(mask, pixel_mm) - shallow) / (deep - shallow), 0, 1).astype(np.float32)
+    return doubled(share, mask)
 
 
 def fused(values: FloatArray, evidence: FloatArray | None, mask: BoolArray, contrast: str) -> FloatArray:
