@@ -44,6 +44,9 @@ def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
     if str(talk.log_json) != "-":
         for entry in outcome.failed:
             complain(f"vae-loc: {entry.error}")
+        for person in outcome.persons:
+            if person.error:
+                complain(f"vae-loc: {person.error}")
     written = {
         str(entry.case.scan): [str(path) for path in entry.written] for entry in outcome.entries if entry.written
     }
@@ -59,7 +62,7 @@ def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
         paths += [str(path) for of in outcome.persons for path in of.written] + [str(path) for path in outcome.tables]
         if paths:
             say("\n".join(map(printable, paths)))
-    if outcome.failed:
+    if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
 
 

@@ -81,7 +81,7 @@ class Outcome:
         """What a command ends with (docs/exit-codes.md)."""
         failed = self.failed
         if not failed:
-            return 0
+            return SOME_FAILED if any(person.error for person in self.persons) else 0
         return SOME_FAILED if len(failed) < len(self.entries) else failed[0].exit_code
 
 
@@ -193,6 +193,7 @@ def merge_persons(
     wanted = run.persons and options.files.segmentation is not None
     persons = write_persons(cases, entries, names, wanted=wanted, skip_existing=run.skip_existing)
     for person in persons:
+        listener.event("person", person.row())
         if person.note:
             listener.note(person.note)
     return tuple(persons)

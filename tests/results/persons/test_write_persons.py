@@ -189,3 +189,27 @@ def test_a_bids_session_of_several_contrasts_has_one_result_with_a_sidecar(deriv
     sidecar = json.loads((derivatives / "sub-01/anat/sub-01_desc-personfindings_dseg.json").read_text())
     raw = [f"bids:raw:sub-01/anat/sub-01_{suffix}.nii" for suffix in ("T1w", "FLAIR")]
     assert (sidecar["Sources"], sidecar["SpatialReference"]) == (raw, raw[0])
+
+
+def test_a_result_that_cannot_be_made_is_said_and_costs_its_person_alone(
+    segmented, scans, model_file, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "out"
+    (out / "ann_desc-personcombi_dseg.tsv").mkdir(parents=True)
+    log = tmp_path / "log.jsonl"
+    arguments = ["segment", scans, "-m", model_file, "-o", out, "--log-json", log]
+    code, said = run(monkeypatch, capsys, *arguments)
+    assert code == 3
+    (line,) = [line for line in said.err.splitlines() if line.startswith("vae-loc: ")]
+    assert line.startswith("vae-loc: no result for ann: ")
+    assert "ann_desc-personcombi_dseg.tsv: could not be written" in line
+    assert of_persons(out) == {"ann_desc-personcombi_dseg.tsv"}
+    assert "ann_t1_scores.json" in names(out)
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [event["status"] for event in events if event["event"] == "person"] == ["failed"]
+
+
+def test_the_json_of_a_run_lists_the_files_of_each_person(scans, model_file, tmp_path, monkeypatch, capsys):
+    _, said = run(monkeypatch, capsys, "segment", scans, "-m", model_file, "-o", tmp_path / "o", "--json")
+    assert json.loads(said.out)["persons"].keys() == {"ann"}
+    assert {path.rpartition("/")[2] for path in json.loads(said.out)["persons"]["ann"]} == MADE

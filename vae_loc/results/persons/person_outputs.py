@@ -35,11 +35,24 @@ from vae_loc.vocabulary import RESEARCH_ONLY, FloatArray, Method
 
 @dataclass(frozen=True)
 class PersonResult:
-    """What became of one person: the files written, none if they were there already, and a line for the user."""
+    """What became of one person.
+
+    Attributes
+    ----------
+    written : the files written, none if they were there already
+    note : what was found, in one line
+    error : why there is no result
+    """
 
     name: str
-    written: tuple[Path, ...]
-    note: str
+    written: tuple[Path, ...] = ()
+    note: str = ""
+    error: str = ""
+
+    def row(self) -> dict[str, object]:
+        """Return what a log says of the person."""
+        status = "failed" if self.error else "done" if self.written else "skipped"
+        return {"person": self.name, "status": status, "error": self.error or None}
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,7 @@ def merge_person(
     scans = _stored(person, summaries, names)
     older = named_files(scores)
     if skip_existing and _is_of(scores, [scan.about for scan in scans], older):
-        return PersonResult(person.name, (), "")
+        return PersonResult(person.name)
     methods = list(scans[0].summary.masks or {})
     refuse_inputs(
         [names.of_person(person, method, kind) for method in methods for kind in PERSON_KINDS],
@@ -205,6 +218,7 @@ def _warnings(person: Person, scans: Sequence[StoredScan]) -> list[str]:
         for scan in scans
         if scan.about.through_template
     ]
+    said += [f"{scan.about.contrast}: {warning}" for scan in scans for warning in scan.summary.warnings]
     return said + [f"{case.scan.name} was left out: there is another scan of its contrast" for case in person.left_out]
 
 

@@ -69,8 +69,8 @@ def _calibrated(summaries: Collection[ScanSummary]) -> bool:
 def _result(
     person: Person, summaries: Mapping[str, ScanSummary], names: OutputNames, *, skip_existing: bool
 ) -> PersonResult:
-    """Return the result of a person; what goes wrong costs this person alone and is said in the note."""
+    """Return the result of a person; what goes wrong costs this person alone and is its error."""
     try:
         return merge_person(person, summaries, names, skip_existing=skip_existing)
     except UnusableInput as error:
-        return PersonResult(person.name, (), f"warning: no result for {printable(person.name)}: {error}")
+        return PersonResult(person.name, error=f"no result for {printable(person.name)}: {error}")
