@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from findings import FOUND_SHARE, interval
 
@@ -21,6 +22,7 @@ from vae_loc.scoring.segmentation import Segmentation
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 CONTRASTS = ("t1", "t2", "flair")
+MOVED_DEGREES, MOVED_MM = 12.0, 25.0
 COHORTS = {"gliomas": "{subject}_seg.nii.gz", "ms": "{subject}_lesions.nii.gz", "ms_tabriz": "{subject}_seg.nii.gz"}
 
 
@@ -61,7 +63,48 @@ def patients_page(shared: Path) -> str:
             out = Path(folder) / "-".join(pair)
             for subject in segmented("gliomas", pair, out, shared):
                 gliomas[subject][" + ".join(pair)] = judged_patient("gliomas", subject, out, shared)["together"]
-    return text + means(gliomas) + apart
+    return text + means(gliomas) + apart + moved_page(shared)
+
+
+def moved_page(shared: Path) -> str:
+    """Return what becomes of the gliomas if the headers of T2 and FLAIR put them elsewhere."""
+    text = f"""
+### Headers that disagree
+
+The gliomas again, T2 and FLAIR each turned by up to {MOVED_DEGREES:g} degrees and shifted by up to {MOVED_MM:g} mm along each axis in
+their headers alone: found / false findings / Dice / oracle Dice / AP of the person.
+
+| patient | together | mm from the first scan |
+|---|---|---|
+"""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        write_moved(shared / "gliomas", Path(folder) / "gliomas")
+        out = Path(folder) / "out"
+        for subject in segmented("gliomas", CONTRASTS, out, Path(folder)):
+            label = read_output(shared / "gliomas" / f"{subject}_seg.nii.gz").data > 0
+            kinds = ("anomaly", "dseg")
+            heat, numbers = (read_output(out / f"{subject}_desc-personcombi_{kind}.nii.gz").data for kind in kinds)
+            rows.append(judged(heat, numbers, label & (heat > 0), heat > 0))
+            text += f"| {subject} | {rows[-1].cells()} | {distances(person(out, subject))} |\n"
+    return text + f"\nMeans: Dice {interval([row.dice for row in rows])}, AP {interval([row.ap for row in rows])}.\n"
+
+
+def write_moved(gliomas: Path, folder: Path) -> None:
+    """Write copies of the scans, the T2 and FLAIR with headers that put them elsewhere."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for contrast in CONTRASTS:
+        for scan in sorted(gliomas.glob(f"*_{contrast}.nii.gz")):
+            image, moved = nib.load(scan), np.eye(4)
+            if contrast != "t1":
+                angle = np.deg2rad(rng.uniform(-MOVED_DEGREES, MOVED_DEGREES))
+                moved[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+                moved[:3, 3] = rng.uniform(-MOVED_MM, MOVED_MM, 3)
+            copy = nib.Nifti1Image(np.asarray(image.dataobj), moved @ image.affine, image.header)
+            copy.set_sform(copy.affine, 1)
+            copy.set_qform(copy.affine, 1)
+            nib.save(copy, folder / scan.name)
 
 
 def segmented(cohort: str, contrasts: Sequence[str], out: Path, shared: Path) -> list[str]:
