@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -83,7 +84,7 @@ def bids(
         polarity=polarity,
         files=Files(segmentation=mask.segmentation(), percentile=True, report=report),
     )
-    run = machine.run_options()
+    run = replace(machine.run_options(), persons=mask.persons)
     if analysis_level == "group":
         print_outcome(collect_dataset(dataset), talk)
         return

@@ -150,6 +150,14 @@ class MaskOptions:
             show_default=False,
         ),
     ] = None
+    persons: Annotated[
+        bool,
+        typer.Option(
+            "--persons/--no-persons",
+            help="Also write one result of the T1, T2 and FLAIR of one person and session, as file names tell them. "
+            "It needs findings by --false-findings, not by a threshold.",
+        ),
+    ] = True
     min_size: Annotated[str, typer.Option(metavar="MM3", help="Smallest finding kept, such as 100mm3.")] = "100mm3"
 
     def segmentation(self) -> Segmentation:

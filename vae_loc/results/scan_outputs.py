@@ -72,7 +72,7 @@ def write_outputs(
     UnusableModel : if thresholds or percentiles are asked of a model without healthy statistics.
     """
     scan = located.volume.path
-    older = _named_files(names.scores(scan))
+    older = named_files(names.scores(scan))
     masks: dict[Method, MaskSummary] = {}
     pictures: dict[Method, Picture] = {}
     paths: list[Path] = []
@@ -96,11 +96,11 @@ def write_outputs(
         }
         summary = summary.model_copy(update={"files": digests})
         write_json(scores, summary.content())
-    _remove_stale(older, {*paths, scores})
+    remove_stale(older, {*paths, scores})
     return [*paths, scores], summary
 
 
-def _named_files(scores: Path) -> dict[Path, str]:
+def named_files(scores: Path) -> dict[Path, str]:
     """Return the files that the JSON of an earlier run names, of any version, with their SHA-256; none without it."""
     try:
         content = json.loads(read_text(scores, "scores"))
@@ -111,7 +111,7 @@ def _named_files(scores: Path) -> dict[Path, str]:
     return {path: digest for path, digest in files.items() if path.resolve().is_relative_to(inside)}
 
 
-def _remove_stale(older: dict[Path, str], made: set[Path]) -> None:
+def remove_stale(older: dict[Path, str], made: set[Path]) -> None:
     """Remove the files of an earlier run that were not made again, unless someone has changed them."""
     for path, digest in older.items():
         if path not in made:

@@ -19,6 +19,7 @@ from vae_loc.system.worker_processes import default_jobs, in_processes, in_turn,
 from vae_loc.system.writing import refuse_inputs, write_atomically
 
 if TYPE_CHECKING:
+    from vae_loc.results.persons.person_outputs import PersonResult
     from vae_loc.results.score_scan import ScoreOptions, Task
 
     Engine = Callable[[Callable[[Task], Entry], Sequence[Task]], Iterator[tuple[int, Entry | None]]]
@@ -36,12 +37,14 @@ class RunOptions:
     scheduler : `dask`, `slurm`, an address or a file: a dask cluster scores the scans
     shard : (part, parts), from 1: only this part of the scans
     skip_existing : leave alone what is whole and was made by the same model and options from the same scan
+    persons : where scans are segmented, also merge those of one person that differ in contrast
     """
 
     jobs: int | None = None
     scheduler: str | None = None
     shard: tuple[int, int] = (1, 1)
     skip_existing: bool = False
+    persons: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,11 @@ class Listener:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of each scan, in the order they were asked for, and the tables written of all."""
+    """What became of each scan, in the order they were asked for, of their people, and the tables written of all."""
 
     entries: list[Entry]
     tables: tuple[Path, ...] = ()
+    persons: tuple[PersonResult, ...] = ()
 
     @property
     def failed(self) -> list[Entry]:
@@ -77,7 +81,7 @@ class Outcome:
         """What a command ends with (docs/exit-codes.md)."""
         failed = self.failed
         if not failed:
-            return 0
+            return SOME_FAILED if any(person.error for person in self.persons) else 0
         return SOME_FAILED if len(failed) < len(self.entries) else failed[0].exit_code
 
 
@@ -115,13 +119,14 @@ def score_cohort(
     if several:
         refuse_inputs([table, table.with_suffix(".html")], list(places))
     entries = score_cases(part, names, options, run, series=converted.series, listener=listener)
+    persons = merge_persons(cases, entries, names, options, run, listener=listener)
     tables: tuple[Path, ...] = ()
     if several:
         write_table(table, entries, options.methods)
         tables = (table, write_page(table)) if options.files.report else (table,)
     elif update_table(table, entries, options.methods):
         tables = (table, write_page(table)) if table.with_suffix(".html").exists() else (table,)
-    return finished(Outcome(entries, tables), listener)
+    return finished(Outcome(entries, tables, persons), listener)
 
 
 def score_cases(
@@ -165,6 +170,33 @@ def score_cases(
         _tell(entries[case], names, options, listener, said)
         advance(case.scan.name)
     return [entries[case] for case in part.all_cases]
+
+
+def merge_persons(
+    cases: Sequence[Case],
+    entries: Sequence[Entry],
+    names: OutputNames,
+    options: ScoreOptions,
+    run: RunOptions,
+    *,
+    listener: Listener,
+) -> tuple[PersonResult, ...]:
+    """Write one result for each person with several contrasts, from what was written of each scan.
+
+    Parameters
+    ----------
+    cases : all scans of the cohort, also those of other parts
+    entries : what became of the scans of this part
+    """
+    from vae_loc.results.persons.write_persons import write_persons
+
+    wanted = run.persons and options.files.segmentation is not None
+    persons = write_persons(cases, entries, names, wanted=wanted, skip_existing=run.skip_existing)
+    for person in persons:
+        listener.event("person", person.row())
+        if person.note:
+            listener.note(person.note)
+    return tuple(persons)
 
 
 def finished(outcome: Outcome, listener: Listener) -> Outcome:
