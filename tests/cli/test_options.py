@@ -48,3 +48,11 @@ def test_a_brain_mask_is_a_word_or_a_file():
 def test_machine_options_say_how_a_cohort_is_run():
     run = MachineOptions(jobs=3, scheduler="dask", shard="2/4", skip_existing=True).run_options()
     assert (run.jobs, run.scheduler, run.shard, run.skip_existing) == (3, "dask", (2, 4), True)
+
+
+@pytest.mark.parametrize("name", ["threshold", "fpr", "false_findings"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_no_option_of_a_mask_is_nan_or_infinite(name, value):
+    """They pass every range that typer checks."""
+    with pytest.raises(UnusableOption, match=f"--{name.replace('_', '-')}: expected a finite number"):
+        MaskOptions(**{name: value}).segmentation()

@@ -10,7 +10,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from support.bids import SCANS
+from support.bids import SCANS, write_dataset
+from support.commands import names, run
+from support.corpus import PACKED
 
 
 def validated(place):
@@ -65,3 +67,49 @@ def test_every_scan_has_its_derivatives(derivatives, bids_dataset):
 def test_sources_lead_to_the_raw_dataset(derivatives, bids_dataset):
     links = json.loads((derivatives / "dataset_description.json").read_text())["DatasetLinks"]
     assert (derivatives / links["raw"]).resolve() == bids_dataset.resolve()
+
+
+@pytest.mark.parametrize("place", [".", "sub-01", "link", "code/vae-loc"])
+def test_derivatives_in_the_dataset_are_refused_and_nothing_of_it_changes(
+    place, tmp_path, small_model, monkeypatch, capsys
+):
+    raw = write_dataset(tmp_path / "raw")
+    (raw / "README.md").write_text("mine")
+    (raw / "link").symlink_to(raw)
+    before = {path: path.read_bytes() for path in raw.rglob("*") if path.is_file()}
+    code, said = run(monkeypatch, capsys, "bids", raw, raw / place, "participant", "-m", small_model)
+    assert code == 4
+    assert "which is only read" in said.err
+    assert {path: path.read_bytes() for path in raw.rglob("*") if path.is_file()} == before
+
+
+def test_a_dataset_that_vae_loc_did_not_write_is_refused_as_a_place(
+    bids_dataset, tmp_path, small_model, monkeypatch, capsys
+):
+    described = tmp_path / "out" / "dataset_description.json"
+    described.parent.mkdir()
+    described.write_text('{"Name": "mine", "GeneratedBy": [{"Name": "fMRIPrep"}]}')
+    code, said = run(monkeypatch, capsys, "bids", bids_dataset, tmp_path / "out", "participant", "-m", small_model)
+    assert code == 4
+    assert "vae-loc did not write" in said.err
+    assert "fMRIPrep" in described.read_text()
+    assert names(tmp_path / "out") == {described.name}
+
+
+def test_a_readme_of_the_user_s_stays(bids_dataset, tmp_path, small_model, monkeypatch, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "README.md").write_text("mine")
+    arguments = ["bids", bids_dataset, tmp_path / "out", "participant", "-m", small_model, "--participant-label", "01"]
+    for _ in range(2):
+        assert run(monkeypatch, capsys, *arguments)[0] == 0
+    assert (tmp_path / "out" / "README.md").read_text() == "mine"
+
+
+def test_two_scans_of_one_name_are_refused_before_the_first(tmp_path, small_model, monkeypatch, capsys):
+    raw = write_dataset(tmp_path / "raw")
+    (raw / f"{SCANS[0]}.gz").write_bytes(PACKED)
+    code, said = run(monkeypatch, capsys, "bids", raw, tmp_path / "out", "participant", "-m", small_model)
+    assert code == 4
+    assert "would be an output of" in said.err
+    assert "sub-01_T1w.nii.gz" in said.err
+    assert names(tmp_path / "out") == set()

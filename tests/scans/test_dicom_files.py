@@ -1,5 +1,6 @@
 """DICOM archives: nothing leaves them, nothing is unpacked to disk, and hostile ones are refused."""
 
+import os
 import zipfile
 
 import pytest
@@ -36,4 +37,10 @@ def test_a_zip_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
 def test_what_is_no_zip_is_one_line(tmp_path, content):
     (tmp_path / "x.zip").write_bytes(content)
     with pytest.raises(UnusableInput, match="expected a zip of DICOM files"):
+        series_of(tmp_path / "x.zip")
+
+
+def test_a_pipe_called_zip_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.zip")
+    with pytest.raises(UnusableInput, match="a pipe"):
         series_of(tmp_path / "x.zip")

@@ -1,5 +1,6 @@
 """What is read is what the file says; what is written lies on the grid of the scan."""
 
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.corpus import raw_scan
 from support.grids import GRIDS, geometry
-from support.phantoms import SHAPE, centred, phantom, save
+from support.phantoms import AFFINE, SHAPE, centred, phantom, save
 
 from vae_loc.errors import UnusableInput
 from vae_loc.scans.volume import read_labels, read_volume, write_volume
@@ -115,7 +116,7 @@ def test_an_odd_annotation_is_refused_by_name(tmp_path, scan_volume, values, fou
 def test_an_annotation_on_another_grid_is_refused(tmp_path, scan_volume):
     data = np.zeros(SHAPE, dtype=np.uint8)
     shifted = scan_volume.affine.copy()
-    shifted[0, 3] += 2e-3
+    shifted[0, 3] += 0.41  # of 4 mm: more than a tenth of a voxel
     with pytest.raises(UnusableInput, match="corners"):
         read_labels(save(tmp_path / "l.nii.gz", data, shifted), scan_volume)
     with pytest.raises(UnusableInput, match="shape"):
@@ -130,3 +131,84 @@ def test_other_labels_than_1_are_taken_with_a_note(tmp_path, scan_volume, values
     truth, notes = read_labels(save(tmp_path / "l.nii.gz", data, scan_volume.affine), scan_volume)
     assert truth.sum() == len(values)
     assert "were taken as lesion" in notes[0]
+
+
+def test_an_annotation_off_by_less_than_a_tenth_of_a_voxel_is_taken(tmp_path, scan_volume):
+    truth = np.zeros(SHAPE, dtype=np.uint8)
+    truth[10:12, 20, 9] = 1
+    shifted = scan_volume.affine.copy()
+    shifted[:3, 3] += (0.39, -0.027, 0.1)  # of 4 mm
+    found, _ = read_labels(save(tmp_path / "l.nii.gz", truth, shifted), scan_volume)
+    assert np.array_equal(found, truth > 0)
+
+
+@pytest.mark.parametrize("axes", list(itertools.permutations(range(3))))
+def test_an_annotation_with_other_axes_on_the_same_voxels_is_taken(tmp_path, scan_volume, axes):
+    truth = np.random.default_rng(0).random(SHAPE) < 0.1
+    for flips in itertools.product((1, -1), repeat=3):
+        image = nib.Nifti1Image(truth.astype(np.uint8), scan_volume.affine)
+        nib.save(image.as_reoriented(np.column_stack([axes, flips])), tmp_path / "l.nii.gz")
+        found, _ = read_labels(tmp_path / "l.nii.gz", scan_volume)
+        assert np.array_equal(found, truth)
+
+
+def test_a_scan_is_not_its_own_mask(scan_volume):
+    with pytest.raises(UnusableInput, match="found the scan itself"):
+        read_labels(scan_volume.path, scan_volume)
+
+
+def test_nan_around_a_brain_is_its_background(tmp_path):
+    data, inside = phantom(AFFINE, SHAPE)
+    for name, values, outside in (("zero", data, 0), ("nan", data, np.nan), ("inf", data, np.inf)):
+        save(tmp_path / f"{name}.nii", np.where(inside, values, outside).astype(np.float32), AFFINE)
+    expected = read_volume(tmp_path / "zero.nii")
+    for name in ("nan", "inf"):
+        found = read_volume(tmp_path / f"{name}.nii")
+        assert found.warnings == ()
+        assert np.array_equal(found.data, expected.data)
+        assert np.array_equal(found.missing, ~inside)
+
+
+@pytest.mark.parametrize("part", ["speck", "all but a speck"])
+def test_nan_around_no_brain_is_refused(tmp_path, part):
+    data = np.full((80, 90, 80), np.nan, np.float32)
+    data[30:40, 30:40, 30:40] = np.random.default_rng(0).random((10, 10, 10))
+    if part == "all but a speck":
+        data = np.where(np.arange(80)[:, None, None] < 39, np.float32(2) + data[35, 35, 35], np.nan) + np.nan_to_num(
+            data
+        )
+    with pytest.raises(UnusableInput, match=r"are NaN or infinite, and the other .* are no brain"):
+        read_volume(save(tmp_path / "n.nii", data.astype(np.float32), centred(np.diag([3.0] * 3), data.shape)))
+
+
+def test_axes_of_one_voxel_behind_the_third_are_no_fault(tmp_path):
+    data = phantom(AFFINE, SHAPE)[0]
+    (tmp_path / "s.nii").write_bytes(raw_scan(data[..., None, None], affine=AFFINE))
+    assert np.array_equal(read_volume(tmp_path / "s.nii").data, data)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_voxels_at_byte_0_of_a_single_file_are_those_after_its_header(tmp_path, version):
+    data = phantom(AFFINE, SHAPE)[0]
+    (tmp_path / "s.nii").write_bytes(raw_scan(data, affine=AFFINE, version=version, vox_offset=0))
+    volume = read_volume(tmp_path / "s.nii")
+    assert np.array_equal(volume.data, data)
+    write_volume(tmp_path / "o.nii", volume.data, volume)
+    assert np.array_equal(nib.load(tmp_path / "o.nii").get_fdata(), data)
+
+
+def test_a_header_extension_is_no_part_of_the_voxels(tmp_path):
+    image = nib.Nifti1Image(phantom(AFFINE, SHAPE)[0], AFFINE)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"secret" * 50))
+    nib.save(image, tmp_path / "s.nii")
+    volume = read_volume(tmp_path / "s.nii")
+    assert np.array_equal(volume.data, image.get_fdata())
+    write_volume(tmp_path / "o.nii", volume.data, volume)
+    assert b"secret" not in (tmp_path / "o.nii").read_bytes()
+
+
+def test_forms_that_differ_by_rounding_agree(tmp_path):
+    affine = AFFINE + np.array([[0, 0, 0, 0.05], [0, 0, 0, -0.2], [0.001, 0, 0, 0], [0, 0, 0, 0]])
+    header = raw_scan(phantom(AFFINE, SHAPE)[0], affine=AFFINE, srow_x=affine[0], srow_y=affine[1], srow_z=affine[2])
+    (tmp_path / "s.nii").write_bytes(header)
+    assert read_volume(tmp_path / "s.nii").warnings == ()

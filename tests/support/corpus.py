@@ -224,7 +224,8 @@ for name, datatype, bits in (("RGB", 128, 24), ("RGBA", 2304, 32), ("complex64",
                              ("float128", 1536, 128), ("bits", 1, 1), ("unknown", 0, 0), ("unknown type 77", 77, 16)):  # fmt: skip
     add(f"type {name}", raw_scan(datatype=datatype, bitpix=bits), "expected integer or float voxels")
 add("bitpix wrong", raw_scan(bitpix=16), "bits a voxel")
-for offset in (0, 100, 1e9, -5, np.nan, np.inf, 352.5):
+fine("voxels at byte 0", raw_scan(vox_offset=0))
+for offset in (100, 1e9, -5, np.nan, np.inf, 352.5):
     add(f"voxels at byte {offset}", raw_scan(vox_offset=offset), "")
 
 
@@ -304,6 +305,7 @@ fine("background 1000", raw_scan(np.where(INSIDE, BRAIN, 1000).astype(np.float32
 fine("negative intensities", raw_scan(np.where(INSIDE, BRAIN - 300, 0).astype(np.float32)))
 fine("like CT", raw_scan(np.where(INSIDE, BRAIN, -1000).astype(np.float32)), "CT")
 add("all NaN", raw_scan(np.full(SHAPE, np.nan, np.float32)), "NaN")
+fine("NaN around the brain", raw_scan(np.where(INSIDE, BRAIN, np.nan).astype(np.float32)))
 add("mostly NaN", raw_scan(np.where(BRAIN > 130, BRAIN, np.nan).astype(np.float32)), "NaN")
 add("all infinity", raw_scan(np.full(SHAPE, np.inf, np.float32)), "NaN or infinite")
 add("all zero", raw_scan(np.zeros(SHAPE, np.float32)), "every voxel is 0")
@@ -361,6 +363,17 @@ case("empty folder", 4, "none")(lambda f, _: [(f / "empty").mkdir() or f / "empt
 case("folder of text", 4, "none")(lambda f, _: [(f / "a.txt").write_text("x") and f])
 case("list of nothing", 4, "found none")(lambda f, _: [(f / "a.txt").write_text("# none\n") and f / "a.txt"])
 case("list of bytes", 4, "no text")(lambda f, _: [(f / "a.txt").write_bytes(RANDOM) and f / "a.txt"])
+case("zip that is a FIFO", 4, "a pipe")(lambda f, _: [os.mkfifo(f / "a.zip") or f / "a.zip"])
+case("own mask", 4, "the scan itself")(
+    lambda f, _: [(f / "scan_t1.nii").write_bytes(GOOD) and f / "scan_t1.nii", "--brain-mask", f / "scan_t1.nii"]
+)
+case("log that is a FIFO", 4, "pipe")(
+    lambda f, _: [
+        (f / "scan_t1.nii").write_bytes(GOOD) and f / "scan_t1.nii",
+        "--log-json",
+        os.mkfifo(f / "l") or f / "l",
+    ]
+)
 case("list that is a FIFO", 4, "a pipe")(lambda f, _: [os.mkfifo(f / "a.txt") or f / "a.txt"])
 
 
@@ -431,6 +444,8 @@ masked("mask 4D of one volume", 0, "", raw_scan(MASK[..., None]))
 masked("mask sparse and packed", 0, "", gzip.compress(raw_scan(MASK)), "m.nii.gz")
 masked("mask of another shape", 4, "of shape", raw_scan(MASK[1:]))
 masked("mask of another affine", 4, "mm away", raw_scan(MASK, affine=AFFINE + np.eye(4, k=3) * 2))
+masked("mask a tenth of a voxel away", 0, "", raw_scan(MASK, affine=AFFINE + np.eye(4, k=3) * 0.6))
+masked("mask with other axes", 0, "", raw_scan(MASK.transpose(2, 0, 1), affine=AFFINE[:, [2, 0, 1, 3]]))
 masked("mask of fractions", 4, "whole-numbered", raw_scan(MASK * np.float32(0.5)))
 masked("mask with NaN", 4, "NaN", raw_scan(changed(np.nan, data=MASK.astype(np.float32))))
 masked("mask below 0", 4, ">= 0", raw_scan(-MASK.astype(np.int16)))

@@ -45,3 +45,11 @@ def test_files_are_whole_only_if_each_is_there_and_unchanged(tmp_path):
     assert not are_whole({tmp_path / "a": digest, tmp_path / "gone": digest})
     (tmp_path / "a").write_bytes(b"b")
     assert not are_whole({tmp_path / "a": digest})
+
+
+def test_text_that_a_spreadsheet_would_compute_is_quoted_and_read_back(tmp_path):
+    cells = {"scan": "=1+1", "a": "+x", "b": "-x", "c": "@x", "d": "\tx", "e": -1.5, "f": "-1.5", "g": "'x", "h": "x=1"}
+    (tmp_path / "t.csv").write_bytes(to_csv([cells]))
+    raw = (tmp_path / "t.csv").read_text().splitlines()[1]
+    assert raw == "'=1+1,'+x,'-x,'@x,'\tx,-1.5,-1.5,'x,x=1"
+    assert read_csv(tmp_path / "t.csv", "a table", ["scan"]) == [{name: str(cell) for name, cell in cells.items()}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -164,7 +165,10 @@ class MaskOptions:
         """Return how masks are made."""
         from vae_loc.scoring.segmentation import Segmentation
 
-        return Segmentation(self.threshold, self.fpr, self.false_findings, parsed_cubic_mm(self.min_size))
+        threshold, fpr, false_findings = (
+            finite(name, getattr(self, name)) for name in ("threshold", "fpr", "false_findings")
+        )
+        return Segmentation(threshold, fpr, false_findings, parsed_cubic_mm(self.min_size))
 
 
 @dataclass(frozen=True)
@@ -238,6 +242,18 @@ def parsed_brain_mask(option: str | None) -> BrainMask | None:
     if option == "none":
         return "none"
     return None if option is None else Path(option)
+
+
+def finite(name: str, value: float | None) -> float | None:
+    """Return the value of an option, which must be no NaN or infinity: those pass every range.
+
+    Raises
+    ------
+    UnusableOption : naming the option.
+    """
+    if value is not None and not math.isfinite(value):
+        raise UnusableOption(f"--{name.replace('_', '-')}", f"expected a finite number, got {value:g}")
+    return value
 
 
 def parsed_shard(option: str | None) -> tuple[int, int]:

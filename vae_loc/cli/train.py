@@ -10,7 +10,7 @@ import typer
 
 from vae_loc.cli.console import say, talking
 from vae_loc.cli.option_groups import with_groups
-from vae_loc.cli.options import BrainMaskOption, Device, Quiet, Scans, Threads, parsed_brain_mask
+from vae_loc.cli.options import BrainMaskOption, Device, Quiet, Scans, Threads, finite, parsed_brain_mask
 from vae_loc.errors import printable
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class LearningOptions:
         """Return the choices of a training."""
         from vae_loc.training.train import TrainingOptions
 
+        for name in ("c", "coarse_noise", "holdout"):
+            finite(name, getattr(self, name))
         return TrainingOptions(
             contrast=self.contrast,
             synthesize_from=self.synthesize_from,

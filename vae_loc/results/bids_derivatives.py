@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vae_loc.errors import UnusableInput
 from vae_loc.results.finding_table import COLUMNS
 from vae_loc.results.output_names import KINDS, PERSON_SCORES
 from vae_loc.results.persons.people import Person
@@ -17,6 +19,7 @@ from vae_loc.results.scan_summary import MaskSummary
 from vae_loc.scans.bids_dataset import DESCRIPTION
 from vae_loc.scans.volume import stem, write_volume
 from vae_loc.scoring.locate import Located
+from vae_loc.system.reading import read_text
 from vae_loc.system.versions import own_version
 from vae_loc.system.writing import check_place, together, write_atomically, write_json
 from vae_loc.vocabulary import Method
@@ -145,8 +148,29 @@ class Derivatives:
         return self.folder / scan.parent.relative_to(self.raw) / f"{_source(scan)[0]}_{name}"
 
 
+def refuse_inside(folder: Path, raw: Path) -> None:
+    """Refuse derivatives that would lie in the dataset they are of, also by a link, outside its `derivatives/`.
+
+    Raises
+    ------
+    UnusableInput : naming the folder.
+    """
+    inside, dataset = folder.resolve(), raw.resolve()
+    if inside.is_relative_to(dataset) and not inside.is_relative_to(dataset / "derivatives"):
+        raise UnusableInput(
+            folder, f"lies in the dataset {raw}, which is only read; name {raw / 'derivatives/vae-loc'}"
+        )
+
+
 def write_description(where: Derivatives) -> None:
-    """Write what makes a folder a dataset of derivatives: its description, README and `.bidsignore`."""
+    """Write what makes a folder a dataset of derivatives: its description, README and `.bidsignore`.
+
+    A README or `.bidsignore` that is there already and not of vae-loc is left as it is.
+
+    Raises
+    ------
+    UnusableInput : if another program, or a person, described the folder as a dataset.
+    """
     link = os.path.relpath(where.raw, where.folder)
     description = {
         "Name": "Anomaly maps of brain MRI",
@@ -158,10 +182,30 @@ def write_description(where: Derivatives) -> None:
         "HowToAcknowledge": "Please cite Zimmerer et al., MICCAI 2019, arXiv:1907.02796",
     }
     check_place(where.folder / DESCRIPTION)
+    if os.path.lexists(where.folder / DESCRIPTION) and not _is_own_description(where.folder / DESCRIPTION):
+        raise UnusableInput(where.folder, "is a dataset that vae-loc did not write; name another folder")
     with together():
         write_json(where.folder / DESCRIPTION, description)
-        write_atomically(where.folder / "README.md", README.encode())
-        write_atomically(where.folder / ".bidsignore", "".join(f"{name}\n" for name in IGNORED).encode())
+        for name, content in (("README.md", README), (".bidsignore", "".join(f"{name}\n" for name in IGNORED))):
+            path = where.folder / name
+            if not os.path.lexists(path) or _first_line(path) == content.splitlines()[0]:
+                write_atomically(path, content.encode())
+
+
+def _is_own_description(path: Path) -> bool:
+    """Tell whether a dataset's description says that vae-loc generated it."""
+    try:
+        makers = json.loads(read_text(path, "a description"))["GeneratedBy"]
+        return any(maker["Name"] == "vae-loc" for maker in makers)
+    except (UnusableInput, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return next(iter(read_text(path, "text").splitlines()), "")
+    except UnusableInput:
+        return ""
 
 
 def _mask_facts(method: Method, mask: MaskSummary) -> dict[str, object]:

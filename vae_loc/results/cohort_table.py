@@ -78,6 +78,7 @@ class CohortRow(_Part):
     scores: str | None
     facts: ScanFacts | None
     seconds: float | None
+    mask: str | None = None
     schema_version: int = SCHEMA_VERSION
 
     def cells(self, methods: Sequence[Method]) -> dict[str, object]:
@@ -94,7 +95,7 @@ class CohortRow(_Part):
 
 
 _FIRST, _FACTS, _LAST = (
-    ("scan", "subject", "contrast", "status", "error", "scores"),
+    ("scan", "mask", "subject", "contrast", "status", "error", "scores"),
     ("model", "brain_mask", "brain_ml"),
     ("seconds", "schema_version"),
 )
@@ -113,6 +114,7 @@ class Entry:
     written : the files written in this run
     notes : warnings, one line each
     error, exit_code : why it failed, and what a run of it alone ends with
+    mask : the brain mask file that was used, or would have been; None where the brain was found otherwise
     """
 
     case: Case
@@ -124,11 +126,13 @@ class Entry:
     notes: tuple[str, ...] = ()
     error: str = ""
     exit_code: int = 0
+    mask: Path | None = None
 
     def row(self, folder: Path) -> CohortRow:
         """Return the row of this scan in the table that lies in `folder`."""
         return CohortRow(
             scan=str(self.case.scan.absolute()),
+            mask=None if self.mask is None else str(self.mask.absolute()),
             subject=self.case.subject,
             contrast=self.facts.contrast if self.facts else self.case.contrast,
             status=self.status,
@@ -141,7 +145,7 @@ class Entry:
 
 def failure(case: Case, error: VaeLocError, seconds: float | None = None) -> Entry:
     """Return the entry of a scan that cannot be scored."""
-    return Entry(case, "failed", seconds, error=str(error), exit_code=error.exit_code)
+    return Entry(case, "failed", seconds, error=str(error), exit_code=error.exit_code, mask=case.brain_mask)
 
 
 def facts_of(summary: ScanSummary) -> ScanFacts:
@@ -183,6 +187,15 @@ def update_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]
     if not ours or not any(row["scan"] in new for row in rows):
         return False
     write_atomically(path, to_csv([new.get(row["scan"], row) for row in rows]))
+    return True
+
+
+def is_cohort_table(path: Path) -> bool:
+    """Tell whether a file is a cohort table of any version."""
+    try:
+        read_csv(path, "a cohort table", ["scan", "status", "scores"])
+    except UnusableInput:
+        return False
     return True
 
 

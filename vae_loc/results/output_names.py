@@ -9,10 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from vae_loc.errors import UnusableOption
-from vae_loc.scans.cases import unique_names
+from vae_loc.errors import UnusableInput, UnusableOption
+from vae_loc.scans.cases import Case, unique_names
+from vae_loc.scans.nifti import pair
+from vae_loc.scans.own_outputs import is_scores, wrote
 from vae_loc.scans.volume import stem
-from vae_loc.system.writing import check_place
+from vae_loc.system.reading import opened
+from vae_loc.system.writing import check_place, refuse_inputs
 from vae_loc.vocabulary import Method
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ MASK_KINDS = ("mask.nii.gz", "dseg.nii.gz", "dseg.tsv")  # 0 and 1; numbered by 
 KINDS = ("anomaly.nii.gz", "percentile.nii.gz", *MASK_KINDS, "anomaly.png")
 PERSON_KINDS = ("anomaly.nii.gz", "dseg.nii.gz", "dseg.tsv")
 PERSON_SCORES = "_desc-person_scores.json"
+PAGE_MARK, PAGE_HEAD_BYTES = b" - vae-loc</title>", 4096  # of our pages, and how much of a page holds it
+OWN_PARTS = ("_desc-", "_label-anomaly_")  # of names that no other program's files beside a scan have
 MAX_STEM_BYTES = 220  # 255 less the longest of our endings
 OTHER_SUFFIXES = (".gz", ".png", ".jpg", ".pdf", ".svg", ".json", ".csv", ".txt", ".safetensors", ".pt", ".pth", ".npy",
                   ".npz", ".hdr", ".img", ".mgh", ".mgz", ".mnc", ".nrrd", ".mha", ".dcm", ".zip", ".bz2")  # fmt: skip
@@ -169,3 +174,56 @@ def folder_names(output: Path, *, scans: Sequence[Path], methods: int) -> Folder
         )
     check_place(output)
     return FolderNames(output.parent, output)
+
+
+def refuse_clashes(
+    cases: Sequence[Case],
+    names: OutputNames,
+    methods: Sequence[Method],
+    *,
+    report: bool = False,
+    others: Sequence[Path] = (),
+) -> None:
+    """Refuse a run before its first scan if an output would replace an input, another output, or a file of the user.
+
+    Parameters
+    ----------
+    report : whether pages are written
+    others : inputs of the run besides its scans and their masks
+
+    Raises
+    ------
+    UnusableInput : naming the output.
+    """
+    inputs = [path for case in cases for path in (*pair(case.scan), case.brain_mask) if path]
+    scan_of: dict[Path, Path] = {}
+    for case in cases:
+        unwritten = set() if report else {names.page(case.scan)}
+        for path in names.all_paths(case.scan, methods):
+            if path in unwritten:
+                continue
+            if (other := scan_of.setdefault(path, case.scan)) != case.scan:
+                raise UnusableInput(path, f"would be an output of {other} and of {case.scan}; remove or rename one")
+    refuse_inputs(list(scan_of), [*inputs, *others])
+    for path, scan in scan_of.items():
+        if os.path.lexists(path) and not _is_own(path, names, scan):
+            raise UnusableInput(path, "is there already and vae-loc did not write it; remove it, or give another -o")
+
+
+def is_page(path: Path) -> bool:
+    """Tell whether a file is a page that vae-loc made."""
+    try:
+        with opened(path, "a page") as file:
+            return PAGE_MARK in file.read(PAGE_HEAD_BYTES)
+    except UnusableInput:
+        return False
+
+
+def _is_own(path: Path, names: OutputNames, scan: Path) -> bool:
+    """Tell whether an output that is there already is of an earlier run: by its name, or by the scores JSON."""
+    scores = names.scores(scan)
+    if path == scores:
+        return is_scores(path)
+    if path == names.page(scan):
+        return is_page(path)
+    return any(part in path.name for part in OWN_PARTS) or wrote(path, scores)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vae_loc.errors import UnusableInput, UnusableModel
+from vae_loc.errors import UnusableModel
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import LEVELS
 from vae_loc.model.network import Model
@@ -19,6 +18,7 @@ from vae_loc.results.montage import Pointed, Shown, montage_png
 from vae_loc.results.output_names import MASK_KINDS, OutputNames
 from vae_loc.results.scan_page import Picture, scan_page
 from vae_loc.results.scan_summary import MaskSummary, Provenance, ScanSummary, mask_summary, summarize
+from vae_loc.scans.own_outputs import files_of
 from vae_loc.scans.volume import write_volume
 from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.locate import Located
@@ -31,7 +31,7 @@ from vae_loc.scoring.segmentation import (
     segment,
     signed_on_grid,
 )
-from vae_loc.system.reading import read_text, sha256_of
+from vae_loc.system.reading import sha256_of
 from vae_loc.system.writing import together, write_atomically, write_json
 from vae_loc.vocabulary import FloatArray, Method
 
@@ -72,7 +72,7 @@ def write_outputs(
     UnusableModel : if thresholds or percentiles are asked of a model without healthy statistics.
     """
     scan = located.volume.path
-    older = named_files(names.scores(scan))
+    older = files_of(names.scores(scan))
     masks: dict[Method, MaskSummary] = {}
     pictures: dict[Method, Picture] = {}
     paths: list[Path] = []
@@ -98,17 +98,6 @@ def write_outputs(
         write_json(scores, summary.content())
     remove_stale(older, {*paths, scores})
     return [*paths, scores], summary
-
-
-def named_files(scores: Path) -> dict[Path, str]:
-    """Return the files that the JSON of an earlier run names, of any version, with their SHA-256; none without it."""
-    try:
-        content = json.loads(read_text(scores, "scores"))
-        files = {scores.parent / name: str(digest) for name, digest in content["files"].items()}
-    except (UnusableInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
-    inside = scores.parent.resolve()
-    return {path: digest for path, digest in files.items() if path.resolve().is_relative_to(inside)}
 
 
 def remove_stale(older: dict[Path, str], made: set[Path]) -> None:

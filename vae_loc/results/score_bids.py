@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae_loc.results.bids_derivatives import Derivatives, write_description
+from vae_loc.results.bids_derivatives import Derivatives, refuse_inside, write_description
 from vae_loc.results.cohort_table import TABLE, failure, read_entries, write_table
+from vae_loc.results.output_names import refuse_clashes
 from vae_loc.results.score_cohort import (
     Listener,
     Outcome,
@@ -54,6 +55,9 @@ def score_dataset(dataset: Dataset, options: ScoreOptions, run: RunOptions, *, l
     UnusableModel : if the model named cannot be used.
     """
     cases, names = _prepared(dataset)
+    inputs = [Path(path) for path in (options.brain_mask, options.model) if path]
+    refuse_clashes(cases, names, options.methods, report=options.files.report, others=inputs)
+    write_description(names)
     part = sift(shard_of(cases, *run.shard))
     if not part.cases:
         return Outcome([failure(case, part.faults[case]) for case in part.all_cases])
@@ -71,18 +75,23 @@ def collect_dataset(dataset: Dataset) -> Outcome:
     """
     cases, names = _prepared(dataset)
     entries = read_entries(cases, names.scores)
+    write_description(names)
     table = dataset.derivatives / TABLE
     write_table(table, entries, ["combi"])
     return Outcome(entries, (table, write_page(table)))
 
 
 def _prepared(dataset: Dataset) -> tuple[list[Case], Derivatives]:
-    """Return the cases of a dataset and the names of their outputs, after the derivatives were described."""
+    """Return the cases of a dataset and the names of their outputs, which must not lie among the cases.
+
+    Raises
+    ------
+    UnusableInput : if they would, or if there is no such scan.
+    """
     if dataset.validated:
         check_dataset(dataset.raw)
+    refuse_inside(dataset.derivatives, dataset.raw)
     cases = find_scans(
         dataset.raw, contrast=dataset.contrast, participants=dataset.participants, sessions=dataset.sessions
     )
-    names = Derivatives(dataset.derivatives, dataset.raw)
-    write_description(names)
-    return cases, names
+    return cases, Derivatives(dataset.derivatives, dataset.raw)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae_loc.errors import UnusableOption, WorkerDied, printable
-from vae_loc.results.cohort_table import Entry, failure, table_name, update_table, write_table
-from vae_loc.results.output_names import OutputNames, folder_names, outputs_folder
+from vae_loc.errors import UnusableInput, UnusableOption, WorkerDied, printable
+from vae_loc.results.cohort_table import Entry, failure, is_cohort_table, table_name, update_table, write_table
+from vae_loc.results.output_names import OutputNames, folder_names, is_page, outputs_folder, refuse_clashes
 from vae_loc.scans.cases import Case, Sifted, find_cases, shard_of, sift
 from vae_loc.scans.dicom_series import Converted, Series, convert_dicom
 from vae_loc.system.progress import BarMaker, no_bars
@@ -116,8 +117,10 @@ def score_cohort(
     names = folder_names(output, scans=[case.scan for case in cases], methods=len(options.methods))
     table = names.folder / table_name(*run.shard)
     several = len(cases) > 1 and names.map_file is None
+    inputs = [*places, *(Path(path) for path in (options.brain_mask, options.model) if path)]
+    refuse_clashes(cases, names, options.methods, report=options.files.report, others=inputs)
     if several:
-        refuse_inputs([table, table.with_suffix(".html")], list(places))
+        _refuse_clashing_table(table, places, report=options.files.report)
     entries = score_cases(part, names, options, run, series=converted.series, listener=listener)
     persons = merge_persons(cases, entries, names, options, run, listener=listener)
     tables: tuple[Path, ...] = ()
@@ -125,7 +128,7 @@ def score_cohort(
         write_table(table, entries, options.methods)
         tables = (table, write_page(table)) if options.files.report else (table,)
     elif update_table(table, entries, options.methods):
-        tables = (table, write_page(table)) if table.with_suffix(".html").exists() else (table,)
+        tables = (table, write_page(table)) if is_page(table.with_suffix(".html")) else (table,)
     return finished(Outcome(entries, tables, persons), listener)
 
 
@@ -214,6 +217,15 @@ def write_page(table: Path) -> Path:
     page = table.with_suffix(".html")
     write_atomically(page, cohort_page(table))
     return page
+
+
+def _refuse_clashing_table(table: Path, places: Sequence[Path], *, report: bool) -> None:
+    """Refuse to replace an input, or a file that vae-loc did not write, by the cohort table or its page."""
+    page = table.with_suffix(".html")
+    refuse_inputs([table, page], list(places))
+    for path, own in ((table, is_cohort_table), *(((page, is_page),) if report else ())):
+        if os.path.lexists(path) and not own(path):
+            raise UnusableInput(path, "is there already and vae-loc did not write it; remove it, or give another -o")
 
 
 def _converted(

@@ -112,7 +112,8 @@ def score_scan(case: Case, options: ScoreOptions, names: OutputNames, provenance
     paths, summary = write_outputs(located, model, names, options.files, provenance)
     notes += tuple(f"warning: {printable(case.scan)}: {warning}" for warning in located.warnings)
     notes += tuple(f"{printable(case.scan.name)}: {said}" for said in _findings_words(summary))
-    return Entry(case, "done", None, names.scores(case.scan), facts_of(summary), tuple(paths), notes)
+    mask = _mask_file(case, options)
+    return Entry(case, "done", None, names.scores(case.scan), facts_of(summary), tuple(paths), notes, mask=mask)
 
 
 def score_task(options: ScoreOptions, task: Task) -> Entry:
@@ -148,7 +149,13 @@ def _entry_of(options: ScoreOptions, task: Task) -> Entry:
     if summary is None:
         return score_scan(case, options, names, provenance)
     status: Status = "skipped" if task.skip_existing else "done"
-    return Entry(case, status, None, names.scores(case.scan), facts_of(summary))
+    return Entry(case, status, None, names.scores(case.scan), facts_of(summary), mask=_mask_file(case, options))
+
+
+def _mask_file(case: Case, options: ScoreOptions) -> Path | None:
+    """Return the brain mask file that counts for a case; None if the brain is found otherwise."""
+    mask = counting_mask(case, options.brain_mask)
+    return mask if isinstance(mask, Path) else None
 
 
 def _trusted(options: ScoreOptions, task: Task, provenance: Provenance) -> ScanSummary | None:

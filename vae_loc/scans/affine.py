@@ -12,7 +12,7 @@ from vae_loc.errors import UnusableInput
 
 VOXEL_SIZE_RANGE_MM = (0.05, 20.0)  # outside it the header's unit or affine is wrong
 MIN_INDEPENDENCE = 1e-4  # det / product of the axes' lengths; 1 for a box, 0 for a plane
-FORMS_TOLERANCE_MM = 0.01  # sform and qform nearer than this agree
+FORMS_TOLERANCE_VOXELS = 0.1  # sform and qform whose corners are nearer than this agree: both are rounded
 MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # NIfTI xyzt_units: unknown, m, mm, micron
 
 
@@ -37,7 +37,7 @@ def affine_mm(path: Path, header: nib.Nifti1Header) -> tuple[NDArray[np.float64]
         notes.append(f"its qform is not valid ({fault}): sform was used, both are written back unchanged")
     if header["sform_code"] <= 0 and header["qform_code"] <= 0:
         notes.append("no sform or qform code: left and right are a guess from pixdim")
-    if header["sform_code"] > 0 and qform is not None and not _agree(qform[:3] * unit, affine[:3]):
+    if header["sform_code"] > 0 and qform is not None and not _agree(qform[:3] * unit, affine[:3], header):
         notes.append("sform and qform disagree: sform was used, both are written back unchanged")
     return affine, tuple(notes)
 
@@ -55,8 +55,10 @@ def _check(path: Path, affine: NDArray[np.float64]) -> None:
         raise UnusableInput(path, f"expected voxels of {low:g} to {high:g} mm, found {shown} mm; check its units")
 
 
-def _agree(qform: NDArray[np.float64], sform: NDArray[np.float64]) -> bool:
-    return bool(np.abs(qform - sform).max() <= FORMS_TOLERANCE_MM)
+def _agree(qform: NDArray[np.float64], sform: NDArray[np.float64], header: nib.Nifti1Header) -> bool:
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in header.get_data_shape()[:3]], [1])).reshape(4, -1)
+    tolerance_mm = FORMS_TOLERANCE_VOXELS * np.linalg.norm(sform[:, :3], axis=0).min()
+    return bool(np.abs((qform - sform) @ corners).max() <= tolerance_mm)
 
 
 def _forms(path: Path, header: nib.Nifti1Header) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, str | None]:

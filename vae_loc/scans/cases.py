@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections import Counter
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_loc.errors import UnusableInput
+from vae_loc.errors import UnusableInput, printable
+from vae_loc.scans.own_outputs import own_outputs
 from vae_loc.scans.volume import check_header, stem
 from vae_loc.system.reading import read_csv, read_text
 
@@ -20,6 +22,8 @@ PAIR_SUFFIXES = (".hdr", ".hdr.gz")  # each stands for its .img too
 LIST_SUFFIXES = (".txt", ".list")
 TABLE_SUFFIX = ".csv"  # with the columns scan and, where they are known, mask, subject, contrast
 NOT_SCANS = ("brainmask", "mask", "seg", "lesions", "labels", "anomaly", "percentile", "probseg", "dseg")  # last part
+OUTPUTS = ("anomaly", "percentile")  # of these, those that are no masks: no scan of another program is called so
+SHOWN_NAMES = 3  # of files that were passed over
 BIDS_SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 CONTRAST_OF_NAME = {"t1": "t1", "t1w": "t1", "t2": "t2", "t2w": "t2", "flair": "flair"}
 
@@ -75,8 +79,8 @@ def contrast_of(scan: Path) -> str | None:
 def find_cases(places: Sequence[Path], *, contrast: str | None = None) -> list[Case]:
     """Return the scans named by files, folders, list files (`.txt`, one path a line) and tables (`.csv`).
 
-    In a folder every NIfTI counts except masks, labels, our own outputs, hidden files, and scans
-    whose name says another contrast. A sibling `<subject>_brainmask.nii.gz` becomes the mask.
+    In a folder every NIfTI counts except masks, labels, our own outputs, which are logged, hidden files, and
+    scans whose name says another contrast. A sibling `<subject>_brainmask.nii.gz` becomes the mask.
     A table has the column scan, and may have mask, subject and contrast; an empty cell, or a column
     that is missing, means what a file's name would mean. Paths start at the folder of the list or table.
 
@@ -182,7 +186,9 @@ def _case_of(row: dict[str, str], folder: Path) -> Case:
 
 def _scans_in(place: Path, contrast: str | None) -> list[Path]:
     if os.path.isdir(place):
-        scans = [path for path in _listed(place) if _is_scan(path, contrast)]
+        own = own_outputs(place)
+        scans = [path for path in _listed(place) if path not in own and _is_scan(path, contrast)]
+        _say_what_is_no_scan(place, own)
         if not scans:
             deeper = any(os.path.isdir(path) for path in place.iterdir())
             mend = "its subfolders are not searched: name them, or use vae-loc bids" if deeper else "check the folder"
@@ -202,6 +208,16 @@ def _listed(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError as error:
         raise UnusableInput(folder, f"could not be listed: {error.strerror}; check the folder") from error
+
+
+def _say_what_is_no_scan(folder: Path, own: set[Path]) -> None:
+    """Log which files of a folder are outputs of vae-loc, by its scores JSON or by their names."""
+    images = (path for path in _listed(folder) if path.name.lower().endswith(NIFTI_SUFFIXES))
+    outputs = [path.name for path in images if path in own or stem(path).rpartition("_")[2].lower() in OUTPUTS]
+    if outputs:
+        shown = ", ".join(outputs[:SHOWN_NAMES]) + (", ..." if len(outputs) > SHOWN_NAMES else "")
+        said = f"{folder}: {len(outputs)} files are outputs of vae-loc, or named like them, and no scans: {shown}"
+        logging.getLogger(__name__).warning("warning: %s", printable(said))
 
 
 def _is_scan(path: Path, contrast: str | None) -> bool:

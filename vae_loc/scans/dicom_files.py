@@ -90,6 +90,8 @@ class _Folder:
 
 
 def _archive(place: Path) -> zipfile.ZipFile:
+    if os.path.lexists(place) and not os.path.isfile(place):
+        raise UnusableInput(place, "expected a zip of DICOM files, found a pipe, socket, device or broken link")
     try:
         return zipfile.ZipFile(place)
     except DAMAGED as error:

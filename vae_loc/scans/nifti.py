@@ -221,8 +221,10 @@ def _check_size(path: Path, header: Header, *, paired: bool) -> None:
     shape = tuple(int(n) for n in header["dim"][1 : 1 + count])
     if min(shape) < 1 or math.prod(shape) > MAX_VOXELS:
         raise UnusableInput(path, f"expected 1 to {MAX_VOXELS:.0e} voxels, the header says {shape}")
-    offset = float(header["vox_offset"])
     least = 0 if paired else int(header.single_vox_offset)
+    if float(header["vox_offset"]) == 0:  # some programs leave it out where it can be only one
+        header["vox_offset"] = least
+    offset = float(header["vox_offset"])
     if not least <= offset <= MAX_OFFSET or offset != int(offset):
         raise UnusableInput(path, f"expected voxels at byte {least} or later, the header says at byte {offset:g}")
 

@@ -7,28 +7,27 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput, printable
 from vae_loc.scans.affine import affine_mm
 from vae_loc.scans.nifti import Header, read_header, read_image
+from vae_loc.scans.voxels import content, scaled
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 MIN_VOXELS_PER_AXIS = 4  # fewer are a localizer or a cut, not a volume
 MIN_SIDE_MM, MIN_VOLUME_ML = 30.0, 100.0  # of the field of view: less than a slab of any brain
-ABSURD = 1e30  # no scanner's unit: a sentinel for missing, or damage
-CT_AIR, CT_AIR_SHARE = (-1100.0, -900.0), 0.1  # Hounsfield units around a head, and how much of them at least
 DESCRIPTIONS = ("descrip", "aux_file", "intent_name")  # free text in a header, besides its extensions
-MAX_MISSING_SHARE = 0.5  # of the voxels; beyond it there is no scan left to judge
-GRID_TOLERANCE_MM = 1e-3  # corners of a mask and its scan farther apart than this are on two grids
+GRID_TOLERANCE_VOXELS = 0.1  # corners of a mask and its scan farther apart than this are on two grids
 WHOLE_TOLERANCE = 1e-3  # of a label stored with a slope
 COMPRESSION, GZIP_WBITS = 2, 31  # isal's level: 3 takes four times as long for the same size; zlib's sign for gzip
-SPARSE = 16  # one of so many is looked at before all are
 SHOWN_VALUES = 5  # of odd labels, in a note
 
 
@@ -94,7 +93,8 @@ def read_volume(path: Path, *, volume: int | None = None) -> Volume:
     """
     image = read_image(path, lambda header: _checked_header(path, header, volume))
     affine, geometry_warnings = affine_mm(path, image.header)
-    data, missing, content_warnings = _content(path, _scaled(path, image.header, image.stored))
+    voxel_mm3 = float(abs(np.linalg.det(affine[:3, :3])))
+    data, missing, content_warnings = content(path, scaled(path, image.header, image.stored), voxel_mm3)
     count = math.prod(image.header.get_data_shape()[3:])
     chosen = (f"volume {volume} of {count} was used",) if count > 1 else ()
     return Volume(data, affine, image.header, path, missing, chosen + geometry_warnings + content_warnings)
@@ -134,7 +134,8 @@ def read_labels(path: Path, like: Volume, *, what: str = "lesion") -> tuple[Bool
 
     Raises
     ------
-    UnusableInput : if it is damaged, of another shape or place, or holds fractions, negatives, NaN or infinity.
+    UnusableInput : if it is the scan itself, damaged, of another shape or place, or holds fractions, negatives, NaN or
+        infinity.
     """
     array = _on_grid_of(like, path)
     binary = array.dtype == np.uint8 and array.max() <= 1  # as most masks are; all values of others take longer
@@ -195,24 +196,30 @@ def write_volume(path: Path, data: NDArray[np.generic], like: Volume) -> None:
 
 
 def _on_grid_of(like: Volume, path: Path) -> NDArray[np.float64]:
-    """Return the finite voxels of a mask or annotation that lies on the grid of `like`."""
+    """Return the finite voxels of a mask or annotation that lies on the grid of `like`, with the axes of `like`.
+
+    The axes of the file may be permuted and flipped, if its voxels lie where those of the scan do.
+    """
+    if os.path.exists(path) and os.path.samefile(path, like.path):
+        raise UnusableInput(path, "expected a mask of the scan, found the scan itself; name another file")
 
     def choose(header: Header) -> int:
         index = _volume_index(path, header, None)
-        if (shape := header.get_data_shape()[:3]) != like.data.shape:
-            raise UnusableInput(
-                path,
-                f"expected a mask of shape {like.data.shape} like {like.path.name}, got {shape}; "
-                "make the mask on the scan's own grid",
-            )
+        shape = header.get_data_shape()[:3]
+        if sorted(shape) != sorted(like.data.shape):
+            raise _of_another_shape(path, shape, like)
         return index
 
     image = read_image(path, choose, may_be_sparse=True)
     affine, _ = affine_mm(path, image.header)
-    array = _scaled(path, image.header, image.stored)
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in array.shape], [1])).reshape(4, -1)
-    off_mm = float(np.abs((affine - like.affine) @ corners).max())
-    if off_mm > GRID_TOLERANCE_MM:
+    array = scaled(path, image.header, image.stored)
+    if array.shape != like.data.shape or _off_mm(affine, like) > _tolerance_mm(like):
+        turn = nib.orientations.io_orientation(np.linalg.inv(like.affine) @ affine)
+        affine = affine @ nib.orientations.inv_ornt_aff(turn, array.shape)
+        array = nib.orientations.apply_orientation(array, turn)
+    if array.shape != like.data.shape:
+        raise _of_another_shape(path, image.stored.shape, like)
+    if (off_mm := _off_mm(affine, like)) > _tolerance_mm(like):
         raise UnusableInput(
             path,
             f"expected the affine of {like.path.name}, found corners {off_mm:.3g} mm away; "
@@ -221,6 +228,24 @@ def _on_grid_of(like: Volume, path: Path) -> NDArray[np.float64]:
     if not np.isfinite(array).all():
         raise UnusableInput(path, "expected a mask of finite values, found NaN or infinity")
     return array
+
+
+def _of_another_shape(path: Path, shape: tuple[int, ...], like: Volume) -> UnusableInput:
+    return UnusableInput(
+        path,
+        f"expected a mask of shape {like.data.shape} like {like.path.name}, got {shape}; "
+        "make the mask on the scan's own grid",
+    )
+
+
+def _off_mm(affine: NDArray[np.float64], like: Volume) -> float:
+    """Return the greatest distance in mm, along an axis, between the corners of a grid and those of `like`."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in like.data.shape], [1])).reshape(4, -1)
+    return float(np.abs((affine - like.affine) @ corners).max())
+
+
+def _tolerance_mm(like: Volume) -> float:
+    return GRID_TOLERANCE_VOXELS * min(like.spacing_mm)
 
 
 def _checked_header(path: Path, header: Header, volume: int | None) -> int:
@@ -242,6 +267,8 @@ def _checked_header(path: Path, header: Header, volume: int | None) -> int:
 
 def _volume_index(path: Path, header: Header, volume: int | None) -> int:
     shape = header.get_data_shape()
+    while len(shape) > 4 and shape[-1] == 1:  # axes of one voxel
+        shape = shape[:-1]
     if len(shape) not in (3, 4):
         raise UnusableInput(path, f"expected a 3D volume, got shape {shape}; convert the scan")
     count = math.prod(shape[3:])
@@ -250,51 +277,3 @@ def _volume_index(path: Path, header: Header, volume: int | None) -> int:
     if not 0 <= (volume or 0) < count:
         raise UnusableInput(path, f"expected --volume 0 to {count - 1}, got {volume}")
     return volume or 0
-
-
-@np.errstate(all="ignore")  # signalling NaN, and what overflows, are refused by name or counted
-def _scaled(path: Path, header: Header, stored: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Return slope * stored + intercept; a slope of 0 or NaN means none."""
-    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    if slope == 0 or math.isnan(slope) or (slope, intercept) == (1.0, 0.0):
-        return stored  # type: ignore[return-value]
-    if not math.isfinite(slope) or not math.isfinite(intercept):
-        raise UnusableInput(path, f"expected a finite slope and intercept, the header says {slope:g} and {intercept:g}")
-    values = stored.astype(np.float64)
-    scaled: NDArray[np.float64] = values * slope + intercept
-    overflown = np.isfinite(values) & ~(np.abs(scaled) < ABSURD)
-    if overflown.any():
-        raise UnusableInput(
-            path, f"expected voxels below {ABSURD:g}, the slope {slope:g} carries {overflown.sum()} beyond it"
-        )
-    return scaled
-
-
-@np.errstate(all="ignore")
-def _content(path: Path, array: NDArray[np.float64]) -> tuple[FloatArray, BoolArray | None, tuple[str, ...]]:
-    """Return float32 data with missing voxels at 0, or refuse a volume without content."""
-    missing = ~(np.abs(array) < ABSURD) if array.dtype.kind == "f" else None
-    missing_count = 0 if missing is None else int(np.count_nonzero(missing))
-    if missing_count > MAX_MISSING_SHARE * array.size:
-        raise UnusableInput(path, f"expected a scan, {missing_count} of {array.size} voxels are NaN or infinite")
-    data = np.asfortranarray(array, dtype=np.float32)  # as NIfTI stores it
-    values = data
-    if missing is not None and missing_count:
-        data = np.where(missing, np.float32(0), data)
-        values = data[~missing]
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        raise UnusableInput(path, f"expected a scan, every voxel is {low:g}")
-    if not _between(values[::SPARSE], low, high).any() and not _between(values, low, high).any():
-        raise UnusableInput(path, f"expected a scan, found only {low:g} and {high:g}: a mask; name the scan it is of")
-    notes = []
-    if missing_count:
-        notes.append(f"{missing_count} voxels are NaN or infinite and were treated as missing")
-    if low <= CT_AIR[1] and np.mean((values >= CT_AIR[0]) & (values <= CT_AIR[1])) >= CT_AIR_SHARE:
-        notes.append("its intensities look like CT (air near -1000); the models are for MRI")
-    return data, missing if missing_count else None, tuple(notes)
-
-
-def _between(values: FloatArray, low: float, high: float) -> BoolArray:
-    result: BoolArray = (values > low) & (values < high)
-    return result

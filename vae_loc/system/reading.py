@@ -17,6 +17,8 @@ from vae_loc.errors import UnusableInput, VaeLocError
 
 MAX_LIST_BYTES = 20_000_000  # of a list or table: 100 000 long paths
 CHUNK_BYTES = 1 << 20
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would take for a formula
+TEXT = "'"  # before such a cell: then it is text
 
 
 @contextlib.contextmanager
@@ -62,17 +64,35 @@ def reason(error: OSError) -> str:
 
 
 def to_csv(records: Sequence[Mapping[str, object]]) -> bytes:
-    """Return records as CSV, UTF-8, with the columns of all; None is an empty cell."""
+    """Return records as CSV, UTF-8, with the columns of all; None is an empty cell.
+
+    Text that a spreadsheet would take for a formula begins with an apostrophe there; `read_csv` takes it off again.
+    """
     buffer = io.StringIO()
     columns = list(dict.fromkeys(name for record in records for name in record))
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows({name: _as_text(value) for name, value in record.items()} for record in records)
     return buffer.getvalue().encode("utf-8", "backslashreplace")
 
 
+def _as_text(value: object) -> object:
+    if not isinstance(value, str) or not value.startswith(FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"{TEXT}{value}"
+    return value
+
+
+def _as_written(cell: str) -> str:
+    quoted = cell.startswith(TEXT) and cell[len(TEXT) :].startswith(FORMULA)
+    return cell[len(TEXT) :] if quoted else cell
+
+
 def read_csv(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Return the rows of a table that has at least `columns`; cells that are missing are empty.
+    """Return the rows of a table that has at least `columns`; cells that are missing are empty, quoted text is bare.
 
     Raises
     ------
@@ -83,7 +103,7 @@ def read_csv(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, st
         absent = [column for column in columns if column not in (reader.fieldnames or [])]
         if absent:
             raise UnusableInput(path, f"expected the columns {' and '.join(columns)}, found no {absent[0]}")
-        return [{name: row[name] for name in reader.fieldnames or []} for row in reader]
+        return [{name: _as_written(row[name]) for name in reader.fieldnames or []} for row in reader]
     except csv.Error as error:
         raise UnusableInput(path, f"could not be read as {what}: {error}") from error
 

@@ -23,9 +23,10 @@ from vae_loc.results.persons.person_summary import (
     person_tsv,
     read_person,
 )
-from vae_loc.results.scan_outputs import named_files, remove_stale
+from vae_loc.results.scan_outputs import remove_stale
 from vae_loc.results.scan_summary import ScanSummary
 from vae_loc.scans.nifti import pair
+from vae_loc.scans.own_outputs import files_of
 from vae_loc.scans.volume import Volume, write_volume
 from vae_loc.system.reading import are_whole, sha256_of
 from vae_loc.system.versions import own_version, versions
@@ -80,7 +81,7 @@ def merge_person(
     """
     scores = names.person_scores(person)
     scans = _stored(person, summaries, names)
-    older = named_files(scores)
+    older = files_of(scores)
     if skip_existing and _is_of(scores, [scan.about for scan in scans], older):
         return PersonResult(person.name)
     methods = list(scans[0].summary.masks or {})
@@ -107,7 +108,7 @@ def merge_person(
 def remove_person(person: Person, names: OutputNames) -> None:
     """Remove what an earlier run left of a person, unless someone has changed it."""
     scores = names.person_scores(person)
-    older = named_files(scores)
+    older = files_of(scores)
     if read_person(scores) is not None:
         remove_stale(older | {scores: sha256_of(scores)}, set())
 

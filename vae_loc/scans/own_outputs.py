@@ -1,0 +1,55 @@
+"""Which files of a folder vae-loc wrote: the scores JSON of each scan names them, with their SHA-256."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from vae_loc.errors import UnusableInput
+from vae_loc.system.reading import are_whole, read_text
+
+SCORES_ENDING = "_scores.json"
+BEGINNING = '{\n "schema_version"'  # of a scores JSON
+
+
+def files_of(scores: Path) -> dict[Path, str]:
+    """Return the files that a scores JSON of any version names, below its folder, with their SHA-256; none without it.
+
+    Does not look whether they are there, or unchanged.
+    """
+    try:
+        content = json.loads(read_text(scores, "scores"))
+        files = {scores.parent / name: str(digest) for name, digest in content["files"].items()}
+    except (UnusableInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    inside = scores.parent.resolve()
+    return {path: digest for path, digest in files.items() if path.resolve().is_relative_to(inside)}
+
+
+def own_outputs(folder: Path) -> set[Path]:
+    """Return the paths that any scores JSON in a folder names."""
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(SCORES_ENDING))
+    except OSError:
+        return set()
+    return {path for name in names for path in files_of(folder / name)}
+
+
+def is_scores(path: Path) -> bool:
+    """Tell whether a file is a scores JSON of any version, whole, cut off or empty."""
+    try:
+        text = read_text(path, "scores")
+    except UnusableInput:
+        return False
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return not text or text.startswith(BEGINNING)
+    return isinstance(content, dict) and {"scan", "model", "versions"} <= content.keys()
+
+
+def wrote(path: Path, scores: Path) -> bool:
+    """Tell whether a file is as vae-loc wrote it: named by `scores`, and unchanged."""
+    digest = files_of(scores).get(path)
+    return digest is not None and are_whole({path: digest})

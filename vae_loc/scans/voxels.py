@@ -1,0 +1,94 @@
+"""Stored voxels -> values with meaning: the header's slope, and whether what it gives can be a scan."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_loc.errors import UnusableInput
+from vae_loc.scans.nifti import Header
+from vae_loc.vocabulary import BoolArray, FloatArray
+
+ABSURD = 1e30  # no scanner's unit: a sentinel for missing, or damage
+CT_AIR, CT_AIR_SHARE = (-1100.0, -900.0), 0.1  # Hounsfield units around a head, and how much of them at least
+MAX_MISSING_SHARE = 0.5  # of the voxels; beyond it the rest must have the size of a brain
+LEFT_RANGE_ML = (600.0, 2500.0)  # of what is no NaN in a stripped brain: the range of brains (`brain_mask`)
+SPARSE = 16  # one of so many is looked at before all are
+
+
+@np.errstate(all="ignore")  # signalling NaN, and what overflows, are refused by name or counted
+def scaled(path: Path, header: Header, stored: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return slope * stored + intercept; a slope of 0 or NaN means none.
+
+    Raises
+    ------
+    UnusableInput : if slope or intercept is not finite, or carries voxels beyond every unit.
+    """
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or math.isnan(slope) or (slope, intercept) == (1.0, 0.0):
+        return stored  # type: ignore[return-value]
+    if not math.isfinite(slope) or not math.isfinite(intercept):
+        raise UnusableInput(path, f"expected a finite slope and intercept, the header says {slope:g} and {intercept:g}")
+    values = stored.astype(np.float64)
+    result: NDArray[np.float64] = values * slope + intercept
+    overflown = np.isfinite(values) & ~(np.abs(result) < ABSURD)
+    if overflown.any():
+        raise UnusableInput(
+            path, f"expected voxels below {ABSURD:g}, the slope {slope:g} carries {overflown.sum()} beyond it"
+        )
+    return result
+
+
+@np.errstate(all="ignore")
+def content(
+    path: Path, array: NDArray[np.float64], voxel_mm3: float
+) -> tuple[FloatArray, BoolArray | None, tuple[str, ...]]:
+    """Return float32 data with missing voxels at 0, which they are, and notes for the user.
+
+    NaN and infinity are missing. More of them than `MAX_MISSING_SHARE` are the background of a stripped brain, as SPM
+    and others write it, if the rest has the size of a brain.
+
+    Raises
+    ------
+    UnusableInput : if the volume has no content.
+    """
+    missing = ~(np.abs(array) < ABSURD) if array.dtype.kind == "f" else None
+    missing_count = 0 if missing is None else int(np.count_nonzero(missing))
+    background = missing_count > MAX_MISSING_SHARE * array.size
+    left_ml = (array.size - missing_count) * voxel_mm3 / 1000
+    if background and not LEFT_RANGE_ML[0] <= left_ml <= LEFT_RANGE_ML[1]:
+        low, high = LEFT_RANGE_ML
+        raise UnusableInput(
+            path,
+            f"expected a scan, {missing_count} of {array.size} voxels are NaN or infinite, and the other "
+            f"{left_ml:.3g} ml are no brain of {low:g} to {high:g} ml",
+        )
+    data = np.asfortranarray(array, dtype=np.float32)  # as NIfTI stores it
+    values = data
+    if missing is not None and missing_count:
+        data = np.where(missing, np.float32(0), data)
+        values = data[~missing]
+    _refuse_without_content(path, values)
+    notes = []
+    if missing_count and not background:
+        notes.append(f"{missing_count} voxels are NaN or infinite and were treated as missing")
+    if values.min() <= CT_AIR[1] and np.mean((values >= CT_AIR[0]) & (values <= CT_AIR[1])) >= CT_AIR_SHARE:
+        notes.append("its intensities look like CT (air near -1000); the models are for MRI")
+    return data, missing if missing_count else None, tuple(notes)
+
+
+def _refuse_without_content(path: Path, values: FloatArray) -> None:
+    """Refuse voxels (...) of one or two values: nothing, or a mask."""
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        raise UnusableInput(path, f"expected a scan, every voxel is {low:g}")
+    if not _between(values[::SPARSE], low, high).any() and not _between(values, low, high).any():
+        raise UnusableInput(path, f"expected a scan, found only {low:g} and {high:g}: a mask; name the scan it is of")
+
+
+def _between(values: FloatArray, low: float, high: float) -> BoolArray:
+    result: BoolArray = (values > low) & (values < high)
+    return result
