@@ -1,4 +1,4 @@
-"""Findings of several contrasts on one grid -> the findings of the person (design [81]).
+"""Findings of several contrasts on one grid -> the findings of the person (design [83]).
 
 With m contrasts, a finding of one of them counts if a healthy scan is expected to have f / m as strong. The expected
 number per healthy person is then at most the sum over the contrasts, f, however much their maps depend on each other.

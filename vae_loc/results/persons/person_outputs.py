@@ -1,4 +1,4 @@
-"""The outputs of scans -> one result for each person of whom several contrasts were scored (design [81])."""
+"""The outputs of scans -> one result for each person of whom several contrasts were scored (design [83])."""
 
 from __future__ import annotations
 
