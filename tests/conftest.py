@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does: two threads round otherwise
 
 import numpy as np
 import pytest
