@@ -8,7 +8,8 @@ from support.dicoms import zipped
 
 from vae_loc.errors import UnusableInput
 from vae_loc.scans import dicom_files
-from vae_loc.scans.dicom_series import convert_dicom, series_of
+from vae_loc.scans.dicom_headers import series_of
+from vae_loc.scans.dicom_series import convert_dicom
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped", "..\\escaped"])

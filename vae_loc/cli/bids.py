@@ -12,6 +12,7 @@ from vae_loc.cli.option_groups import with_groups
 from vae_loc.cli.options import (
     BrainMaskOption,
     ChosenModel,
+    Force,
     MachineOptions,
     MaskOptions,
     PolarityOption,
@@ -49,6 +50,7 @@ def bids(
     model: ChosenModel = None,
     polarity: PolarityOption = "any",
     report: Report = False,
+    force: Force = False,
     brain_mask: BrainMaskOption = None,
     skip_bids_validation: Annotated[
         bool,
@@ -82,6 +84,7 @@ def bids(
         threads=machine.threads,
         polarity=polarity,
         files=Files(segmentation=mask.segmentation(), percentile=True, report=report),
+        force=force,
     )
     run = machine.run_options()
     if analysis_level == "group":

@@ -73,6 +73,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout 
 PolarityOption = Annotated[
     PolarityChoice, typer.Option("--polarity", help="Only what is brighter, or darker, than expected.")
 ]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Score what does not look like a brain MRI all the same; the outputs say so. Do not trust them."
+    ),
+]
 Report = Annotated[
     bool,
     typer.Option("--report", help="Also write a page per scan: findings, viewer, scores; for people to look at."),
@@ -123,6 +129,7 @@ class InputOptions:
             metavar="UID", help="Which series of a DICOM folder or zip that holds several.", show_default=False
         ),
     ] = None
+    force: Force = False
 
 
 @dataclass(frozen=True)

@@ -106,4 +106,5 @@ def _score_options(
         registration=inputs.registration,
         files=files,
         dicom_seg=dicom_seg,
+        force=inputs.force,
     )

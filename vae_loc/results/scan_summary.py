@@ -95,7 +95,7 @@ class Provenance(_Part):
 
 
 class ScanSummary(_Part):
-    """The content of a scores JSON."""
+    """The content of a scores JSON; `forced` says why the scan should not have been scored, and was all the same."""
 
     schema_version: int = SCHEMA_VERSION
     scan: str
@@ -113,6 +113,7 @@ class ScanSummary(_Part):
     inputs: Inputs
     options: dict[str, object]
     files: dict[str, str] = {}
+    forced: list[str] = []
 
     def content(self) -> dict[str, object]:
         """Return what is written to disk; masks only where there are any."""
@@ -145,6 +146,7 @@ def summarize(
         use=RESEARCH_ONLY,
         inputs=provenance.inputs,
         options=provenance.options,
+        forced=list(located.refusals),
     )
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae_loc.errors import UnusableInput, UnusableOption, WorkerDied, printable
+from vae_loc.errors import UnusableInput, UnusableOption, VaeLocError, WorkerDied, printable
 from vae_loc.results.cohort_table import Entry, failure, is_cohort_table, table_name, update_table, write_table
 from vae_loc.results.output_names import OutputNames, folder_names, is_page, outputs_folder, refuse_clashes
-from vae_loc.scans.cases import Case, Sifted, find_cases, shard_of, sift
-from vae_loc.scans.dicom_series import Converted, Series, convert_dicom
+from vae_loc.scans.cases import Case, Sifted, contrast_of, find_cases, shard_of, sift
+from vae_loc.scans.dicom_headers import Series
+from vae_loc.scans.dicom_series import Converted, convert_dicom
 from vae_loc.system.progress import BarMaker, no_bars
 from vae_loc.system.versions import own_version
 from vae_loc.system.worker_processes import default_jobs, in_processes, in_turn, usable_cpus
@@ -106,7 +107,25 @@ def score_cohort(
     """
     listener = listener or Listener()
     converted = _converted(places, output, options, series, listener)
-    cases = find_cases(converted.places)
+    try:
+        outcome = _scored(converted, places, output, options, run, listener)
+    except VaeLocError:
+        converted.remove(converted.written)
+        raise
+    converted.remove([entry.case.scan for entry in outcome.failed if entry.scores is None])
+    return outcome
+
+
+def _scored(
+    converted: Converted,
+    places: Sequence[Path],
+    output: Path,
+    options: ScoreOptions,
+    run: RunOptions,
+    listener: Listener,
+) -> Outcome:
+    """Score the scans of places whose DICOM series are converted, and write their table; as `score_cohort`."""
+    cases = [_described(case, converted.series.get(case.scan), options) for case in find_cases(converted.places)]
     part = sift(shard_of(cases, *run.shard), volume=options.volume, known=converted.faults)
     if not part.cases:  # nothing slow is imported for scans whose headers cannot be used
         return Outcome([failure(case, part.faults[case]) for case in part.all_cases])
@@ -205,13 +224,22 @@ def _converted(
     ------
     UnusableOption : if there is none, and an option asks for one.
     """
-    converted = convert_dicom(places, outputs_folder(output), wanted=series)
+    converted = convert_dicom(
+        places, outputs_folder(output), wanted=series, contrast=options.contrast, force=options.force
+    )
     if not converted.series and not converted.faults and (options.dicom_seg or series is not None):
         option = "--series" if series is not None else "--dicom-seg"
         raise UnusableOption(option, "none of the scans is a DICOM folder or zip; leave it out")
     for scan, source in converted.series.items():
         listener.note(f"{printable(source.place)}: DICOM, converted to {printable(scan)}")
     return converted
+
+
+def _described(case: Case, series: Series | None, options: ScoreOptions) -> Case:
+    """Return a case with the contrast that its series' description says, where neither option nor name says one."""
+    if series is None or options.contrast is not None or case.contrast is not None or contrast_of(case.scan):
+        return case
+    return replace(case, contrast=series.contrast)
 
 
 def _task(case: Case, names: OutputNames, run: RunOptions, series: Series | None) -> Task:
