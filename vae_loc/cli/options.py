@@ -189,10 +189,16 @@ class MachineOptions:
         typer.Option(
             metavar="dask|slurm|ADDRESS|FILE",
             help="Score on a dask cluster: dask starts a local one, slurm one of dask-jobqueue; or a scheduler's "
-            "address (tcp://host:8786) or its scheduler file.",
+            "address (tls://host:8786) or its scheduler file.",
             show_default=False,
         ),
     ] = None
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure", help="Let the dask cluster do without TLS: whoever reaches its ports can run code in it."
+        ),
+    ] = False
     shard: Annotated[
         str | None,
         typer.Option(
@@ -217,6 +223,7 @@ class MachineOptions:
             scheduler=self.scheduler,
             shard=parsed_shard(self.shard),
             skip_existing=self.skip_existing,
+            insecure=self.insecure,
         )
 
 

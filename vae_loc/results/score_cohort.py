@@ -38,12 +38,14 @@ class RunOptions:
     scheduler : `dask`, `slurm`, an address or a file: a dask cluster scores the scans
     shard : (part, parts), from 1: only this part of the scans
     skip_existing : leave alone what is whole and was made by the same model and options from the same scan
+    insecure : whether a cluster may do without TLS
     """
 
     jobs: int | None = None
     scheduler: str | None = None
     shard: tuple[int, int] = (1, 1)
     skip_existing: bool = False
+    insecure: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def score_cases(
     for entry in entries.values():
         _tell(entry, names, options, listener, said)
     advance = listener.bars("scoring", len(tasks))
-    for index, result in _engine(jobs, run.scheduler)(functools.partial(score_task, options), tasks):
+    for index, result in _engine(jobs, run)(functools.partial(score_task, options), tasks):
         case = part.cases[index]
         entries[case] = result or failure(case, WorkerDied(case.scan))
         _tell(entries[case], names, options, listener, said)
@@ -263,10 +265,10 @@ def _jobs(run: RunOptions, options: ScoreOptions, scans: int) -> int:
     return min(run.jobs or pays, max(1, scans))
 
 
-def _engine(jobs: int, scheduler: str | None) -> Engine:
+def _engine(jobs: int, run: RunOptions) -> Engine:
     """Return what applies a function to each task, and yields index and result, None if its process died."""
-    if scheduler is not None:
+    if run.scheduler is not None:
         from vae_loc.system.dask_cluster import on_cluster
 
-        return functools.partial(on_cluster, scheduler=scheduler, jobs=jobs)
+        return functools.partial(on_cluster, scheduler=run.scheduler, jobs=jobs, insecure=run.insecure)
     return in_turn if jobs == 1 else functools.partial(in_processes, jobs=jobs, preload="vae_loc.results.score_scan")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from vae_loc.errors import OurBug, OutOfMemory, UnusableInput, VaeLocError, is_out_of_memory, printable
+from vae_loc.errors import OurBug, UnusableInput, VaeLocError, machine_fault, printable
 from vae_loc.model.network import load_model
 from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.open_scan import counting_mask, open_scan
@@ -129,7 +129,7 @@ def score_task(options: ScoreOptions, task: Task) -> Entry:
     except VaeLocError as error:
         fault = error
     except Exception as error:  # of ours or a library's: it must not cost the other scans of a night
-        fault = OutOfMemory() if is_out_of_memory(error) else OurBug(task.case.scan, error)
+        fault = machine_fault(error) or OurBug(task.case.scan, error)
     return failure(task.case, fault, time.perf_counter() - began)
 
 
