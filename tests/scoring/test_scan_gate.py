@@ -18,6 +18,7 @@ from vae_loc.model.network import load_model
 from vae_loc.preprocessing.brain_mask import find_brain
 from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.scoring.aligned_scan import canonical_of
+from vae_loc.scoring.locate import locate
 from vae_loc.scoring.scan_gate import equal_share, judged
 
 REAL = ("patient07_t1", "patient07_t2", "patient07_flair", "IXI012_t1", "crtut_t2")
@@ -177,6 +178,13 @@ def test_a_phantom_is_refused(samples, contrast, kind):
 def test_the_gate_knows_the_phantoms_of_a_model_of_phantoms(scan, trained):
     found = opened(scan)
     assert judged(found, canonical_of(found, trained), trained).refusals == ()
+
+
+@pytest.mark.parametrize("contrast", ["t2", "flair"])
+def test_a_t1_that_is_given_as_another_contrast_is_warned_about(samples, contrast):
+    located = locate(samples[T1], load_model(contrast))
+    assert located.refusals == ()
+    assert any("its tissues look like t1" in warning for warning in located.warnings)
 
 
 @pytest.fixture
