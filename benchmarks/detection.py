@@ -37,17 +37,10 @@ from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.volume import Volume, read_labels, read_volume, write_volume
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.locate import locate
-from vae_loc.scoring.normalised_maps import (
-    at_place,
-    evened,
-    levelled,
-    mean_and_sd,
-    moments,
-    smoothed,
-    two_scales,
-)
+from vae_loc.scoring.normalised_maps import at_place, evened, levelled, mean_and_sd, moments
 from vae_loc.scoring.segmentation import signed_on_grid
 from vae_loc.scoring.slice_scores import score_slices
+from vae_loc.scoring.smoothing import smoothed, two_scales
 from vae_loc.training.healthy_reference import calibrate_cases
 from vae_loc.training.training_record import read_record
 from vae_loc.vocabulary import METHODS

@@ -31,6 +31,7 @@ from vae_loc.model.network import Model, load_model, ready
 from vae_loc.preprocessing.canonical import CanonicalVolume, onto_grid
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
+from vae_loc.preprocessing.resampling import doubled, doubled_mask
 from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import canonical_of
@@ -44,8 +45,9 @@ from vae_loc.scoring.findings import (
 )
 from vae_loc.scoring.healthy_modes import count_for
 from vae_loc.scoring.locate import locate, score_canonical
-from vae_loc.scoring.normalised_maps import Features, normalised_maps, smoothed
+from vae_loc.scoring.normalised_maps import Features, normalised_maps
 from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS, Segmentation, segment
+from vae_loc.scoring.smoothing import smoothed
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.training.cross_fit import CrossFit, FoldedBrain, Statistics, folds_of
 from vae_loc.training.healthy_reference import calibrate_cases
@@ -56,6 +58,7 @@ METHODS: tuple[Method, ...] = ("combi", "rec-error")
 FLUID_SD = {"t1": -2.8, "t2": 2.8, "flair": -2.2}  # robust standard deviations from the brain's median
 SPOT_SD = {"t1": -1.5, "t2": 2.0, "flair": 2.0}
 KINDS = ("glioma", "hole", "spot")
+Body = Callable[[CanonicalVolume], tuple[FloatArray, ...]]  # of a brain: what a lesion in it looks like, both grids
 EXTENTS = (0.03, EXTENT_FPR, 0.01, 0.005)  # shares of healthy voxels beyond the extent
 RESAMPLES = 2000
 PATIENTS = {
@@ -131,9 +134,9 @@ def page(contrast: str, options: argparse.Namespace) -> str:
         f"{kind}: found / strongest is it / false / Dice / AP" for kind in KINDS
     )
     text += " |\n|---|---|---|---|---|---|---|\n"
-    for scanners in ("IXI", "ds002748", "IXI, ds002748") if contrast == "t1" else ("IXI",):
+    for scanners in ("IXI", "ds002748", "IXI, ds002748") if contrast == "t1" else ("IXI, ds002748",):
         for modes in (True, False):
-            of = trial(healthy, diseased, scanners, modes=modes)
+            of = trial(healthy, diseased, scanners, modes=modes, contrast=contrast)
             rows = "".join(trial_rows(of, modes))
             print(rows, flush=True)
             text += rows
@@ -152,13 +155,15 @@ def healthy_brains(model: Model, path: Path, shared: Path) -> Iterable[Healthy]:
         for case in cases_in(shared / folder, "t1"):
             appear = appearance_of(case.subject, model.facts.contrast) if synthesized else None
             canonical = canonical_of(open_scan(case), model, appear)
-            yield Healthy(case, scanner, case.subject in learned, canonical, features(canonical, model))
+            of = features(canonical, model)
+            learner = case.subject in learned
+            yield Healthy(case, scanner, learner, replace(canonical, fine=None) if learner else canonical, of)
 
 
 def features(canonical: CanonicalVolume, model: Model) -> Features:
-    """Return what Combi and Rec-Error are made of."""
+    """Return what Combi and Rec-Error are made of, at half the precision: there are many."""
     scores = score_canonical(canonical, model, METHODS)
-    return {name: scores.features[name] for name in ("residual", "kl-magnitude")}
+    return {name: scores.features[name].astype(np.float16) for name in ("residual", "kl-magnitude", "fine")}
 
 
 def transplanted(model: Model, healthy: Sequence[Healthy], shared: Path) -> Iterable[Diseased]:
@@ -174,16 +179,23 @@ def transplanted(model: Model, healthy: Sequence[Healthy], shared: Path) -> Iter
     rng = np.random.default_rng(0)
     for number, host in enumerate(brain for brain in healthy if not brain.learned):
         patient, lesion = gliomas[number % len(gliomas)]
-        mask, data = host.canonical.mask, host.canonical.data
+        mask = host.canonical.mask
         hole, spot = blob(mask, rng.uniform(9, 22), rng), blob(mask, rng.uniform(4, 8), rng)
         lift = SPOT_SD[contrast] * rng.uniform(0.8, 1.5)
-        for kind, inside, values in (
-            ("glioma", lesion & mask & patient.mask, patient.data),
-            ("hole", hole, np.full_like(data, FLUID_SD[contrast] + rng.normal(0, 0.3))),
-            ("spot", spot, np.clip(data + np.float32(lift), -3.5, 6)),
-        ):
+        fluid = np.float32(FLUID_SD[contrast] + rng.normal(0, 0.3))
+        bodies: tuple[tuple[str, BoolArray, Body], ...] = (
+            ("glioma", lesion & mask & patient.mask, lambda _, at=patient: (at.data, at.fine)),
+            ("hole", hole, lambda own, to=fluid: (np.full_like(own.data, to), np.full_like(own.fine, to))),
+            (
+                "spot",
+                spot,
+                lambda own, by=lift: tuple(np.clip(x + np.float32(by), -3.5, 6) for x in (own.data, own.fine)),
+            ),
+        )
+        for kind, inside, body in bodies:
             if inside.sum() >= 4:
-                yield Diseased(host, kind, features(blended(host.canonical, values, inside), model), inside)
+                sick = blended(host.canonical, *body(host.canonical), inside)
+                yield Diseased(host, kind, features(sick, model), doubled_mask(inside))
 
 
 def blob(mask: BoolArray, radius_mm: float, rng: np.random.Generator) -> BoolArray:
@@ -198,11 +210,12 @@ def blob(mask: BoolArray, radius_mm: float, rng: np.random.Generator) -> BoolArr
     return inside
 
 
-def blended(host: CanonicalVolume, values: FloatArray, inside: BoolArray) -> CanonicalVolume:
-    """Return a brain with other values inside a lesion, whose edge is blended."""
+def blended(host: CanonicalVolume, values: FloatArray, fine: FloatArray, inside: BoolArray) -> CanonicalVolume:
+    """Return a brain with other values inside a lesion, whose edge is blended, also at half the pixel."""
     share = smoothed(inside.astype(np.float32), host.mask, host.grid.pixel_mm, host.grid.pixel_mm) * inside
-    data = np.where(inside, (1 - share) * host.data + share * values, host.data)
-    return replace(host, data=data.astype(np.float32))
+    data = host.data + share * (values - host.data)
+    finer = host.fine + doubled(share, host.mask) * doubled_mask(inside) * (fine - host.fine)
+    return replace(host, data=data.astype(np.float32), fine=finer.astype(np.float32))
 
 
 @dataclass
@@ -222,12 +235,12 @@ class Trial:
     def levels(self, method: Method, share: float) -> tuple[float, list[list[float]], Callable[[Healthy], float]]:
         """Return the extent that a share of healthy voxels exceeds, all strengths, and the level to judge a person by."""
         own = [
-            np.abs(maps[method][brain.canonical.mask])
+            np.abs(maps[method][doubled_mask(brain.canonical.mask)]).astype(np.float32)
             for brain, maps in zip(self.judged, self.maps, strict=True)
             if brain.scanner in self.scanners
         ]
         extent = float(np.quantile(np.concatenate(own), 1 - share))
-        strengths = [strengths_of(maps[method], extent) for maps in self.maps]
+        strengths = [strengths_of(maps[method].astype(np.float32), extent) for maps in self.maps]
 
         def level(host: Healthy) -> float:
             fold = self.folds[host.case.subject]
@@ -245,22 +258,31 @@ class Trial:
         extent, _, level = self.levels(method, share)
         rows: dict[str, list[Met]] = {kind: [] for kind in KINDS}
         for one, maps in zip(self.diseased, self.lesion_maps, strict=True):
-            rows[one.kind].append(met(maps[method], extent, level(one.host), one))
+            rows[one.kind].append(met(maps[method].astype(np.float32), extent, level(one.host), one))
         return rows
 
 
-def trial(healthy: Sequence[Healthy], diseased: Sequence[Diseased], scanners: str, *, modes: bool) -> Trial:
+def widened(of: Features) -> Features:
+    """Return features as the package takes them."""
+    return {name: values.astype(np.float32) for name, values in of.items()}
+
+
+def trial(
+    healthy: Sequence[Healthy], diseased: Sequence[Diseased], scanners: str, *, modes: bool, contrast: str
+) -> Trial:
     """Judge people and lesions: statistics of some scanners, people of both judged by those who are not themselves."""
     folds = folds_of([brain.case.subject for brain in healthy], modes=True)
     with ArrayStore() as store:
         known = [brain for brain in healthy if brain.scanner in scanners]
-        brains = [FoldedBrain(b.features, b.canonical.mask, folds[b.case.subject]) for b in known]
+        brains = [FoldedBrain(widened(b.features), b.canonical.mask, folds[b.case.subject]) for b in known]
         fit = CrossFit(brains, store, prior={}, count=count_for(len(brains)) if modes else 0)
         by_fold = {fold: fit.statistics(frozenset({fold})) for fold in range(max(folds.values()) + 1)}
 
     def signed(of: Features, host: Healthy) -> dict[Method, FloatArray]:
         statistics: Statistics = by_fold[folds[host.case.subject]]
-        return normalised_maps(of, host.canonical.mask, statistics.places, METHODS, statistics.modes)
+        mask = host.canonical.mask
+        maps = normalised_maps(widened(of), mask, statistics.places, METHODS, statistics.modes, contrast=contrast)
+        return {method: values.astype(np.float16) for method, values in maps.items()}
 
     judged = [brain for brain in healthy if not brain.learned]
     maps = [signed(brain.features, brain) for brain in judged]
@@ -320,7 +342,7 @@ def met(signed: FloatArray, extent: float, level: float, one: Diseased) -> Met:
         first=strongest is not None and strongest.label in touching,
         false=len(strong - touching),
         dice=2 * covered / (np.count_nonzero(marked) + np.count_nonzero(one.truth)),
-        ap=average_precision(np.abs(signed), one.truth, one.host.canonical.mask),
+        ap=average_precision(np.abs(signed), one.truth, doubled_mask(one.host.canonical.mask)),
     )
 
 

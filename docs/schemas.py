@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from vae_loc.evaluation.record import EvaluationRecord
 from vae_loc.results.cohort_table import CohortRow
+from vae_loc.results.persons.person_summary import PersonSummary
 from vae_loc.results.scan_summary import ScanSummary
 from vae_loc.training.training_record import TrainingRecord
 
@@ -21,6 +22,7 @@ FOLDER = Path(__file__).with_name("schemas")
 MODELS: dict[str, type[BaseModel]] = {
     "scores": ScanSummary,
     "cohort-row": CohortRow,
+    "person": PersonSummary,
     "training": TrainingRecord,
     "evaluation": EvaluationRecord,
 }

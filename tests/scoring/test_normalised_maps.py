@@ -11,12 +11,11 @@ from vae_loc.scoring.normalised_maps import (
     mean_and_sd,
     moments,
     normalised_maps,
-    own_scale,
     relative_to_place,
-    smoothed,
-    two_scales,
     with_polarity,
 )
+from vae_loc.scoring.robust_fit import own_scale
+from vae_loc.scoring.smoothing import smoothed, two_scales
 from vae_loc.vocabulary import METHODS
 
 

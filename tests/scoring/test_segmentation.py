@@ -47,6 +47,7 @@ def located_of(signed, *, brain=None, affine=BOX):
         bare=False,
         brain=brain,
         canonical=SimpleNamespace(grid=grid),
+        frame=lambda method: SimpleNamespace(grid=grid),
         volume=volume_of(affine, signed.shape),
         signed_maps={"combi": signed},
         maps={"combi": np.abs(signed) * brain},

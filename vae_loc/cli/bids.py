@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -86,7 +87,7 @@ def bids(
         files=Files(segmentation=mask.segmentation(), percentile=True, report=report),
         force=force,
     )
-    run = machine.run_options()
+    run = replace(machine.run_options(), persons=mask.persons)
     if analysis_level == "group":
         print_outcome(collect_dataset(dataset), talk)
         return

@@ -44,6 +44,9 @@ def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
     if str(talk.log_json) != "-":
         for entry in outcome.failed:
             complain(f"vae-loc: {entry.error}")
+        for person in outcome.persons:
+            if person.error:
+                complain(f"vae-loc: {person.error}")
     written = {
         str(entry.case.scan): [str(path) for path in entry.written] for entry in outcome.entries if entry.written
     }
@@ -51,12 +54,15 @@ def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
         skipped = [str(entry.case.scan) for entry in outcome.entries if entry.status == "skipped"]
         errors = [entry.error for entry in outcome.failed]
         table = str(outcome.tables[0]) if outcome.tables else None
-        say(json.dumps({"written": written, "skipped": skipped, "failed": errors, "table": table}, indent=1))
+        persons = {of.name: [str(path) for path in of.written] for of in outcome.persons if of.written}
+        said = {"written": written, "skipped": skipped, "failed": errors, "persons": persons, "table": table}
+        say(json.dumps(said, indent=1))
     elif not talk.quiet:
-        paths = [path for paths in written.values() for path in paths] + [str(path) for path in outcome.tables]
+        paths = [path for paths in written.values() for path in paths]
+        paths += [str(path) for of in outcome.persons for path in of.written] + [str(path) for path in outcome.tables]
         if paths:
             say("\n".join(map(printable, paths)))
-    if outcome.failed:
+    if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
 
 

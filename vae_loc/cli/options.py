@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from vae_loc.cli.numbers import finite
 from vae_loc.errors import UnusableOption
 
 if TYPE_CHECKING:
@@ -158,6 +158,14 @@ class MaskOptions:
             show_default=False,
         ),
     ] = None
+    persons: Annotated[
+        bool,
+        typer.Option(
+            "--persons/--no-persons",
+            help="Also write one result of the T1, T2 and FLAIR of one person and session, as file names tell them. "
+            "It needs findings by --false-findings, not by a threshold.",
+        ),
+    ] = True
     min_size: Annotated[str, typer.Option(metavar="MM3", help="Smallest finding kept, such as 100mm3.")] = "100mm3"
 
     def segmentation(self) -> Segmentation:
@@ -248,18 +256,6 @@ def parsed_brain_mask(option: str | None) -> BrainMask | None:
     if option == "none":
         return "none"
     return None if option is None else Path(option)
-
-
-def finite(name: str, value: float | None) -> float | None:
-    """Return the value of an option, which must be no NaN or infinity: those pass every range.
-
-    Raises
-    ------
-    UnusableOption : naming the option.
-    """
-    if value is not None and not math.isfinite(value):
-        raise UnusableOption(f"--{name.replace('_', '-')}", f"expected a finite number, got {value:g}")
-    return value
 
 
 def parsed_shard(option: str | None) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,7 +76,8 @@ def segment(
     from vae_loc.results.score_cohort import score_cohort
 
     files = Files(segmentation=mask.segmentation(), percentile=maps.percentile, report=maps.report)
-    options, run = _score_options(model, maps, inputs, machine, files, dicom_seg=dicom_seg), machine.run_options()
+    options = _score_options(model, maps, inputs, machine, files, dicom_seg=dicom_seg)
+    run = replace(machine.run_options(), persons=mask.persons)
     with listening(talk) as listener:
         outcome = score_cohort(scans, output, options, run, series=inputs.series, listener=listener)
     print_outcome(outcome, talk)

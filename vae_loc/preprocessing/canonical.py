@@ -2,13 +2,11 @@
 
 The canonical grid is a RAS+ cube, 3 mm isotropic for 64 pixels (192 mm), centred on the brain and, where
 the model has a template, aligned to it. Scaling and resampling use only voxels inside the mask, so a
-whole head and its skull-stripped copy give the same slices.
+whole head and its skull-stripped copy give the same slices. Small lesions are looked for at half the pixel.
 """
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,9 +15,26 @@ from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.preprocessing.blocks import blocks_around
-from vae_loc.preprocessing.regions import Box, bounding_box, cut_affine, depth_mm, largest_component, without_thin_parts
+from vae_loc.preprocessing.pose import grid_around, halved_grid, moved_grid
+from vae_loc.preprocessing.regions import (
+    bounding_box,
+    boxed_affine,
+    centroid_of,
+    depth_mm,
+    largest_component,
+    share_outside,
+    without_thin_parts,
+)
 from vae_loc.preprocessing.registration import Registration, align
-from vae_loc.preprocessing.resampling import Grid, interpolated, low_passed, lowpass_sigmas, resampled
+from vae_loc.preprocessing.resampling import (
+    Grid,
+    doubled,
+    doubled_mask,
+    interpolated,
+    low_passed,
+    lowpass_sigmas,
+    resampled,
+)
 from vae_loc.scans.volume import Volume
 from vae_loc.vocabulary import BoolArray, FloatArray
 
@@ -49,12 +64,21 @@ class CanonicalVolume:
     mask : bool (I, I, I), the brain without a dark rim
     grid : where it lies
     warnings : what the user should know, one line each
+    fine : float32 (2I, 2I, 2I), the intensities at half the pixel, on their own robust scale; None where not needed
     """
 
     data: FloatArray
     mask: BoolArray
     grid: Grid
     warnings: tuple[str, ...] = ()
+    fine: FloatArray | None = None
+
+    @property
+    def halved(self) -> CanonicalVolume:
+        """The brain on the grid of half the pixel, which has the same mask."""
+        mask = doubled_mask(self.mask)
+        data = np.full(mask.shape, BACKGROUND_SD, dtype=np.float32) if self.fine is None else self.fine
+        return CanonicalVolume(data, mask, halved_grid(self.grid))
 
 
 def to_canonical(
@@ -87,7 +111,8 @@ def to_canonical(
     canonical = canonical_brain(
         brain, image_size=image_size, contrast=contrast, template=template, registration=registration, grid=grid
     )
-    return replace(canonical, warnings=canonical.warnings + _coverage_warnings(brain, canonical.grid))
+    warnings = canonical.warnings + _coverage_warnings(brain, canonical.grid)
+    return replace(with_fine(canonical, brain), warnings=warnings)
 
 
 @dataclass(frozen=True)
@@ -97,12 +122,15 @@ class SmoothBrain:
     Attributes
     ----------
     summed, weight : float32 (I, J, K), values x weight in robust standard deviations, and weight
+    fine_summed, fine_weight : the same, low-passed to half the canonical pixel
     affine : float64 (4, 4), indices of the box to RAS+ mm
     centre_mm : float64 (3,), the centroid of the brain mask in RAS+ mm
     """
 
     summed: FloatArray
     weight: FloatArray
+    fine_summed: FloatArray
+    fine_weight: FloatArray
     affine: NDArray[np.float64]
     centre_mm: NDArray[np.float64]
 
@@ -125,7 +153,7 @@ def smooth_brain(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> Sm
             volume.path,
             f"expected a brain of at least {MIN_BRAIN_VOXELS} voxels, the mask holds {count}; check the mask",
         )
-    centroid = _centroid(mask)
+    centroid = centroid_of(mask)
     blocks = blocks_around(bounding_box(valid), centroid, volume.data.shape, volume.spacing_mm)
     inside = valid[blocks.box]
     summed, weight = blocks.means(volume.data[blocks.box] * inside), blocks.means(inside.view(np.uint8))
@@ -134,9 +162,12 @@ def smooth_brain(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> Sm
     if scale == 0:
         raise UnusableInput(volume.path, f"expected tissue contrast, the brain is {median:g} everywhere")
     summed = np.clip((values - np.float32(median)) * np.float32(1 / scale), *WIDE_CLIP_SD) * weight
-    sigmas = lowpass_sigmas(blocks.spacing_mm(volume.spacing_mm), FIELD_OF_VIEW_MM / image_size)
+    parts = []
+    for size in (image_size, 2 * image_size):
+        sigmas = lowpass_sigmas(blocks.spacing_mm(volume.spacing_mm), FIELD_OF_VIEW_MM / size)
+        parts += [low_passed(values, sigmas) if any(sigmas) else values for values in (summed, weight)]
     centre_mm = volume.affine[:3, :3] @ centroid + volume.affine[:3, 3]
-    return SmoothBrain(low_passed(summed, sigmas), low_passed(weight, sigmas), blocks.affine(volume.affine), centre_mm)
+    return SmoothBrain(parts[0], parts[1], parts[2], parts[3], blocks.affine(volume.affine), centre_mm)
 
 
 def canonical_brain(
@@ -155,19 +186,30 @@ def canonical_brain(
     template : float32 (I, I, I), the mean of healthy brains; None keeps the pose of the scanner
     """
     known = grid is not None
-    grid = grid or _grid_around(brain.centre_mm, image_size)
+    grid = grid or grid_around(brain.centre_mm, image_size, FIELD_OF_VIEW_MM)
     values, mask = _sampled(brain, grid)
     warnings: tuple[str, ...] = ()
     if template is not None and not known:
         moved, fits = align(values, mask, template, grid.pixel_mm, registration=registration)
         if fits:
-            grid = replace(grid, affine=_moved(grid, moved))
+            grid = moved_grid(grid, moved)
             values, mask = _sampled(brain, grid)
         else:
             warnings = ("could not be aligned to the model's mean brain; its own pose was kept",)
     if contrast in DARK_RIM_CONTRASTS:
         mask = _without_rim(values, mask, grid.pixel_mm)
     return CanonicalVolume(standardized(values, mask), mask, grid, warnings)
+
+
+def with_fine(canonical: CanonicalVolume, brain: SmoothBrain) -> CanonicalVolume:
+    """Return a brain with its intensities at half the pixel, of which the canonical ones fill what is not covered."""
+    halved = canonical.halved
+    coverage = resampled(brain.fine_weight, brain.affine, halved.grid)
+    summed = resampled(brain.fine_summed, brain.affine, halved.grid)
+    values = np.where(halved.mask, doubled(canonical.data, canonical.mask), BACKGROUND_SD)
+    known = halved.mask & (coverage >= MIN_COVERAGE)
+    fine = standardized(np.divide(summed, coverage, out=np.zeros_like(summed), where=known), known)
+    return replace(canonical, fine=np.where(known, fine, values).astype(np.float32))
 
 
 def standardized(values: FloatArray, mask: BoolArray) -> FloatArray:
@@ -191,7 +233,7 @@ def all_from_canonical(
 
     Parameters
     ----------
-    maps : float32 on `canonical.grid`; only values inside `canonical.mask` are used
+    maps : float32 on `canonical.grid`, or at half its pixel; only values inside `canonical.mask` are used
     affine : float64 (4, 4), of the scan
     mask : bool (I, J, K) of the scan, where the maps may be non-zero
 
@@ -199,9 +241,10 @@ def all_from_canonical(
     -------
     float32 (I, J, K) each: linear interpolation among brain pixels, zero outside the brain.
     """
-    box, box_affine = _brain_box(mask, affine)
-    voxel2pixel = np.linalg.inv(canonical.grid.affine) @ box_affine
-    weight = canonical.mask.astype(np.float32)
+    box, box_affine = boxed_affine(mask, affine)
+    frame = canonical if maps[0].shape == canonical.mask.shape else canonical.halved
+    voxel2pixel = np.linalg.inv(frame.grid.affine) @ box_affine
+    weight = frame.mask.astype(np.float32)
     near_brain = interpolated(weight, voxel2pixel, mask[box].shape)
     inside = mask[box] & (near_brain > MIN_WEIGHT)
     on_grid = []
@@ -215,7 +258,7 @@ def all_from_canonical(
 
 def onto_grid(values: FloatArray, volume: Volume, mask: BoolArray, grid: Grid) -> FloatArray:
     """Bring `values` (I, J, K) of a volume's own grid onto `grid`: a low-pass, then linear; zero outside `mask`."""
-    box, box_affine = _brain_box(mask, volume.affine)
+    box, box_affine = boxed_affine(mask, volume.affine)
     sigmas = lowpass_sigmas(volume.spacing_mm, grid.pixel_mm)
     return resampled(low_passed((values * mask)[box].astype(np.float32), sigmas), box_affine, grid)
 
@@ -239,28 +282,6 @@ def _median_and_scale(brain: FloatArray) -> tuple[float, float]:
     return float(median), float(scale)
 
 
-def _centroid(mask: BoolArray) -> NDArray[np.float64]:
-    """Return the centroid of a mask in voxels, float64 (3,)."""
-    profiles = [np.count_nonzero(mask, axis=others) for others in ((1, 2), (0, 2), (0, 1))]
-    return np.array([profile @ np.arange(len(profile)) / max(1, profile.sum()) for profile in profiles])
-
-
-def _grid_around(centre_mm: NDArray[np.float64], image_size: int) -> Grid:
-    """Return the RAS+ cube centred on a point."""
-    pixel = FIELD_OF_VIEW_MM / image_size
-    affine = np.diag([pixel, pixel, pixel, 1.0])
-    affine[:3, 3] = centre_mm - pixel * (image_size - 1) / 2
-    return Grid((image_size,) * 3, affine, pixel)
-
-
-def _moved(grid: Grid, template2brain: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the affine of a grid whose voxels lie where the template's do in this brain."""
-    centring = np.diag([grid.pixel_mm] * 3 + [1.0])
-    centring[:3, 3] = -grid.pixel_mm * (grid.shape[0] - 1) / 2
-    result: NDArray[np.float64] = grid.affine @ np.linalg.inv(centring) @ template2brain @ centring
-    return result
-
-
 def _without_rim(values: FloatArray, mask: BoolArray, pixel_mm: float) -> BoolArray:
     """Return the mask without the dark voxels near its surface and without thin parts, in one piece."""
     if not mask.any():
@@ -272,24 +293,7 @@ def _without_rim(values: FloatArray, mask: BoolArray, pixel_mm: float) -> BoolAr
 
 def _coverage_warnings(brain: SmoothBrain, grid: Grid) -> tuple[str, ...]:
     """Return a warning if much of the brain lies beyond the field of view of the canonical grid."""
-    to_pixel = np.linalg.inv(grid.affine) @ brain.affine
-
-    def inside(*voxels: NDArray[np.float32]) -> BoolArray:
-        """Tell which voxels, given by coordinates (N,) that broadcast, lie in the field of view."""
-        pixels = (sum(a * voxel for a, voxel in zip(row, voxels, strict=False)) + row[3] for row in to_pixel[:3])
-        within = ((pixel >= -0.5) & (pixel <= grid.shape[0] - 0.5) for pixel in pixels)
-        return functools.reduce(operator.and_, within)
-
-    sides = [np.arange(n, dtype=np.float32) for n in brain.weight.shape]
-    if inside(*np.ix_(*(side[[0, -1]] for side in sides))).all():  # then all between the corners is
-        return ()
-    outside = 1 - float(brain.weight[inside(*np.ix_(*sides))].sum() / brain.weight.sum())
+    outside = share_outside(brain.weight, np.linalg.inv(grid.affine) @ brain.affine, grid.shape[0])
     if outside <= MAX_OUTSIDE_SHARE:
         return ()
     return (f"{outside:.0%} of the mask lies outside the {FIELD_OF_VIEW_MM:g} mm field of view and is not scored",)
-
-
-def _brain_box(mask: BoolArray, affine: NDArray[np.float64]) -> tuple[Box, NDArray[np.float64]]:
-    """Return the mask's box with one voxel of margin, and the affine of the array cut to it."""
-    box = bounding_box(mask, margin=(1, 1, 1))
-    return box, cut_affine(affine, box)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_loc.preprocessing.resampling import Grid
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 Affine = NDArray[np.float64]
@@ -33,6 +34,29 @@ def centroid_mm(mask: BoolArray, pixel_mm: float) -> NDArray[np.float64]:
     profiles = [np.count_nonzero(mask, axis=others) for others in ((1, 2), (0, 2), (0, 1))]
     centroid: NDArray[np.float64] = np.array([profile @ axis for profile in profiles]) / max(1, np.count_nonzero(mask))
     return centroid
+
+
+def grid_around(centre_mm: NDArray[np.float64], size: int, side_mm: float) -> Grid:
+    """Return the RAS+ cube of `size` voxels and `side_mm` a side, centred on a point."""
+    pixel = side_mm / size
+    affine = np.diag([pixel, pixel, pixel, 1.0])
+    affine[:3, 3] = centre_mm - pixel * (size - 1) / 2
+    return Grid((size,) * 3, affine, pixel)
+
+
+def moved_grid(grid: Grid, template2brain: Affine) -> Grid:
+    """Return a cube whose voxels lie where the template's do in this brain."""
+    centring = np.diag([grid.pixel_mm] * 3 + [1.0])
+    centring[:3, 3] = -grid.pixel_mm * (grid.shape[0] - 1) / 2
+    return Grid(grid.shape, grid.affine @ np.linalg.inv(centring) @ template2brain @ centring, grid.pixel_mm)
+
+
+def halved_grid(grid: Grid) -> Grid:
+    """Return the cube of half the voxel's edge that covers the same."""
+    halving = np.diag([0.5, 0.5, 0.5, 1.0])
+    halving[:3, 3] = -0.25
+    first, second, third = grid.shape
+    return Grid((2 * first, 2 * second, 2 * third), grid.affine @ halving, grid.pixel_mm / 2)
 
 
 def plausible(affine: Affine, expected_mm: NDArray[np.float64] | None = None) -> bool:

@@ -50,6 +50,12 @@ def prepare_scan(scan: Scan, *, image_size: int, store: ArrayStore) -> PreparedS
     UnusableInput : if the brain is too small or of one intensity, or TMPDIR is full.
     """
     smooth = smooth_brain(scan.volume, scan.brain, image_size=image_size)
-    kept = replace(smooth, summed=store.kept(smooth.summed), weight=store.kept(smooth.weight))
+    kept = replace(
+        smooth,
+        summed=store.kept(smooth.summed),
+        weight=store.kept(smooth.weight),
+        fine_summed=store.kept(smooth.fine_summed),
+        fine_weight=store.kept(smooth.fine_weight),
+    )
     packed = store.kept(np.packbits(scan.brain))
     return PreparedScan(scan.volume.path, scan.volume.affine, scan.brain.shape, kept, packed)

@@ -32,20 +32,26 @@ Appear = Callable[[CanonicalVolume], CanonicalVolume]
 def appearance(canonical: CanonicalVolume, contrast: str, rng: Rng) -> CanonicalVolume:
     """Return a T1 brain with another random appearance in `contrast`: t1, t2 or flair.
 
-    Anatomy, mask and grid stay; the intensities are standardized again.
+    Anatomy, mask and grid stay; the intensities are standardized again, those at half the pixel likewise.
     """
+    tissue = None if contrast == "t1" else np.array(_t2(rng) if contrast == "t2" else _flair(rng))
+    gamma = rng.uniform(*GAMMA_RANGE) if tissue is None else 1.0
+    look = replace(canonical, data=_looking(canonical, tissue, gamma))
+    return look if canonical.fine is None else replace(look, fine=_looking(canonical.halved, tissue, gamma))
+
+
+def _looking(canonical: CanonicalVolume, tissue: NDArray[np.float64] | None, gamma: float) -> FloatArray:
+    """Return the intensities of a T1 brain with another gamma, or with other values at `T1_LANDMARKS`."""
     low, high = np.percentile(canonical.data[canonical.mask], (FLUID_PERCENTILE, WHITE_PERCENTILE))
     t1 = FLUID + (WHITE - FLUID) * (canonical.data - low) / ((high - low) or 1.0)
-    if contrast == "t1":
-        values = np.maximum(t1, 0) ** rng.uniform(*GAMMA_RANGE)
-    else:
-        tissue = _t2(rng) if contrast == "t2" else _flair(rng)
-        values = np.interp(t1, T1_LANDMARKS, tissue)
-        # beside a ventricle a voxel of half fluid, half white matter has the T1 of grey matter, and is none
-        share = np.clip((t1 - FLUID) / (T1_LANDMARKS[3] - FLUID), 0, 1)
-        border = _ventricle_border(t1, canonical)
-        values = np.where(border, tissue[1] + (tissue[3] - tissue[1]) * share, values)
-    return replace(canonical, data=standardized(values.astype(np.float32), canonical.mask))
+    if tissue is None:
+        return standardized((np.maximum(t1, 0) ** gamma).astype(np.float32), canonical.mask)
+    values = np.interp(t1, T1_LANDMARKS, tissue)
+    # beside a ventricle a voxel of half fluid, half white matter has the T1 of grey matter, and is none
+    share = np.clip((t1 - FLUID) / (T1_LANDMARKS[3] - FLUID), 0, 1)
+    border = _ventricle_border(t1, canonical)
+    values = np.where(border, tissue[1] + (tissue[3] - tissue[1]) * share, values)
+    return standardized(values.astype(np.float32), canonical.mask)
 
 
 def appearance_of(subject: str, contrast: str, *, seed: int = 0, variant: int = 0) -> Appear:

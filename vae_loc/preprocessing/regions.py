@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,3 +137,30 @@ def _array(image: sitk.Image) -> NDArray[Any]:
 
     array: NDArray[Any] = sitk.GetArrayFromImage(image).T
     return array
+
+
+def boxed_affine(mask: BoolArray, affine: NDArray[np.float64]) -> tuple[Box, NDArray[np.float64]]:
+    """Return the mask's box with one voxel of margin, and the affine of the array cut to it."""
+    box = bounding_box(mask, margin=(1, 1, 1))
+    return box, cut_affine(affine, box)
+
+
+def centroid_of(mask: BoolArray) -> NDArray[np.float64]:
+    """Return the centroid of a mask (I, J, K) in voxels, float64 (3,)."""
+    profiles = [np.count_nonzero(mask, axis=others) for others in ((1, 2), (0, 2), (0, 1))]
+    return np.array([profile @ np.arange(len(profile)) / max(1, profile.sum()) for profile in profiles])
+
+
+def share_outside(weight: FloatArray, to_pixel: NDArray[np.float64], side: int) -> float:
+    """Return the share of a weight (I, J, K) that lies outside a cube of `side` pixels; indices to pixels (4, 4)."""
+
+    def inside(*voxels: NDArray[np.float32]) -> BoolArray:
+        """Tell which voxels, given by coordinates (N,) that broadcast, lie in the cube."""
+        pixels = (sum(a * voxel for a, voxel in zip(row, voxels, strict=False)) + row[3] for row in to_pixel[:3])
+        within = ((pixel >= -0.5) & (pixel <= side - 0.5) for pixel in pixels)
+        return functools.reduce(operator.and_, within)
+
+    sides = [np.arange(n, dtype=np.float32) for n in weight.shape]
+    if inside(*np.ix_(*(axis[[0, -1]] for axis in sides))).all():  # then all between the corners is
+        return 0.0
+    return 1 - float(weight[inside(*np.ix_(*sides))].sum() / weight.sum())

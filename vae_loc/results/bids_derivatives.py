@@ -12,7 +12,9 @@ import numpy as np
 
 from vae_loc.errors import UnusableInput
 from vae_loc.results.finding_table import COLUMNS
-from vae_loc.results.output_names import KINDS
+from vae_loc.results.output_names import KINDS, PERSON_SCORES
+from vae_loc.results.persons.people import Person
+from vae_loc.results.persons.person_summary import PERSON_COLUMNS
 from vae_loc.results.scan_summary import MaskSummary
 from vae_loc.scans.bids_dataset import DESCRIPTION
 from vae_loc.scans.volume import stem, write_volume
@@ -27,6 +29,8 @@ FINDINGS = "findings"  # `desc-` of the numbered mask
 IMAGES = ("percentile.nii.gz", "mask.nii.gz", "dseg.nii.gz")  # those with a sidecar
 DEFINED = ("index", "name")  # columns that BIDS describes itself
 TABLE_COLUMNS = {name: {"Description": said} for name, said in COLUMNS.items() if name not in DEFINED}
+PERSON_TABLE_COLUMNS = {name: {"Description": said} for name, said in PERSON_COLUMNS.items() if name not in DEFINED}
+PERSON_NUMBERED = "Findings of all contrasts of the session, numbered from the rarest in healthy people"
 NUMBERED = "Findings, numbered from the strongest; the table beside it says what is known of each"
 PLAIN_SUFFIX = "T1w"  # whose derivatives are named without it; a FLAIR of the same session must not collide
 IGNORED = ("*_anomaly.nii.gz", "*_scores.json", "figures", "cohort*.csv", "*.html")  # no slash: the folder itself too
@@ -37,6 +41,7 @@ Anomaly maps of brain MRI, each scan's on its own grid. Research use only; not a
 - `*_label-anomaly_probseg.nii.gz`: the map as the percentile among voxels of healthy brains, 0 to 1
 - `*_label-anomaly_mask.nii.gz`: the findings, by the rule that its sidecar names
 - `*_dseg.nii.gz`, `*_dseg.tsv`: the same with a number for each finding, and what is known of it, strongest first
+- `*_desc-personfindings_dseg.nii.gz`, `.tsv`: the findings of all contrasts of one session, on the first scan's grid
 - `*_desc-brain_mask.nii.gz`: the brain that was looked at
 - `*_report.html`: a page per scan to look at; `cohort.html`: all of them
 - `*_anomaly.nii.gz`: the map in its own units; `*_scores.json`: scores, findings, warnings, model, versions
@@ -96,7 +101,7 @@ class Derivatives:
         """Write the brain mask, and the sidecars that say what each image is."""
         volume = located.volume
         scan = volume.path
-        source = f"bids:raw:{scan.relative_to(self.raw).as_posix()}"
+        source = self._uri(scan)
         brain = self._brain(scan)
         write_volume(brain, located.brain.astype(np.uint8), volume)
         about = f"Brain that was looked at, from: {located.scan.brain_source}"
@@ -111,6 +116,30 @@ class Derivatives:
         for image, facts in sidecars.items():
             write_json(_sidecar(image), facts | {"Sources": [source], "SpatialReference": source})
         return [brain, *map(_sidecar, sidecars)]
+
+    def of_person(self, person: Person, method: Method, kind: str) -> Path:
+        """Return the path of a person's map, mask or table, beside those of the first scan."""
+        described = method.replace("-", "") if kind == "anomaly.nii.gz" else FINDINGS
+        return self._of_session(person, f"_desc-person{described}_{kind}")
+
+    def person_scores(self, person: Person) -> Path:
+        """Return the path of a person's JSON."""
+        return self._of_session(person, PERSON_SCORES)
+
+    def person_companions(self, person: Person, methods: Sequence[Method]) -> list[Path]:
+        """Write the sidecars of a person's masks."""
+        sources = [self._uri(case.scan) for case in person.cases.values()]
+        about = {"Description": PERSON_NUMBERED, "Type": "Lesion", "Sources": sources, "SpatialReference": sources[0]}
+        sidecars = [_sidecar(self.of_person(person, method, "dseg.nii.gz")) for method in methods]
+        for sidecar in sidecars:
+            write_json(sidecar, about | PERSON_TABLE_COLUMNS)
+        return sidecars
+
+    def _of_session(self, person: Person, name: str) -> Path:
+        return self.folder / person.first.scan.parent.relative_to(self.raw) / f"{person.name}{name}"
+
+    def _uri(self, scan: Path) -> str:
+        return f"bids:raw:{scan.relative_to(self.raw).as_posix()}"
 
     def _brain(self, scan: Path) -> Path:
         return self._beside(scan, f"desc-{_source(scan)[1]}brain_mask.nii.gz")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vae_loc.errors import UnusableInput
 from vae_loc.results.cohort_table import table_methods
+from vae_loc.results.persons.person_summary import people_beside
 from vae_loc.results.scan_page import CITATION, environment, jpeg
 from vae_loc.results.scan_summary import read_summary
 from vae_loc.system.reading import opened, read_csv
@@ -54,6 +55,7 @@ def cohort_page(table: Path) -> bytes:
         marked=any(row.number(f"{method}_lesion_ml") is not None for row in rows for method in methods),
         counts={status: statuses.count(status) for status in ("done", "skipped", "failed")},
         warned=sum(bool(row.cells.get("warnings")) for row in rows),
+        people=people_beside([table.parent / row["scores"] for row in cells if row.get("scores")]),
         citation=CITATION,
     )
     return text.encode("utf-8")

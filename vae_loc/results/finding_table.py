@@ -84,7 +84,7 @@ def findings_tsv(findings: Sequence[FindingSummary]) -> bytes:
     table.writerow(COLUMNS)
     for finding in findings:
         cells = finding.model_dump() | {"index": finding.number, "name": f"finding {finding.number}"}
-        table.writerow([_cell(cells[name]) for name in COLUMNS])
+        table.writerow([tsv_cell(cells[name]) for name in COLUMNS])
     return text.getvalue().encode("utf-8")
 
 
@@ -118,10 +118,10 @@ def _words(finding: Finding, peak_slice: int) -> str:
     return f"{said}; {finding.healthy_as_strong} of {finding.healthy_scans} healthy scans have one as strong"
 
 
-def _cell(value: object) -> object:
+def tsv_cell(value: object) -> object:
     """Return a value as it stands in the table: several numbers in one cell are joined by commas; `n/a` for None."""
     if value is None:
         return "n/a"
     if isinstance(value, tuple):
-        return ",".join(_cell(part) for part in value)  # type: ignore[misc]
+        return ",".join(tsv_cell(part) for part in value)  # type: ignore[misc]
     return f"{value:.6g}" if isinstance(value, float) else str(value)

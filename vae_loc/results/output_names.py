@@ -19,11 +19,14 @@ from vae_loc.system.writing import check_place, refuse_inputs
 from vae_loc.vocabulary import Method
 
 if TYPE_CHECKING:
+    from vae_loc.results.persons.people import Person
     from vae_loc.results.scan_summary import MaskSummary
     from vae_loc.scoring.locate import Located
 
 MASK_KINDS = ("mask.nii.gz", "dseg.nii.gz", "dseg.tsv")  # 0 and 1; numbered by finding; what is known of each
 KINDS = ("anomaly.nii.gz", "percentile.nii.gz", *MASK_KINDS, "anomaly.png")
+PERSON_KINDS = ("anomaly.nii.gz", "dseg.nii.gz", "dseg.tsv")
+PERSON_SCORES = "_desc-person_scores.json"
 PAGE_MARK, PAGE_HEAD_BYTES = b" - vae-loc</title>", 4096  # of our pages, and how much of a page holds it
 OWN_PARTS = ("_desc-", "_label-anomaly_")  # of names that no other program's files beside a scan have
 MAX_STEM_BYTES = 220  # 255 less the longest of our endings
@@ -59,6 +62,15 @@ class OutputNames(Protocol):
 
     def companions(self, located: Located, masks: Mapping[Method, MaskSummary]) -> list[Path]:
         """Write what else belongs to a scan's maps and masks, and return the files."""
+
+    def of_person(self, person: Person, method: Method, kind: str) -> Path:
+        """Return the path of one of `PERSON_KINDS`."""
+
+    def person_scores(self, person: Person) -> Path:
+        """Return the path of a person's JSON."""
+
+    def person_companions(self, person: Person, methods: Sequence[Method]) -> list[Path]:
+        """Write what else belongs to a person's masks, and return the files."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +119,30 @@ class FolderNames:
         """Write nothing else."""
         return []
 
+    def of_person(self, person: Person, method: Method, kind: str) -> Path:
+        """Return the path of one of `PERSON_KINDS`."""
+        return self.folder / f"{_short(person.name)}_desc-person{method.replace('-', '')}_{kind}"
+
+    def person_scores(self, person: Person) -> Path:
+        """Return the path of a person's JSON."""
+        return self.folder / f"{_short(person.name)}{PERSON_SCORES}"
+
+    def person_companions(self, person: Person, methods: Sequence[Method]) -> list[Path]:
+        """Write nothing else."""
+        return []
+
     def _name(self, scan: Path) -> str:
-        """Return what the names of a scan's outputs begin with; file systems allow 255 bytes for all."""
-        name = self.names.get(scan) or stem(scan)
-        raw = os.fsencode(name)
-        if len(raw) <= MAX_STEM_BYTES:
-            return name
-        digest = hashlib.sha256(raw).hexdigest()[:8]
-        return f"{raw[: MAX_STEM_BYTES - 9].decode('utf-8', 'ignore')}-{digest}"
+        """Return what the names of a scan's outputs begin with."""
+        return _short(self.names.get(scan) or stem(scan))
+
+
+def _short(name: str) -> str:
+    """Return a name that leaves room for our endings: file systems allow 255 bytes for all."""
+    raw = os.fsencode(name)
+    if len(raw) <= MAX_STEM_BYTES:
+        return name
+    digest = hashlib.sha256(raw).hexdigest()[:8]
+    return f"{raw[: MAX_STEM_BYTES - 9].decode('utf-8', 'ignore')}-{digest}"
 
 
 def outputs_folder(output: Path) -> Path:

@@ -96,11 +96,11 @@ def write_outputs(
         }
         summary = summary.model_copy(update={"files": digests})
         write_json(scores, summary.content())
-    _remove_stale(older, {*paths, scores})
+    remove_stale(older, {*paths, scores})
     return [*paths, scores], summary
 
 
-def _remove_stale(older: dict[Path, str], made: set[Path]) -> None:
+def remove_stale(older: dict[Path, str], made: set[Path]) -> None:
     """Remove the files of an earlier run that were not made again, unless someone has changed them."""
     for path, digest in older.items():
         if path not in made:

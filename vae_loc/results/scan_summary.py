@@ -95,7 +95,12 @@ class Provenance(_Part):
 
 
 class ScanSummary(_Part):
-    """The content of a scores JSON; `forced` says why the scan should not have been scored, and was all the same."""
+    """The content of a scores JSON.
+
+    `template2ras_mm` is the affine (4, 4) from mm on the model's mean brain, whose middle is at 0, to RAS mm of the
+    scan; None if the scan is not aligned to one, or not well.
+    `forced` says why the scan should not have been scored, and was all the same.
+    """
 
     schema_version: int = SCHEMA_VERSION
     scan: str
@@ -107,6 +112,7 @@ class ScanSummary(_Part):
     maps: dict[Method, MapSummary]
     masks: dict[Method, MaskSummary] | None = None
     warnings: list[str]
+    template2ras_mm: list[list[float]] | None = None
     model: ModelSummary
     versions: dict[str, str]
     use: str
@@ -141,6 +147,7 @@ def summarize(
         maps={method: MapSummary(flagged=_flagged(located, model, method)) for method in located.maps},
         masks=masks,
         warnings=list(located.warnings),
+        template2ras_mm=_template2ras_mm(located, model),
         model=_model_summary(model, healthy),
         versions=versions(),
         use=RESEARCH_ONLY,
@@ -194,6 +201,17 @@ def _model_summary(model: Model, healthy: Healthy | None) -> ModelSummary:
         seed=model.facts.training.seed,
         healthy_subjects=healthy.subjects if healthy else 0,
     )
+
+
+def _template2ras_mm(located: Located, model: Model) -> list[list[float]] | None:
+    """Return where the model's mean brain lies in a scan, None where a warning says that the alignment is not sure."""
+    canonical = located.canonical
+    if "template" not in model.places or canonical.warnings:
+        return None
+    centred = np.diag([canonical.grid.pixel_mm] * 3 + [1.0])
+    centred[:3, 3] = -canonical.grid.pixel_mm * (canonical.grid.shape[0] - 1) / 2
+    affine: list[list[float]] = np.round(canonical.grid.affine @ np.linalg.inv(centred), 6).tolist()
+    return affine
 
 
 def _slice_values(located: Located, model: Model, index: int) -> dict[str, float | None]:

@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_loc.results.bids_derivatives import Derivatives, refuse_inside, write_description
-from vae_loc.results.cohort_table import TABLE, failure, read_entries, write_table
+from vae_loc.results.cohort_table import TABLE, failure, read_entries, write_page, write_table
 from vae_loc.results.output_names import refuse_clashes
-from vae_loc.results.score_cohort import Listener, Outcome, RunOptions, finished, score_cases, write_page
+from vae_loc.results.score_cohort import (
+    Listener,
+    Outcome,
+    RunOptions,
+    finished,
+    merge_persons,
+    score_cases,
+)
 from vae_loc.scans.bids_dataset import check_dataset, find_scans
 from vae_loc.scans.cases import Case, shard_of, sift
 
@@ -53,7 +60,9 @@ def score_dataset(dataset: Dataset, options: ScoreOptions, run: RunOptions, *, l
     part = sift(shard_of(cases, *run.shard))
     if not part.cases:
         return Outcome([failure(case, part.faults[case]) for case in part.all_cases])
-    return finished(Outcome(score_cases(part, names, options, run, listener=listener)), listener)
+    entries = score_cases(part, names, options, run, listener=listener)
+    persons = merge_persons(cases, entries, names, options, run, listener=listener)
+    return finished(Outcome(entries, persons=persons), listener)
 
 
 def collect_dataset(dataset: Dataset) -> Outcome:

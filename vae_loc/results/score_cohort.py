@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae_loc.errors import UnusableInput, UnusableOption, VaeLocError, WorkerDied, printable
-from vae_loc.results.cohort_table import Entry, failure, is_cohort_table, table_name, update_table, write_table
+from vae_loc.errors import UnusableOption, VaeLocError, WorkerDied, printable
+from vae_loc.results.cohort_table import (
+    Entry,
+    failure,
+    refuse_clashing_table,
+    table_name,
+    update_table,
+    write_page,
+    write_table,
+)
 from vae_loc.results.output_names import OutputNames, folder_names, is_page, outputs_folder, refuse_clashes
 from vae_loc.scans.cases import Case, Sifted, contrast_of, find_cases, shard_of, sift
 from vae_loc.scans.dicom_headers import Series
@@ -18,9 +25,9 @@ from vae_loc.scans.dicom_series import Converted, convert_dicom
 from vae_loc.system.progress import BarMaker, no_bars
 from vae_loc.system.versions import own_version
 from vae_loc.system.worker_processes import default_jobs, in_processes, in_turn, usable_cpus
-from vae_loc.system.writing import refuse_inputs, write_atomically
 
 if TYPE_CHECKING:
+    from vae_loc.results.persons.person_outputs import PersonResult
     from vae_loc.results.score_scan import ScoreOptions, Task
 
     Engine = Callable[[Callable[[Task], Entry], Sequence[Task]], Iterator[tuple[int, Entry | None]]]
@@ -39,6 +46,7 @@ class RunOptions:
     shard : (part, parts), from 1: only this part of the scans
     skip_existing : leave alone what is whole and was made by the same model and options from the same scan
     insecure : whether a cluster may do without TLS
+    persons : where scans are segmented, also merge those of one person that differ in contrast
     """
 
     jobs: int | None = None
@@ -46,6 +54,7 @@ class RunOptions:
     shard: tuple[int, int] = (1, 1)
     skip_existing: bool = False
     insecure: bool = False
+    persons: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,10 +75,11 @@ class Listener:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of each scan, in the order they were asked for, and the tables written of all."""
+    """What became of each scan, in the order they were asked for, of their people, and the tables written of all."""
 
     entries: list[Entry]
     tables: tuple[Path, ...] = ()
+    persons: tuple[PersonResult, ...] = ()
 
     @property
     def failed(self) -> list[Entry]:
@@ -81,7 +91,7 @@ class Outcome:
         """What a command ends with (docs/exit-codes.md)."""
         failed = self.failed
         if not failed:
-            return 0
+            return SOME_FAILED if any(person.error for person in self.persons) else 0
         return SOME_FAILED if len(failed) < len(self.entries) else failed[0].exit_code
 
 
@@ -137,15 +147,16 @@ def _scored(
     inputs = [*places, *(Path(path) for path in (options.brain_mask, options.model) if path)]
     refuse_clashes(cases, names, options.methods, report=options.files.report, others=inputs)
     if several:
-        _refuse_clashing_table(table, places, report=options.files.report)
+        refuse_clashing_table(table, places, report=options.files.report)
     entries = score_cases(part, names, options, run, series=converted.series, listener=listener)
+    persons = merge_persons(cases, entries, names, options, run, listener=listener)
     tables: tuple[Path, ...] = ()
     if several:
         write_table(table, entries, options.methods)
         tables = (table, write_page(table)) if options.files.report else (table,)
     elif update_table(table, entries, options.methods):
         tables = (table, write_page(table)) if is_page(table.with_suffix(".html")) else (table,)
-    return finished(Outcome(entries, tables), listener)
+    return finished(Outcome(entries, tables, persons), listener)
 
 
 def score_cases(
@@ -191,30 +202,39 @@ def score_cases(
     return [entries[case] for case in part.all_cases]
 
 
+def merge_persons(
+    cases: Sequence[Case],
+    entries: Sequence[Entry],
+    names: OutputNames,
+    options: ScoreOptions,
+    run: RunOptions,
+    *,
+    listener: Listener,
+) -> tuple[PersonResult, ...]:
+    """Write one result for each person with several contrasts, from what was written of each scan.
+
+    Parameters
+    ----------
+    cases : all scans of the cohort, also those of other parts
+    entries : what became of the scans of this part
+    """
+    from vae_loc.results.persons.write_persons import write_persons
+
+    wanted = run.persons and options.files.segmentation is not None
+    persons = write_persons(cases, entries, names, wanted=wanted, skip_existing=run.skip_existing)
+    for person in persons:
+        listener.event("person", person.row())
+        if person.note:
+            listener.note(person.note)
+    return tuple(persons)
+
+
 def finished(outcome: Outcome, listener: Listener) -> Outcome:
     """Tell the listener that a run has ended; return its outcome."""
     statuses = [entry.status for entry in outcome.entries]
     counts = {status: statuses.count(status) for status in ("done", "skipped", "failed")}
     listener.event("end", counts | {"table": str(outcome.tables[0]) if outcome.tables else None})
     return outcome
-
-
-def write_page(table: Path) -> Path:
-    """Write a cohort table as a page beside it, and return its path."""
-    from vae_loc.results.cohort_page import cohort_page
-
-    page = table.with_suffix(".html")
-    write_atomically(page, cohort_page(table))
-    return page
-
-
-def _refuse_clashing_table(table: Path, places: Sequence[Path], *, report: bool) -> None:
-    """Refuse to replace an input, or a file that vae-loc did not write, by the cohort table or its page."""
-    page = table.with_suffix(".html")
-    refuse_inputs([table, page], list(places))
-    for path, own in ((table, is_cohort_table), *(((page, is_page),) if report else ())):
-        if os.path.lexists(path) and not own(path):
-            raise UnusableInput(path, "is there already and vae-loc did not write it; remove it, or give another -o")
 
 
 def _converted(

@@ -18,17 +18,11 @@ from vae_loc.preprocessing.registration import Registration
 from vae_loc.preprocessing.slices import from_slices, substantial, to_slices
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.aligned_scan import RAW_SMOOTHING_FWHM_MM, canonical_of
-from vae_loc.scoring.normalised_maps import (
-    Features,
-    features_of,
-    normalised_maps,
-    smoothed,
-    with_polarity,
-    z_by_place,
-)
+from vae_loc.scoring.normalised_maps import Features, features_of, normalised_maps, with_polarity, z_by_place
 from vae_loc.scoring.robust_fit import SD_PER_MAD
 from vae_loc.scoring.scan_gate import judged
 from vae_loc.scoring.slice_scores import score_slices
+from vae_loc.scoring.smoothing import smoothed
 from vae_loc.scoring.tissue_contrast import TissueFit
 from vae_loc.vocabulary import BoolArray, FloatArray, Method, Polarity
 
@@ -74,8 +68,9 @@ class Located:
     ----------
     scan : the scan and its brain
     canonical : the brain as the network saw it
-    signed_maps, signed_raw_maps : float32 (I, I, I) on the canonical grid, the normalised and the bare maps, > 0 where
-        brighter and < 0 where darker than expected; 0 where not of the polarity that was asked for
+    signed_maps, signed_raw_maps : float32, the normalised and the bare maps, > 0 where brighter and < 0 where darker
+        than expected; 0 where not of the polarity that was asked for. On the canonical grid, (I, I, I), or on that of
+        half its pixel, (2I, 2I, 2I)
     scores : sample-wise scores
     warnings : what the user should know, one line each
     bare : whether `maps` are the bare scores
@@ -117,6 +112,11 @@ class Located:
         """Return the same with the bare scores as its maps."""
         return replace(self, signed_maps=self.signed_raw_maps, bare=True)
 
+    def frame(self, method: Method) -> CanonicalVolume:
+        """Return the brain on the grid of a signed map."""
+        of = self.canonical
+        return of if self.signed_maps[method].shape == of.mask.shape else of.halved
+
     def _on_grid(self, maps: dict[Method, FloatArray]) -> dict[Method, FloatArray]:
         magnitudes = [np.abs(values) for values in maps.values()]
         on_grid = all_from_canonical(magnitudes, self.canonical, self.volume.affine, self.brain)
@@ -152,7 +152,9 @@ def locate(
     scores = score_canonical(canonical, model, methods)
     signed_raw = _signed(scores)
     modes = model.checkpoint.modes
-    signed = normalised_maps(scores.features, canonical.mask, model.places, methods, modes) or signed_raw
+    contrast = model.facts.contrast
+    signed = normalised_maps(scores.features, canonical.mask, model.places, methods, modes, contrast=contrast)
+    signed = signed or signed_raw
     maps, raw_maps = (
         {method: with_polarity(values, polarity) for method, values in of.items()} for of in (signed, signed_raw)
     )

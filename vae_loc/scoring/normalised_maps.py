@@ -6,12 +6,11 @@
     z' = (z - median z) / (1.4826 MAD z)           over this scan's brain
 
 A coil's shading is smooth and much the same on both sides; disease is neither. Where a model knows the modes of healthy
-variation, they are taken off z' (`healthy_modes`).
+variation, they are taken off z' (`healthy_modes`); what is too small for z' is added at half the pixel (`fine_scale`).
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -19,17 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.preprocessing.canonical import CanonicalVolume
-from vae_loc.preprocessing.resampling import FWHM_PER_SIGMA, low_passed
+from vae_loc.preprocessing.resampling import doubled_mask, low_passed
+from vae_loc.scoring.fine_scale import fine_evidence, fine_intensity, fused
 from vae_loc.scoring.healthy_modes import without_modes
-from vae_loc.scoring.robust_fit import SD_PER_MAD, robust_fit
+from vae_loc.scoring.robust_fit import own_scale, robust_fit
 from vae_loc.scoring.slice_scores import Field
+from vae_loc.scoring.smoothing import two_scales
 from vae_loc.vocabulary import BoolArray, FloatArray, Method, Polarity
 
 Moments = NDArray[np.float64]  # (3, I, I, I): number of brains, sum, sum of squares
 Columns = NDArray[np.float64]  # (N, P): P fields at N brain voxels
 
-SMOOTHING_FWHM_MM = (4.0, 14.0)  # a small lesion stays, a large one is gathered
-WIDE_SHARE = 0.8  # of the wider scale in the sum
 PLACE_SIGMA_PIXELS = 1.0  # by which mean and spread are smoothed: 31 subjects are few
 MIN_COUNT = 0.5  # smoothed number of brains; below it a place is unknown
 MIN_SHARE = 0.5  # of the healthy brains; where fewer have brain, it is the border of a mask that is judged
@@ -37,37 +36,6 @@ MIN_SD_SHARE = 0.3  # of the median spread: nowhere are healthy brains all alike
 FIELD_ORDER = 2  # of the polynomial of the scan's own field
 CUT_SD = 2.0  # robust standard deviations from which on a voxel has no say in the field: disease is large
 LOG_SD = 0.25  # of a normalised ratio: between the 0.14 of healthy brains and the 0.3 of patients
-
-
-def smoothed(values: FloatArray, mask: BoolArray, pixel_mm: float, fwhm_mm: float) -> FloatArray:
-    """Smooth a map by a 3D Gaussian, over brain pixels only.
-
-    Parameters
-    ----------
-    values : float32 (I, I, I), any unit
-    mask : bool (I, I, I), the brain; the result is 0 outside
-    pixel_mm, fwhm_mm : edge of a pixel, and full width at half maximum of the Gaussian
-    """
-    sigmas = (fwhm_mm / FWHM_PER_SIGMA / pixel_mm,) * 3
-    weight = _smooth_weight(np.packbits(mask).tobytes(), mask.shape, sigmas)
-    summed = low_passed(values * mask, sigmas)
-    result: FloatArray = np.zeros_like(values)
-    np.divide(summed, weight, out=result, where=mask)
-    return result
-
-
-@functools.lru_cache(maxsize=4)
-def _smooth_weight(packed: bytes, shape: tuple[int, ...], sigmas: tuple[float, ...]) -> FloatArray:
-    """Return a smoothed mask: several maps of one brain need the same."""
-    mask = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=int(np.prod(shape))).reshape(shape)
-    return low_passed(mask.astype(np.float32), sigmas)
-
-
-def two_scales(values: FloatArray, mask: BoolArray, pixel_mm: float) -> FloatArray:
-    """Smooth a map, float32 (I, I, I), by the Gaussians of `SMOOTHING_FWHM_MM`, in one sum; see `smoothed`."""
-    narrow, wide = (smoothed(values, mask, pixel_mm, fwhm_mm) for fwhm_mm in SMOOTHING_FWHM_MM)
-    result: FloatArray = (1 - WIDE_SHARE) * narrow + WIDE_SHARE * wide
-    return result.astype(np.float32)
 
 
 def evened(values: FloatArray, mask: BoolArray, pixel_mm: float) -> FloatArray:
@@ -96,30 +64,26 @@ def levelled(values: FloatArray, mask: BoolArray, expected: FloatArray | None = 
     return result
 
 
-def own_scale(values: FloatArray, mask: BoolArray) -> FloatArray:
-    """Return values in robust standard deviations from the median of `mask`, float32 (I, I, I), 0 outside.
-
-    (x - median) / (1.4826 MAD) over the voxels of the mask.
-    """
-    inside = values[mask]
-    if not inside.size:
-        return np.zeros_like(values)
-    median = np.median(inside)
-    spread = SD_PER_MAD * np.median(np.abs(inside - median)) or float(inside.std()) or 1.0
-    result: FloatArray = np.where(mask, (values - median) / spread, 0).astype(np.float32)
-    return result
-
-
 def moments(values: FloatArray, mask: BoolArray) -> Moments:
     """Return what one healthy brain adds to the statistics by place: count, sum, sum of squares, float64 (3, I, I, I).
 
     Parameters
     ----------
-    values : float32 (I, I, I)
+    values : float32 (I, I, I), or (2I, 2I, 2I) at half the pixel, of which each pixel has the means of its eight
     mask : bool (I, I, I), where the brain is
     """
+    if values.shape != mask.shape:
+        inside = values * doubled_mask(mask)
+        return np.stack([mask, _eighths(inside), _eighths(inside**2)]).astype(np.float64)
     inside = values * mask
     return np.stack([mask, inside, inside.astype(np.float64) ** 2]).astype(np.float64)
+
+
+def _eighths(values: FloatArray) -> FloatArray:
+    """Return the means of 2 x 2 x 2 pixels, float32 (I, I, I), of an array (2I, 2I, 2I)."""
+    first, second, third = (n // 2 for n in values.shape)
+    means: FloatArray = values.reshape(first, 2, second, 2, third, 2).mean(axis=(1, 3, 5))
+    return means
 
 
 def mean_and_sd(sums: Moments) -> tuple[FloatArray, FloatArray]:
@@ -193,7 +157,7 @@ def _symmetric(places: NDArray[np.float64]) -> Columns:
     )
 
 
-Feature = Literal["residual", "rec-gradient", "elbo-gradient", "kl-magnitude", "intensity"]
+Feature = Literal["residual", "rec-gradient", "elbo-gradient", "kl-magnitude", "intensity", "fine"]
 Features = dict[Feature, FloatArray]
 SIGNED: dict[Method, Feature] = {
     "rec-error": "residual",
@@ -210,7 +174,7 @@ def features_of(fields: Mapping[Field, FloatArray], canonical: CanonicalVolume, 
     fields : float32 (I, I, I), with sign, what `scoring` found, on the canonical grid
     curve : whether a curve over the expected intensity is levelled too: for synthesized contrasts
 
-    `intensity` needs no network: it serves the baselines.
+    `intensity` needs no network: it serves the baselines. `fine` is at half the pixel, where the brain has it.
     """
     mask, pixel_mm = canonical.mask, canonical.grid.pixel_mm
 
@@ -221,6 +185,8 @@ def features_of(fields: Mapping[Field, FloatArray], canonical: CanonicalVolume, 
     residual = smooth(fields["residual"])
     expected = intensity - residual if curve else None
     features: Features = {"residual": levelled(residual, mask, expected), "intensity": levelled(intensity, mask)}
+    if canonical.fine is not None:
+        features["fine"] = fine_intensity(canonical, intensity - features["intensity"])
     if "kl-gradient" in fields:
         features["kl-magnitude"] = smooth(np.abs(fields["kl-gradient"]))
     if "rec-gradient" in fields:
@@ -237,8 +203,12 @@ def normalised_maps(
     places: Mapping[str, FloatArray],
     methods: Sequence[Method],
     modes: Mapping[str, FloatArray] | None = None,
+    *,
+    contrast: str = "",
 ) -> dict[Method, FloatArray]:
-    """Return the normalised maps, float32 (I, I, I), > 0 where brighter and < 0 where darker than healthy brains are.
+    """Return the normalised maps, float32, > 0 where brighter and < 0 where darker than healthy brains are.
+
+    They are (2I, 2I, 2I), at half the pixel, where brain and model have the fine intensity, else (I, I, I).
 
     Parameters
     ----------
@@ -246,6 +216,7 @@ def normalised_maps(
     mask : bool (I, I, I), the brain
     places : healthy `<feature>.mean` and `<feature>.sd`, float32 (I, I, I); without them no map can be made: {}
     modes : float32 (K, N) of the features whose healthy modes are taken off, where `<feature>.sd` is positive
+    contrast : says which sign disease has; of another than t1, t2 and flair that is not known
     """
     if "residual.mean" not in places:
         return {}
@@ -266,4 +237,7 @@ def normalised_maps(
             continue
         k = relative_to_place(features["kl-magnitude"], mask, places["kl-magnitude.mean"])
         maps[method] = k * np.sign(residual) if method == "kl-grad" else np.sqrt(k) * residual
-    return maps
+    if "fine" not in features or "fine.mean" not in places:
+        return maps
+    evidence = fine_evidence(features["fine"], mask, places["fine.mean"], places["fine.sd"], contrast)
+    return {of: fused(values, None if of == "kl-grad" else evidence, mask, contrast) for of, values in maps.items()}

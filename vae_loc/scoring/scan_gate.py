@@ -20,7 +20,7 @@ from vae_loc.preprocessing.regions import bounding_box
 from vae_loc.scans.nifti import Header
 from vae_loc.scans.voxels import looks_like_ct
 from vae_loc.scoring.aligned_scan import outline_dice
-from vae_loc.scoring.normalised_maps import smoothed
+from vae_loc.scoring.smoothing import smoothed
 from vae_loc.scoring.tissue_contrast import TissueFit, detail_of, tissue_fit
 from vae_loc.vocabulary import BoolArray, FloatArray
 

@@ -128,7 +128,7 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
     rule = segmentation.rule(model, method, bare=located.bare)
     heat, signed = located.maps[method], located.signed_maps[method]
     voxels = np.argwhere((heat > rule.threshold) & located.brain)
-    pixels = _nearest_pixels(located, voxels)
+    pixels = _nearest_pixels(located, method, voxels)
     if rule.min_strength:
         parts = _of_candidates(signed, pixels, rule)
     else:
@@ -154,7 +154,9 @@ def signed_on_grid(located: Located, method: Method, *, beyond: float) -> FloatA
     voxels = np.argwhere((heat > beyond) & located.brain)
     signed: FloatArray = np.zeros_like(heat)
     at = tuple(voxels.T)
-    signed[at] = np.where(located.signed_maps[method][_nearest_pixels(located, voxels)] < 0, -heat[at], heat[at])
+    signed[at] = np.where(
+        located.signed_maps[method][_nearest_pixels(located, method, voxels)] < 0, -heat[at], heat[at]
+    )
     return signed
 
 
@@ -167,11 +169,12 @@ class _Part:
     strength: float
 
 
-def _nearest_pixels(located: Located, voxels: Voxels) -> tuple[NDArray[np.intp], ...]:
-    """Return the canonical pixel nearest to each voxel (N, 3): its indices, three arrays (N,)."""
-    voxel2pixel = np.linalg.inv(located.canonical.grid.affine) @ located.volume.affine
+def _nearest_pixels(located: Located, method: Method, voxels: Voxels) -> tuple[NDArray[np.intp], ...]:
+    """Return the pixel of a signed map nearest to each voxel (N, 3): its indices, three arrays (N,)."""
+    grid = located.frame(method).grid
+    voxel2pixel = np.linalg.inv(grid.affine) @ located.volume.affine
     pixels = np.rint(voxels @ voxel2pixel[:3, :3].T + voxel2pixel[:3, 3]).astype(np.intp)
-    return tuple(np.clip(pixels, 0, located.canonical.grid.shape[0] - 1).T)
+    return tuple(np.clip(pixels, 0, grid.shape[0] - 1).T)
 
 
 def _of_candidates(signed: FloatArray, pixels: tuple[NDArray[np.intp], ...], rule: Rule) -> list[_Part]:
@@ -226,8 +229,9 @@ def _place(at: tuple[NDArray[np.intp], ...], shape: tuple[int, ...], atlas: Labe
     """Return the place of canonical pixels."""
     if atlas is None:
         return None
-    pixels = np.zeros(shape, dtype=bool)
-    pixels[at] = True
+    finer = shape[0] // len(atlas)  # than the atlas: 1, or 2 at half the pixel
+    pixels = np.zeros(atlas.shape, dtype=bool)
+    pixels[tuple(axis // finer for axis in at)] = True
     return place_of(pixels, atlas)
 
 

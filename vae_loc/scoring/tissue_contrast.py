@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from vae_loc.preprocessing.canonical import CanonicalVolume, standardized
 from vae_loc.preprocessing.pose import BRAIN_OFFSET
-from vae_loc.scoring.normalised_maps import CUT_SD, smoothed
+from vae_loc.scoring.normalised_maps import CUT_SD
 from vae_loc.scoring.robust_fit import robust_fit
+from vae_loc.scoring.smoothing import smoothed
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 DETAIL_FWHM_MM = (4.0, 24.0)  # between noise and shading

@@ -12,7 +12,7 @@ from vae_loc.errors import UnusableInput
 from vae_loc.model.checkpoint import Checkpoint, with_places
 from vae_loc.model.facts import LEVELS, Healthy, HealthyFindings, quantiles
 from vae_loc.model.network import Model, ready
-from vae_loc.preprocessing.canonical import CanonicalVolume, canonical_brain
+from vae_loc.preprocessing.canonical import CanonicalVolume, canonical_brain, with_fine
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.prepared_scan import PreparedScan, prepare_scan
 from vae_loc.preprocessing.pseudo_contrast import Appear
@@ -150,7 +150,7 @@ def calibrate_healthy(
         if judged:
             others = fit.statistics(frozenset({fold}))
             for scan in judged:
-                sample.add(scan, others)
+                sample.add(scan, others, contrast=model.facts.contrast)
     final = fit.statistics()
     known = model.facts.healthy.findings if model.facts.healthy is not None else None
     return with_places(model, template | final.places, sample.healthy(known), final.modes)
@@ -158,7 +158,8 @@ def calibrate_healthy(
 
 def _scored(brain: HealthyBrain, model: Model, store: ArrayStore) -> _Scored:
     """Return the scores of a brain, their arrays kept outside memory."""
-    canonical = brain.canonical if brain.appear is None else brain.appear(brain.canonical)
+    fine = with_fine(brain.canonical, brain.scan.smooth)
+    canonical = fine if brain.appear is None else brain.appear(fine)
     scores = score_canonical(canonical, model, METHODS)
     kept = replace(
         scores,
@@ -166,7 +167,7 @@ def _scored(brain: HealthyBrain, model: Model, store: ArrayStore) -> _Scored:
         features={name: store.kept(values) for name, values in scores.features.items()},
         residual=store.kept(scores.residual),
     )
-    return _Scored(brain, replace(canonical, data=store.kept(canonical.data)), kept)
+    return _Scored(brain, replace(canonical, data=store.kept(canonical.data), fine=None), kept)
 
 
 def _prior(model: Checkpoint) -> Sums:
@@ -192,10 +193,10 @@ class _Sample:
         self.slices: dict[str, list[NDArray[np.float64]]] = {name: [] for name in SAMPLE_SCORES}
         self.volumes: dict[str, list[float]] = {name: [] for name in SAMPLE_SCORES}
 
-    def add(self, scan: _Scored, others: Statistics) -> None:
+    def add(self, scan: _Scored, others: Statistics, *, contrast: str) -> None:
         """Take an even sample of the scan's voxels, set against the statistics of other subjects."""
         features, mask = scan.scores.features, scan.canonical.mask
-        maps = normalised_maps(features, mask, others.places, METHODS, others.modes)
+        maps = normalised_maps(features, mask, others.places, METHODS, others.modes, contrast=contrast)
         self.subjects.add(scan.brain.case.subject)
         self.signed.append({method: self.store.kept(values) for method, values in maps.items()})
         self.spreads.append(spread_of(features, mask, others.places))

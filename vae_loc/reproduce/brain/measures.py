@@ -16,7 +16,7 @@ from vae_loc.model.vae import VAE
 from vae_loc.preprocessing.slices import SliceStack
 from vae_loc.reproduce.authors import Faults, SliceFields, score_fields, script_maps
 from vae_loc.reproduce.brain.data import MAPS, Patient
-from vae_loc.scoring.normalised_maps import smoothed
+from vae_loc.scoring.smoothing import smoothed
 from vae_loc.training.labelled_thresholds import split_parts
 from vae_loc.vocabulary import METHODS, FloatArray, Method
 

@@ -1,0 +1,215 @@
+"""A person's result is made of what was written of each scan, by any way of running, and never out of date."""
+
+import csv
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+from support.commands import names, run
+from support.phantoms import AFFINE, BALL, SHAPE, centred, phantom, save
+
+COARSE_SHAPE = (44, 50, 24)
+COARSE = centred(np.diag([4.0, 4.0, 6.0]), COARSE_SHAPE)
+MADE = {
+    "ann_desc-person_scores.json",
+    "ann_desc-personcombi_anomaly.nii.gz",
+    "ann_desc-personcombi_dseg.nii.gz",
+    "ann_desc-personcombi_dseg.tsv",
+}
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    """Ann's T1, and her FLAIR of other voxels, with the same bright ball; Bob has a T1 alone."""
+    folder = tmp_path_factory.mktemp("people")
+    ball = {"ball": BALL, "radius_mm": 16, "gain": 2.5}
+    save(folder / "ann_t1.nii.gz", phantom(AFFINE, SHAPE, **ball)[0], AFFINE)
+    save(folder / "ann_flair.nii.gz", phantom(COARSE, COARSE_SHAPE, **ball)[0], COARSE)
+    save(folder / "bob_t1.nii.gz", phantom(AFFINE, SHAPE, seed=0.2)[0], AFFINE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def segmented(scans, model_file, tmp_path_factory):
+    """The outputs of all, by one process; copy before you change them."""
+    out = tmp_path_factory.mktemp("out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "sys.argv", ["vae-loc", "segment", str(scans), "-m", str(model_file), "-o", str(out), "-q", "--report"]
+        )
+        from vae_loc.cli.app import main
+
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 0
+    return out
+
+
+@pytest.fixture
+def out(segmented, tmp_path):
+    return shutil.copytree(segmented, tmp_path / "out")
+
+
+def of_persons(folder):
+    return {name for name in names(folder) if "desc-person" in name}
+
+
+def test_a_person_with_two_contrasts_has_one_result_on_the_grid_of_the_t1(segmented, scans):
+    assert of_persons(segmented) == MADE
+    first = nib.load(scans / "ann_t1.nii.gz")
+    numbers = nib.load(segmented / "ann_desc-personcombi_dseg.nii.gz")
+    assert numbers.shape == SHAPE
+    assert np.array_equal(numbers.affine, first.affine)
+    content = json.loads((segmented / "ann_desc-person_scores.json").read_text())
+    assert [scan["contrast"] for scan in content["scans"]] == ["t1", "flair"]
+    strongest = content["masks"]["combi"]["findings"][0]
+    assert {one["contrast"] for one in strongest["seen"]} == {"t1", "flair"}
+    assert {one["sign"] for one in strongest["seen"]} == {"brighter"}
+    assert np.linalg.norm(np.subtract(strongest["peak_ras_mm"], BALL)) < 16
+    inside = np.asarray(numbers.dataobj) == 1
+    voxels = np.stack(np.indices(SHAPE), -1)
+    ball = np.linalg.norm(voxels @ AFFINE[:3, :3].T + AFFINE[:3, 3] - BALL, axis=-1) < 16
+    assert inside[ball].mean() > 0.8
+    assert strongest["volume_ml"] == pytest.approx(inside.sum() * 4**3 / 1000)
+
+
+def test_only_findings_that_share_the_false_findings_count(segmented):
+    mask = json.loads((segmented / "ann_desc-person_scores.json").read_text())["masks"]["combi"]
+    assert (mask["false_findings"], mask["per_scan"]) == (0.1, 0.05)
+    for finding in mask["findings"]:
+        rates = [one["false_findings"] for one in finding["seen"]]
+        assert max(rates) <= 0.05
+        assert finding["false_findings"] == pytest.approx(2 * min(rates))
+
+
+def test_the_table_has_a_row_for_each_finding(segmented):
+    with open(segmented / "ann_desc-personcombi_dseg.tsv", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    found = json.loads((segmented / "ann_desc-person_scores.json").read_text())["masks"]["combi"]["findings"]
+    assert [row["words"] for row in rows] == [finding["words"] for finding in found]
+    assert set(rows[0]["contrasts"].split(",")) == {"t1", "flair"}
+
+
+def test_the_cohort_page_names_the_people(segmented):
+    page = (segmented / "cohort.html").read_text()
+    assert "People with several contrasts" in page
+    assert page.count("t1, flair") == 1
+
+
+def test_worker_processes_and_shards_leave_the_same_bytes(segmented, scans, model_file, tmp_path, monkeypatch, capsys):
+    common = ["segment", scans, "-m", model_file, "-q", "--report", "-o"]
+    assert run(monkeypatch, capsys, *common, tmp_path / "jobs", "--jobs", "2")[0] == 0
+    for part in (1, 2):
+        assert run(monkeypatch, capsys, *common, tmp_path / "parts", "--shard", f"{part}/2")[0] == 0
+        assert of_persons(tmp_path / "parts") == (MADE if part == 2 else set())
+    for folder in ("jobs", "parts"):
+        for name in MADE:
+            assert (tmp_path / folder / name).read_bytes() == (segmented / name).read_bytes()
+
+
+def test_skipping_leaves_whole_results_alone_and_mends_others(out, scans, model_file, monkeypatch, capsys):
+    common = ["segment", scans, "-m", model_file, "--report", "-o", out, "--skip-existing"]
+    before = {name: (out / name).stat().st_mtime_ns for name in MADE}
+    code, said = run(monkeypatch, capsys, *common)
+    assert (code, "together" in said.err) == (0, False)
+    assert {name: (out / name).stat().st_mtime_ns for name in MADE} == before
+    whole = (out / "ann_desc-personcombi_dseg.nii.gz").read_bytes()
+    (out / "ann_desc-personcombi_dseg.nii.gz").write_bytes(whole[:-1])
+    code, said = run(monkeypatch, capsys, *common)
+    assert (code, said.err.count("ann, t1, flair together: ")) == (0, 1)
+    assert (out / "ann_desc-personcombi_dseg.nii.gz").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["segment", "--no-persons"], ["segment", "--threshold", "2"], ["segment", "--fpr", "0.05"], ["score"]],
+    ids=" ".join,
+)
+def test_a_run_that_makes_no_result_of_a_person_removes_the_earlier_one(
+    options, out, scans, model_file, monkeypatch, capsys
+):
+    assert run(monkeypatch, capsys, *options, scans, "-m", model_file, "-o", out, "-q")[0] == 0
+    assert of_persons(out) == set()
+
+
+def test_a_file_that_someone_changed_is_not_removed(out, scans, model_file, monkeypatch, capsys):
+    (out / "ann_desc-personcombi_dseg.tsv").write_text("corrected by a reader\n")
+    run(monkeypatch, capsys, "segment", scans, "-m", model_file, "-o", out, "-q", "--no-persons")
+    assert of_persons(out) == {"ann_desc-personcombi_dseg.tsv"}
+
+
+def test_a_scan_scored_again_alone_keeps_the_result_of_the_person_unless_it_changes(
+    out, scans, model_file, monkeypatch, capsys
+):
+    alone = ["segment", scans / "ann_t1.nii.gz", "-m", model_file, "-q", "--report", "-o", out]
+    assert run(monkeypatch, capsys, *alone)[0] == 0
+    assert of_persons(out) == MADE
+    assert run(monkeypatch, capsys, *alone, "--false-findings", "0.5")[0] == 0
+    assert of_persons(out) == set()
+
+
+def test_more_false_findings_are_shared_alike(out, scans, model_file, monkeypatch, capsys):
+    options = ["segment", scans, "-m", model_file, "-q", "-o", out, "--false-findings", "1"]
+    assert run(monkeypatch, capsys, *options)[0] == 0
+    mask = json.loads((out / "ann_desc-person_scores.json").read_text())["masks"]["combi"]
+    assert (mask["false_findings"], mask["per_scan"]) == (1.0, 0.5)
+
+
+def test_a_scan_that_fails_leaves_no_result_of_its_person(scans, model_file, tmp_path, monkeypatch, capsys):
+    place = shutil.copytree(scans, tmp_path / "in")
+    whole = (place / "ann_flair.nii.gz").read_bytes()
+    (place / "ann_flair.nii.gz").write_bytes(whole[: len(whole) // 2])
+    assert run(monkeypatch, capsys, "segment", place, "-m", model_file, "-o", tmp_path / "o", "-q")[0] == 3
+    assert of_persons(tmp_path / "o") == set()
+
+
+def test_a_flair_of_another_origin_is_merged_through_the_mean_brain(scans, model_file, tmp_path, monkeypatch, capsys):
+    place = shutil.copytree(scans, tmp_path / "in")
+    flair = nib.load(place / "ann_flair.nii.gz")
+    shifted = flair.affine.copy()
+    shifted[:3, 3] += (30, -12, 8)
+    save(place / "ann_flair.nii.gz", np.asarray(flair.dataobj), shifted)
+    code, _ = run(monkeypatch, capsys, "segment", place, "-m", model_file, "-o", tmp_path / "o")
+    content = json.loads((tmp_path / "o" / "ann_desc-person_scores.json").read_text())
+    assert code == 0
+    assert [scan["through_template"] for scan in content["scans"]] == [False, True]
+    assert content["scans"][1]["off_mm"] == pytest.approx(33.3, abs=2)
+    assert "the person moved, or a header is wrong" in content["warnings"][0]
+    strongest = content["masks"]["combi"]["findings"][0]
+    assert {one["contrast"] for one in strongest["seen"]} == {"t1", "flair"}
+
+
+def test_a_bids_session_of_several_contrasts_has_one_result_with_a_sidecar(derivatives):
+    made = {path.relative_to(derivatives).as_posix() for path in derivatives.rglob("*desc-person*")}
+    stems = ("_desc-personcombi_anomaly.nii.gz", "_desc-person_scores.json", "_desc-personfindings_dseg.nii.gz",
+             "_desc-personfindings_dseg.tsv", "_desc-personfindings_dseg.json")  # fmt: skip
+    assert made == {f"sub-01/anat/sub-01{stem}" for stem in stems}
+    sidecar = json.loads((derivatives / "sub-01/anat/sub-01_desc-personfindings_dseg.json").read_text())
+    raw = [f"bids:raw:sub-01/anat/sub-01_{suffix}.nii" for suffix in ("T1w", "FLAIR")]
+    assert (sidecar["Sources"], sidecar["SpatialReference"]) == (raw, raw[0])
+
+
+def test_a_result_that_cannot_be_made_is_said_and_costs_its_person_alone(
+    segmented, scans, model_file, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "out"
+    (out / "ann_desc-personcombi_dseg.tsv").mkdir(parents=True)
+    log = tmp_path / "log.jsonl"
+    arguments = ["segment", scans, "-m", model_file, "-o", out, "--log-json", log]
+    code, said = run(monkeypatch, capsys, *arguments)
+    assert code == 3
+    (line,) = [line for line in said.err.splitlines() if line.startswith("vae-loc: ")]
+    assert line.startswith("vae-loc: no result for ann: ")
+    assert "ann_desc-personcombi_dseg.tsv: could not be written" in line
+    assert of_persons(out) == {"ann_desc-personcombi_dseg.tsv"}
+    assert "ann_t1_scores.json" in names(out)
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [event["status"] for event in events if event["event"] == "person"] == ["failed"]
+
+
+def test_the_json_of_a_run_lists_the_files_of_each_person(scans, model_file, tmp_path, monkeypatch, capsys):
+    _, said = run(monkeypatch, capsys, "segment", scans, "-m", model_file, "-o", tmp_path / "o", "--json")
+    assert json.loads(said.out)["persons"].keys() == {"ann"}
+    assert {path.rpartition("/")[2] for path in json.loads(said.out)["persons"]["ann"]} == MADE

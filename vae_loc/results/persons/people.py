@@ -1,0 +1,76 @@
+"""Cases -> people: the scans of one subject and session that differ in contrast."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vae_loc.scans.cases import Case, contrast_of, subject_of, unique_names
+from vae_loc.scans.volume import stem
+
+CONTRASTS = ("t1", "t2", "flair")  # in this order; the first that a person has gives the grid
+BIDS_SESSION = re.compile(r"(sub-[A-Za-z0-9]+(?:_ses-[A-Za-z0-9]+)?)(?=_)")
+
+
+@dataclass(frozen=True)
+class Person:
+    """One subject in one session.
+
+    Attributes
+    ----------
+    name : what the names of the person's outputs begin with, unique among all people of a run
+    cases : by contrast, one scan each, in the order of `CONTRASTS`
+    left_out : further scans of a contrast that the person has already
+    """
+
+    name: str
+    cases: dict[str, Case]
+    left_out: tuple[Case, ...] = ()
+
+    @property
+    def first(self) -> Case:
+        """The scan whose grid the person's result has."""
+        return next(iter(self.cases.values()))
+
+
+def people_in(cases: Sequence[Case]) -> list[Person]:
+    """Return the people of a run, also those with one scan, in the order of their first scans.
+
+    Scans are of one person if they lie in one folder and have the same BIDS subject and session, or the same file name
+    up to its last part, which names the contrast. A table that states the contrast joins scans by its subject, in
+    whatever folders they lie. A scan whose name and table say no contrast is of nobody.
+
+    >>> folder = Path("scans")
+    >>> scans = [folder / name for name in ("p1_flair.nii", "p1_t1.nii", "p2_t1.nii", "p1_2.nii")]
+    >>> people = people_in([Case(scan, subject_of(scan), None) for scan in scans])
+    >>> [(person.name, list(person.cases)) for person in people]
+    [('p1', ['t1', 'flair']), ('p2', ['t1'])]
+    """
+    groups: dict[Path, list[Case]] = {}
+    for case in cases:
+        if _contrast(case) in CONTRASTS:
+            groups.setdefault(_place(case), []).append(case)
+    names = unique_names(list(groups))
+    return [_person(names[place], group) for place, group in groups.items()]
+
+
+def _person(name: str, group: Sequence[Case]) -> Person:
+    by_contrast = {contrast: [case for case in group if _contrast(case) == contrast] for contrast in CONTRASTS}
+    cases = {contrast: of[0] for contrast, of in by_contrast.items() if of}
+    return Person(name, cases, tuple(case for of in by_contrast.values() for case in of[1:]))
+
+
+def _contrast(case: Case) -> str | None:
+    return case.contrast or contrast_of(case.scan)
+
+
+def _place(case: Case) -> Path:
+    """Return what the scans of one person share, as the path of a file that need not exist."""
+    bids = BIDS_SESSION.match(stem(case.scan))
+    if bids is not None:
+        return case.scan.parent / f"{bids[1]}.nii"
+    if case.contrast is not None:  # a table states it
+        return Path(f"{case.subject}.nii")
+    return case.scan.parent / f"{subject_of(case.scan)}.nii"
