@@ -86,7 +86,7 @@ class Derivatives:
         """Return the path of a scan's report."""
         return self._beside(scan, f"desc-{_source(scan)[1]}anomaly_report.html")
 
-    def only(self, scan: Path) -> Derivatives:
+    def only(self, *scans: Path) -> Derivatives:
         """Return the same: a scan's name says all."""
         return self
 

@@ -54,8 +54,8 @@ class OutputNames(Protocol):
     def page(self, scan: Path) -> Path:
         """Return the path of a scan's report."""
 
-    def only(self, scan: Path) -> OutputNames:
-        """Return what knows the place of one scan's outputs, and need not know of the others."""
+    def only(self, *scans: Path) -> OutputNames:
+        """Return what knows the place of some scans' outputs, and need not know of the others."""
 
     def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
         """Return every path that may be written for a scan."""
@@ -104,9 +104,9 @@ class FolderNames:
         name = self._name(scan) if self.map_file is None else stem(self.map_file)
         return self.folder / f"{name}_report.html"
 
-    def only(self, scan: Path) -> FolderNames:
-        """Return the same for one scan, without the names of the others."""
-        return replace(self, names={scan: self.names[scan]} if scan in self.names else {})
+    def only(self, *scans: Path) -> FolderNames:
+        """Return the same for some scans, without the names of the others."""
+        return replace(self, names={scan: self.names[scan] for scan in scans if scan in self.names})
 
     def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
         """Return every path that may be written for a scan."""

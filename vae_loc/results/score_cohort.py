@@ -221,7 +221,15 @@ def merge_persons(
     from vae_loc.results.persons.write_persons import write_persons
 
     wanted = run.persons and options.files.segmentation is not None
-    persons = write_persons(cases, entries, names, wanted=wanted, skip_existing=run.skip_existing)
+    persons = write_persons(
+        cases,
+        entries,
+        names,
+        wanted=wanted,
+        skip_existing=run.skip_existing,
+        jobs=run.jobs,
+        bars=listener.bars,
+    )
     for person in persons:
         listener.event("person", person.row())
         if person.note:

@@ -109,6 +109,17 @@ def test_worker_processes_and_shards_leave_the_same_bytes(segmented, scans, mode
             assert (tmp_path / folder / name).read_bytes() == (segmented / name).read_bytes()
 
 
+def test_worker_processes_merge_several_people(segmented, scans, model_file, tmp_path, monkeypatch, capsys):
+    place = shutil.copytree(scans, tmp_path / "in")
+    for contrast in ("t1", "flair"):
+        shutil.copy(place / f"ann_{contrast}.nii.gz", place / f"dee_{contrast}.nii.gz")
+    arguments = ["segment", place, "-m", model_file, "-q", "--report", "-o", tmp_path / "o", "--jobs", "2"]
+    assert run(monkeypatch, capsys, *arguments)[0] == 0
+    for name in MADE - {"ann_desc-person_scores.json"}:  # that one states the scans' paths
+        for person in ("ann", "dee"):
+            assert (tmp_path / "o" / name.replace("ann", person)).read_bytes() == (segmented / name).read_bytes()
+
+
 def test_skipping_leaves_whole_results_alone_and_mends_others(out, scans, model_file, monkeypatch, capsys):
     common = ["segment", scans, "-m", model_file, "--report", "-o", out, "--skip-existing"]
     before = {name: (out / name).stat().st_mtime_ns for name in MADE}

@@ -20,7 +20,7 @@ from vae_loc.vocabulary import FloatArray
 Affine = NDArray[np.float64]  # (4, 4)
 MAX_OFF_MM = 5.0  # median over the brain; alignments of one person's scans differ by 0.6 to 1.4 mm (docs/persons.md)
 SAME_GRID_MM = 1e-3  # corners nearer than this are those of one grid
-SAMPLED = 5000  # voxels of a brain that tell how far two alignments are apart
+EVERY = 4  # one of so many voxels along each axis tells how far two alignments are apart
 
 
 def read_output(path: Path) -> Volume:
@@ -52,9 +52,8 @@ def first2other_mm(
     if first_template2ras_mm is None or other_template2ras_mm is None:
         return np.eye(4), None
     through_template: Affine = other_template2ras_mm @ np.linalg.inv(first_template2ras_mm)
-    brain = np.argwhere(first_map.data > 0)
-    some = brain[:: max(1, len(brain) // SAMPLED)]
-    points = some @ first_map.affine[:3, :3].T + first_map.affine[:3, 3]
+    voxels = np.argwhere(first_map.data[::EVERY, ::EVERY, ::EVERY] > 0) * EVERY
+    points = voxels @ first_map.affine[:3, :3].T + first_map.affine[:3, 3]
     moved = points @ through_template[:3, :3].T + through_template[:3, 3]
     off_mm = float(np.median(np.linalg.norm(moved - points, axis=1))) if len(points) else 0.0
     return (np.eye(4) if off_mm <= MAX_OFF_MM else through_template), off_mm

@@ -1,4 +1,4 @@
-"""Findings of several contrasts on one grid -> the findings of the person (design [81]).
+"""Findings of several contrasts on one grid -> the findings of the person (design [83]).
 
 With m contrasts, a finding of one of them counts if a healthy scan is expected to have f / m as strong. The expected
 number per healthy person is then at most the sum over the contrasts, f, however much their maps depend on each other.
@@ -59,14 +59,14 @@ def person_map(maps: Sequence[FloatArray], extents: Sequence[float]) -> FloatArr
     maps : float32 (I, J, K) >= 0 of each contrast, on one grid; 0 outside brain and field of view
     extents : of each contrast, the map's value that 2 % of healthy voxels exceed
 
-    >>> person_map([np.float32([2, 2, 0]), np.float32([3, 0, 0])], [2.0, 3.0]).tolist()
-    [1.0, 0.7071067690849304, 0.0]
+    >>> person_map([np.float32([2, 14]), np.float32([3, 3])], [2.0, 3.0]).round(3).tolist()
+    [1.0, 5.0]
     """
     squares = np.zeros_like(maps[0])
     for values, extent in zip(maps, extents, strict=True):
-        squares += np.square(values / np.float32(extent))
-    result: FloatArray = np.sqrt(squares / np.float32(len(maps)))
-    return result
+        share = values * np.float32(1 / (extent * len(maps) ** 0.5))
+        squares += np.square(share, out=share)
+    return np.sqrt(squares, out=squares)
 
 
 def merged(seen: Sequence[Seen], heat: FloatArray, contrasts: int) -> list[Merged]:

@@ -1,4 +1,4 @@
-"""The outputs of scans -> one result for each person of whom several contrasts were scored (design [81])."""
+"""The outputs of scans -> one result for each person of whom several contrasts were scored (design [83])."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_loc.errors import printable
+from vae_loc.errors import OurBug, OutOfMemory, VaeLocError, is_out_of_memory, printable
 from vae_loc.results.finding_table import nothing_found
 from vae_loc.results.output_names import PERSON_KINDS, OutputNames
 from vae_loc.results.persons.common_grid import MAX_OFF_MM, Affine, first2other_mm, on_grid_of, read_output
@@ -65,24 +65,45 @@ class StoredScan:
     first2own_mm: Affine
 
 
-def merge_person(
-    person: Person, summaries: Mapping[str, ScanSummary], names: OutputNames, *, skip_existing: bool
-) -> PersonResult:
-    """Write one result of the scans of a person: a map, a numbered mask and a table for each map, and a JSON.
+@dataclass(frozen=True)
+class PersonTask:
+    """A person whose scans' results are to be merged; it travels between processes.
 
-    Parameters
+    Attributes
     ----------
     summaries : by contrast, in the order of `person.cases`: at least two, whose masks hold calibrated findings
     skip_existing : leave a result alone that is whole and of the same outputs
+    """
+
+    person: Person
+    summaries: Mapping[str, ScanSummary]
+    names: OutputNames
+    skip_existing: bool
+
+
+def merge_task(task: PersonTask) -> PersonResult:
+    """Merge the results of a person's scans; whatever goes wrong costs this person alone and is the result's error."""
+    try:
+        return merge_person(task)
+    except VaeLocError as error:
+        fault = error
+    except Exception as error:  # as in `score_scan`: it must not cost the others
+        fault = OutOfMemory() if is_out_of_memory(error) else OurBug(task.person.first.scan, error)
+    return PersonResult(task.person.name, error=f"no result for {printable(task.person.name)}: {fault}")
+
+
+def merge_person(task: PersonTask) -> PersonResult:
+    """Write one result of the scans of a person: a map, a numbered mask and a table for each map, and a JSON.
 
     Raises
     ------
     UnusableInput : if an output of a scan cannot be read, or a file cannot be written.
     """
+    person, names = task.person, task.names
     scores = names.person_scores(person)
-    scans = _stored(person, summaries, names)
+    scans = _stored(person, task.summaries, names)
     older = files_of(scores)
-    if skip_existing and _is_of(scores, [scan.about for scan in scans], older):
+    if task.skip_existing and _is_of(scores, [scan.about for scan in scans], older):
         return PersonResult(person.name)
     methods = list(scans[0].summary.masks or {})
     refuse_inputs(
