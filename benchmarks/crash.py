@@ -33,7 +33,7 @@ from vae_loc.cli.app import main as command_line
 OPERATIONS = ("open", "write", "fsync", "replace")
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES)
 EXIT_CODES = (0, 3, 4, 5)
-OLD = b"an older output"
+OLD = b'{\n "schema_version": 1, "an older output'  # as a scores JSON begins, so that vae-loc takes it for its own
 TINY = ["--latents", "2", "--image-size", "32", "--threads", "1", "--quiet"]
 SUBJECTS = 3
 

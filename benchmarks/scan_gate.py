@@ -1,27 +1,34 @@
-"""How far the shared scans are from what each shipped model knows, and which of them it warns about.
+"""How far the shared scans are from what each shipped model knows, which of them it warns about, and which it refuses.
 
     python benchmarks/scan_gate.py --shared ../shared/data -o docs/scan-gate.md
 
 Outline: Dice of mask and mean brain after alignment, least and median. Spread: of the typical voxel, as a multiple of
 the most unusual healthy scan's (of 1 if that is less), median and largest. Tissue: as how many scans of each contrast
-the scans look. Warned: told that their tissues or the whole brain are unlike the model's. One thread.
+the scans look. Warned: told that their tissues or the whole brain are unlike the model's. Refused: not scored without
+--force. The last table is of scans that are none, and of hard ones, made of one scan of each folder and contrast, and
+of things that are no heads (`benchmarks/gate_nonsense.py`). One thread.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from findings import cases_in
+from gate_nonsense import hard, nonsense, objects
 
+from vae_loc.errors import UnusableInput
 from vae_loc.model.network import Model, load_model
-from vae_loc.preprocessing.open_scan import open_scan
+from vae_loc.preprocessing.open_scan import Scan, open_scan
 from vae_loc.scans.cases import Case
 from vae_loc.scoring.aligned_scan import canonical_of, outline_dice
 from vae_loc.scoring.locate import locate, score_canonical, spread_of
+from vae_loc.scoring.scan_gate import judged
 from vae_loc.scoring.tissue_contrast import contrast_by_tissue
 
 FOLDERS = ("ixi", "ds002748", "ds011", "gliomas", "ms", "ms_tabriz", "stroke")
@@ -43,11 +50,12 @@ def main() -> None:
     )
     for name in CONTRASTS:
         model = load_model(name)
-        text += f"\n## Model {name}\n\n| scans | outline | spread | tissue | warned |\n|---|---|---|---|---|\n"
+        text += f"\n## Model {name}\n\n| scans | outline | spread | tissue | warned | refused |\n|---|---|---|---|---|---|\n"
         for folder in FOLDERS:
             for contrast in CONTRASTS:
                 cases = cases_in(options.shared / folder, contrast)[: options.most]
                 text += row(f"{len(cases)} {folder}, {contrast}", cases, model) if cases else ""
+    text += made_rows(options.shared)
     print(text)
     if options.output:
         options.output.write_text(text)
@@ -58,7 +66,7 @@ def row(title: str, cases: list[Case], model: Model) -> str:
     template, healthy = model.places["template"], model.facts.healthy
     assert healthy is not None
     assert healthy.spread is not None
-    outlines, spreads, warned = [], [], 0
+    outlines, spreads, warned, refused = [], [], 0, 0
     tissues: Counter[str] = Counter()
     for case in cases:
         scan = open_scan(case)
@@ -67,12 +75,37 @@ def row(title: str, cases: list[Case], model: Model) -> str:
         outlines.append(outline_dice(canonical, template))
         spreads.append(spread_of(features, canonical.mask, model.places) / max(1.0, healthy.spread[-1]))
         tissues[contrast_by_tissue(canonical, template)] += 1
-        warned += any(UNLIKE in warning for warning in locate(scan, model).warnings)
+        located = locate(scan, model)
+        warned += any(UNLIKE in warning for warning in located.warnings)
+        refused += bool(located.refusals)
     told = ", ".join(f"{count} {contrast}" for contrast, count in tissues.most_common())
     return (
         f"| {title} | {min(outlines):.2f}, {np.median(outlines):.2f} | {np.median(spreads):.2f}, {max(spreads):.2f} | "
-        f"{told} | {warned} |\n"
+        f"{told} | {warned} | {refused} |\n"
     )
+
+
+def made_rows(shared: Path) -> str:
+    """Return the table of what was made of one scan of each folder and contrast, and of things that are no heads."""
+    refused: dict[tuple[str, str], list[bool]] = {}
+    for folder, contrast in itertools.product(FOLDERS, CONTRASTS):
+        for case in cases_in(shared / folder, contrast)[1:2]:
+            scan, model = open_scan(case), load_model(contrast)
+            made = [("must not pass", *one) for one in nonsense(scan)] + [("must pass", *one) for one in hard(scan)]
+            if (folder, contrast) == ("ds002748", "t1"):
+                made += [("must not pass", *one) for one in objects(scan.volume)]
+            for must, name, make in made:
+                refused.setdefault((must, name), []).append(_is_refused(make, model))
+    rows = "".join(f"| {name} | {must} | {sum(of)} of {len(of)} |\n" for (must, name), of in refused.items())
+    return f"\n## Made of real scans\n\n| what | | refused |\n|---|---|---|\n{rows}"
+
+
+def _is_refused(make: Callable[[], Scan], model: Model) -> bool:
+    try:
+        scan = make()
+    except UnusableInput:  # no brain was found in it
+        return True
+    return bool(judged(scan, canonical_of(scan, model), model).refusals)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What a user can do wrong is one line, with the exit code of the docs."""
 
+import errno
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from support.places import ROOT
 
 from vae_loc import errors
 from vae_loc.errors import (
+    MachineFault,
     OurBug,
     OutOfMemory,
     TrainingDiverged,
@@ -19,6 +21,7 @@ from vae_loc.errors import (
     VaeLocError,
     WorkerDied,
     is_out_of_memory,
+    machine_fault,
     printable,
 )
 
@@ -30,6 +33,7 @@ CODES = {
     WorkerDied: 4,
     OurBug: 1,
     TrainingDiverged: 4,
+    MachineFault: 4,
 }
 
 
@@ -82,3 +86,21 @@ def test_a_bug_of_ours_says_where_it_was():
         inner()
     text = str(OurBug(Path("a.nii"), raised.value))
     assert text.startswith("a.nii: a bug of ours, please report it: KeyError: 'gone'; at inner:")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "not enough"),
+        (ImportError("x.so: failed to map segment from shared object"), "not enough"),
+        (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
+        (OSError(errno.ENOSPC, "No space left on device", "/tmp/x"), "/tmp/x: No space left"),
+        (OSError(errno.ENOENT, "No such file"), None),
+        (ValueError("x"), None),
+    ],
+    ids=repr,
+)
+def test_what_the_machine_lacks_is_told_from_a_bug(error, words):
+    fault = machine_fault(error)
+    assert (fault is None) == (words is None)
+    assert words is None or (words in str(fault) and fault.exit_code == 4)

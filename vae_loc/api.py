@@ -11,7 +11,7 @@ from vae_loc.model.network import Model
 from vae_loc.preprocessing.open_scan import Scan, open_scan
 from vae_loc.scans.cases import find_cases
 from vae_loc.scoring.choose_model import choose_model
-from vae_loc.scoring.locate import Located, locate
+from vae_loc.scoring.locate import Located, accepted, locate
 from vae_loc.scoring.segmentation import Segmentation, SegmentedMap
 from vae_loc.scoring.segmentation import segment as segment_map
 from vae_loc.vocabulary import BrainMask, Method, Polarity
@@ -29,6 +29,7 @@ def localize(
     methods: Sequence[Method] = ("combi",),
     polarity: Polarity = "any",
     device: str = "cpu",
+    force: bool = False,
 ) -> Located:
     """Return which voxels of a NIfTI scan a model of healthy brains finds improbable.
 
@@ -39,6 +40,7 @@ def localize(
     brain_mask : a mask file, `auto` or `none`; None takes the mask beside the scan where there is one, else `auto`
     methods : which maps
     polarity : `bright` or `dark` keeps only what is brighter or darker than expected
+    force : whether to score a scan that does not look like a brain MRI; `refusals` of the result says why
 
     Returns
     -------
@@ -50,7 +52,7 @@ def localize(
     UnusableInput, UnusableModel : as the commands would say in one line.
     """
     opened, chosen = _opened(scan, model, contrast, brain_mask, device)
-    return locate(opened, chosen, methods=methods, polarity=polarity)
+    return accepted(locate(opened, chosen, methods=methods, polarity=polarity), force=force)
 
 
 class Choices(TypedDict, total=False):
@@ -61,6 +63,7 @@ class Choices(TypedDict, total=False):
     brain_mask: BrainMask | None
     polarity: Polarity
     device: str
+    force: bool
 
 
 def segment(
@@ -81,7 +84,7 @@ def segment(
     threshold, fpr : instead, a value of the map, or the share of healthy voxels beyond it
     min_size_mm3 : the smallest finding kept
     method : of which map
-    choices : `model`, `contrast`, `brain_mask`, `polarity` and `device`, as `localize` takes them
+    choices : `model`, `contrast`, `brain_mask`, `polarity`, `device` and `force`, as `localize` takes them
 
     Returns
     -------
@@ -93,7 +96,8 @@ def segment(
     device, polarity = choices.get("device", "cpu"), choices.get("polarity", "any")
     opened, chosen = _opened(scan, choices.get("model"), choices.get("contrast"), choices.get("brain_mask"), device)
     rule = Segmentation(threshold, fpr, false_findings, min_size_mm3)
-    return segment_map(locate(opened, chosen, methods=[method], polarity=polarity), chosen, method, rule)
+    located = locate(opened, chosen, methods=[method], polarity=polarity)
+    return segment_map(accepted(located, force=choices.get("force", False)), chosen, method, rule)
 
 
 def _opened(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import traceback
 from pathlib import Path
 
-MEMORY_WORDS = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "can't start new thread")
+MEMORY_WORDS = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "can't start new thread",
+                "failed to map segment")  # fmt: skip
+TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 def printable(name: str | Path) -> str:
@@ -79,6 +84,25 @@ class TrainingDiverged(VaeLocError):
     """The loss became NaN or infinite."""
 
     exit_code = 4
+
+
+class MachineFault(VaeLocError):
+    """The machine has too few file handles, a full or broken disk, or lets no process start."""
+
+    exit_code = 4
+
+
+def machine_fault(error: BaseException) -> VaeLocError | None:
+    """Return the fault of the machine that an exception stands for, in one line; None if it stands for none."""
+    if is_out_of_memory(error):
+        return OutOfMemory()
+    number = error.errno if isinstance(error, OSError) else None
+    if number in TOO_MANY_FILES:
+        return MachineFault("files", "too few may be open at once; raise the limit (ulimit -n) or lower --jobs")
+    if number in NO_ROOM:
+        place = error.filename if isinstance(error, OSError) and error.filename else "disk"
+        return MachineFault(os.fsdecode(place), f"{os.strerror(number or 0)}; make room, or choose another place")
+    return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -73,7 +73,19 @@ def test_a_worker_killed_half_way_loses_no_scan_and_does_none_twice(cohort, tmp_
     seen = Seen(out)
     seen.start()
     with running_cluster(tmp_path, workers=2) as (scheduler, workers):
-        arguments = ["score", cohort, "-m", small_model, "-o", out, "--scheduler", scheduler, "--log-json", log]
+        arguments = [
+            "score",
+            cohort,
+            "-m",
+            small_model,
+            "-o",
+            out,
+            "--scheduler",
+            scheduler,
+            "--log-json",
+            log,
+            "--insecure",
+        ]
         process = start(*arguments)
         while not log.exists() or log.read_text().count('"event": "scan"') < 4:
             assert process.poll() is None, process.communicate()
@@ -134,7 +146,7 @@ def test_slurm_jobs_are_asked_for_and_score(cohort, tmp_path, small_model):
         "QUEUE": str(tmp_path / "queue"),
         "DASK_JOBQUEUE__SLURM__INTERFACE": "lo",
     }
-    arguments = ["score", "in", "-m", small_model, "-o", "out", "--scheduler", "slurm", "--jobs", 1]
+    arguments = ["score", "in", "-m", small_model, "-o", "out", "--scheduler", "slurm", "--jobs", 1, "--insecure"]
     try:
         code, _, err = finish(start(*arguments, env=environment, cwd=tmp_path), 300)
         assert code == 0, err

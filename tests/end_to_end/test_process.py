@@ -135,6 +135,40 @@ def test_too_little_memory_is_one_line_with_what_to_lower(tmp_path, small_model,
     assert not (tmp_path / "m.safetensors").exists()
 
 
+@pytest.mark.parametrize("megabytes", [300, 400, 500])
+def test_a_machine_of_little_memory_is_one_line(tmp_path, good, small_model, megabytes):
+    limit = megabytes * 1_000_000
+    options = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))}
+    code, _, err = finish(start("score", good, "-m", small_model, "-o", tmp_path / "out", **options))
+    assert (code, err.count("\n")) == (4, 1), err
+    assert "memory: not enough" in err
+    assert not names(tmp_path / "out")
+
+
+@pytest.mark.parametrize(("files", "jobs"), [(10, 2), (24, 2), (24, 1)])
+def test_few_file_handles_are_one_line_or_enough(tmp_path, good, small_model, files, jobs):
+    (tmp_path / "two_t1.nii").write_bytes(good.read_bytes())
+    options = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))}
+    arguments = ["score", good, tmp_path / "two_t1.nii", "-m", small_model, "-o", tmp_path / "out", "--jobs", jobs]
+    code, _, err = finish(start(*arguments, **options))
+    assert code == (0 if jobs == 1 else 4), err
+    assert jobs == 1 or ("open files" in err and err.count("\n") == 1)
+
+
+def test_a_full_log_is_one_line_and_what_was_scored_is_whole(tmp_path, good, small_model):
+    arguments = ["score", good, "-m", small_model, "-o", tmp_path / "out", "--log-json", "/dev/full"]
+    code, _, err = finish(start(*arguments))
+    assert code == 4
+    assert err == "vae-loc: /dev/full: could not be written: No space left on device; what was scored is whole\n"
+
+
+def test_an_output_folder_of_any_bytes_takes_a_page(tmp_path, good, small_model):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    code, _, err = finish(start("score", good, "-m", small_model, "-o", folder, "--report"))
+    assert code == 0, err
+    assert names(folder) == {*MADE, "scan_t1_report.html"}
+
+
 HOSTILE = """
 import sys
 def watch(event, arguments):

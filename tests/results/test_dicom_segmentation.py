@@ -9,7 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from support.commands import invoke, run
-from support.dicoms import PATIENT
+from support.dicoms import PATIENT, stated, write_series
+from support.phantoms import BALL
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +105,37 @@ def test_a_segmentation_needs_a_series(scan, model_file, tmp_path, monkeypatch, 
     assert code == 2
     assert said.err == "vae-loc: --dicom-seg: none of the scans is a DICOM folder or zip; leave it out\n"
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"StudyDate": "***", "PatientSex": "0000"},
+        {"StudyTime": "25:61", "PatientBirthDate": "unknown"},
+        {"StudyDate": None, "StudyTime": None, "PatientBirthDate": None, "PatientSex": None, "PatientID": None},
+        {"PatientName": None, "StudyID": None, "AccessionNumber": None, "SliceThickness": None},
+    ],
+    ids=str,
+)
+def test_an_anonymised_series_gets_its_segmentation(values, tmp_path, small_model, monkeypatch, capsys):
+    import highdicom as hd
+
+    write_series(tmp_path / "pat_t1", ball=BALL, change=stated(**values))
+    arguments = [
+        "segment",
+        tmp_path / "pat_t1",
+        "-m",
+        small_model,
+        "-o",
+        tmp_path / "out",
+        "--fpr",
+        "0.05",
+        "--dicom-seg",
+    ]
+    code, said = run(monkeypatch, capsys, *arguments)
+    assert code == 0, said.err
+    found = hd.seg.segread(tmp_path / "out" / "pat_t1_desc-combi_dseg.dcm")
+    assert len(found.ReferencedSeriesSequence[0].ReferencedInstanceSequence) == 34
+    emptied = sorted(name for name, value in values.items() if value)
+    assert not any(found.get(name) for name in emptied)
+    assert all(name in said.err for name in emptied)

@@ -1,6 +1,7 @@
 """DICOM archives: nothing leaves them, nothing is unpacked to disk, and hostile ones are refused."""
 
 import os
+import time
 import zipfile
 
 import pytest
@@ -8,7 +9,8 @@ from support.dicoms import zipped
 
 from vae_loc.errors import UnusableInput
 from vae_loc.scans import dicom_files
-from vae_loc.scans.dicom_series import convert_dicom, series_of
+from vae_loc.scans.dicom_headers import series_of
+from vae_loc.scans.dicom_series import convert_dicom
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped", "..\\escaped"])
@@ -44,3 +46,14 @@ def test_a_pipe_called_zip_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "x.zip")
     with pytest.raises(UnusableInput, match="a pipe"):
         series_of(tmp_path / "x.zip")
+
+
+def test_a_zip_that_deflates_too_well_is_refused_before_it_is_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a", "w") as file:
+        file.write(bytes(128) + b"DICM")
+        for _ in range(20):
+            file.write(bytes(10_000_000))
+    began = time.perf_counter()
+    with pytest.raises(UnusableInput, match="claim to hold 200000132"):
+        series_of(tmp_path / "bomb.zip")
+    assert time.perf_counter() - began < 1

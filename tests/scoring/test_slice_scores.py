@@ -5,6 +5,7 @@ import pytest
 import torch
 from support.networks import bare_model, random_vae, score_terms_of
 
+from vae_loc.errors import UnusableModel
 from vae_loc.preprocessing.slices import SliceStack
 from vae_loc.scoring.slice_scores import score_slices
 from vae_loc.vocabulary import METHODS
@@ -69,3 +70,12 @@ def test_a_slice_does_not_depend_on_its_neighbours(network, stack):
     for method in METHODS:
         expected = together.map(method)[3]
         np.testing.assert_allclose(alone.map(method)[0], expected, rtol=1e-4, atol=1e-5 * expected.max())
+
+
+def test_a_network_that_gives_no_finite_numbers_is_refused(stack):
+    vae = random_vae()
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            parameter.mul_(1e30)
+    with pytest.raises(UnusableModel, match="is not finite for this scan"):
+        score_slices(bare_model(score_terms_of(vae), 1.0), stack, ["combi"])

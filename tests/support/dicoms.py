@@ -22,8 +22,11 @@ def oblique(degrees=(17.0, -11.0, 23.0), spacing=(4.0, 3.5, 5.0), shape=(44, 54,
     return affine, shape
 
 
-def write_series(folder, *, ball=None, number=1, slope=2.0, description="t1 mprage"):
-    """Write a series of MR images, one a slice; return its affine (column, row, slice) to RAS+ and its voxels."""
+def write_series(folder, *, ball=None, number=1, slope=2.0, description="t1 mprage", change=lambda image, k: None):
+    """Write a series of MR images, one a slice; return its affine (column, row, slice) to RAS+ and its voxels.
+
+    `change` may alter each image before it is written.
+    """
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
@@ -67,8 +70,28 @@ def write_series(folder, *, ball=None, number=1, slope=2.0, description="t1 mpra
         image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 16, 15, 0
         image.RescaleSlope, image.RescaleIntercept, image.RescaleType = slope, 0, "US"
         image.PixelData = np.ascontiguousarray(stored[:, :, k].T).tobytes()
+        change(image, k)
         image.save_as(folder / f"IM{order[k]:04d}", enforce_file_format=True)
     return affine, stored * slope
+
+
+def stated(**values):
+    """Return a change that states values without looking whether DICOM allows them; None removes them."""
+
+    def change(image, _):
+        from pydicom.datadict import dictionary_VR, tag_for_keyword
+        from pydicom.dataelem import DataElement
+
+        for name, value in values.items():
+            tag = tag_for_keyword(name)
+            if value is None:
+                del image[tag]
+                continue
+            element = DataElement(tag, dictionary_VR(name), None, validation_mode=0)
+            element._value = value
+            image[tag] = element
+
+    return change
 
 
 def zipped(folder, path):

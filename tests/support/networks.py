@@ -28,4 +28,4 @@ def score_terms_of(vae):
 
 def bare_model(score_terms, c):
     """Return a model that states nothing but the standard deviation of p(x|z)."""
-    return Model(SimpleNamespace(facts=SimpleNamespace(network=SimpleNamespace(c=c))), score_terms)
+    return Model(SimpleNamespace(facts=SimpleNamespace(network=SimpleNamespace(c=c)), digest="bare"), score_terms)

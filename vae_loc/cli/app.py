@@ -16,7 +16,7 @@ from vae_loc.cli.models import export, info
 from vae_loc.cli.reproduce import reproduce
 from vae_loc.cli.score import score, segment
 from vae_loc.cli.train import train
-from vae_loc.errors import OutOfMemory, VaeLocError, is_out_of_memory
+from vae_loc.errors import VaeLocError, machine_fault
 from vae_loc.system.versions import own_version
 
 EXIT_INTERRUPTED = 130
@@ -48,11 +48,11 @@ def main() -> None:
     except VaeLocError as error:
         complain(f"vae-loc: {error}")
         sys.exit(error.exit_code)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+    except (MemoryError, RuntimeError, OSError, ImportError) as error:
+        if (fault := machine_fault(error)) is None:
             raise
-        complain(f"vae-loc: {OutOfMemory()}")
-        sys.exit(OutOfMemory.exit_code)
+        complain(f"vae-loc: {fault}")
+        sys.exit(fault.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
 

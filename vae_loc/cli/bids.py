@@ -13,6 +13,7 @@ from vae_loc.cli.option_groups import with_groups
 from vae_loc.cli.options import (
     BrainMaskOption,
     ChosenModel,
+    Force,
     MachineOptions,
     MaskOptions,
     PolarityOption,
@@ -50,6 +51,7 @@ def bids(
     model: ChosenModel = None,
     polarity: PolarityOption = "any",
     report: Report = False,
+    force: Force = False,
     brain_mask: BrainMaskOption = None,
     skip_bids_validation: Annotated[
         bool,
@@ -83,6 +85,7 @@ def bids(
         threads=machine.threads,
         polarity=polarity,
         files=Files(segmentation=mask.segmentation(), percentile=True, report=report),
+        force=force,
     )
     run = replace(machine.run_options(), persons=mask.persons)
     if analysis_level == "group":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from vae_loc.cli.numbers import finite
 from vae_loc.errors import UnusableOption
 
 if TYPE_CHECKING:
@@ -73,6 +73,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout 
 PolarityOption = Annotated[
     PolarityChoice, typer.Option("--polarity", help="Only what is brighter, or darker, than expected.")
 ]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Score what does not look like a brain MRI all the same; the outputs say so. Do not trust them."
+    ),
+]
 Report = Annotated[
     bool,
     typer.Option("--report", help="Also write a page per scan: findings, viewer, scores; for people to look at."),
@@ -123,6 +129,7 @@ class InputOptions:
             metavar="UID", help="Which series of a DICOM folder or zip that holds several.", show_default=False
         ),
     ] = None
+    force: Force = False
 
 
 @dataclass(frozen=True)
@@ -190,10 +197,16 @@ class MachineOptions:
         typer.Option(
             metavar="dask|slurm|ADDRESS|FILE",
             help="Score on a dask cluster: dask starts a local one, slurm one of dask-jobqueue; or a scheduler's "
-            "address (tcp://host:8786) or its scheduler file.",
+            "address (tls://host:8786) or its scheduler file.",
             show_default=False,
         ),
     ] = None
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure", help="Let the dask cluster do without TLS: whoever reaches its ports can run code in it."
+        ),
+    ] = False
     shard: Annotated[
         str | None,
         typer.Option(
@@ -218,6 +231,7 @@ class MachineOptions:
             scheduler=self.scheduler,
             shard=parsed_shard(self.shard),
             skip_existing=self.skip_existing,
+            insecure=self.insecure,
         )
 
 
@@ -242,18 +256,6 @@ def parsed_brain_mask(option: str | None) -> BrainMask | None:
     if option == "none":
         return "none"
     return None if option is None else Path(option)
-
-
-def finite(name: str, value: float | None) -> float | None:
-    """Return the value of an option, which must be no NaN or infinity: those pass every range.
-
-    Raises
-    ------
-    UnusableOption : naming the option.
-    """
-    if value is not None and not math.isfinite(value):
-        raise UnusableOption(f"--{name.replace('_', '-')}", f"expected a finite number, got {value:g}")
-    return value
 
 
 def parsed_shard(option: str | None) -> tuple[int, int]:

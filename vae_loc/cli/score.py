@@ -108,4 +108,5 @@ def _score_options(
         registration=inputs.registration,
         files=files,
         dicom_seg=dicom_seg,
+        force=inputs.force,
     )

@@ -21,10 +21,11 @@ from pydantic import ValidationError
 
 from vae_loc.errors import UnusableModel
 from vae_loc.model.facts import FORMATS_READ, LEVELS, Facts, Healthy, Labelled
+from vae_loc.model.meaning import meaningless
 from vae_loc.system.file_types import looks_like
 from vae_loc.system.reading import opened
 from vae_loc.system.writing import write_atomically
-from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, FloatArray, Method
+from vae_loc.vocabulary import FloatArray, Method
 
 PLACE, MODES, GRAPH = "place.", "modes.", "graph."  # prefixes of the tensors that are no weights
 MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
@@ -122,7 +123,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     modes = {name: values.astype(np.float32) for name, values in _named(tensors, MODES).items()}
     graphs = {name: values.tobytes() for name, values in _named(tensors, GRAPH).items()}
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((PLACE, MODES, GRAPH))}
-    _check_values(path, facts, weights, places, modes)
+    if odd := next(meaningless(facts, weights, places, modes), None):
+        what = "is missing, of another shape, not finite, or cannot be"
+        raise UnusableModel(path, f"its {odd} {what}; train or fetch it again")
     if graphs.keys() != {"kl", "all"}:
         raise UnusableModel(path, "its graphs are not those of its format; train or fetch it again")
     return Checkpoint(facts, weights, places, graphs, digest, path, modes)
@@ -134,37 +137,6 @@ def healthy_threshold(model: Checkpoint, method: Method, fpr: float, *, raw: boo
         raise UnusableModel(model.digest[:12], "has no healthy statistics; give --threshold")
     healthy = model.facts.healthy.raw_maps if raw else model.facts.healthy.maps
     return float(np.interp(1 - fpr, LEVELS, healthy[method]))
-
-
-def _check_values(
-    path: Path,
-    facts: Facts,
-    weights: dict[str, FloatArray],
-    places: dict[str, FloatArray],
-    modes: dict[str, FloatArray],
-) -> None:
-    """Refuse what a right SHA-256 does not exclude: values that are not finite, or statistics in part."""
-    bad = [name for name, tensor in (weights | places | modes).items() if not np.isfinite(tensor).all()]
-    bad += [name for name, of in modes.items() if not _fit(of, name, places)]
-    side = facts.network.image_size
-    bad += [name for name, place in places.items() if place.shape != (side,) * 3]
-    bad += [name for name in places if name.endswith(".mean") and f"{name.removesuffix('.mean')}.sd" not in places]
-    if facts.healthy is not None:
-        healthy = facts.healthy
-        bad += [name for name in METHODS if name not in healthy.maps or name not in healthy.raw_maps]
-        bad += [name for name in SAMPLE_SCORES if name not in healthy.slices or name not in healthy.volumes]
-        bad += [name for name in METHODS if healthy.findings is not None and name not in healthy.findings]
-    if facts.labelled is not None:
-        bad += [name for name in METHODS if name not in facts.labelled.thresholds]
-    if bad:
-        raise UnusableModel(path, f"its {bad[0]} is missing, of another shape, or not finite; train or fetch it again")
-
-
-def _fit(modes: FloatArray, name: str, places: dict[str, FloatArray]) -> bool:
-    """Tell whether modes (K, N) have a number for each place that is known, and statistics of what they leave."""
-    if modes.ndim != 2 or f"{name}.sd" not in places or f"{name}.rest.sd" not in places:
-        return False
-    return bool(modes.shape[1] == np.count_nonzero(places[f"{name}.sd"] > 0))
 
 
 def _halved(arrays: dict[str, FloatArray]) -> dict[str, FloatArray]:

@@ -24,7 +24,7 @@ class NetworkSize(_Facts):
 
     latents: int = Field(gt=0, le=4096)
     image_size: int = Field(ge=16, le=512, multiple_of=16)
-    c: float = Field(gt=0)
+    c: float = Field(ge=0.001, le=1000)
 
 
 class Preprocessing(_Facts):

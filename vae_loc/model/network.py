@@ -14,7 +14,7 @@ import numpy as np
 from vae_loc.errors import UnusableModel, UnusableOption
 from vae_loc.model.checkpoint import Checkpoint, load_checkpoint
 from vae_loc.model.facts import Facts
-from vae_loc.model.onnx_graph import RunGraph, check_graph, load_graph
+from vae_loc.model.onnx_graph import TERMS, RunGraph, check_graph, load_graph
 from vae_loc.model.shipped import find_model
 from vae_loc.system.threads import set_threads, threads
 from vae_loc.vocabulary import FloatArray
@@ -84,8 +84,8 @@ def ready(checkpoint: Checkpoint, device: str = "cpu") -> Model:
     first = checkpoint.weights.get(FIRST_DECODED, np.empty((0, 0, 0, 0))).shape
     if (first[0], first[-1] * CODE_STRIDE) != (network.latents, network.image_size):
         raise _unfit(name, f"{FIRST_DECODED} is {first}, for {network.latents} latents of {network.image_size} pixels")
-    for graph in checkpoint.graphs.values():
-        check_graph(graph, checkpoint.weights, name)
+    for kind, graph in checkpoint.graphs.items():
+        check_graph(graph, checkpoint.weights, name, TERMS[kind])
     return Model(
         checkpoint, functools.cache(lambda graph: load_graph(checkpoint.graphs[graph], checkpoint.weights, name))
     )

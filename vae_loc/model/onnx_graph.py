@@ -6,14 +6,14 @@ walked: only the operators that `onnx_export` makes, nothing nested, no file nam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from vae_loc.errors import OutOfMemory, UnusableModel, is_out_of_memory
-from vae_loc.system.onnx_runtime import graph_faults, session
+from vae_loc.system.onnx_runtime import bounded_run, bounded_session, graph_faults
 from vae_loc.vocabulary import FloatArray
 
 RunGraph = Callable[[FloatArray, float], dict[str, FloatArray]]  # slices (B, 1, H, W), c -> terms by name
@@ -37,6 +37,16 @@ TENSOR = {
     "external_data": 13,
     "data_location": 14,
 }
+VALUE = {"name": 1, "type": 2, "doc_string": 3, "metadata_props": 4}  # of an input or output
+TERMS = {
+    "kl": ("residual", "kl", "rec", "kl-gradient"),
+    "all": ("residual", "kl", "rec", "kl-gradient", "rec-gradient"),
+}  # what each graph gives, in order
+INPUTS = ("x", "c")
+PER_SLICE = ("kl", "rec")  # one number a slice; the others have the shape of the slices
+# what keeps the size of a constant: onnxruntime makes constants when it loads a graph, before any bound holds
+SIZE_KEPT = frozenset({"Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+MAX_NODES = 500  # ours have 118
 MAX_GRAPH_BYTES = 1_000_000  # ours have 13 kB
 MAX_ATTRIBUTE = 64  # kernels, strides, pads and axes of ours are below 8; larger ones only cost time and memory
 EXTERNAL = 1  # a tensor's data_location: its values are given when the graph is loaded
@@ -47,6 +57,8 @@ Message = dict[str, list[int | bytes]]
 def load_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Path) -> RunGraph:
     """Return what runs a graph on the CPU: slices float32 (B, 1, H, W) and c -> the terms by name.
 
+    What a run may allocate, and how long it may take, is bounded (`onnx_runtime`).
+
     Parameters
     ----------
     weights : float32, by parameter name; onnxruntime does not copy them
@@ -56,13 +68,16 @@ def load_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Path
     UnusableModel : naming the model, if onnxruntime refuses the graph. Of a file, `check_graph` must have passed it.
     """
     with _refused(name):
-        loaded = session(graph, weights)
+        loaded = bounded_session(graph, weights)
         names = [output.name for output in loaded.get_outputs()]
 
     def run(x: FloatArray, c: float, _: object = weights) -> dict[str, FloatArray]:
         with _refused(name):
-            terms = loaded.run(None, {"x": x, "c": np.array(c, dtype=np.float32)})
-        return dict(zip(names, terms, strict=True))
+            found = bounded_run(loaded, {"x": x, "c": np.array(c, dtype=np.float32)})
+            terms = dict(zip(names, found, strict=True))
+            if any(value.shape != (x.shape[:1] if term in PER_SLICE else x.shape) for term, value in terms.items()):
+                raise ValueError("shape")
+        return terms
 
     return run
 
@@ -77,8 +92,12 @@ def _refused(name: str | Path) -> Iterator[None]:
         raise OutOfMemory() if is_out_of_memory(error) else _foreign(name) from error
 
 
-def check_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Path) -> None:
+def check_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Path, terms: Sequence[str] = ()) -> None:
     """Refuse a graph that `onnx_export` would not make for these weights; nothing of it is run or allocated.
+
+    Parameters
+    ----------
+    terms : the outputs that it must have, in order; those of any graph of ours if empty
 
     Raises
     ------
@@ -91,12 +110,8 @@ def check_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Pat
         if any(opset["domain"] not in ([], [b""]) for opset in _messages(model["opset_import"], {"domain": 1, "v": 2})):
             raise ValueError("domain")
         (body,) = _messages(model["graph"], GRAPH)
-        for node in _messages(body["node"], NODE):
-            if node["op_type"][0].decode() not in OPERATORS or b"".join(node["domain"]):  # type: ignore[union-attr,arg-type]
-                raise ValueError("operator")
-            for attribute in _messages(node["attribute"], ATTRIBUTE):
-                if max(_numbers(attribute["i"] + attribute["ints"]), default=0) > MAX_ATTRIBUTE:
-                    raise ValueError("attribute")
+        _check_names(body, terms)
+        _check_nodes(body)
         shapes = dict(_given(tensor) for tensor in _messages(body["initializer"], TENSOR) if _is_external(tensor))
     except (ValueError, IndexError, UnicodeDecodeError) as error:
         raise _foreign(name) from error
@@ -107,6 +122,41 @@ def check_graph(graph: bytes, weights: Mapping[str, FloatArray], name: str | Pat
         )
 
 
+def _check_names(body: Message, terms: Sequence[str]) -> None:
+    given, made = ([_text(value["name"]) for value in _messages(body[kind], VALUE)] for kind in ("input", "output"))
+    if tuple(given) != INPUTS or tuple(made) not in ([tuple(terms)] if terms else TERMS.values()):
+        raise ValueError("inputs or outputs")
+
+
+def _check_nodes(body: Message) -> None:
+    """Refuse operators that are not ours, large attributes, and constants that grow."""
+    constants = {_text(tensor["name"]) for tensor in _messages(body["initializer"], TENSOR)}
+    if len(body["node"]) > MAX_NODES:
+        raise ValueError("nodes")
+    for node in _messages(body["node"], NODE):
+        kind = _text(node["op_type"])
+        if kind not in OPERATORS or b"".join(node["domain"]):  # type: ignore[arg-type]
+            raise ValueError("operator")
+        for attribute in _messages(node["attribute"], ATTRIBUTE):
+            if max(_numbers(attribute["i"] + attribute["ints"]), default=0) > MAX_ATTRIBUTE:
+                raise ValueError("attribute")
+        if all(name in constants for name in map(_decoded, node["input"]) if name):
+            if kind not in SIZE_KEPT:
+                raise ValueError("constant")
+            constants.update(map(_decoded, node["output"]))
+
+
+def _text(values: list[int | bytes]) -> str:
+    (value,) = values
+    return _decoded(value)
+
+
+def _decoded(value: int | bytes) -> str:
+    if isinstance(value, int):
+        raise ValueError("wire type")
+    return value.decode()
+
+
 def _is_external(tensor: Message) -> bool:
     if tensor["external_data"] and tensor["data_location"] != [EXTERNAL]:
         raise ValueError("external")
@@ -115,8 +165,7 @@ def _is_external(tensor: Message) -> bool:
 
 def _given(tensor: Message) -> tuple[str, tuple[int, ...]]:
     """Return name and shape of a tensor whose values are not in the graph."""
-    (name,) = tensor["name"]
-    return bytes(name).decode(), tuple(_numbers(tensor["dims"]))
+    return _text(tensor["name"]), tuple(_numbers(tensor["dims"]))
 
 
 def _messages(values: list[int | bytes], known: Mapping[str, int]) -> Iterator[Message]:

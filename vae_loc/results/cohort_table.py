@@ -11,11 +11,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from vae_loc.errors import UnusableInput, VaeLocError
+from vae_loc.results.output_names import is_page
 from vae_loc.results.scan_summary import Provenance, ScanSummary, read_whole_summary
 from vae_loc.scans.cases import Case
 from vae_loc.system.reading import read_csv, to_csv
 from vae_loc.system.versions import own_version
-from vae_loc.system.writing import write_atomically
+from vae_loc.system.writing import refuse_inputs, write_atomically
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, Method
 
 TABLE = "cohort.csv"
@@ -173,6 +174,15 @@ def write_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method])
     write_atomically(path, to_csv([entry.row(path.parent).cells(methods) for entry in entries]))
 
 
+def write_page(table: Path) -> Path:
+    """Write a cohort table as a page beside it, and return its path."""
+    from vae_loc.results.cohort_page import cohort_page
+
+    page = table.with_suffix(".html")
+    write_atomically(page, cohort_page(table))
+    return page
+
+
 def update_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]) -> bool:
     """Put the rows of scans that were scored again into the table of an earlier cohort; return whether it names them.
 
@@ -197,6 +207,15 @@ def is_cohort_table(path: Path) -> bool:
     except UnusableInput:
         return False
     return True
+
+
+def refuse_clashing_table(table: Path, places: Sequence[Path], *, report: bool) -> None:
+    """Refuse to replace an input, or a file that vae-loc did not write, by the cohort table or its page."""
+    page = table.with_suffix(".html")
+    refuse_inputs([table, page], list(places))
+    for path, own in ((table, is_cohort_table), *(((page, is_page),) if report else ())):
+        if os.path.lexists(path) and not own(path):
+            raise UnusableInput(path, "is there already and vae-loc did not write it; remove it, or give another -o")
 
 
 def table_name(part: int, parts: int) -> str:

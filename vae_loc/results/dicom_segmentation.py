@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from vae_loc.errors import UnusableInput
 from vae_loc.results.finding_table import FindingSummary
 from vae_loc.scans.dicom_files import DAMAGED
-from vae_loc.scans.dicom_series import Series, volume_of
+from vae_loc.scans.dicom_headers import Series
+from vae_loc.scans.dicom_repair import repaired
+from vae_loc.scans.dicom_series import volume_of
 from vae_loc.scans.volume import read_numbers, read_volume, stem
 from vae_loc.system.versions import own_version
 from vae_loc.system.writing import write_atomically
@@ -27,8 +29,12 @@ MANUFACTURER, MODEL_NAME, SERIAL_NUMBER = "vae-loc", "vae-loc", "1"  # the stand
 SERIES_DESCRIPTION = "vae-loc anomaly mask, research use only"
 
 
-def write_segmentation(mask_file: Path, findings: Sequence[FindingSummary], scan: Path, series: Series) -> Path:
+def write_segmentation(
+    mask_file: Path, findings: Sequence[FindingSummary], scan: Path, series: Series
+) -> tuple[Path, tuple[str, ...]]:
     """Write `<mask>.dcm` beside a numbered mask: binary, one segment per finding, on the frames of the source series.
+
+    Return its path, and the names of what the source series states in a way that is not allowed and was left empty.
 
     Parameters
     ----------
@@ -47,21 +53,26 @@ def write_segmentation(mask_file: Path, findings: Sequence[FindingSummary], scan
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values, which may name the patient
-            write_atomically(path, _segmentation_bytes(numbers, findings, series))
+            content, emptied = _segmentation_bytes(numbers, findings, series)
+            write_atomically(path, content)
     except DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnusableInput(series.place, f"no DICOM Segmentation can refer to this series: {reason}") from error
-    return path
+    return path, emptied
 
 
-def _segmentation_bytes(numbers: NDArray[np.uint16], findings: Sequence[FindingSummary], series: Series) -> bytes:
-    """Return a DICOM Segmentation of a numbered mask (column, row, slice)."""
+def _segmentation_bytes(
+    numbers: NDArray[np.uint16], findings: Sequence[FindingSummary], series: Series
+) -> tuple[bytes, tuple[str, ...]]:
+    """Return a DICOM Segmentation of a numbered mask (column, row, slice), and what was emptied in its sources."""
     import highdicom as hd
     from pydicom.uid import ExplicitVRLittleEndian
 
-    source = volume_of(series)
+    source, images = volume_of(series), series.datasets()
+    thickness_mm = float(source.spacing[0])
+    emptied = {name for image in images for name in repaired(image, thickness_mm)}
     segmentation = hd.seg.Segmentation(
-        source_images=series.datasets(),
+        source_images=images,
         pixel_array=source.with_array(np.transpose(numbers, (2, 1, 0))),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_described(finding) for finding in findings] or [_described(None)],
@@ -81,7 +92,7 @@ def _segmentation_bytes(numbers: NDArray[np.uint16], findings: Sequence[FindingS
     )
     buffer = io.BytesIO()
     segmentation.save_as(buffer)
-    return buffer.getvalue()
+    return buffer.getvalue(), tuple(sorted(emptied))
 
 
 def _described(finding: FindingSummary | None) -> SegmentDescription:

@@ -99,6 +99,7 @@ class ScanSummary(_Part):
 
     `template2ras_mm` is the affine (4, 4) from mm on the model's mean brain, whose middle is at 0, to RAS mm of the
     scan; None if the scan is not aligned to one, or not well.
+    `forced` says why the scan should not have been scored, and was all the same.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -118,6 +119,7 @@ class ScanSummary(_Part):
     inputs: Inputs
     options: dict[str, object]
     files: dict[str, str] = {}
+    forced: list[str] = []
 
     def content(self) -> dict[str, object]:
         """Return what is written to disk; masks only where there are any."""
@@ -151,6 +153,7 @@ def summarize(
         use=RESEARCH_ONLY,
         inputs=provenance.inputs,
         options=provenance.options,
+        forced=list(located.refusals),
     )
 
 

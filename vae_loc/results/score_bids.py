@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_loc.results.bids_derivatives import Derivatives, refuse_inside, write_description
-from vae_loc.results.cohort_table import TABLE, failure, read_entries, write_table
+from vae_loc.results.cohort_table import TABLE, failure, read_entries, write_page, write_table
 from vae_loc.results.output_names import refuse_clashes
 from vae_loc.results.score_cohort import (
     Listener,
@@ -16,7 +16,6 @@ from vae_loc.results.score_cohort import (
     finished,
     merge_persons,
     score_cases,
-    write_page,
 )
 from vae_loc.scans.bids_dataset import check_dataset, find_scans
 from vae_loc.scans.cases import Case, shard_of, sift

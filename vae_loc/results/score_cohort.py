@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae_loc.errors import UnusableInput, UnusableOption, WorkerDied, printable
-from vae_loc.results.cohort_table import Entry, failure, is_cohort_table, table_name, update_table, write_table
+from vae_loc.errors import UnusableOption, VaeLocError, WorkerDied, printable
+from vae_loc.results.cohort_table import (
+    Entry,
+    failure,
+    refuse_clashing_table,
+    table_name,
+    update_table,
+    write_page,
+    write_table,
+)
 from vae_loc.results.output_names import OutputNames, folder_names, is_page, outputs_folder, refuse_clashes
-from vae_loc.scans.cases import Case, Sifted, find_cases, shard_of, sift
-from vae_loc.scans.dicom_series import Converted, Series, convert_dicom
+from vae_loc.scans.cases import Case, Sifted, contrast_of, find_cases, shard_of, sift
+from vae_loc.scans.dicom_headers import Series
+from vae_loc.scans.dicom_series import Converted, convert_dicom
 from vae_loc.system.progress import BarMaker, no_bars
 from vae_loc.system.versions import own_version
 from vae_loc.system.worker_processes import default_jobs, in_processes, in_turn, usable_cpus
-from vae_loc.system.writing import refuse_inputs, write_atomically
 
 if TYPE_CHECKING:
     from vae_loc.results.persons.person_outputs import PersonResult
@@ -38,6 +45,7 @@ class RunOptions:
     scheduler : `dask`, `slurm`, an address or a file: a dask cluster scores the scans
     shard : (part, parts), from 1: only this part of the scans
     skip_existing : leave alone what is whole and was made by the same model and options from the same scan
+    insecure : whether a cluster may do without TLS
     persons : where scans are segmented, also merge those of one person that differ in contrast
     """
 
@@ -45,6 +53,7 @@ class RunOptions:
     scheduler: str | None = None
     shard: tuple[int, int] = (1, 1)
     skip_existing: bool = False
+    insecure: bool = False
     persons: bool = True
 
 
@@ -110,7 +119,25 @@ def score_cohort(
     """
     listener = listener or Listener()
     converted = _converted(places, output, options, series, listener)
-    cases = find_cases(converted.places)
+    try:
+        outcome = _scored(converted, places, output, options, run, listener)
+    except VaeLocError:
+        converted.remove(converted.written)
+        raise
+    converted.remove([entry.case.scan for entry in outcome.failed if entry.scores is None])
+    return outcome
+
+
+def _scored(
+    converted: Converted,
+    places: Sequence[Path],
+    output: Path,
+    options: ScoreOptions,
+    run: RunOptions,
+    listener: Listener,
+) -> Outcome:
+    """Score the scans of places whose DICOM series are converted, and write their table; as `score_cohort`."""
+    cases = [_described(case, converted.series.get(case.scan), options) for case in find_cases(converted.places)]
     part = sift(shard_of(cases, *run.shard), volume=options.volume, known=converted.faults)
     if not part.cases:  # nothing slow is imported for scans whose headers cannot be used
         return Outcome([failure(case, part.faults[case]) for case in part.all_cases])
@@ -120,7 +147,7 @@ def score_cohort(
     inputs = [*places, *(Path(path) for path in (options.brain_mask, options.model) if path)]
     refuse_clashes(cases, names, options.methods, report=options.files.report, others=inputs)
     if several:
-        _refuse_clashing_table(table, places, report=options.files.report)
+        refuse_clashing_table(table, places, report=options.files.report)
     entries = score_cases(part, names, options, run, series=converted.series, listener=listener)
     persons = merge_persons(cases, entries, names, options, run, listener=listener)
     tables: tuple[Path, ...] = ()
@@ -167,7 +194,7 @@ def score_cases(
     for entry in entries.values():
         _tell(entry, names, options, listener, said)
     advance = listener.bars("scoring", len(tasks))
-    for index, result in _engine(jobs, run.scheduler)(functools.partial(score_task, options), tasks):
+    for index, result in _engine(jobs, run)(functools.partial(score_task, options), tasks):
         case = part.cases[index]
         entries[case] = result or failure(case, WorkerDied(case.scan))
         _tell(entries[case], names, options, listener, said)
@@ -218,24 +245,6 @@ def finished(outcome: Outcome, listener: Listener) -> Outcome:
     return outcome
 
 
-def write_page(table: Path) -> Path:
-    """Write a cohort table as a page beside it, and return its path."""
-    from vae_loc.results.cohort_page import cohort_page
-
-    page = table.with_suffix(".html")
-    write_atomically(page, cohort_page(table))
-    return page
-
-
-def _refuse_clashing_table(table: Path, places: Sequence[Path], *, report: bool) -> None:
-    """Refuse to replace an input, or a file that vae-loc did not write, by the cohort table or its page."""
-    page = table.with_suffix(".html")
-    refuse_inputs([table, page], list(places))
-    for path, own in ((table, is_cohort_table), *(((page, is_page),) if report else ())):
-        if os.path.lexists(path) and not own(path):
-            raise UnusableInput(path, "is there already and vae-loc did not write it; remove it, or give another -o")
-
-
 def _converted(
     places: Sequence[Path], output: Path, options: ScoreOptions, series: str | None, listener: Listener
 ) -> Converted:
@@ -245,13 +254,22 @@ def _converted(
     ------
     UnusableOption : if there is none, and an option asks for one.
     """
-    converted = convert_dicom(places, outputs_folder(output), wanted=series)
+    converted = convert_dicom(
+        places, outputs_folder(output), wanted=series, contrast=options.contrast, force=options.force
+    )
     if not converted.series and not converted.faults and (options.dicom_seg or series is not None):
         option = "--series" if series is not None else "--dicom-seg"
         raise UnusableOption(option, "none of the scans is a DICOM folder or zip; leave it out")
     for scan, source in converted.series.items():
         listener.note(f"{printable(source.place)}: DICOM, converted to {printable(scan)}")
     return converted
+
+
+def _described(case: Case, series: Series | None, options: ScoreOptions) -> Case:
+    """Return a case with the contrast that its series' description says, where neither option nor name says one."""
+    if series is None or options.contrast is not None or case.contrast is not None or contrast_of(case.scan):
+        return case
+    return replace(case, contrast=series.contrast)
 
 
 def _task(case: Case, names: OutputNames, run: RunOptions, series: Series | None) -> Task:
@@ -275,10 +293,10 @@ def _jobs(run: RunOptions, options: ScoreOptions, scans: int) -> int:
     return min(run.jobs or pays, max(1, scans))
 
 
-def _engine(jobs: int, scheduler: str | None) -> Engine:
+def _engine(jobs: int, run: RunOptions) -> Engine:
     """Return what applies a function to each task, and yields index and result, None if its process died."""
-    if scheduler is not None:
+    if run.scheduler is not None:
         from vae_loc.system.dask_cluster import on_cluster
 
-        return functools.partial(on_cluster, scheduler=scheduler, jobs=jobs)
+        return functools.partial(on_cluster, scheduler=run.scheduler, jobs=jobs, insecure=run.insecure)
     return in_turn if jobs == 1 else functools.partial(in_processes, jobs=jobs, preload="vae_loc.results.score_scan")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from vae_loc.errors import OurBug, OutOfMemory, UnusableInput, VaeLocError, is_out_of_memory, printable
+from vae_loc.errors import OurBug, UnusableInput, VaeLocError, machine_fault, printable
 from vae_loc.model.network import load_model
 from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.open_scan import counting_mask, open_scan
@@ -19,10 +19,10 @@ from vae_loc.results.output_names import OutputNames
 from vae_loc.results.scan_outputs import Files, write_outputs
 from vae_loc.results.scan_summary import Inputs, Provenance, ScanSummary, read_summary
 from vae_loc.scans.cases import Case, contrast_of
-from vae_loc.scans.dicom_series import Series
+from vae_loc.scans.dicom_headers import Series
 from vae_loc.scans.nifti import pair
 from vae_loc.scoring.choose_model import choose_model
-from vae_loc.scoring.locate import locate
+from vae_loc.scoring.locate import accepted, locate
 from vae_loc.system.reading import sha256_of
 from vae_loc.system.threads import set_threads
 from vae_loc.system.writing import refuse_inputs
@@ -45,6 +45,7 @@ class ScoreOptions:
     raw : the paper's bare scores instead of those normalised by place and scan
     files : which files a scan leaves besides its maps
     dicom_seg : whether masks are also written as DICOM Segmentations of the series that the scans came from
+    force : whether scans are scored that do not look like a brain MRI; their outputs say so
     """
 
     methods: Sequence[Method] = ("combi",)
@@ -59,6 +60,7 @@ class ScoreOptions:
     registration: Registration | None = None
     files: Files = field(default_factory=Files)
     dicom_seg: bool = False
+    force: bool = False
 
     def stated(self) -> dict[str, object]:
         """Return what shapes the outputs of a scan besides scan and model, as its JSON states it."""
@@ -72,6 +74,7 @@ class ScoreOptions:
             "registration": self.registration,
             "percentile": self.files.percentile,
             "report": self.files.report,
+            "force": self.force,
             "segmentation": None if self.files.segmentation is None else asdict(self.files.segmentation),
         }
 
@@ -96,7 +99,7 @@ def score_scan(case: Case, options: ScoreOptions, names: OutputNames, provenance
 
     Raises
     ------
-    UnusableInput : if the scan, its mask or the place of an output cannot be used.
+    UnusableInput : if the scan, its mask or the place of an output cannot be used, or it is no brain MRI.
     UnusableModel : if the model cannot be used, or is of other data.
     """
     scan = open_scan(case, brain_mask=options.brain_mask, volume=options.volume)
@@ -109,6 +112,7 @@ def score_scan(case: Case, options: ScoreOptions, names: OutputNames, provenance
         raw=options.raw,
         registration=options.registration,
     )
+    accepted(located, force=options.force)
     paths, summary = write_outputs(located, model, names, options.files, provenance)
     notes += tuple(f"warning: {printable(case.scan)}: {warning}" for warning in located.warnings)
     notes += tuple(f"{printable(case.scan.name)}: {said}" for said in _findings_words(summary))
@@ -125,7 +129,7 @@ def score_task(options: ScoreOptions, task: Task) -> Entry:
     except VaeLocError as error:
         fault = error
     except Exception as error:  # of ours or a library's: it must not cost the other scans of a night
-        fault = OutOfMemory() if is_out_of_memory(error) else OurBug(task.case.scan, error)
+        fault = machine_fault(error) or OurBug(task.case.scan, error)
     return failure(task.case, fault, time.perf_counter() - began)
 
 
@@ -177,13 +181,18 @@ def _with_segmentations(entry: Entry, options: ScoreOptions, task: Task) -> Entr
     scan = task.case.scan
     try:
         masks = read_summary(task.names.scores(scan)).masks or {}
-        written = [
+        made = [
             write_segmentation(task.names.path(scan, method, "dseg.nii.gz"), mask.findings, scan, task.series)
             for method, mask in masks.items()
         ]
     except UnusableInput as error:
         return replace(entry, status="failed", error=str(error), exit_code=error.exit_code)
-    return replace(entry, written=(*entry.written, *written))
+    emptied = sorted({name for _, names in made for name in names})
+    said = (
+        f"{printable(scan)}: its series states no valid {', '.join(emptied)}; the DICOM Segmentation leaves that empty"
+    )
+    notes = (*entry.notes, *([said] if emptied else []))
+    return replace(entry, written=(*entry.written, *(path for path, _ in made)), notes=notes)
 
 
 def _findings_words(summary: ScanSummary) -> list[str]:

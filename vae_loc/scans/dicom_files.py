@@ -17,6 +17,7 @@ from zlib import error as zlib_error
 
 from vae_loc.errors import UnusableInput
 from vae_loc.scans.cases import NIFTI_SUFFIXES, PAIR_SUFFIXES
+from vae_loc.scans.nifti import BOMB_BYTES, BOMB_RATIO
 
 MAX_FILES = 20_000  # below a folder or in a zip: several studies
 MAX_BYTES = 4_000_000_000  # of them together, unpacked
@@ -43,6 +44,9 @@ def dicom_names(place: Path) -> list[str]:
             members = [member for member in archive.infolist() if not member.is_dir()]
             if sum(member.file_size for member in members) > MAX_BYTES:
                 raise UnusableInput(place, f"expected at most {MAX_BYTES} bytes, it says it unpacks to more")
+            packed = sum(member.compress_size for member in members)
+            if (size := sum(member.file_size for member in members)) > max(BOMB_BYTES, BOMB_RATIO * packed):
+                raise UnusableInput(place, f"expected images, found {packed} bytes that claim to hold {size}")
             names = [member.filename for member in members]
     else:
         return [place.name]

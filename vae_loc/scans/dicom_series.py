@@ -5,12 +5,10 @@ Names of patients are neither printed nor written.
 
 from __future__ import annotations
 
-import io
 import os
-import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +17,8 @@ import numpy as np
 
 from vae_loc.errors import UnusableInput
 from vae_loc.scans.cases import unique_names
-from vae_loc.scans.dicom_files import DAMAGED, dicom_contents, dicom_names, has_magic, has_nifti
+from vae_loc.scans.dicom_files import DAMAGED, dicom_names, has_magic, has_nifti
+from vae_loc.scans.dicom_headers import MR, UNKNOWN, Series, series_of, whole_number
 from vae_loc.scans.nifti import MAX_VOXELS
 from vae_loc.system.reading import opened
 from vae_loc.system.writing import write_atomically
@@ -28,38 +27,30 @@ if TYPE_CHECKING:
     from highdicom import Volume as DicomVolume
     from pydicom import Dataset
 
-HEADER_TAGS = ["SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "PatientName", "PatientID",
-               "Rows", "Columns", "NumberOfFrames"]  # fmt: skip
-NO_SCANS = ("SEG", "RTDOSE")  # modalities of images that are made of scans; ours too
 INT16 = np.iinfo(np.int16)
-
-
-@dataclass(frozen=True)
-class Series:
-    """A DICOM series: the files that hold it, below a folder or in a zip, and how a person tells it from others."""
-
-    place: Path
-    uid: str
-    files: tuple[str, ...]
-    described: str
-
-    def datasets(self) -> list[Dataset]:
-        """Read every file of the series whole.
-
-        Raises
-        ------
-        UnusableInput : if one is damaged.
-        """
-        return [_parsed(self.place, name, content) for name, content in dicom_contents(self.place, self.files)]
+EVEN = 0.1  # of the usual distance of slices: more or less is a gap, or the same slice twice
 
 
 @dataclass(frozen=True)
 class Converted:
-    """Places with the scan instead of each DICOM series; which series became which scan, or why it did not."""
+    """Places with the scan instead of each DICOM series; which series became which scan, or why it did not.
+
+    `written` are the scans that were not there before, and `folder` the folder that was not.
+    """
 
     places: list[Path]
     series: dict[Path, Series]
     faults: dict[Path, UnusableInput]
+    written: list[Path] = field(default_factory=list)
+    folder: Path | None = None
+
+    def remove(self, scans: Sequence[Path]) -> None:
+        """Remove those of some scans that were written, and the folder if that leaves it empty."""
+        for scan in scans:
+            if scan in self.written:
+                scan.unlink(missing_ok=True)
+        if self.folder is not None and os.path.isdir(self.folder) and not os.listdir(self.folder):
+            os.rmdir(self.folder)
 
 
 def is_dicom(place: Path) -> bool:
@@ -72,16 +63,25 @@ def is_dicom(place: Path) -> bool:
     return place.name.lower().endswith(".zip") or has_magic(place)
 
 
-def convert_dicom(places: Sequence[Path], folder: Path, *, wanted: str | None = None) -> Converted:
+def convert_dicom(
+    places: Sequence[Path],
+    folder: Path,
+    *,
+    wanted: str | None = None,
+    contrast: str | None = None,
+    force: bool = False,
+) -> Converted:
     """Write the DICOM series among `places` as NIfTI into `folder`, named like their folder or zip.
 
     Parameters
     ----------
     wanted : series instance UID, where a place holds several series
+    contrast : which contrast is wanted, where a place holds several series and none is `wanted`
+    force : whether a series of another modality than MR is converted
     """
     names_of = {place: _named(Path(os.path.abspath(place))) for place in places if is_dicom(place)}
     names = unique_names(list(names_of.values()))
-    done = Converted([], {}, {})
+    done = Converted([], {}, {}, folder=None if os.path.lexists(folder) else folder)
     for place in places:
         if place not in names_of:
             done.places.append(place)
@@ -89,38 +89,15 @@ def convert_dicom(places: Sequence[Path], folder: Path, *, wanted: str | None = 
         scan = folder / f"{names[names_of[place]]}.nii.gz"
         done.places.append(scan)
         try:
-            series = series_of(place, wanted)
-            _write_once(scan, nifti_bytes(series))
+            series = series_of(place, wanted, contrast=contrast)
+            if not force:
+                _refuse_other_modality(series)
+            if _write_once(scan, nifti_bytes(series)):
+                done.written.append(scan)
             done.series[scan] = series
         except UnusableInput as error:
             done.faults[scan] = error
     return done
-
-
-def series_of(place: Path, wanted: str | None = None) -> Series:
-    """Return the one image series of a folder or zip, or the one `wanted`.
-
-    Raises
-    ------
-    UnusableInput : if there is none, or there are several and none is chosen; they are listed then.
-    """
-    _require_readers(place)
-    headers: dict[str, list[tuple[str, Dataset]]] = {}
-    for name, content in dicom_contents(place, dicom_names(place), head_only=True):
-        header = _parsed(place, name, content, header_only=True)
-        if "Rows" in header and "SeriesInstanceUID" in header and header.get("Modality") not in NO_SCANS:
-            headers.setdefault(str(header.SeriesInstanceUID), []).append((name, header))
-    series = {uid: _series(place, uid, files) for uid, files in headers.items()}
-    if wanted in series:
-        return series[wanted]
-    listed = "; ".join(f"{one.uid} ({one.described})" for one in series.values())
-    if not series:
-        raise UnusableInput(place, "expected a DICOM series of images, found none")
-    if wanted is not None:
-        raise UnusableInput(place, f"holds no series {wanted}; it holds {listed}")
-    if len(series) > 1:
-        raise UnusableInput(place, f"expected one series, found {len(series)}; choose one with --series: {listed}")
-    return next(iter(series.values()))
 
 
 def volume_of(series: Series) -> DicomVolume:
@@ -128,16 +105,23 @@ def volume_of(series: Series) -> DicomVolume:
 
     Raises
     ------
-    UnusableInput : if its slices are not parallel, aligned, evenly spaced and each there once.
+    UnusableInput : if its slices are not parallel, aligned, evenly spaced and each there once, or it has no contrast.
     """
     import highdicom as hd
 
     datasets = series.datasets()
-    first = datasets[0]
-    frames = len(datasets) * int(first.get("NumberOfFrames", 1) or 1)
-    if int(first.Rows) * int(first.Columns) * frames > MAX_VOXELS:
+    first, name = datasets[0], series.files[0]
+    rows, columns, frames = (
+        whole_number(series.place, name, first, attribute) for attribute in ("Rows", "Columns", "NumberOfFrames")
+    )
+    frames *= len(datasets)
+    if rows * columns * frames > MAX_VOXELS:
         raise UnusableInput(series.place, f"expected at most {MAX_VOXELS} voxels, its headers promise more")
+    if "MOSAIC" in str(first.get("ImageType", "")).upper():
+        raise UnusableInput(series.place, "is a mosaic, several slices in one picture; export it as single slices")
     try:
+        if any(float(slope) == 0 for image in datasets for slope in _slopes(image)):
+            raise UnusableInput(series.place, "expected intensities, its rescale slope is 0; export it again")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values, which may name the patient
             if len(datasets) == 1 and frames > 1:
@@ -145,8 +129,9 @@ def volume_of(series: Series) -> DicomVolume:
             return hd.get_volume_from_series(datasets, apply_real_world_transform=False)
     except DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        where = _uneven(datasets)
         raise UnusableInput(
-            series.place, f"series {series.uid} is no regular volume of {frames} slices: {reason}"
+            series.place, f"series {series.uid} is no regular volume of {frames} slices: {reason}{where}"
         ) from error
 
 
@@ -157,7 +142,10 @@ def nifti_bytes(series: Series) -> bytes:
     """
     from isal import igzip
 
-    volume = volume_of(series)
+    try:
+        volume = volume_of(series)
+    except (RecursionError, ArithmeticError, AssertionError) as error:  # of pydicom's and highdicom's, at odd headers
+        raise UnusableInput(series.place, f"series {series.uid} is damaged ({type(error).__name__})") from error
     if volume.array.ndim != 3:
         raise UnusableInput(series.place, "expected one grey value a voxel, found colour; choose another series")
     turned = volume.permute_spatial_axes((2, 1, 0))
@@ -175,48 +163,48 @@ def _named(place: Path) -> Path:
     return place.with_name(f"{place.name if place.is_dir() else place.stem}.nii")
 
 
-def _series(place: Path, uid: str, files: Sequence[tuple[str, Dataset]]) -> Series:
-    first = files[0][1]
-    frames = sum(int(header.get("NumberOfFrames", 1) or 1) for _, header in files)
-    number = f"number {first.SeriesNumber}, " if first.get("SeriesNumber") is not None else ""
-    described = f"{number}{first.get('Modality', '?')}, {frames} x {first.Rows} x {first.Columns}"
-    return Series(place, uid, tuple(name for name, _ in files), described + _description(first))
-
-
-def _description(header: Dataset) -> str:
-    """Return the series description, unless it may name the patient."""
-    text = str(header.get("SeriesDescription", "") or "")
-    private = " ".join(str(header.get(name, "") or "") for name in ("PatientName", "PatientID"))
-    parts = [part.lower() for part in private.replace("^", " ").replace(",", " ").split() if len(part) > 1]
-    return f", {text}" if text and not any(part in text.lower() for part in parts) else ""
-
-
-def _write_once(path: Path, content: bytes) -> None:
-    """Write a file unless it is there already; never over another one."""
+def _write_once(path: Path, content: bytes) -> bool:
+    """Write a file unless it is there already, never over another one; return whether it was not there."""
     if not os.path.lexists(path):
         write_atomically(path, content)
-        return
+        return True
     with opened(path, "a scan") as file:
         if file.read(len(content) + 1) != content:
             raise UnusableInput(path, "is there already and is not this series; choose another folder with -o")
+    return False
 
 
-def _parsed(place: Path, name: str, content: io.BytesIO, *, header_only: bool = False) -> Dataset:
-    from pydicom import dcmread
+def _refuse_other_modality(series: Series) -> None:
+    if series.modality not in (MR, *UNKNOWN):
+        raise UnusableInput(
+            series.place,
+            f"expected an MR series, its modality is {series.modality}; the models are for MRI, --force scores it",
+        )
 
-    tags = list(HEADER_TAGS) if header_only else None
+
+def _slopes(image: Dataset) -> list[float]:
+    """Return the rescale slopes that a dataset states, for all frames or for each."""
+    groups = [*image.get("SharedFunctionalGroupsSequence", []), *image.get("PerFrameFunctionalGroupsSequence", [])]
+    parts = [image, *(part for group in groups for part in group.get("PixelValueTransformationSequence", []))]
+    return [part.RescaleSlope for part in parts if part.get("RescaleSlope") is not None]
+
+
+def _uneven(datasets: Sequence[Dataset]) -> str:
+    """Say where single slices leave a gap, or lie twice; nothing if they do not, or cannot be placed."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they quote values, which may name the patient
-            return dcmread(content, stop_before_pixels=header_only, specific_tags=tags)
-    except DAMAGED as error:
-        raise UnusableInput(place, f"{name} is a damaged DICOM file; export it again") from error
-
-
-def _require_readers(place: Path) -> None:
-    from importlib.util import find_spec
-
-    if sys.modules.get("pydicom", sys) is None:  # kept from nibabel by the command line
-        del sys.modules["pydicom"]
-    if find_spec("highdicom") is None:
-        raise UnusableInput(place, "DICOM needs more packages: pip install 'vae-loc[dicom]'")
+        right, down = np.reshape([float(v) for v in datasets[0].ImageOrientationPatient], (2, 3))
+        normal = np.cross(right, down)
+        heights = np.sort([np.dot([float(v) for v in image.ImagePositionPatient], normal) for image in datasets])
+    except DAMAGED:
+        return ""
+    steps = np.diff(heights)
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    said = [
+        f"{'a gap' if step > usual else 'the same slice twice' if step < EVEN * usual else 'slices too near'} of "
+        f"{step:.3g} mm between slices {index + 1} and {index + 2} at {heights[index]:.1f} and "
+        f"{heights[index + 1]:.1f} mm along their normal"
+        for index, step in enumerate(steps)
+        if abs(step - usual) > EVEN * usual
+    ]
+    more = f", and {len(said) - 3} more" if len(said) > 3 else ""
+    return f"; {', '.join(said[:3])}{more}, where {usual:.3g} mm is usual" if said else ""

@@ -75,9 +75,14 @@ def content(
     notes = []
     if missing_count and not background:
         notes.append(f"{missing_count} voxels are NaN or infinite and were treated as missing")
-    if values.min() <= CT_AIR[1] and np.mean((values >= CT_AIR[0]) & (values <= CT_AIR[1])) >= CT_AIR_SHARE:
-        notes.append("its intensities look like CT (air near -1000); the models are for MRI")
     return data, missing if missing_count else None, tuple(notes)
+
+
+def looks_like_ct(data: FloatArray) -> bool:
+    """Tell whether voxels (I, J, K) have Hounsfield units: a tenth of them or more that of air."""
+    if data.min() > CT_AIR[1]:
+        return False
+    return bool(np.mean((data >= CT_AIR[0]) & (data <= CT_AIR[1])) >= CT_AIR_SHARE)
 
 
 def _refuse_without_content(path: Path, values: FloatArray) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_loc.errors import UnusableInput
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical
 from vae_loc.preprocessing.open_scan import Scan
@@ -19,9 +20,10 @@ from vae_loc.scans.volume import Volume
 from vae_loc.scoring.aligned_scan import RAW_SMOOTHING_FWHM_MM, canonical_of
 from vae_loc.scoring.normalised_maps import Features, features_of, normalised_maps, with_polarity, z_by_place
 from vae_loc.scoring.robust_fit import SD_PER_MAD
+from vae_loc.scoring.scan_gate import judged
 from vae_loc.scoring.slice_scores import score_slices
 from vae_loc.scoring.smoothing import smoothed
-from vae_loc.scoring.tissue_contrast import contrast_by_tissue
+from vae_loc.scoring.tissue_contrast import TissueFit
 from vae_loc.vocabulary import BoolArray, FloatArray, Method, Polarity
 
 MAX_SPREAD = 1.5  # of the most unusual healthy scan's: beyond it, something else than a brain of this contrast
@@ -72,6 +74,7 @@ class Located:
     scores : sample-wise scores
     warnings : what the user should know, one line each
     bare : whether `maps` are the bare scores
+    refusals : why the scan should not have been scored (`scan_gate`), one sentence each; they are warnings too
 
     The maps on the scan's own grid are made when they are first asked for.
     """
@@ -83,6 +86,7 @@ class Located:
     scores: SampleScores
     warnings: tuple[str, ...]
     bare: bool = False
+    refusals: tuple[str, ...] = ()
 
     @property
     def volume(self) -> Volume:
@@ -154,9 +158,24 @@ def locate(
     maps, raw_maps = (
         {method: with_polarity(values, polarity) for method, values in of.items()} for of in (signed, signed_raw)
     )
-    warnings = scan.volume.warnings + canonical.warnings + _unlike_healthy(scores.features, canonical, model)
-    located = Located(scan, canonical, maps, raw_maps, scores.samples, warnings)
+    verdict = judged(scan, canonical, model)
+    unlike = _unlike_healthy(scores.features, canonical, model, verdict.tissue)
+    warnings = scan.volume.warnings + canonical.warnings + verdict.refusals + verdict.warnings + unlike
+    located = Located(scan, canonical, maps, raw_maps, scores.samples, warnings, refusals=verdict.refusals)
     return located.as_raw() if raw else located
+
+
+def accepted(located: Located, *, force: bool = False) -> Located:
+    """Return a scored scan, unless it is one that should not have been scored.
+
+    Raises
+    ------
+    UnusableInput : saying why, and how to have it scored all the same; never if that is forced.
+    """
+    if located.refusals and not force:
+        path, said = located.volume.path, "; ".join(located.refusals)
+        raise UnusableInput(path, f"expected a brain MRI, but {said}; check the file, or give --force to score it")
+    return located
 
 
 def score_canonical(canonical: CanonicalVolume, model: Model, methods: Sequence[Method]) -> CanonicalScores:
@@ -196,7 +215,9 @@ def spread_of(features: Features, mask: BoolArray, places: Mapping[str, FloatArr
     return float(SD_PER_MAD * np.median(np.abs(inside - np.median(inside)))) if inside.size else 0.0
 
 
-def _unlike_healthy(features: Features, canonical: CanonicalVolume, model: Model) -> tuple[str, ...]:
+def _unlike_healthy(
+    features: Features, canonical: CanonicalVolume, model: Model, tissue: TissueFit | None
+) -> tuple[str, ...]:
     """Return a warning for a scan that is none of the model's kind: by its tissues, or by its typical voxel.
 
     How far those of other scanners and contrasts are: docs/scan-gate.md.
@@ -206,19 +227,19 @@ def _unlike_healthy(features: Features, canonical: CanonicalVolume, model: Model
         return ()
     synthesized = model.facts.training.synthesized_from is not None
     ratio = spread_of(features, canonical.mask, model.places) / max(1.0, healthy.spread[-1])
-    said = _other_contrast(canonical, model)
+    said = _other_contrast(tissue, model)
     if not said and ratio > (MAX_SYNTHESIZED_SPREAD if synthesized else MAX_SPREAD):
         contrast = model.facts.contrast
         said = f"the whole brain differs from healthy {contrast} scans, {ratio:.1f} times as much as any of the model's"
     return (f"{said}: another contrast, no brain, or a bad brain mask; do not trust map and findings",) if said else ()
 
 
-def _other_contrast(canonical: CanonicalVolume, model: Model) -> str:
+def _other_contrast(tissue: TissueFit | None, model: Model) -> str:
     """Say that a scan has the tissues of T1 where the model has not, or the other way round; else nothing."""
-    facts, template = model.facts, model.places.get("template")
-    if template is None or "t1" not in (facts.contrast, facts.training.synthesized_from):
+    facts = model.facts
+    if tissue is None or "t1" not in (facts.contrast, facts.training.synthesized_from):
         return ""
-    told = contrast_by_tissue(canonical, template)
+    told = tissue.contrast
     if (told == "t1") == (facts.contrast == "t1"):
         return ""
     return f"its tissues look like {told}, the model is of {facts.contrast}"

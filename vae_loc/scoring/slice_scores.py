@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_loc.errors import UnusableModel
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.slices import SliceStack
 from vae_loc.vocabulary import FloatArray, Method
@@ -68,11 +69,17 @@ def score_slices(model: Model, stack: SliceStack, methods: Sequence[Method]) -> 
     """Score every slice of a stack, each on its own: neighbours in a batch have no influence.
 
     Does not smooth, and does not blank the background.
+
+    Raises
+    ------
+    UnusableModel : if the network gives NaN or infinity.
     """
     c = model.facts.network.c
     run = model.score_terms("all" if NEEDS_REC_GRADIENT.intersection(methods) else "kl")
     starts = range(0, len(stack.pixels), BATCH_SIZE)
     parts = [run(stack.pixels[start : start + BATCH_SIZE, None], c) for start in starts]
     terms = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if odd := next((name for name, values in terms.items() if not np.isfinite(values).all()), None):
+        raise UnusableModel(model.digest[:12], f"its {odd} is not finite for this scan; train or fetch it again")
     fields = {name: terms[name][:, 0] for name in FIELDS if name in terms}
     return SliceScores(fields, c, terms["kl"].astype(np.float64), terms["rec"].astype(np.float64))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,15 +12,42 @@ from vae_loc.preprocessing.pose import BRAIN_OFFSET
 from vae_loc.scoring.normalised_maps import CUT_SD
 from vae_loc.scoring.robust_fit import robust_fit
 from vae_loc.scoring.smoothing import smoothed
-from vae_loc.vocabulary import FloatArray
+from vae_loc.vocabulary import BoolArray, FloatArray
 
 DETAIL_FWHM_MM = (4.0, 24.0)  # between noise and shading
 GREY_SD = -0.5  # of the mean T1 brain: fluid lies below, white matter above
 CLEAR_CONTRAST = 1 / 3  # of T1's own
 
 
+@dataclass(frozen=True)
+class TissueFit:
+    """How a brain's detail follows that of two tissues of the mean T1 brain.
+
+    Attributes
+    ----------
+    fluid, white : slopes of the detail on that of fluid, and of white matter, beside grey matter
+    match : correlation of the fit with the detail, 0 to 1
+    """
+
+    fluid: float
+    white: float
+    match: float
+
+    @property
+    def contrast(self) -> str:
+        """What the brain looks like: white matter is bright in T1, fluid dark or the tissues alike only in FLAIR."""
+        if self.white > CLEAR_CONTRAST:
+            return "t1"
+        return "t2" if self.fluid + self.white < -CLEAR_CONTRAST else "flair"
+
+
 def contrast_by_tissue(canonical: CanonicalVolume, template: FloatArray) -> str:
-    """Return t1, t2 or flair: by what fluid and white matter look like beside grey matter (design [42]).
+    """Return t1, t2 or flair, as `tissue_fit` has it: by fluid and white matter beside grey matter (design [42])."""
+    return tissue_fit(canonical, template).contrast
+
+
+def tissue_fit(canonical: CanonicalVolume, template: FloatArray) -> TissueFit:
+    """Return the fit of a brain's detail by that of fluid and white matter.
 
     Parameters
     ----------
@@ -31,12 +60,17 @@ def contrast_by_tissue(canonical: CanonicalVolume, template: FloatArray) -> str:
     mask = canonical.mask & (template > BRAIN_OFFSET)
     mean = standardized(template, mask)
 
-    def detail(values: FloatArray) -> NDArray[np.float64]:
-        fine, coarse = (smoothed(values, mask, canonical.grid.pixel_mm, fwhm_mm) for fwhm_mm in DETAIL_FWHM_MM)
-        return (fine - coarse)[mask].astype(np.float64)
+    parts = (np.minimum(mean, GREY_SD), np.maximum(mean, GREY_SD))
+    tissues = np.column_stack([detail_of(part, mask, canonical) for part in parts])
+    detail = detail_of(canonical.data, mask, canonical)
+    slopes = robust_fit(tissues, detail, cut_sd=CUT_SD)
+    fitted = tissues @ slopes
+    spread = float(np.std(fitted) * np.std(detail))
+    match = float(np.mean((fitted - fitted.mean()) * (detail - detail.mean()))) / spread if spread > 0 else 0.0
+    return TissueFit(float(slopes[0]), float(slopes[1]), match)
 
-    tissues = np.column_stack([detail(np.minimum(mean, GREY_SD)), detail(np.maximum(mean, GREY_SD))])
-    fluid, white = robust_fit(tissues, detail(canonical.data), cut_sd=CUT_SD)
-    if white > CLEAR_CONTRAST:
-        return "t1"
-    return "t2" if fluid + white < -CLEAR_CONTRAST else "flair"
+
+def detail_of(values: FloatArray, mask: BoolArray, canonical: CanonicalVolume) -> NDArray[np.float64]:
+    """Return what values (I, I, I) are between `DETAIL_FWHM_MM`, float64 (N,), in the N voxels of a mask."""
+    fine, coarse = (smoothed(values, mask, canonical.grid.pixel_mm, fwhm_mm) for fwhm_mm in DETAIL_FWHM_MM)
+    return (fine - coarse)[mask].astype(np.float64)

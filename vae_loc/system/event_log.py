@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -41,11 +42,22 @@ class EventLog:
             raise UnusableInput(place, f"could not be written: {error.strerror}; give --log-json another") from error
 
     def __call__(self, event: str, facts: Mapping[str, object]) -> None:
-        """Write an event with its time (UTC)."""
+        """Write an event with its time (UTC).
+
+        Raises
+        ------
+        UnusableInput : if it cannot be written, as on a full disk.
+        """
         if self._file is not None:
             now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-            self._file.write(json.dumps({"time": now, "event": event, **facts}, ensure_ascii=False) + "\n")
-            self._file.flush()
+            try:
+                self._file.write(json.dumps({"time": now, "event": event, **facts}, ensure_ascii=False) + "\n")
+                self._file.flush()
+            except OSError as error:
+                place = "--log-json" if self.on_stderr else self._file.name
+                raise UnusableInput(
+                    place, f"could not be written: {error.strerror}; what was scored is whole"
+                ) from error
 
     def __enter__(self) -> EventLog:
         """Start."""
@@ -56,7 +68,8 @@ class EventLog:
     ) -> None:
         """Close the file."""
         if self._file is not None and not self.on_stderr:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what a full disk did not take was told when it was written
+                self._file.close()
 
 
 def _refuse_others(place: Path) -> None:

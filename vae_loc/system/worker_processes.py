@@ -12,11 +12,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from vae_loc.errors import MachineFault, machine_fault
 from vae_loc.system.writing import remove_in_hand
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
 
+OPEN_FILES, OPEN_FILES_A_JOB = 18, 6  # of this process, and for each worker: pipes and locks
 TASKS_A_WORKER = 4  # a worker's start costs as much CPU time as it takes to score that many scans
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 EXIT_TERMINATED = 143
@@ -77,15 +79,21 @@ def _each_once(
     work: Callable[[TaskT], ResultT], tasks: Sequence[tuple[int, TaskT]], jobs: int, preload: str
 ) -> Iterator[tuple[int, ResultT | None]]:
     """Yield index and result of every task as it is done; None if its process died."""
+    _check_files(min(jobs, len(tasks)))
     waiting = deque(tasks)
     flying: dict[Future[ResultT], tuple[ProcessPoolExecutor, int]] = {}
 
     def start_next(lane: ProcessPoolExecutor) -> None:
         index, task = waiting.popleft()
-        flying[lane.submit(work, task)] = lane, index
+        try:
+            flying[lane.submit(work, task)] = lane, index
+        except (OSError, EOFError) as error:
+            for other, _ in flying.values():
+                other.shutdown(wait=False, cancel_futures=True)
+            raise _not_started(error) from error
 
     for _ in range(min(jobs, len(tasks))):
-        start_next(_lane(preload))
+        start_next(_new_lane(preload))
     while flying:
         for future in wait(flying, return_when=FIRST_COMPLETED).done:
             lane, index = flying.pop(future)
@@ -96,8 +104,32 @@ def _each_once(
             if result is None or not waiting:
                 lane.shutdown()
             if waiting:
-                start_next(_lane(preload) if result is None else lane)
+                start_next(_new_lane(preload) if result is None else lane)
             yield index, result
+
+
+def _check_files(jobs: int) -> None:
+    """Refuse processes for which too few files may be open: the server that forks them would say so in tracebacks."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and limit < (needed := OPEN_FILES + OPEN_FILES_A_JOB * jobs):
+        why = f"{jobs} processes need {needed} open files, {limit} are allowed (ulimit -n)"
+        raise MachineFault("--jobs", f"{why}; raise the limit or give --jobs 1")
+
+
+def _new_lane(preload: str) -> ProcessPoolExecutor:
+    try:
+        return _lane(preload)
+    except (OSError, EOFError) as error:
+        raise _not_started(error) from error
+
+
+def _not_started(error: OSError | EOFError) -> MachineFault:
+    why = machine_fault(error) or str(error) or "it ended at once"
+    return MachineFault("--jobs", f"no worker process could be started ({why}); give --jobs 1")
 
 
 def _lane(preload: str) -> ProcessPoolExecutor:

@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import FloatArray
 
 LEARNING_RATE = 1e-4
+MAX_STATE_BYTES = 8_000_000_000  # four times the largest model
 STOP_PATIENCE = 3  # more epochs than this without a better loss end the training
 
 
@@ -74,30 +76,17 @@ def restore_state(
     ------
     UnusableModel : if the file is damaged, or of other slices, options or network.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    with opened(path, "a training's state", UnusableModel) as file:
-        raw = file.read()
-    try:
-        tensors = load(raw)
-        metadata = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
-        if _digest(metadata["facts"], tensors) != metadata["sha256"]:
-            raise ValueError("SHA-256")
-        facts = json.loads(metadata["facts"])
-        history = History(**facts["history"])
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise UnusableModel(path, "cannot be resumed: damaged; train without --resume") from error
-    if facts["run"] != run:
+    tensors, stated = _read(path)
+    if stated["run"] != run:
         raise UnusableModel(path, "is of other scans or options; give the same ones, or train without --resume")
-    groups: dict[str, dict[str, FloatArray]] = {"model": {}, "best": {}, "adam": {}}
-    for name, value in tensors.items():
-        kind, _, rest = name.partition(".")
-        groups[kind][rest] = value
     try:
-        model.load_state_dict({name: torch.from_numpy(value) for name, value in groups["model"].items()})
-    except RuntimeError as error:
-        raise UnusableModel(path, "cannot be resumed: of another network; train without --resume") from error
+        history = _history(stated["history"])
+        groups = _groups(tensors, model)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UnusableModel(
+            path, f"cannot be resumed: its content is wrong ({error}); train without --resume"
+        ) from error
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in groups["model"].items()})
     adam: dict[int, dict[str, Tensor]] = {}
     for name, value in groups["adam"].items():
         index, _, moment = name.partition(".")
@@ -106,6 +95,71 @@ def restore_state(
     for group in optimizer.param_groups:
         group["lr"] = history.learning_rate
     return groups["best"], history
+
+
+def _read(path: Path) -> tuple[dict[str, FloatArray], dict[str, Any]]:
+    """Return the tensors of a state file and what it states, proved whole."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    with opened(path, "a training's state", UnusableModel) as file:
+        raw = file.read(MAX_STATE_BYTES)
+    try:
+        tensors = load(raw)
+        metadata = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
+        if _digest(metadata["facts"], tensors) != metadata["sha256"]:
+            raise ValueError("SHA-256")
+        facts = json.loads(metadata["facts"])
+        if not isinstance(facts, dict) or facts.keys() != {"history", "run"}:
+            raise ValueError("facts")
+        return tensors, facts
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
+        raise UnusableModel(path, "cannot be resumed: damaged; train without --resume") from error
+
+
+def _history(stated: dict[str, Any]) -> History:
+    """Return a history whose numbers can be.
+
+    Raises
+    ------
+    ValueError, TypeError : naming what cannot.
+    """
+    history = History(**stated)
+    for name, lowest in (("bad_epochs", 0), ("plateau_epochs", 0)):
+        if type(value := getattr(history, name)) is not int or value < lowest:
+            raise ValueError(name)
+    numbers = [value for row in history.epochs for value in row.values()]
+    for name, values in (("best", [history.best]), ("learning_rate", [history.learning_rate]), ("epochs", numbers)):
+        if not all(type(value) in (int, float) and (math.isfinite(value) or name == "best") for value in values):
+            raise ValueError(name)
+    if math.isnan(history.best) or not 0 < history.learning_rate <= 1:
+        raise ValueError("best or learning_rate")
+    return history
+
+
+def _groups(tensors: dict[str, FloatArray], model: VAE) -> dict[str, dict[str, FloatArray]]:
+    """Return the tensors of the network, of its best epoch, and Adam's moments, by names and shapes of the network.
+
+    Raises
+    ------
+    ValueError, KeyError : naming a tensor that is missing, unknown, of another type or shape, or not finite.
+    """
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    expected = {f"{kind}.{name}": shape for kind in ("model", "best") for name, shape in shapes.items()}
+    for index, parameter in enumerate(model.parameters()):
+        expected |= {f"adam.{index}.{moment}": tuple(parameter.shape) for moment in ("exp_avg", "exp_avg_sq")}
+        expected[f"adam.{index}.step"] = ()
+    if odd := sorted(expected.keys() ^ tensors.keys()):
+        raise ValueError(f"{odd[0]} is missing or unknown")
+    groups: dict[str, dict[str, FloatArray]] = {"model": {}, "best": {}, "adam": {}}
+    for name, value in tensors.items():
+        if value.dtype != np.float32 or value.shape != expected[name] or not np.isfinite(value).all():
+            raise ValueError(f"{name} is of another type or shape, or not finite")
+        if name.endswith((".exp_avg_sq", ".step")) and value.min(initial=0) < 0:
+            raise ValueError(f"{name} is negative")
+        kind, _, rest = name.partition(".")
+        groups[kind][rest] = value
+    return groups
 
 
 def _digest(facts: str, tensors: dict[str, FloatArray]) -> str:

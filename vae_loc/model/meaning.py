@@ -1,0 +1,80 @@
+"""Whether what a checkpoint states can be: a right SHA-256 says that it is whole, not that it makes sense."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from vae_loc.model.facts import Facts, Healthy, HealthyFindings
+from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, BoolArray, FloatArray
+
+FEATURES = ("residual", "rec-gradient", "elbo-gradient", "kl-magnitude")  # of which the normalised maps are made
+ANY = "residual.mean"  # a model with this place knows healthy brains by place
+
+
+def meaningless(
+    facts: Facts,
+    weights: Mapping[str, FloatArray],
+    places: Mapping[str, FloatArray],
+    modes: Mapping[str, FloatArray],
+) -> Iterator[str]:
+    """Yield the name of each part that is missing, of another shape, not finite, or of values that cannot be."""
+    yield from (name for name, tensor in {**weights, **places, **modes}.items() if not np.isfinite(tensor).all())
+    yield from (name for name, of in modes.items() if not _fit(of, name, places))
+    side = facts.network.image_size
+    yield from (name for name, place in places.items() if place.shape != (side,) * 3)
+    yield from (name for name, place in places.items() if name.endswith(".sd") and place.min(initial=0) < 0)
+    yield from _missing_places(facts, places)
+    if facts.healthy is not None:
+        yield from _odd_healthy(facts.healthy)
+    if facts.labelled is not None:
+        yield from (name for name in METHODS if name not in facts.labelled.thresholds)
+
+
+def _missing_places(facts: Facts, places: Mapping[str, FloatArray]) -> Iterator[str]:
+    """Yield the places that are missing where there is any, or where healthy people's spread by place is stated."""
+    for name in places:
+        if name.endswith(".mean") and f"{name.removesuffix('.mean')}.sd" not in places:
+            yield name
+    if ANY in places or (facts.healthy is not None and facts.healthy.spread is not None):
+        needed = [f"{feature}.{kind}" for feature in FEATURES for kind in ("mean", "sd")]
+        yield from (name for name in ("template", *needed) if name not in places)
+
+
+def _odd_healthy(healthy: Healthy) -> Iterator[str]:
+    """Yield the names of healthy statistics that are missing, fall, or are negative where they cannot be."""
+    groups = {"map": healthy.maps, "raw map": healthy.raw_maps, "slice": healthy.slices, "volume": healthy.volumes}
+    for kind, group in groups.items():
+        needed = METHODS if kind.endswith("map") else SAMPLE_SCORES
+        yield from (f"{kind} {name}" for name in needed if name not in group)
+        yield from (f"{kind} {name}" for name, quantiles in group.items() if not _rise(quantiles))
+    if healthy.spread is not None and not (_rise(healthy.spread) and healthy.spread[0] >= 0):
+        yield "spread"
+    if healthy.findings is not None:
+        yield from (f"findings {name}" for name in METHODS if name not in healthy.findings)
+        yield from (f"findings {name}" for name, of in healthy.findings.items() if not _are_findings(of))
+
+
+def _are_findings(findings: HealthyFindings) -> bool:
+    """Tell whether each scan has a weight above 0, and strengths that fall from the strongest and are above 0."""
+    return (
+        findings.extent >= 0
+        and len(findings.weights) == len(findings.strengths) > 0
+        and min(findings.weights) > 0
+        and all(_rise(strengths[::-1]) and min(strengths, default=0) >= 0 for strengths in findings.strengths)
+    )
+
+
+def _rise(values: list[float]) -> bool:
+    falls: BoolArray = np.diff(values) < 0
+    return not falls.any()
+
+
+def _fit(modes: FloatArray, name: str, places: Mapping[str, FloatArray]) -> bool:
+    """Tell whether modes (K, N) have a number for each place that is known, and statistics of what they leave."""
+    if modes.ndim != 2 or f"{name}.sd" not in places:
+        return False
+    if any(f"{name}.rest.{kind}" not in places for kind in ("mean", "sd")):
+        return False
+    return bool(modes.shape[1] == np.count_nonzero(places[f"{name}.sd"] > 0))

@@ -1,0 +1,223 @@
+"""Whether a scan is a brain that the model can be asked about: fine, with a warning, or refused (docs/scan-gate.md).
+
+All is told from what scoring needs anyway: the brain, its place on the mean brain, and its detail between 4 and 24 mm.
+A refusal is for what no scan of an adult's brain reaches; a warning is for what may be one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_loc.model.network import Model
+from vae_loc.preprocessing.canonical import CanonicalVolume, canonical_brain, smooth_brain, standardized
+from vae_loc.preprocessing.open_scan import Scan
+from vae_loc.preprocessing.pose import BRAIN_OFFSET
+from vae_loc.preprocessing.regions import bounding_box
+from vae_loc.scans.nifti import Header
+from vae_loc.scans.voxels import looks_like_ct
+from vae_loc.scoring.aligned_scan import outline_dice
+from vae_loc.scoring.smoothing import smoothed
+from vae_loc.scoring.tissue_contrast import TissueFit, detail_of, tissue_fit
+from vae_loc.vocabulary import BoolArray, FloatArray
+
+USUAL_ML, POSSIBLE_ML = (600.0, 2500.0), (100.0, 3000.0)  # of a brain mask: warned about, and refused, beyond
+STATISTICS, LABELS = range(2, 25), (1002, 1003)  # intent codes of NIfTI-1: t, F, z, p; a label, a region's name
+MAX_EQUAL_SHARE = 0.5  # of neighbouring voxels that are equal: scans of 8 bits .09 at most, label maps .76 and more
+MAX_LABELS = 1024  # values in a label map
+MIN_OUTLINE = 0.9  # Dice with the mean brain, below which a scan is warned about: ellipsoids .90, whole brains .92
+NO_OUTLINE = 0.55  # where nothing was aligned: whole brains .92 and more, with a part missing .66
+POOR_OUTLINE, POOR_MATCH = 0.72, 0.19  # of fruit .70 and .18
+CUT_FACE, MAX_CUTS = 0.35, 2  # of a face of the brain's box that is brain; such faces of a part of a brain
+CLEAR_MATCH = 0.3  # correlation of the detail with that of two tissues, from which on no more is asked
+MIN_MATCH = 0.1  # of the detail, with any of the mean brain or with its mirror image: noise .09, real scans .18
+KNOTS_PERCENT = (2, 15, 30, 45, 60, 75, 90, 98)  # of the mean brain's intensities, of the curve that is fitted
+TURNED_OUTLINE, MAX_STRETCH = 0.92, 1.25  # outline below which, and zoom of axes beyond which, other poses are tried
+MAX_LOSS = 0.06  # of Dice, of the aligned brain turned as it is; more, and aligning it anew does not make up for it
+GAIN_OUTLINE, GAIN_MATCH = 0.03, 1.3  # what another pose must gain to be the right one
+TURNS = {"upside down": (-1, 1, -1), "mirrored front to back": (-1, -1, 1), "turned over": (1, -1, -1)}
+SHARP_FWHM_MM = (4.0, 8.0)
+MIN_SHARPNESS = 0.88  # of the mean brain's own, which is blurred: real scans 1.08 and more, blurred by 8 mm .87
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What speaks against a scan.
+
+    Attributes
+    ----------
+    refusals : why it is not scored, unless that is forced; a sentence each
+    warnings : what the user should know; a sentence each
+    tissue : the fit of its tissues to the mean brain's; None for a model without a mean brain
+    """
+
+    refusals: tuple[str, ...]
+    warnings: tuple[str, ...]
+    tissue: TissueFit | None
+
+
+def judged(scan: Scan, canonical: CanonicalVolume, model: Model) -> Verdict:
+    """Return what speaks against a scan that was brought onto the model's canonical grid."""
+    refusals, warnings = [*_of_another_kind(scan)], []
+    low, high = USUAL_ML
+    if not POSSIBLE_ML[0] <= scan.brain_ml <= POSSIBLE_ML[1]:
+        refusals.append(f"its brain mask holds {scan.brain_ml:.3g} ml; brains have {low:g} to {high:g} ml")
+    elif not low <= scan.brain_ml <= high:
+        warnings.append(f"its brain mask holds {scan.brain_ml:.0f} ml; brains of adults have {low:g} to {high:g} ml")
+    template = model.places.get("template")
+    if template is None:
+        return Verdict(tuple(refusals), tuple(warnings), None)
+    tissue = tissue_fit(canonical, template)
+    outline = outline_dice(canonical, template)
+    refusals += _without_anatomy(scan, canonical, template, outline, tissue)
+    if not refusals and (posed := _posed(scan, canonical, model, outline)):
+        refusals.append(posed)
+    if sharpness(canonical.data, canonical, template) < MIN_SHARPNESS * sharpness(template, canonical, template):
+        warnings.append("it is blurred beyond what the model knows: findings may be missed")
+    return Verdict(tuple(refusals), tuple(warnings), tissue)
+
+
+def _of_another_kind(scan: Scan) -> Iterator[str]:
+    """Yield why a file is no MR image: by its header's intent, or by its values."""
+    if (said := _intent(scan.volume.header)) is not None:
+        yield f"its header says that it is {said}"
+    if looks_like_ct(scan.volume.data):
+        yield "its intensities look like CT (air near -1000); the models are for MRI"
+    if equal_share(scan.volume.data, scan.brain) > MAX_EQUAL_SHARE:
+        values, counts = np.unique(scan.volume.data[scan.brain], return_counts=True)
+        shown = scan.brain & (scan.volume.data != values[counts.argmax()])  # a wide mask holds background
+        whole = len(values) <= MAX_LABELS and np.array_equal(values, np.round(values))
+        if whole and equal_share(scan.volume.data, shown) > MAX_EQUAL_SHARE:
+            yield f"it looks like a map of {len(values)} labels: most neighbouring voxels are equal"
+
+
+def _intent(header: Header) -> str | None:
+    code = int(header["intent_code"])
+    if code in STATISTICS:
+        return f"a map of statistics (intent code {code})"
+    return f"a map of labels (intent code {code})" if code in LABELS else None
+
+
+def equal_share(data: FloatArray, brain: BoolArray) -> float:
+    """Return the share of neighbouring voxels (I, J, K), both in the brain, that have the same value.
+
+    >>> equal_share(np.array([[[1.0, 1.0, 2.0]]], dtype=np.float32), np.ones((1, 1, 3), dtype=bool))
+    0.5
+    """
+    equal = pairs = 0
+    for axis, count in enumerate(data.shape):
+        first, second = (
+            tuple(np.s_[:] if a != axis else part for a in range(3)) for part in (np.s_[: count - 1], np.s_[1:])
+        )
+        both = brain[first] & brain[second]
+        pairs += int(np.count_nonzero(both))
+        equal += int(np.count_nonzero(both & (data[first] == data[second])))
+    return equal / max(1, pairs)
+
+
+def _without_anatomy(
+    scan: Scan, canonical: CanonicalVolume, template: FloatArray, outline: float, tissue: TissueFit
+) -> tuple[str, ...]:
+    """Return why what was aligned is no brain: its outline, or its detail.
+
+    Half a brain has neither either, but a straight cut, which fruit and noise have not.
+    """
+    part = 0 < straight_cuts(scan.brain) <= MAX_CUTS
+    if outline < NO_OUTLINE and not part:
+        return (f"its brain mask does not have the shape of a brain (Dice {outline:.2f} with the mean brain)",)
+    if tissue.match >= CLEAR_MATCH:
+        return ()
+    match = anatomy_match(canonical, template)
+    if outline < POOR_OUTLINE and match < POOR_MATCH and not part:
+        return (f"neither its shape nor its detail is that of a brain (Dice {outline:.2f}, correlation {match:.2f})",)
+    if max(match, symmetry(canonical)) < MIN_MATCH and not part:
+        return (f"its detail is not that of a brain (correlation {match:.2f} with the mean brain): noise?",)
+    return ()
+
+
+def straight_cuts(brain: BoolArray) -> int:
+    """Return at how many of the six faces of its box a brain mask (I, J, K) is cut straight: it goes on beyond.
+
+    >>> straight_cuts(np.ones((3, 3, 3), dtype=bool))
+    6
+    """
+    inside = brain[bounding_box(brain)]
+    return sum(bool(np.take(inside, end, axis).mean() > CUT_FACE) for axis in range(3) for end in (0, -1))
+
+
+def anatomy_match(canonical: CanonicalVolume, template: FloatArray) -> float:
+    """Return the correlation, 0 to 1, of a brain's detail with that of any curve of the mean brain's intensities."""
+    mask = canonical.mask & (template > BRAIN_OFFSET)
+    mean = standardized(template, mask)
+    knots = np.percentile(mean[mask], KNOTS_PERCENT)
+    steps = np.eye(len(knots))
+    columns = [detail_of(np.interp(mean, knots, step).astype(np.float32), mask, canonical) for step in steps]
+    terms, goal = np.column_stack(columns), _clipped(detail_of(canonical.data, mask, canonical))
+    fitted = terms @ np.linalg.lstsq(terms, goal, rcond=None)[0]
+    return _correlation(fitted, goal)
+
+
+def symmetry(canonical: CanonicalVolume) -> float:
+    """Return the correlation, -1 to 1, of a brain's detail with that of its own mirror image, left to right."""
+    both = canonical.mask & canonical.mask[::-1]
+    detail = np.zeros(both.shape)
+    detail[canonical.mask] = detail_of(canonical.data, canonical.mask, canonical)
+    return _correlation(detail[both], detail[::-1][both])
+
+
+def sharpness(values: FloatArray, canonical: CanonicalVolume, template: FloatArray) -> float:
+    """Return the spread of detail below 4 mm relative to that of 4 to 8 mm, of values (I, I, I) in both brains."""
+    mask = canonical.mask & (template > BRAIN_OFFSET)
+    fine, coarse = (smoothed(values, mask, canonical.grid.pixel_mm, fwhm_mm) for fwhm_mm in SHARP_FWHM_MM)
+    return float(np.std((values - fine)[mask]) / max(1e-6, float(np.std((fine - coarse)[mask]))))
+
+
+def _posed(scan: Scan, canonical: CanonicalVolume, model: Model, outline: float) -> str | None:
+    """Return in which pose a brain is that fits the mean brain better in another one, or None."""
+    zooms = np.linalg.svd(canonical.grid.affine[:3, :3], compute_uv=False)
+    if outline >= TURNED_OUTLINE and zooms.max() <= MAX_STRETCH * zooms.min():
+        return None
+    template = model.places["template"]
+    own = anatomy_match(canonical, template)
+    brain = smooth_brain(scan.volume, scan.brain, image_size=model.facts.network.image_size)
+    for pose, signs in TURNS.items():
+        if outline - _turned_outline(canonical, template, signs) > MAX_LOSS:
+            continue
+        turned = canonical_brain(
+            replace(brain, affine=_about(brain.centre_mm, signs) @ brain.affine),
+            image_size=model.facts.network.image_size,
+            contrast=model.facts.contrast,
+            template=template,
+        )
+        gained = outline_dice(turned, template) - outline
+        if gained >= GAIN_OUTLINE and anatomy_match(turned, template) >= max(MIN_MATCH, GAIN_MATCH * own):
+            return f"its header places the brain {pose}: turned, it fits the mean brain better (Dice {gained:+.2f})"
+    return None
+
+
+def _turned_outline(canonical: CanonicalVolume, template: FloatArray, signs: tuple[int, int, int]) -> float:
+    """Return the Dice with the mean brain of an aligned brain that is turned about the middle of the grid."""
+    turned = canonical.mask[tuple(np.s_[::sign] for sign in signs)]
+    return outline_dice(replace(canonical, mask=turned), template)
+
+
+def _about(centre_mm: NDArray[np.float64], signs: tuple[int, int, int]) -> NDArray[np.float64]:
+    """Return the affine (4, 4) that turns RAS+ mm about a point."""
+    turn = np.diag([*map(float, signs), 1.0])
+    turn[:3, 3] = centre_mm - turn[:3, :3] @ centre_mm
+    return turn
+
+
+def _clipped(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values (N,) cut at three robust standard deviations, so that a lesion has little say."""
+    middle = np.median(values)
+    reach = 3 * 1.4826 * np.median(np.abs(values - middle))
+    return np.clip(values, middle - reach, middle + reach)
+
+
+def _correlation(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    spread = float(np.std(first) * np.std(second))
+    return float(np.mean((first - first.mean()) * (second - second.mean())) / spread) if spread > 0 else 0.0
