@@ -46,11 +46,11 @@ class Appearance:
 
 
 APPEARANCES = {
-    "t1": Appearance(sign=-1, gain=1.0, from_sd=3.0),
-    "t2": Appearance(sign=1, gain=1.0, from_sd=3.0),
+    "t1": Appearance(sign=-1, gain=0.5, from_sd=3.0),
+    "t2": Appearance(sign=1, gain=0.5, from_sd=3.0),
     "flair": Appearance(sign=1, gain=4.0, from_sd=2.0, own_share=0.5),
 }
-UNKNOWN = Appearance(sign=0, gain=1.0, from_sd=3.0)
+UNKNOWN = Appearance(sign=0, gain=0.5, from_sd=3.0)
 
 
 def fine_intensity(canonical: CanonicalVolume, field: FloatArray) -> FloatArray:
