@@ -37,7 +37,7 @@ from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.volume import Volume, read_labels, read_volume, write_volume
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.locate import locate
-from vae_loc.scoring.normalised_maps import at_place, evened, levelled, mean_and_sd, moments
+from vae_loc.scoring.normalised_maps import at_place, levelled, mean_and_sd, moments
 from vae_loc.scoring.segmentation import signed_on_grid
 from vae_loc.scoring.slice_scores import score_slices
 from vae_loc.scoring.smoothing import smoothed, two_scales
@@ -84,7 +84,7 @@ def two(values: np.ndarray, canonical: CanonicalVolume) -> np.ndarray:
 
 def even(values: np.ndarray, canonical: CanonicalVolume) -> np.ndarray:
     """Two scales, without the scan's own field."""
-    return evened(values, canonical.mask, canonical.grid.pixel_mm)
+    return levelled(two(values, canonical), canonical.mask)
 
 
 def even_curve(fields: dict, canonical: CanonicalVolume) -> np.ndarray:
@@ -240,7 +240,9 @@ def compare(
         signed = locate(scan, model, methods=METHODS, polarity=one_sign)
         maps = {
             name: (values, None)
-            for name, values in baseline_maps(volume, found.brain, found.canonical, model.places).items()
+            for name, values in baseline_maps(
+                volume, found.brain, found.canonical, model.places, contrast=model.facts.contrast
+            ).items()
         }
         maps |= {
             f"{m}, bare": (found.raw_maps[m], healthy_threshold(model.checkpoint, m, FPR, raw=True)) for m in METHODS

@@ -416,7 +416,7 @@ def patient_row(cohort: str, case: Case, label: Path, model: Model) -> tuple[str
     dice = 2 * covered / max(1, np.count_nonzero(segmented.mask) + np.count_nonzero(truth))
     values, brain = located.maps["combi"], scan.brain
     ranking = rank_sorted([np.sort(values[brain & truth])], [np.sort(values[brain & ~truth])])
-    others = baseline_maps(scan.volume, brain, located.canonical, model.places)
+    others = baseline_maps(scan.volume, brain, located.canonical, model.places, contrast=model.facts.contrast)
     aps = [average_precision(others[name], truth, brain) for name in ("intensity", "place-z") if name in others]
     said = segmented.findings[0] if segmented.findings else None
     words = f"{said.volume_ml:.3g} ml, {said.sign}, {said.place.words() if said.place else ''}" if said else "none"

@@ -37,7 +37,9 @@ def evidence(mask):
     return of
 
 
-@pytest.mark.parametrize(("contrast", "lift"), [("t1", -9.0), ("t2", 9.0), ("flair", 9.0), ("pd", 9.0), ("pd", -9.0)])
+@pytest.mark.parametrize(
+    ("contrast", "lift"), [("t1", -15.0), ("t2", 15.0), ("flair", 9.0), ("pd", 15.0), ("pd", -15.0)]
+)
 def test_a_small_lesion_has_evidence_of_its_sign(evidence, contrast, lift):
     assert (evidence(lift, contrast)[SPOT] * np.sign(lift) > 3).all()
 

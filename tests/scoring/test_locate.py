@@ -10,12 +10,13 @@ import pytest
 from support.phantoms import AFFINE, BALL, SHAPE, centred, phantom, save
 from support.scans import opened
 
-from vae_loc.errors import UnusableModel
+from vae_loc.errors import UnusableModel, UnusableOption
+from vae_loc.evaluation.baselines import baseline_maps
 from vae_loc.model.facts import rounded
 from vae_loc.model.network import Model
 from vae_loc.scans.volume import write_volume
 from vae_loc.scoring.locate import locate
-from vae_loc.vocabulary import METHODS
+from vae_loc.vocabulary import MAPS, METHODS
 
 
 def test_all_48_orientations_give_the_same_map(tmp_path, trained):
@@ -112,3 +113,22 @@ def test_slices_prepared_in_another_way_are_refused(trained, scan):
     other = facts.model_copy(update={"preprocessing": facts.preprocessing.model_copy(update={"background_sd": -9.0})})
     with pytest.raises(UnusableModel, match="prepared otherwise"):
         locate(opened(scan), Model(replace(trained.checkpoint, facts=other), trained.score_terms))
+
+
+def test_place_z_is_the_baseline_and_has_findings_of_its_own(scan, trained):
+    found = locate(opened(scan), trained, methods=MAPS)
+    baseline = baseline_maps(found.volume, found.brain, found.canonical, trained.places, contrast="t1")["place-z"]
+    np.testing.assert_allclose(found.maps["place-z"], baseline, atol=1e-5)
+    assert set(found.raw_maps) == set(METHODS)
+    assert trained.facts.healthy.findings["place-z"].strengths
+
+
+def test_place_z_is_refused_where_nothing_healthy_is_known_of_it_and_has_no_bare_score(scan, trained):
+    with pytest.raises(UnusableOption, match="--raw: expected a map of the paper"):
+        locate(opened(scan), trained, methods=["place-z"], raw=True)
+    older = {name: of for name, of in trained.facts.healthy.maps.items() if name != "place-z"}
+    healthy = trained.facts.healthy.model_copy(update={"maps": older})
+    facts = trained.facts.model_copy(update={"healthy": healthy})
+    model = replace(trained, checkpoint=replace(trained.checkpoint, facts=facts))
+    with pytest.raises(UnusableModel, match="no healthy statistics of place-z"):
+        locate(opened(scan), model, methods=["place-z"])

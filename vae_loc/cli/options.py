@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vae_loc.vocabulary import BrainMask, Method
 
 # written out, not imported from the library: a command that only shows its help imports no numpy
-MethodChoice = Literal["combi", "rec-error", "kl-grad", "rec-grad", "elbo-grad", "all"]
+MethodChoice = Literal["combi", "rec-error", "kl-grad", "rec-grad", "elbo-grad", "place-z", "all"]
 PolarityChoice = Literal["any", "bright", "dark"]
 
 Scans = Annotated[
@@ -89,7 +89,13 @@ Report = Annotated[
 class MapOptions:
     """Which maps are written, of what contrast, and how they are shown."""
 
-    method: Annotated[MethodChoice, typer.Option("--method", help="Which map; combi = KL-Grad x Rec-Error.")] = "combi"
+    method: Annotated[
+        MethodChoice,
+        typer.Option(
+            "--method",
+            help="Which map; combi = KL-Grad x Rec-Error; place-z needs no network; all = the five of the paper.",
+        ),
+    ] = "combi"
     contrast: Annotated[
         str | None, typer.Option(help="What the scans are (t1, t2, flair), to choose the model.", show_default=False)
     ] = None

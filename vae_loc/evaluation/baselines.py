@@ -6,23 +6,24 @@ import numpy as np
 
 from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical
 from vae_loc.scans.volume import Volume
-from vae_loc.scoring.normalised_maps import at_place, evened, with_polarity
-from vae_loc.vocabulary import BoolArray, FloatArray, Polarity
+from vae_loc.scoring.normalised_maps import intensity_features, normalised_maps, with_polarity
+from vae_loc.vocabulary import PLACE_Z, BoolArray, FloatArray, Polarity
 
 BASELINES = ("intensity", "negative-intensity", "equalised-intensity", "place-z", "place-z-bright", "place-z-dark")
-PLACE_Z: dict[str, Polarity] = {"place-z": "any", "place-z-bright": "bright", "place-z-dark": "dark"}
+OF_PLACE_Z: dict[str, Polarity] = {"place-z": "any", "place-z-bright": "bright", "place-z-dark": "dark"}
 BINS = 256  # of the histogram equalisation
 
 
 def baseline_maps(
-    volume: Volume, brain: BoolArray, canonical: CanonicalVolume, places: dict[str, FloatArray]
+    volume: Volume, brain: BoolArray, canonical: CanonicalVolume, places: dict[str, FloatArray], *, contrast: str
 ) -> dict[str, FloatArray]:
     """Return the baselines of a scan, float32 (I, J, K) each.
 
     intensity, negative-intensity : the scan, and its negative
     equalised-intensity : the share of brain voxels that are darker; ranks a single scan as intensity does
-    place-z : the intensity in place of the residual: smoothed, levelled and set against healthy brains at the
-        same place, exactly as the maps are; `-bright` and `-dark` keep one sign. Only if `places` has it
+    place-z : the map of `score --method place-z`: the intensity in place of the residual, smoothed, levelled and set
+        against healthy brains at the same place, exactly as the maps are; `-bright` and `-dark` keep one sign. Only if
+        `places` has it
     """
     from skimage.exposure import equalize_hist
 
@@ -32,9 +33,8 @@ def baseline_maps(
         "equalised-intensity": equalize_hist(volume.data, nbins=BINS, mask=brain).astype(np.float32),
     }
     if "intensity.mean" in places:
-        mean, sd = (places[f"intensity.{name}"] for name in ("mean", "sd"))
-        even = evened(canonical.data, canonical.mask, canonical.grid.pixel_mm)
-        z = at_place(even, canonical.mask, mean, sd)
-        magnitudes = [np.abs(with_polarity(z, polarity)) for polarity in PLACE_Z.values()]
-        maps |= dict(zip(PLACE_Z, all_from_canonical(magnitudes, canonical, volume.affine, brain), strict=True))
+        features = intensity_features(canonical)
+        z = normalised_maps(features, canonical.mask, places, [PLACE_Z], contrast=contrast)[PLACE_Z]
+        magnitudes = [np.abs(with_polarity(z, polarity)) for polarity in OF_PLACE_Z.values()]
+        maps |= dict(zip(OF_PLACE_Z, all_from_canonical(magnitudes, canonical, volume.affine, brain), strict=True))
     return maps

@@ -17,7 +17,7 @@ from vae_loc.scans.cases import Case
 from vae_loc.system.reading import read_csv, to_csv
 from vae_loc.system.versions import own_version
 from vae_loc.system.writing import refuse_inputs, write_atomically
-from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, Method
+from vae_loc.vocabulary import MAPS, SAMPLE_SCORES, Method
 
 TABLE = "cohort.csv"
 SCHEMA_VERSION = 2
@@ -229,7 +229,7 @@ def table_name(part: int, parts: int) -> str:
 
 def table_methods(cells: Mapping[str, str]) -> list[Method]:
     """Return the maps whose columns a row of a table has."""
-    return [method for method in METHODS if f"{method}_flagged" in cells]
+    return [method for method in MAPS if f"{method}_flagged" in cells]
 
 
 def trusted_summary(scores: Path, provenance: Provenance, models: Container[str]) -> ScanSummary | None:

@@ -40,7 +40,7 @@ class Candidate:
 def known_findings(facts: Facts, method: Method, *, bare: bool = False) -> HealthyFindings | None:
     """Return what a model knows of a map's findings in healthy scans; None of bare scores, and in models of 0.5."""
     healthy = facts.healthy
-    return None if bare or healthy is None or healthy.findings is None else healthy.findings[method]
+    return None if bare or healthy is None or healthy.findings is None else healthy.findings.get(method)
 
 
 def candidates_of(signed: FloatArray, extent: float) -> tuple[NDArray[np.int32], list[Candidate]]:

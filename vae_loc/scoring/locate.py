@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.errors import UnusableInput
+from vae_loc.errors import UnusableInput, UnusableModel, UnusableOption
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical
 from vae_loc.preprocessing.open_scan import Scan
@@ -24,7 +24,7 @@ from vae_loc.scoring.scan_gate import judged
 from vae_loc.scoring.slice_scores import score_slices
 from vae_loc.scoring.smoothing import smoothed
 from vae_loc.scoring.tissue_contrast import TissueFit
-from vae_loc.vocabulary import BoolArray, FloatArray, Method, Polarity
+from vae_loc.vocabulary import METHODS, PLACE_Z, BoolArray, FloatArray, Method, Polarity
 
 MAX_SPREAD = 1.5  # of the most unusual healthy scan's: beyond it, something else than a brain of this contrast
 MAX_SYNTHESIZED_SPREAD = 3.5  # where healthy scans were made from T1: real ones reach 1.8 (one, cut off, 3.1)
@@ -145,9 +145,12 @@ def locate(
 
     Raises
     ------
-    UnusableModel : if the model was trained on slices prepared in another way.
+    UnusableModel : if the model was trained on slices prepared in another way, or knows no place-z of healthy people.
+    UnusableOption : if bare scores of place-z are asked for.
     UnusableInput : if the brain is too small, or of one intensity.
     """
+    if PLACE_Z in methods:
+        _refuse_place_z(model, raw=raw)
     canonical = canonical_of(scan, model, appear, registration=registration)
     scores = score_canonical(canonical, model, methods)
     signed_raw = _signed(scores)
@@ -163,6 +166,14 @@ def locate(
     warnings = scan.volume.warnings + canonical.warnings + verdict.refusals + verdict.warnings + unlike
     located = Located(scan, canonical, maps, raw_maps, scores.samples, warnings, refusals=verdict.refusals)
     return located.as_raw() if raw else located
+
+
+def _refuse_place_z(model: Model, *, raw: bool) -> None:
+    if raw:
+        raise UnusableOption("--raw", "expected a map of the paper, got --method place-z, which is no bare score")
+    if model.facts.healthy is None or PLACE_Z not in model.facts.healthy.maps:
+        mend = "calibrate it anew with `vae-loc calibrate --healthy`, or choose another --method"
+        raise UnusableModel(model.digest[:12], f"has no healthy statistics of place-z; {mend}")
 
 
 def accepted(located: Located, *, force: bool = False) -> Located:
@@ -190,7 +201,7 @@ def score_canonical(canonical: CanonicalVolume, model: Model, methods: Sequence[
     samples = _sample_scores(stack.positions_mm, substantial(stack), scores.kl, scores.rec)
     fields = {name: from_slices(values, stack, canonical) for name, values in scores.fields.items()}
     features = features_of(fields, canonical, curve=model.facts.training.synthesized_from is not None)
-    raw_maps = {method: smooth(scores.map(method)) for method in methods}
+    raw_maps = {method: smooth(scores.map(method)) for method in methods if method in METHODS}
     return CanonicalScores(raw_maps, features, smooth(scores.fields["residual"]), samples)
 
 

@@ -24,7 +24,7 @@ from vae_loc.scoring.healthy_modes import without_modes
 from vae_loc.scoring.robust_fit import own_scale, robust_fit
 from vae_loc.scoring.slice_scores import Field
 from vae_loc.scoring.smoothing import two_scales
-from vae_loc.vocabulary import BoolArray, FloatArray, Method, Polarity
+from vae_loc.vocabulary import PLACE_Z, BoolArray, FloatArray, Method, Polarity
 
 Moments = NDArray[np.float64]  # (3, I, I, I): number of brains, sum, sum of squares
 Columns = NDArray[np.float64]  # (N, P): P fields at N brain voxels
@@ -36,11 +36,6 @@ MIN_SD_SHARE = 0.3  # of the median spread: nowhere are healthy brains all alike
 FIELD_ORDER = 2  # of the polynomial of the scan's own field
 CUT_SD = 2.0  # robust standard deviations from which on a voxel has no say in the field: disease is large
 LOG_SD = 0.25  # of a normalised ratio: between the 0.14 of healthy brains and the 0.3 of patients
-
-
-def evened(values: FloatArray, mask: BoolArray, pixel_mm: float) -> FloatArray:
-    """Smooth a map, float32 (I, I, I), at two scales and take off the scan's own field; see `levelled`."""
-    return levelled(two_scales(values, mask, pixel_mm), mask)
 
 
 def levelled(values: FloatArray, mask: BoolArray, expected: FloatArray | None = None) -> FloatArray:
@@ -163,6 +158,7 @@ SIGNED: dict[Method, Feature] = {
     "rec-error": "residual",
     "rec-grad": "rec-gradient",
     "elbo-grad": "elbo-gradient",
+    PLACE_Z: "intensity",
 }
 
 
@@ -174,7 +170,7 @@ def features_of(fields: Mapping[Field, FloatArray], canonical: CanonicalVolume, 
     fields : float32 (I, I, I), with sign, what `scoring` found, on the canonical grid
     curve : whether a curve over the expected intensity is levelled too: for synthesized contrasts
 
-    `intensity` needs no network: it serves the baselines. `fine` is at half the pixel, where the brain has it.
+    The intensity's own (`intensity_features`) are among them.
     """
     mask, pixel_mm = canonical.mask, canonical.grid.pixel_mm
 
@@ -184,9 +180,8 @@ def features_of(fields: Mapping[Field, FloatArray], canonical: CanonicalVolume, 
     intensity = smooth(canonical.data)
     residual = smooth(fields["residual"])
     expected = intensity - residual if curve else None
-    features: Features = {"residual": levelled(residual, mask, expected), "intensity": levelled(intensity, mask)}
-    if canonical.fine is not None:
-        features["fine"] = fine_intensity(canonical, intensity - features["intensity"])
+    features = _of_intensity(canonical, intensity)
+    features["residual"] = levelled(residual, mask, expected)
     if "kl-gradient" in fields:
         features["kl-magnitude"] = smooth(np.abs(fields["kl-gradient"]))
     if "rec-gradient" in fields:
@@ -194,6 +189,19 @@ def features_of(fields: Mapping[Field, FloatArray], canonical: CanonicalVolume, 
         if "kl-gradient" in fields:
             both = smooth(fields["rec-gradient"] + fields["kl-gradient"])
             features["elbo-gradient"] = levelled(both, mask, expected)
+    return features
+
+
+def intensity_features(canonical: CanonicalVolume) -> Features:
+    """Return what needs no network: `intensity`, and `fine` at half the pixel where the brain has it."""
+    return _of_intensity(canonical, two_scales(canonical.data, canonical.mask, canonical.grid.pixel_mm))
+
+
+def _of_intensity(canonical: CanonicalVolume, smooth: FloatArray) -> Features:
+    even = levelled(smooth, canonical.mask)
+    features: Features = {"intensity": even}
+    if canonical.fine is not None:
+        features["fine"] = fine_intensity(canonical, smooth - even)
     return features
 
 
@@ -229,12 +237,12 @@ def normalised_maps(
         rest = without_modes(usual, mask, sd > 0, modes[feature])
         return at_place(rest, mask, places[f"{feature}.rest.mean"], places[f"{feature}.rest.sd"])
 
-    residual = z("residual")
     maps: dict[Method, FloatArray] = {}
     for method in methods:
         if method in SIGNED:
             maps[method] = z(SIGNED[method])
             continue
+        residual = z("residual")
         k = relative_to_place(features["kl-magnitude"], mask, places["kl-magnitude.mean"])
         maps[method] = k * np.sign(residual) if method == "kl-grad" else np.sqrt(k) * residual
     if "fine" not in features or "fine.mean" not in places:

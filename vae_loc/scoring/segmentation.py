@@ -107,7 +107,8 @@ class Segmentation:
         known = known_findings(model.facts, method, bare=bare)
         if self.threshold is not None:
             return Rule(self.threshold, 0.0, "option")
-        if self.fpr is None and self.false_findings is None and labelled is not None and not bare:
+        asked = self.fpr is not None or self.false_findings is not None
+        if not asked and labelled is not None and method in labelled.thresholds and not bare:
             source = f"labelled calibration on {labelled.calibration_subjects} subjects"
             return Rule(labelled.thresholds[method], 0.0, source)
         if self.fpr is None and known is not None:

@@ -24,7 +24,7 @@ from vae_loc.scoring.locate import CanonicalScores, score_canonical, spread_of
 from vae_loc.scoring.normalised_maps import normalised_maps
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.training.cross_fit import CrossFit, FoldedBrain, Statistics, Sums, folds_of
-from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, BrainMask, FloatArray, Method
+from vae_loc.vocabulary import MAPS, METHODS, SAMPLE_SCORES, BrainMask, FloatArray, Method
 
 MAX_VOXELS_PER_SCAN = 50_000  # evenly spaced sample: 155 scans x 10 maps stay below 320 MB
 PRIOR_SUBJECTS = 10  # a site's 5 to 20 scans alone give no spread by place
@@ -188,7 +188,7 @@ class _Sample:
         self.subjects: set[str] = set()
         self.signed: list[dict[Method, FloatArray]] = []
         self.spreads: list[float] = []
-        self.maps: dict[Method, list[FloatArray]] = {method: [] for method in METHODS}
+        self.maps: dict[Method, list[FloatArray]] = {method: [] for method in MAPS}
         self.raw_maps: dict[Method, list[FloatArray]] = {method: [] for method in METHODS}
         self.slices: dict[str, list[NDArray[np.float64]]] = {name: [] for name in SAMPLE_SCORES}
         self.volumes: dict[str, list[float]] = {name: [] for name in SAMPLE_SCORES}
@@ -196,16 +196,16 @@ class _Sample:
     def add(self, scan: _Scored, others: Statistics, *, contrast: str) -> None:
         """Take an even sample of the scan's voxels, set against the statistics of other subjects."""
         features, mask = scan.scores.features, scan.canonical.mask
-        maps = normalised_maps(features, mask, others.places, METHODS, others.modes, contrast=contrast)
+        maps = normalised_maps(features, mask, others.places, MAPS, others.modes, contrast=contrast)
         self.subjects.add(scan.brain.case.subject)
         self.signed.append({method: self.store.kept(values) for method, values in maps.items()})
         self.spreads.append(spread_of(features, mask, others.places))
         brain = scan.brain.scan.brain
         step = max(1, int(np.count_nonzero(brain)) // MAX_VOXELS_PER_SCAN)
         for kept, of in ((self.maps, maps), (self.raw_maps, scan.scores.raw_maps)):
-            magnitudes = [np.abs(of[method]) for method in METHODS]
+            magnitudes = [np.abs(of[method]) for method in kept]
             on_grid = scan.brain.scan.on_own_grid(magnitudes, scan.canonical)
-            for method, values in zip(METHODS, on_grid, strict=True):
+            for method, values in zip(kept, on_grid, strict=True):
                 kept[method].append(values[brain][::step])
         samples = scan.scores.samples
         for name in SAMPLE_SCORES:
@@ -221,7 +221,7 @@ class _Sample:
             raw_maps={method: quantiles(np.concatenate(parts)) for method, parts in self.raw_maps.items()},
             slices={name: quantiles(np.concatenate(parts)) for name, parts in self.slices.items()},
             volumes={name: quantiles(np.array(values)) for name, values in self.volumes.items()},
-            findings={method: self._findings(method, maps[method], (known or {}).get(method)) for method in METHODS},
+            findings={method: self._findings(method, maps[method], (known or {}).get(method)) for method in MAPS},
             spread=quantiles(np.array(self.spreads)),
         )
 
