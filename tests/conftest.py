@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does: two threads round otherwise
+# one thread, as the command has: two threads round otherwise, and wait for each other on a busy machine
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
