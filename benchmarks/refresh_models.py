@@ -30,7 +30,7 @@ from vae_loc.scoring.locate import locate
 from vae_loc.system.writing import together, write_json
 from vae_loc.training.healthy_reference import PRIOR_SUBJECTS, calibrate_cases
 from vae_loc.training.training_record import read_record
-from vae_loc.vocabulary import METHODS
+from vae_loc.vocabulary import MAPS
 
 MODELS = Path("models")
 
@@ -115,7 +115,7 @@ def rest_of(case: Case, label: Path, model: Model) -> dict[str, list[float]]:
     """Return, for each map, the strengths of the candidates that touch no lesion, strongest first."""
     scan = open_scan(case)
     truth, _ = read_labels(label, scan.volume)
-    located = locate(scan, model, methods=METHODS)
+    located = locate(scan, model, methods=MAPS)
     strengths: dict[str, list[float]] = {}
     for method, known in model.facts.healthy.findings.items():
         frame = located.frame(method)
