@@ -1,8 +1,13 @@
 """What a series is, by its description."""
 
-import pytest
+import io
+from pathlib import Path
 
-from vae_loc.scans.dicom_headers import contrast_of_description
+import pytest
+from pydicom.data import get_testdata_file
+
+from vae_loc.errors import UnusableInput
+from vae_loc.scans.dicom_headers import contrast_of_description, parsed
 
 
 @pytest.mark.parametrize(
@@ -14,3 +19,12 @@ from vae_loc.scans.dicom_headers import contrast_of_description
 )  # fmt: skip
 def test_a_description_names_the_contrast(text, contrast):
     assert contrast_of_description(text) == contrast
+
+
+def test_a_value_of_impossible_length_is_a_damaged_file():
+    """Found by benchmarks/fuzz_coverage.py: pydicom decodes values late, and raises what is no ValueError."""
+    raw = bytearray(Path(get_testdata_file("MR_small.dcm", download=False)).read_bytes())
+    group_length = raw.index(b"\x02\x00\x00\x00UL") + 6
+    raw[group_length : group_length + 2] = b"\x03\x00"
+    with pytest.raises(UnusableInput, match="x.dcm is a damaged DICOM file"):
+        parsed(Path("s"), "x.dcm", io.BytesIO(raw), header_only=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 HEADER_TAGS = ["SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "PatientName", "PatientID",
                "Rows", "Columns", "NumberOfFrames", "ImageType"]  # fmt: skip
+NEEDED = ("SeriesInstanceUID", "Rows", "Columns", "NumberOfFrames")  # of these, what cannot be guessed
 NO_SCANS = ("SEG", "RTDOSE")  # modalities of images that are made of scans; ours too
 MR, UNKNOWN = "MR", ("", "OT")  # modalities of what the models are for, and of what may be it
 MIN_SLICES = 5  # of a volume; a localizer has fewer of a kind
@@ -119,6 +120,13 @@ def contrast_of_description(text: str) -> str | None:
     return next((name for name, pattern in CONTRASTS if re.search(pattern, text.lower().replace("_", " "))), None)
 
 
+def damaged() -> tuple[type[Exception], ...]:
+    """Return what pydicom and highdicom raise for damaged files."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (*DAMAGED, BytesLengthException, InvalidDicomError)
+
+
 def parsed(place: Path, name: str, content: io.BytesIO, *, header_only: bool = False) -> Dataset:
     """Return a DICOM file of a place.
 
@@ -132,9 +140,22 @@ def parsed(place: Path, name: str, content: io.BytesIO, *, header_only: bool = F
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values, which may name the patient
-            return dcmread(content, stop_before_pixels=header_only, specific_tags=tags)
-    except DAMAGED as error:
+            dataset = dcmread(content, stop_before_pixels=header_only, specific_tags=tags)
+            return _decoded(dataset) if header_only else dataset
+    except damaged() as error:
         raise UnusableInput(place, f"{name} is a damaged DICOM file; export it again") from error
+
+
+def _decoded(header: Dataset) -> Dataset:
+    """Return a header whose values are decoded, without those that cannot be and are not needed."""
+    for tag in HEADER_TAGS:
+        try:
+            header.get(tag)
+        except damaged():
+            if tag in NEEDED:
+                raise
+            delattr(header, tag)
+    return header
 
 
 def whole_number(place: Path, name: str, header: Dataset, attribute: str) -> int:
@@ -152,7 +173,7 @@ def whole_number(place: Path, name: str, header: Dataset, attribute: str) -> int
         if number < 1:
             raise ValueError(attribute)
         return number
-    except DAMAGED as error:
+    except damaged() as error:
         raise UnusableInput(
             place, f"{name}: expected one whole number above 0 as {attribute}, found something else; export it again"
         ) from error

@@ -17,8 +17,8 @@ import numpy as np
 
 from vae_loc.errors import UnusableInput
 from vae_loc.scans.cases import unique_names
-from vae_loc.scans.dicom_files import DAMAGED, dicom_names, has_magic, has_nifti
-from vae_loc.scans.dicom_headers import MR, UNKNOWN, Series, series_of, whole_number
+from vae_loc.scans.dicom_files import dicom_names, has_magic, has_nifti
+from vae_loc.scans.dicom_headers import MR, UNKNOWN, Series, damaged, series_of, whole_number
 from vae_loc.scans.nifti import MAX_VOXELS
 from vae_loc.system.reading import opened
 from vae_loc.system.writing import write_atomically
@@ -127,7 +127,7 @@ def volume_of(series: Series) -> DicomVolume:
             if len(datasets) == 1 and frames > 1:
                 return hd.Image.from_dataset(first).get_volume(apply_real_world_transform=False)
             return hd.get_volume_from_series(datasets, apply_real_world_transform=False)
-    except DAMAGED as error:
+    except damaged() as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         where = _uneven(datasets)
         raise UnusableInput(
@@ -195,7 +195,7 @@ def _uneven(datasets: Sequence[Dataset]) -> str:
         right, down = np.reshape([float(v) for v in datasets[0].ImageOrientationPatient], (2, 3))
         normal = np.cross(right, down)
         heights = np.sort([np.dot([float(v) for v in image.ImagePositionPatient], normal) for image in datasets])
-    except DAMAGED:
+    except damaged():
         return ""
     steps = np.diff(heights)
     usual = float(np.median(steps)) if len(steps) else 0.0
