@@ -26,5 +26,5 @@ def test_a_value_of_impossible_length_is_a_damaged_file():
     raw = bytearray(Path(get_testdata_file("MR_small.dcm", download=False)).read_bytes())
     group_length = raw.index(b"\x02\x00\x00\x00UL") + 6
     raw[group_length : group_length + 2] = b"\x03\x00"
-    with pytest.raises(UnusableInput, match="x.dcm is a damaged DICOM file"):
+    with pytest.raises(UnusableInput, match=r"x\.dcm is a damaged DICOM file"):
         parsed(Path("s"), "x.dcm", io.BytesIO(raw), header_only=True)
