@@ -36,8 +36,8 @@ from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.findings import (
-    EXTENT_FPR,
     candidates_of,
+    extent_fpr,
     healthy_findings,
     known_findings,
     strength_for,
@@ -59,7 +59,7 @@ FLUID_SD = {"t1": -2.8, "t2": 2.8, "flair": -2.2}  # robust standard deviations 
 SPOT_SD = {"t1": -1.5, "t2": 2.0, "flair": 2.0}
 KINDS = ("glioma", "hole", "spot")
 Body = Callable[[CanonicalVolume], tuple[FloatArray, ...]]  # of a brain: what a lesion in it looks like, both grids
-EXTENTS = (0.03, EXTENT_FPR, 0.01, 0.005)  # shares of healthy voxels beyond the extent
+EXTENTS = (0.03, 0.02, 0.01, 0.005)  # shares of healthy voxels beyond the extent
 RESAMPLES = 2000
 PATIENTS = {
     "gliomas": "{subject}_seg.nii.gz",
@@ -226,6 +226,7 @@ class Trial:
     """
 
     scanners: str
+    contrast: str
     folds: dict[str, int]
     judged: list[Healthy]
     maps: list[dict[Method, FloatArray]]
@@ -286,19 +287,21 @@ def trial(
 
     judged = [brain for brain in healthy if not brain.learned]
     maps = [signed(brain.features, brain) for brain in judged]
-    return Trial(scanners, folds, judged, maps, diseased, [signed(one.features, one.host) for one in diseased])
+    return Trial(
+        scanners, contrast, folds, judged, maps, diseased, [signed(one.features, one.host) for one in diseased]
+    )
 
 
 def trial_rows(of: Trial, modes: bool) -> Iterable[str]:
     """Return a row for each map."""
     for method in METHODS:
-        _, strengths, level = of.levels(method, EXTENT_FPR)
+        _, strengths, level = of.levels(method, extent_fpr(of.contrast))
         counts: dict[str, list[float]] = {scanner: [] for scanner in ("IXI", "ds002748")}
         for brain, own in zip(of.judged, strengths, strict=True):
             least = level(brain)
             counts[brain.scanner].append(sum(strength > least for strength in own))
         found = ", ".join(f"{scanner} {interval(values)}" for scanner, values in counts.items())
-        cells = " | ".join(met_cell(rows) for rows in of.met(method, EXTENT_FPR).values())
+        cells = " | ".join(met_cell(rows) for rows in of.met(method, extent_fpr(of.contrast)).values())
         yield f"| {of.scanners} | {'off' if modes else 'left in'} | {method} | {found} | {cells} |\n"
 
 

@@ -26,8 +26,8 @@ from person_patients import patients_page
 from vae_loc.model.facts import HealthyFindings
 from vae_loc.results.persons.merged_findings import Seen, merged, person_map
 from vae_loc.scoring.findings import (
-    EXTENT_FPR,
     candidates_of,
+    extent_fpr,
     false_findings,
     healthy_findings,
     strength_for,
@@ -109,7 +109,7 @@ class Trial:
         own = [person for person in self.people if person.scanner in SCANNERS[contrast]]
         maps = {person.subject: person.maps[contrast, "healthy"].astype(np.float32) for person in own}
         inside = np.concatenate([np.abs(maps[person.subject][person.masks[contrast]]) for person in own])
-        extent = float(np.quantile(inside, 1 - EXTENT_FPR))
+        extent = float(np.quantile(inside, 1 - extent_fpr(contrast)))
         strengths = {subject: strengths_of(signed, extent) for subject, signed in maps.items()}
         return Contrast(extent, self._known(extent, strengths, own))
 

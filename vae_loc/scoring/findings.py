@@ -24,6 +24,7 @@ from vae_loc.vocabulary import FloatArray, Method
 
 Sign = Literal["brighter", "darker"]
 EXTENT_FPR = 0.02  # share of healthy voxels beyond the extent
+EXTENT_FPRS = {"flair": 0.005}  # where another is better: what is small and bright is blurred far beyond its border
 KEPT_STRENGTHS = 8  # of a healthy scan, strongest first
 TAIL_FROM = 1.0  # findings a healthy scan, beyond which the tail is fitted
 
@@ -35,6 +36,11 @@ class Candidate:
     label: int
     sign: Sign
     strength: float
+
+
+def extent_fpr(contrast: str) -> float:
+    """Return the share of healthy voxels beyond the extent of findings in a contrast."""
+    return EXTENT_FPRS.get(contrast, EXTENT_FPR)
 
 
 def known_findings(facts: Facts, method: Method, *, bare: bool = False) -> HealthyFindings | None:

@@ -18,7 +18,7 @@ from vae_loc.preprocessing.prepared_scan import PreparedScan, prepare_scan
 from vae_loc.preprocessing.pseudo_contrast import Appear
 from vae_loc.scans.cases import Case
 from vae_loc.scoring.aligned_scan import registration_of
-from vae_loc.scoring.findings import EXTENT_FPR, healthy_findings, strengths_of
+from vae_loc.scoring.findings import extent_fpr, healthy_findings, strengths_of
 from vae_loc.scoring.healthy_modes import count_for
 from vae_loc.scoring.locate import CanonicalScores, score_canonical, spread_of
 from vae_loc.scoring.normalised_maps import normalised_maps
@@ -144,13 +144,13 @@ def calibrate_healthy(
     ]
     given = Statistics(model.places, model.modes)
     fit = CrossFit(folded, store, prior=_prior(model), given=given, count=count)
-    sample = _Sample(store)
+    sample = _Sample(store, model.facts.contrast)
     for fold in sorted(set(folds.values())):
         judged = [scan for scan, of in zip(scored, folded, strict=True) if of.fold == fold and not scan.brain.learned]
         if judged:
             others = fit.statistics(frozenset({fold}))
             for scan in judged:
-                sample.add(scan, others, contrast=model.facts.contrast)
+                sample.add(scan, others)
     final = fit.statistics()
     known = model.facts.healthy.findings if model.facts.healthy is not None else None
     return with_places(model, template | final.places, sample.healthy(known), final.modes)
@@ -183,8 +183,9 @@ def _prior(model: Checkpoint) -> Sums:
 class _Sample:
     """Scores of healthy voxels, slices and volumes, scan by scan, and the signed maps that findings are taken from."""
 
-    def __init__(self, store: ArrayStore) -> None:
+    def __init__(self, store: ArrayStore, contrast: str) -> None:
         self.store = store
+        self.contrast = contrast
         self.subjects: set[str] = set()
         self.signed: list[dict[Method, FloatArray]] = []
         self.spreads: list[float] = []
@@ -193,10 +194,10 @@ class _Sample:
         self.slices: dict[str, list[NDArray[np.float64]]] = {name: [] for name in SAMPLE_SCORES}
         self.volumes: dict[str, list[float]] = {name: [] for name in SAMPLE_SCORES}
 
-    def add(self, scan: _Scored, others: Statistics, *, contrast: str) -> None:
+    def add(self, scan: _Scored, others: Statistics) -> None:
         """Take an even sample of the scan's voxels, set against the statistics of other subjects."""
         features, mask = scan.scores.features, scan.canonical.mask
-        maps = normalised_maps(features, mask, others.places, MAPS, others.modes, contrast=contrast)
+        maps = normalised_maps(features, mask, others.places, MAPS, others.modes, contrast=self.contrast)
         self.subjects.add(scan.brain.case.subject)
         self.signed.append({method: self.store.kept(values) for method, values in maps.items()})
         self.spreads.append(spread_of(features, mask, others.places))
@@ -226,6 +227,6 @@ class _Sample:
         )
 
     def _findings(self, method: Method, levels: list[float], known: HealthyFindings | None) -> HealthyFindings:
-        extent = known.extent if known else float(np.interp(1 - EXTENT_FPR, LEVELS, levels))
+        extent = known.extent if known else float(np.interp(1 - extent_fpr(self.contrast), LEVELS, levels))
         strengths = [strengths_of(maps[method], extent) for maps in self.signed]
         return healthy_findings(extent, strengths, known, prior_weight=PRIOR_SUBJECTS)
