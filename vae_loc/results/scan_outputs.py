@@ -145,7 +145,7 @@ def _write_picture(
 ) -> tuple[Path, Picture]:
     """Write the montage of a map; return its path, and what the page shows."""
     volume = located.volume
-    shown = _shown(located, model, method, segmented)
+    shown = shown_of(located, model, method, segmented)
     made_by = f"model {model.facts.contrast} {model.digest[:8]}"
     title = f"{volume.path.name}   {method}   {made_by}   research use only"
     mask = None if segmented is None else segmented.mask
@@ -156,19 +156,19 @@ def _write_picture(
         title=title,
         shown=shown,
         mask=mask,
-        findings=[_pointed(finding) for finding in segmented.findings] if segmented else [],
+        findings=[pointed_at(finding) for finding in segmented.findings] if segmented else [],
     )
     path = names.path(volume.path, method, "anomaly.png")
     write_atomically(path, montage)
     return path, Picture(located.maps[method], mask, shown.ceiling or 1.0, montage)
 
 
-def _pointed(finding: Finding) -> Pointed:
+def pointed_at(finding: Finding) -> Pointed:
     """Return where the picture shows a finding, and its caption."""
     return Pointed(finding.peak_voxel, f"{finding.number}: {finding.volume_ml:.3g} ml, {finding.sign}")
 
 
-def _shown(located: Located, model: Model, method: Method, segmented: SegmentedMap | None) -> Shown:
+def shown_of(located: Located, model: Model, method: Method, segmented: SegmentedMap | None) -> Shown:
     """Return from which score on a map is coloured: the mask's threshold, else what 5 % of healthy voxels exceed.
 
     Full colour is the strength of a finding that 1 in 10 healthy scans has; where that is not known, twice the score
