@@ -46,9 +46,15 @@ def test_importing_the_package_is_light():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
+def test_errors_are_there_before_anything_else_is():
+    code = "import vae_loc; print(vae_loc.errors.VaeLocError.__name__)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "VaeLocError\n"
+
+
 def test_what_the_package_offers_is_listed_and_there():
-    for name in ("localize", "read_volume", "write_volume", "segment", "__version__"):
-        assert name in dir(vae_loc)
+    names = ["errors", "localize", "read_volume", "segment", "write_volume"]
+    assert [name for name in dir(vae_loc) if not name.startswith("__")] == names
+    for name in (*names, "__version__"):
         assert getattr(vae_loc, name)
     with pytest.raises(AttributeError, match="nothing"):
         _ = vae_loc.nothing

@@ -63,6 +63,10 @@ def test_the_figure_shows_scan_map_and_outline_of_each_finding(found):
     assert "ml" in pictures[0].get_ylabel()
 
 
+def test_a_notebook_shows_the_figure_as_a_picture(found):
+    assert found.plot()._repr_png_().startswith(b"\x89PNG")
+
+
 def test_the_map_of_the_figure_is_warm_where_the_scan_is_bright(found):
     segmented = found.segment(fpr=0.01)
     picture = found.plot(segmented=segmented).axes[1].images[0]

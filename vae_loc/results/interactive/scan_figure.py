@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -69,7 +71,15 @@ def scan_figure(
         column.set_title(name, fontsize="small")
     bar = figure.colorbar(axes[0, 1].images[0], ax=list(axes.ravel()), shrink=0.7, extend="both")
     bar.set_label("darker than expected     brighter than expected")
+    vars(figure)["_repr_png_"] = functools.partial(_png, figure)  # a notebook shows it, also without pyplot
     return figure
+
+
+def _png(figure: Figure) -> bytes:
+    """Return a figure as the bytes of a PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
 
 
 def _draw_row(axes: Sequence[Axes], slices: Slices, at: int) -> None:
