@@ -92,7 +92,8 @@ def write_outputs(
             paths.append(names.page(scan))
             write_atomically(paths[-1], scan_page(located, model, pictures, summary))
         digests = {
-            os.path.relpath(staged.path, scores.parent): sha256_of(Path(staged.temporary)) for staged in group.files
+            Path(os.path.relpath(staged.path, scores.parent)).as_posix(): sha256_of(Path(staged.temporary))
+            for staged in group.files
         }
         summary = summary.model_copy(update={"files": digests})
         write_json(scores, summary.content())
