@@ -83,7 +83,7 @@ def write_outputs(
             if files.segmentation is not None:
                 written, segmented, masks[method] = _write_mask(located, model, names, files.segmentation, method)
                 paths += written
-            path, pictures[method] = _write_picture(located, model, names, method, segmented)
+            path, pictures[method] = _write_picture(located, model, names, method, segmented, whole=files.report)
             paths.append(path)
         paths += names.companions(located, masks)
         scores = names.scores(scan)
@@ -142,17 +142,24 @@ def _write_mask(
 
 
 def _write_picture(
-    located: Located, model: Model, names: OutputNames, method: Method, segmented: SegmentedMap | None
+    located: Located,
+    model: Model,
+    names: OutputNames,
+    method: Method,
+    segmented: SegmentedMap | None,
+    *,
+    whole: bool,
 ) -> tuple[Path, Picture]:
-    """Write the montage of a map; return its path, and what the page shows."""
+    """Write the montage of a map; return its path, and what the page shows: the `whole` map if there is to be one."""
     volume = located.volume
     shown = shown_of(located, model, method, segmented)
     made_by = f"model {model.facts.contrast} {model.digest[:8]}"
     title = f"{volume.path.name}   {method}   {made_by}   research use only"
     mask = None if segmented is None else segmented.mask
+    signed = signed_on_grid(located, method, beyond=0.0 if whole else shown.floor)
     montage = montage_png(
         volume,
-        signed_on_grid(located, method, beyond=shown.floor),
+        signed,
         located.brain,
         title=title,
         shown=shown,
@@ -161,7 +168,7 @@ def _write_picture(
     )
     path = names.path(volume.path, method, "anomaly.png")
     write_atomically(path, montage)
-    return path, Picture(located.maps[method], mask, shown.ceiling or 1.0, montage)
+    return path, Picture(signed, mask, shown.ceiling or 1.0, montage)
 
 
 def pointed_at(finding: Finding) -> Pointed:
