@@ -58,8 +58,8 @@ def page(tmp_path_factory):
         "brain_ml": 1200,
     }
     rows = [
-        {"scan": "/x/b 1%.nii.gz", "subject": "b", "contrast": "flair", "status": "done", "scores": "b 1%_scores.json", "error": None,
-         "warnings": "odd", **numbers},
+        {"scan": "/x/b 1%.nii.gz", "subject": "b", "contrast": "flair", "status": "done",
+         "scores": "b 1%_scores.json", "error": None, "warnings": "odd", **numbers},
         {"scan": f"/x/{HOSTILE}.nii", "subject": HOSTILE, "status": "failed", "error": f"{HOSTILE}: damaged"},
         {"scan": "/x/a.nii.gz", "subject": "a", "status": "done", "scores": "gone.json", **numbers,
          "combi_strength": 80.25},
