@@ -1,5 +1,6 @@
 """The way from Python gives what the commands give."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -8,10 +9,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 from support.commands import invoke
-from support.phantoms import AFFINE, save
+from support.phantoms import AFFINE, SHAPE, phantom, save
 
 import vae_loc
-from vae_loc.errors import UnusableInput
+from vae_loc.errors import UnusableInput, UnusableOption
+from vae_loc.model import network
 
 
 def test_python_gives_what_the_command_gives(tmp_path, model_file, scan):
@@ -44,9 +46,15 @@ def test_importing_the_package_is_light():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
+def test_errors_are_there_before_anything_else_is():
+    code = "import vae_loc; print(vae_loc.errors.VaeLocError.__name__)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "VaeLocError\n"
+
+
 def test_what_the_package_offers_is_listed_and_there():
-    for name in ("localize", "read_volume", "write_volume", "segment", "__version__"):
-        assert name in dir(vae_loc)
+    names = ["errors", "localize", "read_volume", "segment", "write_volume"]
+    assert [name for name in dir(vae_loc) if not name.startswith("__")] == names
+    for name in (*names, "__version__"):
         assert getattr(vae_loc, name)
     with pytest.raises(AttributeError, match="nothing"):
         _ = vae_loc.nothing
@@ -68,3 +76,59 @@ def test_the_mask_beside_a_scan_is_used(tmp_path, scan, model_file):
     assert found.scan.brain_source == "file"
     assert np.array_equal(found.brain, inside)
     assert vae_loc.localize(scan, model=str(model_file), brain_mask="auto").scan.brain_source == "skull-stripped"
+
+
+def test_an_image_in_memory_gives_what_its_file_gives(scan, model_file):
+    from_file, from_image = vae_loc.localize([scan, nib.load(scan)], model=model_file)
+    assert np.array_equal(from_image.maps["combi"], from_file.maps["combi"])
+    assert from_image.warnings == from_file.warnings
+    assert from_image.case == from_file.case
+
+
+def test_an_image_without_a_file_is_saved_too(tmp_path, model_file, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "image_brainmask.nii.gz", np.ones(SHAPE, np.uint8), AFFINE)  # of something else
+    found = vae_loc.localize(nib.Nifti1Image(phantom(AFFINE, SHAPE)[0], AFFINE), model=model_file)
+    assert found.scan.brain_source == "skull-stripped"
+    (scores,) = [path for path in found.save("out") if path.suffix == ".json"]
+    assert scores.name == "image_scores.json"
+    assert len(json.loads(scores.read_text())["inputs"]["scan"]) == 64
+
+
+def test_the_mask_of_an_image_may_be_a_file(tmp_path, model_file):
+    data, inside = phantom(AFFINE, SHAPE)
+    mask = save(tmp_path / "mask.nii.gz", inside.astype(np.uint8), AFFINE)
+    found = vae_loc.localize(nib.Nifti1Image(data, AFFINE), model=model_file, brain_mask=str(mask))
+    assert np.array_equal(found.brain, inside)
+
+
+def test_of_several_scans_the_model_is_read_once(healthy_folder, model_file, monkeypatch):
+    reads = []
+    real = network.load_checkpoint
+    monkeypatch.setattr(network, "load_checkpoint", lambda path: reads.append(path) or real(path))
+    network._loaded.cache_clear()
+    results = vae_loc.localize([healthy_folder / f"sub{n}_t1.nii.gz" for n in range(3)], model=model_file)
+    assert [one.case.subject for one in results] == ["sub0", "sub1", "sub2"]
+    assert len(reads) == 1
+
+
+def test_a_folder_is_not_taken_for_a_scan(healthy_folder, model_file):
+    with pytest.raises(UnusableInput, match="expected one scan, found 5; give a list"):
+        vae_loc.localize(healthy_folder, model=model_file)
+
+
+def test_one_word_is_no_list_of_maps(scan):
+    with pytest.raises(UnusableOption, match="expected a list of some of rec-error"):
+        vae_loc.localize(scan, methods="combi")
+
+
+def test_warnings_are_those_of_the_command(tmp_path, model_file, scan):
+    image = nib.load(scan)
+    image.set_sform(None, code=0)
+    image.set_qform(None, code=0)
+    nib.save(image, scan)
+    found = vae_loc.localize(scan, model=model_file)
+    said = invoke("score", scan, "-m", model_file, "-o", tmp_path / "out").output
+    assert any("left and right are a guess" in warning for warning in found.warnings)
+    for warning in found.warnings:
+        assert warning in " ".join(said.split())

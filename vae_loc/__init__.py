@@ -7,6 +7,7 @@ Research use only; not a medical device.
 TYPE_CHECKING = False  # as type checkers know; typing itself is not imported before signals are handled
 
 if TYPE_CHECKING:
+    from vae_loc import errors as errors
     from vae_loc.api import localize as localize
     from vae_loc.api import segment as segment
     from vae_loc.scans.volume import read_volume as read_volume
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_PUBLIC = ("__version__", "localize", "read_volume", "segment", "write_volume")
+_PUBLIC = ("__version__", "errors", "localize", "read_volume", "segment", "write_volume")
 
 
 def __getattr__(name: str) -> object:
@@ -31,8 +32,12 @@ def __getattr__(name: str) -> object:
         from vae_loc.scans import volume
 
         return getattr(volume, name)
-    raise AttributeError(name)
+    if name == "errors":
+        import vae_loc.errors
+
+        return vae_loc.errors
+    raise AttributeError(f"module 'vae_loc' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_PUBLIC]
+    return sorted({name for name in globals() if name.startswith("__")} | {*_PUBLIC})

@@ -1,73 +1,103 @@
-"""From Python: one scan in, its maps or findings out, by the model that the commands would choose."""
+"""From Python: scans in, their maps or findings out, by the model that the commands would choose."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, overload
 
-from vae_loc.model.network import Model
-from vae_loc.preprocessing.open_scan import Scan, open_scan
-from vae_loc.scans.cases import find_cases
-from vae_loc.scoring.choose_model import choose_model
-from vae_loc.scoring.locate import Located, accepted, locate
-from vae_loc.scoring.segmentation import Segmentation, SegmentedMap
-from vae_loc.scoring.segmentation import segment as segment_map
-from vae_loc.vocabulary import BrainMask, Method, Polarity
+from nibabel.spatialimages import SpatialImage
+
+from vae_loc.errors import UnusableInput, UnusableOption
+from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.preprocessing.open_scan import Scan, counting_mask, open_scan
+from vae_loc.results.interactive.scan_result import ScanResult
+from vae_loc.results.score_scan import ScoreOptions, locate_scan
+from vae_loc.scans.cases import Case, find_cases
+from vae_loc.scans.image_in_memory import NAMELESS, image_volume, name_of
+from vae_loc.scans.volume import stem
+from vae_loc.scoring.segmentation import SegmentedMap
+from vae_loc.vocabulary import METHODS, BrainMask, Method, Polarity
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-
-def localize(
-    scan: str | Path,
-    *,
-    model: str | None = None,
-    contrast: str | None = None,
-    brain_mask: BrainMask | None = None,
-    methods: Sequence[Method] = ("combi",),
-    polarity: Polarity = "any",
-    device: str = "cpu",
-    force: bool = False,
-) -> Located:
-    """Return which voxels of a NIfTI scan a model of healthy brains finds improbable.
-
-    Parameters
-    ----------
-    scan : a NIfTI file
-    model : a shipped model's name or a .safetensors file; None chooses by `contrast`, name or intensities
-    brain_mask : a mask file, `auto` or `none`; None takes the mask beside the scan where there is one, else `auto`
-    methods : which maps
-    polarity : `bright` or `dark` keeps only what is brighter or darker than expected
-    force : whether to score a scan that does not look like a brain MRI; `refusals` of the result says why
-
-    Returns
-    -------
-    `maps` : float32 arrays (I, J, K) on the scan's own grid, in robust standard deviations, 0 outside
-    the brain; `brain`, `scores`, `warnings`. A model that has not changed is loaded once in a process.
-
-    Raises
-    ------
-    UnusableInput, UnusableModel : as the commands would say in one line.
-    """
-    opened, chosen = _opened(scan, model, contrast, brain_mask, device)
-    return accepted(locate(opened, chosen, methods=methods, polarity=polarity), force=force)
+    OneScan = str | Path | SpatialImage
 
 
 class Choices(TypedDict, total=False):
-    """What `segment` takes as `localize` does."""
+    """What `localize` takes besides scans and maps, with the same meaning."""
 
-    model: str | None
+    model: str | Path | None
     contrast: str | None
-    brain_mask: BrainMask | None
+    brain_mask: BrainMask | str | None
     polarity: Polarity
     device: str
     force: bool
 
 
+@overload
+def localize(  # type: ignore[overload-overlap]  # a str is an iterable of str, and means a file here
+    scan: OneScan, *, methods: Sequence[Method] = ..., **choices: Unpack[Choices]
+) -> ScanResult: ...
+@overload
+def localize(
+    scan: Iterable[OneScan], *, methods: Sequence[Method] = ..., **choices: Unpack[Choices]
+) -> list[ScanResult]: ...
+def localize(
+    scan: OneScan | Iterable[OneScan],
+    *,
+    model: str | Path | None = None,
+    contrast: str | None = None,
+    brain_mask: BrainMask | str | None = None,
+    methods: Sequence[Method] = ("combi",),
+    polarity: Polarity = "any",
+    device: str = "cpu",
+    force: bool = False,
+) -> ScanResult | list[ScanResult]:
+    """Return which voxels of a scan a model of healthy brains finds improbable; of several scans, a list.
+
+    Parameters
+    ----------
+    scan : a NIfTI file, a nibabel image in memory, or several of them
+    model : a shipped model's name or a .safetensors file; None chooses by `contrast`, name or intensities
+    contrast : `t1`, `t2` or `flair`
+    brain_mask : a mask file, `auto` or `none`; None takes the mask beside the scan where there is one, else `auto`
+    methods : which maps
+    polarity : `bright` or `dark` keeps only what is brighter or darker than expected
+    device : `cpu`, `cuda`, `mps` or `auto`
+    force : whether to score a scan that does not look like a brain MRI; `refusals` of the result says why
+
+    Returns
+    -------
+    The result of each scan: `findings`, `maps` (float32 (I, J, K) on the scan's own grid), `warnings`, `scores`,
+    `brain`, and the functions `mask`, `segment`, `plot` and `save`. A model that has not changed is read once in a
+    process.
+
+    Raises
+    ------
+    UnusableInput, UnusableModel, UnusableOption : as the commands would say in one line. The first of several scans
+        that cannot be used ends the call.
+
+    An image that was loaded from a file goes by that file's name, for contrast, brain mask and outputs.
+    """
+    options = _options(
+        methods,
+        model=model,
+        contrast=contrast,
+        brain_mask=brain_mask,
+        polarity=polarity,
+        device=device,
+        force=force,
+    )
+    if isinstance(scan, (str, Path, SpatialImage)):
+        return _localized(scan, options)
+    return [_localized(one, options) for one in scan]
+
+
 def segment(
-    scan: str | Path,
+    scan: OneScan,
     *,
     false_findings: float | None = None,
     threshold: float | None = None,
@@ -76,7 +106,7 @@ def segment(
     method: Method = "combi",
     **choices: Unpack[Choices],
 ) -> SegmentedMap:
-    """Return the findings of a NIfTI scan, strongest first, and their mask; see `localize`.
+    """Return the findings of one scan, strongest first, and their mask; see `localize`.
 
     Parameters
     ----------
@@ -89,24 +119,65 @@ def segment(
     Returns
     -------
     `findings` : each with sign, strength, volume, peak, place and how many healthy scans have one as strong;
-    `mask`, bool (I, J, K), and `numbers`, the number of each voxel's finding, on the scan's own grid.
+    `mask`, bool (I, J, K), and `numbers`, the number of each voxel's finding, on the scan's own grid. What
+    `localize` gives as warnings is logged.
     """
+    found = _localized(scan, _options([method], **choices))
+    for warning in found.located.warnings:  # the notes are logged already
+        logging.getLogger(__name__).warning("%s: %s", found.case.scan, warning)
+    return found.segment(method, false_findings=false_findings, threshold=threshold, fpr=fpr, min_size_mm3=min_size_mm3)
+
+
+def _options(methods: Sequence[Method], **choices: Unpack[Choices]) -> ScoreOptions:
+    """Return what was asked for, as the commands keep it."""
     if unknown := sorted(choices.keys() - Choices.__annotations__.keys()):
-        raise TypeError(f"segment() got an unexpected keyword argument {unknown[0]!r}")
-    device, polarity = choices.get("device", "cpu"), choices.get("polarity", "any")
-    opened, chosen = _opened(scan, choices.get("model"), choices.get("contrast"), choices.get("brain_mask"), device)
-    rule = Segmentation(threshold, fpr, false_findings, min_size_mm3)
-    located = locate(opened, chosen, methods=[method], polarity=polarity)
-    return segment_map(accepted(located, force=choices.get("force", False)), chosen, method, rule)
+        raise TypeError(f"got an unexpected keyword argument {unknown[0]!r}")
+    if isinstance(methods, str) or not methods or set(methods) - set(METHODS):
+        raise UnusableOption("methods", f"expected a list of some of {', '.join(METHODS)}, got {methods!r}")
+    model = choices.get("model")
+    return ScoreOptions(
+        methods=list(methods),
+        model=None if model is None else str(model),
+        contrast=choices.get("contrast"),
+        brain_mask=_brain_mask(choices.get("brain_mask")),
+        polarity=choices.get("polarity", "any"),
+        device=choices.get("device", "cpu"),
+        force=choices.get("force", False),
+    )
 
 
-def _opened(
-    scan: str | Path, model: str | None, contrast: str | None, brain_mask: BrainMask | None, device: str
-) -> tuple[Scan, Model]:
-    """Return a scan, and the model that the commands would choose for it."""
-    (case,) = find_cases([Path(scan)])
-    opened = open_scan(case, brain_mask=brain_mask)
-    chosen, notes = choose_model(case, opened, name=model, contrast=contrast, device=device)
+def _brain_mask(given: BrainMask | str | None) -> BrainMask | None:
+    """Return a brain mask as the commands keep it: a file's path, `auto`, `none`, or None."""
+    if given is None:
+        return None
+    words: dict[str, BrainMask] = {"auto": "auto", "none": "none"}
+    return words.get(str(given)) or Path(given)
+
+
+def _localized(scan: OneScan, options: ScoreOptions) -> ScanResult:
+    """Return the result of one scan; notes on the choice of its model are logged."""
+    case, opened = _opened(scan, options)
+    located, model, notes = locate_scan(opened, case, options)
     for note in notes:
         logging.getLogger(__name__).warning(note)
-    return opened, chosen
+    return ScanResult(case, options, located, model, notes, in_memory=isinstance(scan, SpatialImage))
+
+
+def _opened(scan: OneScan, options: ScoreOptions) -> tuple[Case, Scan]:
+    """Return a scan and its brain, read from a file or taken from memory."""
+    if not isinstance(scan, SpatialImage):
+        case = _case_of(Path(scan))
+        return case, open_scan(case, brain_mask=options.brain_mask)
+    volume = image_volume(scan)
+    path = name_of(scan)
+    case = Case(path, stem(path), None) if path == NAMELESS else _case_of(path)
+    brain, source = find_brain(volume, counting_mask(case, options.brain_mask))
+    return case, Scan(volume, brain, source)
+
+
+def _case_of(path: Path) -> Case:
+    """Return a file as a case, which must be one scan."""
+    cases = find_cases([path])
+    if len(cases) != 1:
+        raise UnusableInput(path, f"expected one scan, found {len(cases)}; give a list of their files")
+    return cases[0]

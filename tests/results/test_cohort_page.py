@@ -58,8 +58,8 @@ def page(tmp_path_factory):
         "brain_ml": 1200,
     }
     rows = [
-        {"scan": "/x/b 1%.nii.gz", "subject": "b", "status": "done", "scores": "b 1%_scores.json", "error": None,
-         "warnings": "odd", **numbers},
+        {"scan": "/x/b 1%.nii.gz", "subject": "b", "contrast": "flair", "status": "done",
+         "scores": "b 1%_scores.json", "error": None, "warnings": "odd", **numbers},
         {"scan": f"/x/{HOSTILE}.nii", "subject": HOSTILE, "status": "failed", "error": f"{HOSTILE}: damaged"},
         {"scan": "/x/a.nii.gz", "subject": "a", "status": "done", "scores": "gone.json", **numbers,
          "combi_strength": 80.25},
@@ -99,9 +99,9 @@ def test_a_link_leads_to_the_scan_s_page(shown, page):
 def test_a_heading_sorts_and_empty_cells_stay_last(shown):
     heading = next(b for b in shown.find_elements("css selector", "th button") if b.text.startswith("Strength"))
     heading.click()
-    assert column(shown, 3) == ["12.5", "80.2", ""]
+    assert column(shown, 4) == ["12.5", "80.2", ""]
     heading.click()
-    assert column(shown, 3) == ["80.2", "12.5", ""]
+    assert column(shown, 4) == ["80.2", "12.5", ""]
 
 
 def test_find_hides_the_others(shown):
@@ -117,3 +117,18 @@ def test_the_page_asks_for_nothing(shown, page):
     chromium.visit(shown, page)
     assert [url for url in chromium.requests(shown) if not url.startswith(("data:", page.as_uri()))] == []
     assert chromium.complaints(shown) == []
+
+
+def test_each_scan_has_its_contrast(shown):
+    assert sorted(column(shown, 2)) == ["", "", "FLAIR"]
+
+
+def test_a_screen_reader_finds_its_way(shown, page):
+    chromium.visit(shown, page)
+    assert chromium.violations(shown) == []
+
+
+@pytest.mark.parametrize("width", [500, 1500])
+def test_the_page_fits_narrow_and_wide_windows(shown, width):
+    shown.set_window_size(width, 800)
+    assert shown.execute_script("return document.scrollingElement.scrollWidth <= window.innerWidth")

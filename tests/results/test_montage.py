@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from support.phantoms import AFFINE, SHAPE, centred, phantom, save
 
-from vae_loc.results.montage import Pointed, Shown, _Slices, montage_png
+from vae_loc.results.montage import Pointed, Shown, Slices, montage_png
 from vae_loc.scans.volume import read_volume
 
 SHOWN = Shown(2.0, 6.0)
@@ -64,14 +64,14 @@ def coloured_share(tile):
 def test_a_voxel_is_found_in_its_slice_whatever_the_axes(tmp_path, flip):
     affine = centred(np.diag(np.array(flip) * 4.0), SHAPE)
     volume = read_volume(save(tmp_path / "a_t1.nii.gz", phantom(affine, SHAPE)[0], affine))
-    slices = _Slices.of(volume, np.zeros(SHAPE, np.float32), volume.data > 0, volume.data > 0, SHOWN)
+    slices = Slices.of(volume, np.zeros(SHAPE, np.float32), volume.data > 0, volume.data > 0, SHOWN)
     for voxel in ((20, 22, 5), (20, 22, 30)):
         height_mm = (affine @ [*voxel, 1])[2]
         assert slices.heights_mm[slices.height_of(voxel)] == pytest.approx(height_mm)
 
 
 def test_each_slice_is_shown_once_and_those_with_little_brain_are_not(volume):
-    slices = _Slices.of(volume, np.zeros(SHAPE, np.float32), volume.data > 0, volume.data > 0, SHOWN)
+    slices = Slices.of(volume, np.zeros(SHAPE, np.float32), volume.data > 0, volume.data > 0, SHOWN)
     shown = slices.overview(24)
     area = slices.layers[2].sum(axis=(1, 2))
     assert len(set(shown)) == len(shown) <= 24

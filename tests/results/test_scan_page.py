@@ -2,12 +2,14 @@
 
 import base64
 import gzip
+import io
 import json
 import re
 
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 from support import browser as chromium
 from support.commands import invoke
 from support.html import Tags
@@ -69,7 +71,7 @@ def test_the_same_scan_gives_the_same_page(page, model_file):
 
 def test_what_is_embedded_lies_where_the_scan_lies(page):
     content = json.loads(re.search(r'id="viewer-data">(.*?)</script>', page.read_text(), re.S)[1])
-    heat = next(map for map in content["maps"] if map["method"] == "combi")["heat"]
+    heat = next(map for map in content["maps"] if map["method"] == "combi")["brighter"]
     shown = nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(heat)))
     written = nib.load(next(page.parent.glob("*_desc-combi_anomaly.nii.gz")))
     at = np.unravel_index(np.argmax(written.get_fdata()), written.shape)
@@ -99,6 +101,101 @@ def set_slider(shown, name, value):
         name,
         value,
     )
+
+
+def grid(shown):
+    """Return the pixels of the viewer, int (rows, columns, 3)."""
+    with Image.open(io.BytesIO(pixels(shown))) as picture:
+        return np.array(picture.convert("RGB"), dtype=int)
+
+
+def press_h(shown):
+    shown.find_element("tag name", "body").send_keys("h")
+
+
+def test_below_the_threshold_the_scans_own_grey_is_seen(shown):
+    threshold = float(shown.find_element("id", "threshold").get_attribute("value"))
+    set_slider(shown, "mask", 0)
+    set_slider(shown, "heat", 1)
+    press_h(shown)
+    scan = grid(shown)
+    press_h(shown)
+    changed = {}
+    for value in (0, threshold):
+        set_slider(shown, "threshold", value)
+        changed[value] = (grid(shown) != scan).any(axis=-1)
+    set_slider(shown, "mask", 0.8)
+    set_slider(shown, "heat", 0.6)
+    assert changed[0].mean() > 0.15
+    assert 0 < changed[threshold].mean() < changed[0].mean() / 2
+
+
+def test_brighter_is_warm_and_darker_is_blue(shown):
+    press_h(shown)
+    scan = grid(shown)
+    press_h(shown)
+    set_slider(shown, "mask", 0)
+    set_slider(shown, "heat", 1)
+    set_slider(shown, "threshold", 0)
+    red, _, blue = np.moveaxis(grid(shown) - scan, -1, 0)
+    set_slider(shown, "mask", 0.8)
+    set_slider(shown, "heat", 0.6)
+    assert (red - blue > 80).any()
+    assert (blue - red > 80).any()
+
+
+def test_a_key_hides_map_and_outlines_and_brings_them_back(shown):
+    before = pixels(shown)
+    press_h(shown)
+    assert shown.find_element("id", "hide").get_attribute("aria-pressed") == "true"
+    assert pixels(shown) != before
+    press_h(shown)
+    assert pixels(shown) == before
+
+
+def test_the_colour_bar_follows_the_threshold(shown):
+    set_slider(shown, "threshold", 1)
+    bar, value = shown.find_element("id", "bar"), shown.find_element("id", "threshold-value").text
+    assert float(value) == pytest.approx(1, abs=0.1)  # a step of the slider
+    assert [place.text for place in bar.find_elements("class name", "floor")] == [value, value]
+    assert f"from {value} to" in bar.get_attribute("aria-label")
+    for sign, colour in (("brighter", "163, 35, 13"), ("darker", "27, 42, 140")):
+        assert colour in bar.find_element("id", f"bar-{sign}").get_attribute("style")
+
+
+def test_the_grey_values_can_be_windowed(shown):
+    choose = "const s = document.getElementById('window'); s.value = arguments[0]; s.dispatchEvent(new Event('change'))"
+    normal = pixels(shown)
+    shown.execute_script(choose, "narrow")
+    assert pixels(shown) != normal
+    shown.execute_script(choose, "normal")
+    assert pixels(shown) == normal
+
+
+def test_a_screen_reader_finds_its_way(shown):
+    assert chromium.violations(shown) == []
+
+
+@pytest.mark.parametrize("width", [500, 1500])
+def test_the_page_fits_narrow_and_wide_windows_and_clips_no_finding(shown, width):
+    size = shown.get_window_size()
+    shown.set_window_size(width, 800)
+    try:
+        assert shown.execute_script("return document.scrollingElement.scrollWidth <= window.innerWidth")
+        lists = "[...document.querySelectorAll('.side .scroll')].every((e) => e.scrollHeight <= e.clientHeight + 1)"
+        assert shown.execute_script(f"return {lists}")
+    finally:
+        shown.set_window_size(size["width"], size["height"])
+
+
+def test_print_shows_findings_and_slices_without_the_viewer(shown):
+    shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert not shown.find_element("id", "viewer").is_displayed()
+        assert shown.find_element("css selector", ".side table").is_displayed()
+        assert shown.find_element("css selector", "img.montage").is_displayed()
+    finally:
+        shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
 @pytest.mark.parametrize("slider", ["threshold", "heat", "mask"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ OFFLINE = [
 ]  # fmt: skip
 SOFTWARE_GL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 WITHOUT_GL = ["--disable-3d-apis"]
+AXE = Path(__file__).parent / "vendor" / "axe" / "axe.min.js"
 PATIENCE_S = 180  # WebGL in software on a busy machine took 55
 
 
@@ -54,3 +56,12 @@ def requests(browser):
 
 def complaints(browser):
     return [entry["message"] for entry in browser.get_log("browser")]
+
+
+def violations(browser):
+    """What axe-core, a judge of accessibility, has against the page: rule, and where."""
+    browser.execute_script(AXE.read_text())
+    return browser.execute_async_script(
+        "const done = arguments[0];"
+        "axe.run().then(({ violations }) => done(violations.map((v) => [v.id, v.nodes.map((n) => n.html)])))"
+    )

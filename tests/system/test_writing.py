@@ -1,11 +1,13 @@
 """Files appear whole or not at all."""
 
+import os
 import threading
 
 import pytest
 from support.commands import names
 
 from vae_loc.errors import UnusableInput
+from vae_loc.system import writing
 from vae_loc.system.writing import check_place, refuse_inputs, together, write_atomically
 
 
@@ -66,3 +68,24 @@ def test_an_output_that_is_an_input_is_refused_by_whatever_name(tmp_path, link):
     with pytest.raises(UnusableInput, match="one of the inputs"):
         refuse_inputs([tmp_path / "other", scan if link == "itself" else output], [scan])
     refuse_inputs([tmp_path / "other"], [scan, tmp_path / "gone"])
+
+
+def test_without_locks_a_file_is_closed_before_it_is_renamed(tmp_path, monkeypatch):
+    """Windows has no fcntl, and renames and removes no file that is open."""
+    renamed, real = [], os.replace
+
+    def replace(temporary, path):
+        numbers = [number for number in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{number}")]
+        assert str(temporary) not in {os.readlink(f"/proc/self/fd/{number}") for number in numbers}
+        renamed.append(path)
+        real(temporary, path)
+
+    monkeypatch.setattr(writing, "fcntl", None)
+    monkeypatch.setattr(os, "replace", replace)
+    check_place(tmp_path / "a")
+    with together():
+        write_atomically(tmp_path / "a", b"one\ntwo")
+        write_atomically(tmp_path / "b", b"three")
+    assert renamed == [tmp_path / "a", tmp_path / "b"]
+    assert (tmp_path / "a").read_bytes() == b"one\ntwo"
+    assert names(tmp_path) == {"a", "b"}

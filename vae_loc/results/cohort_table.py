@@ -138,7 +138,7 @@ class Entry:
             contrast=self.facts.contrast if self.facts else self.case.contrast,
             status=self.status,
             error=self.error or None,
-            scores=os.path.relpath(self.scores, folder) if self.scores else None,
+            scores=Path(os.path.relpath(self.scores, folder)).as_posix() if self.scores else None,
             facts=self.facts,
             seconds=None if self.seconds is None else round(self.seconds, 2),
         )

@@ -75,7 +75,7 @@ def montage_png(
     from PIL import Image, ImageDraw
 
     marked = np.zeros_like(brain) if mask is None else mask
-    slices = _Slices.of(volume, signed, brain, marked, shown)
+    slices = Slices.of(volume, signed, brain, marked, shown)
     step_x, step_y = slices.tile[0] + GAP, slices.tile[1] + GAP
     picture = Image.new("RGB", (GAP + COLUMNS * step_x + BAR_WIDTH, TITLE_HEIGHT + ROWS * step_y))
 
@@ -92,7 +92,7 @@ def montage_png(
     return png(np.asarray(picture))
 
 
-def _tiles(slices: _Slices, findings: Sequence[Pointed]) -> Iterator[tuple[int, Image, str]]:
+def _tiles(slices: Slices, findings: Sequence[Pointed]) -> Iterator[tuple[int, Image, str]]:
     """Give where each slice goes, counted along the rows, its picture and its caption."""
     for number, finding in enumerate(findings):
         height = slices.height_of(finding.voxel)
@@ -105,7 +105,7 @@ def _tiles(slices: _Slices, findings: Sequence[Pointed]) -> Iterator[tuple[int, 
 
 
 @dataclass(frozen=True)
-class _Slices:
+class Slices:
     """The axial slices of a scan, as arrays (S, rows, columns), cut to the brain.
 
     layers : scan, signed map, brain, mask
@@ -121,7 +121,7 @@ class _Slices:
     shown: Shown
 
     @classmethod
-    def of(cls, volume: Volume, signed: FloatArray, brain: BoolArray, marked: BoolArray, shown: Shown) -> _Slices:
+    def of(cls, volume: Volume, signed: FloatArray, brain: BoolArray, marked: BoolArray, shown: Shown) -> Slices:
         """Turn a scan and what is drawn over it."""
         to_axial = _to_axial(volume)
         turned = [nib.orientations.apply_orientation(of, to_axial) for of in (volume.data, signed, brain, marked)]

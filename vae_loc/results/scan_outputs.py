@@ -83,7 +83,7 @@ def write_outputs(
             if files.segmentation is not None:
                 written, segmented, masks[method] = _write_mask(located, model, names, files.segmentation, method)
                 paths += written
-            path, pictures[method] = _write_picture(located, model, names, method, segmented)
+            path, pictures[method] = _write_picture(located, model, names, method, segmented, whole=files.report)
             paths.append(path)
         paths += names.companions(located, masks)
         scores = names.scores(scan)
@@ -92,7 +92,8 @@ def write_outputs(
             paths.append(names.page(scan))
             write_atomically(paths[-1], scan_page(located, model, pictures, summary))
         digests = {
-            os.path.relpath(staged.path, scores.parent): sha256_of(Path(staged.temporary)) for staged in group.files
+            Path(os.path.relpath(staged.path, scores.parent)).as_posix(): sha256_of(Path(staged.temporary))
+            for staged in group.files
         }
         summary = summary.model_copy(update={"files": digests})
         write_json(scores, summary.content())
@@ -141,34 +142,41 @@ def _write_mask(
 
 
 def _write_picture(
-    located: Located, model: Model, names: OutputNames, method: Method, segmented: SegmentedMap | None
+    located: Located,
+    model: Model,
+    names: OutputNames,
+    method: Method,
+    segmented: SegmentedMap | None,
+    *,
+    whole: bool,
 ) -> tuple[Path, Picture]:
-    """Write the montage of a map; return its path, and what the page shows."""
+    """Write the montage of a map; return its path, and what the page shows: the `whole` map if there is to be one."""
     volume = located.volume
-    shown = _shown(located, model, method, segmented)
+    shown = shown_of(located, model, method, segmented)
     made_by = f"model {model.facts.contrast} {model.digest[:8]}"
     title = f"{volume.path.name}   {method}   {made_by}   research use only"
     mask = None if segmented is None else segmented.mask
+    signed = signed_on_grid(located, method, beyond=0.0 if whole else shown.floor)
     montage = montage_png(
         volume,
-        signed_on_grid(located, method, beyond=shown.floor),
+        signed,
         located.brain,
         title=title,
         shown=shown,
         mask=mask,
-        findings=[_pointed(finding) for finding in segmented.findings] if segmented else [],
+        findings=[pointed_at(finding) for finding in segmented.findings] if segmented else [],
     )
     path = names.path(volume.path, method, "anomaly.png")
     write_atomically(path, montage)
-    return path, Picture(located.maps[method], mask, shown.ceiling or 1.0, montage)
+    return path, Picture(signed, mask, shown.ceiling or 1.0, montage)
 
 
-def _pointed(finding: Finding) -> Pointed:
+def pointed_at(finding: Finding) -> Pointed:
     """Return where the picture shows a finding, and its caption."""
     return Pointed(finding.peak_voxel, f"{finding.number}: {finding.volume_ml:.3g} ml, {finding.sign}")
 
 
-def _shown(located: Located, model: Model, method: Method, segmented: SegmentedMap | None) -> Shown:
+def shown_of(located: Located, model: Model, method: Method, segmented: SegmentedMap | None) -> Shown:
     """Return from which score on a map is coloured: the mask's threshold, else what 5 % of healthy voxels exceed.
 
     Full colour is the strength of a finding that 1 in 10 healthy scans has; where that is not known, twice the score

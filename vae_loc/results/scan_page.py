@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +17,9 @@ from vae_loc.model.facts import LEVELS, healthy_percentile
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.regions import surface_of
 from vae_loc.results.finding_table import nothing_found
+from vae_loc.results.montage import BRIGHT, DARK
 from vae_loc.results.page_charts import Profile, Strip, profile, strip
-from vae_loc.results.page_volumes import crop_to, layer
+from vae_loc.results.page_volumes import Crop, crop_to, layer
 from vae_loc.results.scan_summary import ScanSummary
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.locate import Located
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parent
 NIIVUE = PACKAGE / "vendor" / "niivue" / "niivue.umd.js"
-WINDOW_PERCENTILES = (1, 99)  # of the brain's intensities, black to white, as in the pictures
 STORED_PERCENTILES = (0.1, 99.9)  # what the 256 steps of the shown scan span
+WINDOWS = {"normal": (1, 99), "narrow": (10, 90), "wide": STORED_PERCENTILES}  # of the brain's, black to white
 HEALTHY_BAND = (0.05, 0.95)
 MAX_CEILINGS = 4  # a bare score's highest voxels would leave no steps for the others
 JPEG_QUALITY = 85
@@ -47,13 +48,13 @@ class Picture:
 
     Attributes
     ----------
-    scores : float32 (I, J, K) on the scan's grid
+    signed : float32 (I, J, K) on the scan's grid, > 0 where brighter and < 0 where darker than expected
     mask : bool (I, J, K) or None if nothing was segmented
     ceiling : score shown at full colour
     montage : bytes of the PNG
     """
 
-    scores: FloatArray
+    signed: FloatArray
     mask: BoolArray | None
     ceiling: float
     montage: bytes
@@ -151,18 +152,22 @@ def _viewer(
     """Return what the page's script shows: the scan and each map as NIfTI, and how to colour them."""
     crop = crop_to(brain, volume)
     inside = volume.data[brain]
-    low, high = (float(value) for value in np.percentile(inside, WINDOW_PERCENTILES))
     least, most = (float(value) for value in np.percentile(volume.data[crop.box], STORED_PERCENTILES))
-    span = min(least, low), max(most, float(np.percentile(inside, STORED_PERCENTILES[1])))
+    lowest, highest = (float(value) for value in np.percentile(inside, STORED_PERCENTILES))
+    span = min(least, lowest), max(most, highest)
     return {
         "scan": layer(volume.data, crop, low=span[0], high=span[1]),
-        "window": [low, high],
+        "windows": {
+            name: [float(value) for value in np.percentile(inside, shares)] for name, shares in WINDOWS.items()
+        },
+        "colours": {"brighter": _css(BRIGHT), "darker": _css(DARK)},
         "spacing": [round(float(side), 2) for side in np.linalg.norm(crop.affine[:3, :3], axis=0)],
         "joined": max(crop.block) > 1,
         "maps": [
             {
                 "method": method,
-                "heat": layer(picture.scores, crop, low=0, high=_shown_maximum(picture), highest=True),
+                "brighter": _heat(picture, crop, picture.signed),
+                "darker": _heat(picture, crop, -picture.signed),
                 "mask": None
                 if picture.mask is None
                 else layer(surface_of(picture.mask), crop, low=0, high=255, highest=True),
@@ -174,16 +179,26 @@ def _viewer(
     }
 
 
-def _shown_maximum(picture: Picture) -> float:
-    """Return the greatest score that the 256 steps of a shown map reach."""
-    return min(float(picture.scores.max()), MAX_CEILINGS * picture.ceiling) or 1.0
+def _heat(picture: Picture, crop: Crop, values: FloatArray) -> str:
+    """Return what of a map is above 0 as the page holds it."""
+    greatest = float(np.abs(picture.signed).max())
+    return layer(values, crop, low=0, high=min(greatest, MAX_CEILINGS * picture.ceiling) or 1.0, highest=True)
+
+
+def _css(colours: Sequence[int]) -> list[str]:
+    """Return colours as CSS writes them.
+
+    >>> _css([0xA3230D])
+    ['#a3230d']
+    """
+    return [f"#{colour:06x}" for colour in colours]
 
 
 def _map_facts(
     method: Method, picture: Picture, threshold: float | None, located: Located, summary: ScanSummary
 ) -> dict[str, object]:
     """Return what is written of one map: picture, share above the threshold, findings."""
-    above = None if threshold is None else float(np.mean(picture.scores[located.brain] > threshold))
+    above = None if threshold is None else float(np.mean(np.abs(picture.signed[located.brain]) > threshold))
     mask = summary.masks[method] if summary.masks else None
     return {
         "method": method,

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from vae_loc.errors import OurBug, UnusableInput, VaeLocError, machine_fault, printable
-from vae_loc.model.network import load_model
+from vae_loc.model.network import Model, load_model
 from vae_loc.model.shipped import shipped_models
-from vae_loc.preprocessing.open_scan import counting_mask, open_scan
+from vae_loc.preprocessing.open_scan import Scan, counting_mask, open_scan
 from vae_loc.preprocessing.registration import Registration
 from vae_loc.results.cohort_table import Entry, Status, facts_of, failure, trusted_summary
 from vae_loc.results.finding_table import nothing_found
@@ -22,7 +22,7 @@ from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scans.dicom_headers import Series
 from vae_loc.scans.nifti import pair
 from vae_loc.scoring.choose_model import choose_model
-from vae_loc.scoring.locate import accepted, locate
+from vae_loc.scoring.locate import Located, accepted, locate
 from vae_loc.system.reading import sha256_of
 from vae_loc.system.threads import set_threads
 from vae_loc.system.writing import refuse_inputs
@@ -103,6 +103,22 @@ def score_scan(case: Case, options: ScoreOptions, names: OutputNames, provenance
     UnusableModel : if the model cannot be used, or is of other data.
     """
     scan = open_scan(case, brain_mask=options.brain_mask, volume=options.volume)
+    located, model, notes = locate_scan(scan, case, options)
+    paths, summary = write_outputs(located, model, names, options.files, provenance)
+    notes += tuple(f"warning: {printable(case.scan)}: {warning}" for warning in located.warnings)
+    notes += tuple(f"{printable(case.scan.name)}: {said}" for said in _findings_words(summary))
+    mask = _mask_file(case, options)
+    return Entry(case, "done", None, names.scores(case.scan), facts_of(summary), tuple(paths), notes, mask=mask)
+
+
+def locate_scan(scan: Scan, case: Case, options: ScoreOptions) -> tuple[Located, Model, tuple[str, ...]]:
+    """Return the maps of a scan that is read, the model that was chosen for it, and notes on the choice.
+
+    Raises
+    ------
+    UnusableInput : if it is no brain MRI, and that is not forced.
+    UnusableModel : if the model cannot be used, or is of other data.
+    """
     model, notes = choose_model(case, scan, name=options.model, contrast=options.contrast, device=options.device)
     located = locate(
         scan,
@@ -112,12 +128,7 @@ def score_scan(case: Case, options: ScoreOptions, names: OutputNames, provenance
         raw=options.raw,
         registration=options.registration,
     )
-    accepted(located, force=options.force)
-    paths, summary = write_outputs(located, model, names, options.files, provenance)
-    notes += tuple(f"warning: {printable(case.scan)}: {warning}" for warning in located.warnings)
-    notes += tuple(f"{printable(case.scan.name)}: {said}" for said in _findings_words(summary))
-    mask = _mask_file(case, options)
-    return Entry(case, "done", None, names.scores(case.scan), facts_of(summary), tuple(paths), notes, mask=mask)
+    return accepted(located, force=options.force), model, notes
 
 
 def score_task(options: ScoreOptions, task: Task) -> Entry:
@@ -148,7 +159,7 @@ def _entry_of(options: ScoreOptions, task: Task) -> Entry:
     set_threads(options.threads)
     inputs = [*pair(case.scan), options.brain_mask, case.brain_mask, options.model]
     refuse_inputs(names.all_paths(case.scan, options.methods), [Path(path) for path in inputs if path])
-    provenance = Provenance(inputs=_inputs(case, counting_mask(case, options.brain_mask)), options=options.stated())
+    provenance = Provenance(inputs=inputs_of(case, counting_mask(case, options.brain_mask)), options=options.stated())
     summary = _trusted(options, task, provenance)
     if summary is None:
         return score_scan(case, options, names, provenance)
@@ -207,7 +218,7 @@ def _findings_words(summary: ScanSummary) -> list[str]:
     return said
 
 
-def _inputs(case: Case, mask: BrainMask) -> Inputs:
-    """Return the SHA-256 of scan and brain mask."""
+def inputs_of(case: Case, mask: BrainMask, *, scan: str | None = None) -> Inputs:
+    """Return the SHA-256 of scan and brain mask; that of the scan may be given."""
     digest = sha256_of(*dict.fromkeys(pair(mask))) if isinstance(mask, Path) else None
-    return Inputs(scan=sha256_of(*dict.fromkeys(pair(case.scan))), brain_mask=digest)
+    return Inputs(scan=scan or sha256_of(*dict.fromkeys(pair(case.scan))), brain_mask=digest)

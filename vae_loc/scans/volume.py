@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -63,6 +63,11 @@ class Volume:
         """Volume of one voxel in mm^3; exact for sheared affines too."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
+    def __repr__(self) -> str:
+        """Return one line: name, shape and spacing."""
+        spacing = " x ".join(f"{side:.3g}" for side in self.spacing_mm)
+        return f"<Volume {self.path.name}: shape {self.data.shape}, {spacing} mm>"
+
 
 def stem(path: Path) -> str:
     """File name without `.nii` or `.nii.gz`.
@@ -91,13 +96,23 @@ def read_volume(path: Path, *, volume: int | None = None) -> Volume:
 
     Does not reorient or resample: `data[i, j, k]` is the voxel (i, j, k) of the file.
     """
-    image = read_image(path, lambda header: _checked_header(path, header, volume))
-    affine, geometry_warnings = affine_mm(path, image.header)
-    voxel_mm3 = float(abs(np.linalg.det(affine[:3, :3])))
-    data, missing, content_warnings = content(path, scaled(path, image.header, image.stored), voxel_mm3)
+    image = read_image(path, lambda header: checked_header(path, header, volume))
+    read = volume_of(path, image.header, scaled(path, image.header, image.stored))
     count = math.prod(image.header.get_data_shape()[3:])
-    chosen = (f"volume {volume} of {count} was used",) if count > 1 else ()
-    return Volume(data, affine, image.header, path, missing, chosen + geometry_warnings + content_warnings)
+    return replace(read, warnings=(f"volume {volume} of {count} was used", *read.warnings)) if count > 1 else read
+
+
+def volume_of(path: Path, header: Header, values: NDArray[np.float64]) -> Volume:
+    """Return the volume of a header and its voxels (I, J, K), whose slope is applied.
+
+    Raises
+    ------
+    UnusableInput : if the affine cannot be used, or the voxels have no content.
+    """
+    affine, geometry_warnings = affine_mm(path, header)
+    voxel_mm3 = float(abs(np.linalg.det(affine[:3, :3])))
+    data, missing, content_warnings = content(path, values, voxel_mm3)
+    return Volume(data, affine, header, path, missing, geometry_warnings + content_warnings)
 
 
 def check_header(path: Path, *, volume: int | None = None) -> None:
@@ -107,7 +122,7 @@ def check_header(path: Path, *, volume: int | None = None) -> None:
     ------
     UnusableInput : as `read_volume`.
     """
-    _checked_header(path, read_header(path), volume)
+    checked_header(path, read_header(path), volume)
 
 
 def read_mask(path: Path, like: Volume) -> BoolArray:
@@ -200,7 +215,7 @@ def _on_grid_of(like: Volume, path: Path) -> NDArray[np.float64]:
 
     The axes of the file may be permuted and flipped, if its voxels lie where those of the scan do.
     """
-    if os.path.exists(path) and os.path.samefile(path, like.path):
+    if os.path.exists(path) and os.path.exists(like.path) and os.path.samefile(path, like.path):
         raise UnusableInput(path, "expected a mask of the scan, found the scan itself; name another file")
 
     def choose(header: Header) -> int:
@@ -248,7 +263,7 @@ def _tolerance_mm(like: Volume) -> float:
     return GRID_TOLERANCE_VOXELS * min(like.spacing_mm)
 
 
-def _checked_header(path: Path, header: Header, volume: int | None) -> int:
+def checked_header(path: Path, header: Header, volume: int | None) -> int:
     """Return which volume of the file to read, or refuse a header that no scan of a head has."""
     index = _volume_index(path, header, volume)
     affine, _ = affine_mm(path, header)

@@ -86,6 +86,10 @@ class SegmentedMap:
         """The voxels of all findings, bool (I, J, K)."""
         return self.numbers > 0
 
+    def __repr__(self) -> str:
+        """Return one line: how many findings there are, and by which rule."""
+        return f"<SegmentedMap: {len(self.findings)} findings, {self.rule.source}>"
+
 
 @dataclass(frozen=True)
 class Segmentation:

@@ -140,7 +140,8 @@ def _lane(preload: str) -> ProcessPoolExecutor:
     """
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    context.set_forkserver_preload([preload])
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload([preload])
     for name in THREAD_VARIABLES:
         os.environ.setdefault(name, "1")
     return ProcessPoolExecutor(1, mp_context=context, initializer=_begin)

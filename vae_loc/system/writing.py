@@ -20,17 +20,18 @@ try:
 except ImportError:  # Windows: no locks, so nothing is swept there
     fcntl = None  # type: ignore[assignment]
 
+BINARY = getattr(os, "O_BINARY", 0)  # Windows writes two bytes for a line's end without it
 PREFIX, SUFFIX = ".vae-loc-", ".tmp"  # of a file that is still being written
 NO_FOLDER_SYNC = {errno.EINVAL, errno.EACCES, errno.EPERM, errno.EBADF, errno.ENOTSUP, errno.EISDIR}  # not offered
 
 
 @dataclass(frozen=True)
 class _Staged:
-    """A whole file under a temporary name; its lock says that its writer lives."""
+    """A whole file under a temporary name; its lock says that its writer lives. Windows has none."""
 
     path: Path
     temporary: str
-    lock: int
+    lock: int | None
 
 
 @dataclass
@@ -142,6 +143,9 @@ def _staged(path: Path, content: bytes) -> _Staged:
     except BaseException:
         _discard(temporary, handle)
         raise
+    if fcntl is None:  # Windows renames no file that is open
+        os.close(handle)
+        return _Staged(path, temporary, None)
     return _Staged(path, temporary, handle)
 
 
@@ -151,7 +155,7 @@ def _temporary(folder: Path) -> tuple[str, int]:
         name = os.path.join(folder, f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
         _in_hand.add(name)  # before it exists, so that no signal can come between
         try:
-            handle = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+            handle = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | BINARY, 0o666)
         except OSError:
             _in_hand.discard(name)
             raise
@@ -196,13 +200,14 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _discard(temporary: str, handle: int) -> None:
+def _discard(temporary: str, handle: int | None) -> None:
+    if handle is not None:
+        with contextlib.suppress(OSError):
+            os.close(handle)  # first: Windows removes no file that is open
     if temporary in _in_hand:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         _in_hand.discard(temporary)
-    with contextlib.suppress(OSError):
-        os.close(handle)
 
 
 def _sweep(folder: Path) -> None:

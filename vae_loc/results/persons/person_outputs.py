@@ -118,7 +118,8 @@ def merge_person(task: PersonTask) -> PersonResult:
             paths += written
         paths += names.person_companions(person, methods)
         files = {
-            os.path.relpath(staged.path, scores.parent): sha256_of(Path(staged.temporary)) for staged in group.files
+            Path(os.path.relpath(staged.path, scores.parent)).as_posix(): sha256_of(Path(staged.temporary))
+            for staged in group.files
         }
         summary = _summary(person, scans, masks, files)
         write_json(scores, summary.model_dump(mode="json"))
@@ -163,7 +164,7 @@ def _stored(person: Person, summaries: Mapping[str, ScanSummary], names: OutputN
         about = PersonScan(
             contrast=contrast,
             scan=str(person.cases[contrast].scan),
-            scores=os.path.relpath(scores, names.person_scores(person).parent),
+            scores=Path(os.path.relpath(scores, names.person_scores(person).parent)).as_posix(),
             scores_sha256=sha256_of(scores),
             off_mm=None if off_mm is None else round(off_mm, 2),
             through_template=off_mm is not None and off_mm > MAX_OFF_MM,

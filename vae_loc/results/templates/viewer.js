@@ -8,6 +8,7 @@
     return state("none");
   }
   const data = JSON.parse(byId("viewer-data").textContent);
+  const SIGNS = ["brighter", "darker"]; // the layers after the scan; the outlines come last
   const CROSSHAIR = [0.35, 0.85, 1, 0.8];
   const TRANSPARENT_BELOW_MINIMUM = 2; // NiiVue 0.69 swaps the meaning of 1 and 2 for volumes: nothing below cal_min
   byId("viewer").hidden = false;
@@ -25,27 +26,61 @@
   });
   viewer.onLocationChange = ({ mm, values }) => {
     const [x, y, z] = mm;
-    const heat = values.length > 1 ? `, map ${values[1].value.toFixed(2)}` : "";
+    const told = SIGNS.map((sign, index) => [sign, values[index + 1]?.value ?? 0]).find(([, shown]) => shown > 0);
+    const heat = values.length > 1 ? `, map ${told ? `${told[1].toFixed(2)}, ${told[0]}` : "0"}` : "";
     byId("location").textContent = `RAS ${[x, y, z].map((v) => v.toFixed(1)).join(", ")} mm${heat}`;
   };
   await viewer.attachToCanvas(byId("canvas"));
   viewer.setSliceType(viewer.sliceTypeMultiplanar);
+  const channels = (colours, from) => [colours[0], ...colours].map((colour) => parseInt(colour.slice(from, from + 2), 16));
+  for (const [name, colours] of Object.entries(data.colours)) {
+    const steps = colours.map((_, index) => Math.max(1, Math.round((255 * index) / (colours.length - 1))));
+    viewer.addColormap(`vae-loc-${name}`, {
+      R: channels(colours, 1), G: channels(colours, 3), B: channels(colours, 5),
+      A: [0, ...colours.map(() => 255)], I: [0, ...steps], // what is below the minimum has step 0: nothing is seen
+    });
+  }
   viewer.addColormap("vae-loc-mask", { R: [0, 0], G: [0, 230], B: [0, 255], A: [0, 255], I: [0, 255] });
 
   const image = (name, base64, colormap, opacity, low, high) =>
     niivue.NVImage.loadFromBase64({ name: `${name}.nii.gz`, base64, colormap, opacity, cal_min: low, cal_max: high });
   const value = (id) => Number(byId(id).value);
-  let heat, mask, chosen;
+  let heats = [];
+  let mask, chosen;
+  let hidden = false;
+
+  const drawBar = () => {
+    const [low, high] = [value("threshold"), data.maps[chosen].ceiling].map((number) => number.toPrecision(3));
+    for (const sign of SIGNS) byId(`bar-${sign}`).style.background = `linear-gradient(to right, ${data.colours[sign].join(", ")})`;
+    for (const [name, text] of [["floor", low], ["ceiling", high]]) {
+      document.querySelectorAll(`#bar .${name}`).forEach((place) => { place.textContent = text; });
+    }
+    byId("bar").setAttribute("aria-label", `Colours of the map from ${low} to ${high}: warm is brighter, blue is darker than expected`);
+  };
 
   const redraw = () => {
-    heat.cal_min = value("threshold");
-    viewer.setOpacity(1, value("heat"));
+    heats.forEach((heat, index) => {
+      heat.cal_min = value("threshold");
+      viewer.setOpacity(index + 1, hidden ? 0 : value("heat"));
+    });
     byId("threshold-value").textContent = value("threshold").toPrecision(3);
     byId("heat-value").textContent = `${Math.round(100 * value("heat"))} %`;
     if (mask) {
-      viewer.setOpacity(2, value("mask"));
+      viewer.setOpacity(SIGNS.length + 1, hidden ? 0 : value("mask"));
       byId("mask-value").textContent = `${Math.round(100 * value("mask"))} %`;
     }
+    drawBar();
+    viewer.updateGLVolume();
+  };
+
+  const hide = () => {
+    hidden = !hidden;
+    byId("hide").setAttribute("aria-pressed", String(hidden));
+    redraw();
+  };
+
+  const setWindow = () => {
+    [viewer.volumes[0].cal_min, viewer.volumes[0].cal_max] = data.windows[byId("window").value];
     viewer.updateGLVolume();
   };
 
@@ -58,9 +93,13 @@
     slider.max = map.ceiling;
     slider.step = map.ceiling / 200;
     slider.value = map.threshold;
-    heat = await image("map", map.heat, "inferno", value("heat"), map.threshold, map.ceiling);
-    heat.colormapType = TRANSPARENT_BELOW_MINIMUM;
-    viewer.addVolume(heat);
+    heats = [];
+    for (const sign of SIGNS) {
+      const heat = await image(sign, map[sign], `vae-loc-${sign}`, value("heat"), map.threshold, map.ceiling);
+      heat.colormapType = TRANSPARENT_BELOW_MINIMUM;
+      viewer.addVolume(heat);
+      heats.push(heat);
+    }
     mask = map.mask && (await image("mask", map.mask, "vae-loc-mask", value("mask"), 0, 1));
     if (mask) viewer.addVolume(mask);
     redraw();
@@ -73,7 +112,7 @@
   };
 
   try {
-    viewer.addVolume(await image("scan", data.scan, "gray", 1, ...data.window));
+    viewer.addVolume(await image("scan", data.scan, "gray", 1, ...data.windows.normal));
     await show(0);
   } catch (error) {
     byId("viewer").hidden = true;
@@ -82,6 +121,12 @@
     throw error;
   }
   for (const id of ["threshold", "heat", "mask"]) byId(id)?.addEventListener("input", redraw);
+  byId("hide").addEventListener("click", hide);
+  byId("window").addEventListener("change", setWindow);
+  document.addEventListener("keydown", (event) => {
+    const typed = event.target instanceof Element && event.target.matches("input:not([type=range]), select");
+    if (event.key === "h" && !typed && !event.ctrlKey && !event.altKey && !event.metaKey) hide();
+  });
   byId("method")?.addEventListener("change", (event) => show(Number(event.target.value)));
   const buttons = [...document.querySelectorAll("button.go")];
   const press = async (button) => {
