@@ -19,7 +19,7 @@ from vae_loc.results.cohort_table import (
     write_table,
 )
 from vae_loc.results.output_names import OutputNames, folder_names, is_page, outputs_folder, refuse_clashes
-from vae_loc.scans.cases import Case, Sifted, contrast_of, find_cases, shard_of, sift
+from vae_loc.scans.cases import Case, Sifted, find_cases, shard_of, sift
 from vae_loc.scans.dicom_headers import Series
 from vae_loc.scans.dicom_series import Converted, convert_dicom
 from vae_loc.system.progress import BarMaker, no_bars
@@ -137,7 +137,9 @@ def _scored(
     listener: Listener,
 ) -> Outcome:
     """Score the scans of places whose DICOM series are converted, and write their table; as `score_cohort`."""
-    cases = [_described(case, converted.series.get(case.scan), options) for case in find_cases(converted.places)]
+    cases = find_cases(converted.places)
+    if options.contrast is None:
+        cases = [converted.with_contrast(case) for case in cases]
     part = sift(shard_of(cases, *run.shard), volume=options.volume, known=converted.faults)
     if not part.cases:  # nothing slow is imported for scans whose headers cannot be used
         return Outcome([failure(case, part.faults[case]) for case in part.all_cases])
@@ -263,13 +265,6 @@ def _converted(
     for scan, source in converted.series.items():
         listener.note(f"{printable(source.place)}: DICOM, converted to {printable(scan)}")
     return converted
-
-
-def _described(case: Case, series: Series | None, options: ScoreOptions) -> Case:
-    """Return a case with the contrast that its series' description says, where neither option nor name says one."""
-    if series is None or options.contrast is not None or case.contrast is not None or contrast_of(case.scan):
-        return case
-    return replace(case, contrast=series.contrast)
 
 
 def _task(case: Case, names: OutputNames, run: RunOptions, series: Series | None) -> Task:

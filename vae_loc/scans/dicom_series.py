@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 
 from vae_loc.errors import UnusableInput
-from vae_loc.scans.cases import unique_names
+from vae_loc.scans.cases import Case, contrast_of, unique_names
 from vae_loc.scans.dicom_files import dicom_names, has_magic, has_nifti
 from vae_loc.scans.dicom_headers import MR, UNKNOWN, Series, damaged, series_of, whole_number
 from vae_loc.scans.nifti import MAX_VOXELS
@@ -43,6 +43,13 @@ class Converted:
     faults: dict[Path, UnusableInput]
     written: list[Path] = field(default_factory=list)
     folder: Path | None = None
+
+    def with_contrast(self, case: Case) -> Case:
+        """Return a case with the contrast that the description of its series says, unless its own name says one."""
+        series = self.series.get(case.scan)
+        if series is None or case.contrast is not None or contrast_of(case.scan):
+            return case
+        return replace(case, contrast=series.contrast)
 
     def remove(self, scans: Sequence[Path]) -> None:
         """Remove those of some scans that were written, and the folder if that leaves it empty."""
