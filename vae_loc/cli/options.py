@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vae_loc.vocabulary import BrainMask, Method
 
 # written out, not imported from the library: a command that only shows its help imports no numpy
+MIN_SHARE, MAX_SHARE = 0.0001, 0.5  # of healthy voxels beyond a threshold
 MethodChoice = Literal["combi", "rec-error", "kl-grad", "rec-grad", "elbo-grad", "place-z", "all"]
 PolarityChoice = Literal["any", "bright", "dark"]
 
@@ -58,7 +59,7 @@ LabelsOption = Annotated[
     typer.Option(
         metavar="PATTERN",
         help="Path of a scan's annotation, with {subject}, the scan's file name up to its last underscore; "
-        "a bare name lies beside the scan. Or a .csv table with the columns scan and label.",
+        "a bare name lies beside the scan. Or a .csv table with the columns scan and label. Or, of one scan, a file.",
         show_default=False,
     ),
 ]
@@ -156,11 +157,10 @@ class MaskOptions:
         float | None, typer.Option(help="Instead: mark every voxel whose map value is above this.")
     ] = None
     fpr: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            min=0.0001,
-            max=0.5,
-            help="Instead: mark every voxel above what this share of healthy voxels exceeds, such as 0.05.",
+            metavar="SHARE",
+            help="Instead: mark every voxel above what this share of healthy voxels exceeds: 0.05 or 5%.",
             show_default=False,
         ),
     ] = None
@@ -178,10 +178,8 @@ class MaskOptions:
         """Return how masks are made."""
         from vae_loc.scoring.segmentation import Segmentation
 
-        threshold, fpr, false_findings = (
-            finite(name, getattr(self, name)) for name in ("threshold", "fpr", "false_findings")
-        )
-        return Segmentation(threshold, fpr, false_findings, parsed_cubic_mm(self.min_size))
+        threshold, false_findings = (finite(name, getattr(self, name)) for name in ("threshold", "false_findings"))
+        return Segmentation(threshold, parsed_share(self.fpr), false_findings, parsed_cubic_mm(self.min_size))
 
 
 @dataclass(frozen=True)
@@ -285,6 +283,23 @@ def _slurm_shard() -> str:
     except (KeyError, ValueError) as error:
         raise UnusableOption("--shard", f"slurm needs a SLURM array's environment, found no {error}") from error
     return f"{(task - first) // step + 1}/{count}"
+
+
+def parsed_share(text: str | None) -> float | None:
+    """Return what `--fpr` means, as a share of 1; a bare number of 1 or more is no share, and may be meant as percent.
+
+    >>> parsed_share("0.05"), parsed_share("5%"), parsed_share(None)
+    (0.05, 0.05, None)
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d*\.?\d+(?:e-?\d+)?)\s*(%?)", text.strip(), re.IGNORECASE)
+    share = float("nan") if match is None else float(match[1]) / (100 if match[2] else 1)
+    if MIN_SHARE <= share <= MAX_SHARE:
+        return share
+    meant = f"; {text}% is {text} percent of healthy voxels" if 1 <= share <= 100 * MAX_SHARE else ""
+    expected = f"expected a share from {MIN_SHARE:g} to {MAX_SHARE:g}, or a percentage such as 5%"
+    raise UnusableOption("--fpr", f"{expected}, got {text}{meant}")
 
 
 def parsed_cubic_mm(text: str) -> float:

@@ -129,7 +129,7 @@ def refuse_poor(model: Checkpoint, *, force: bool) -> None:
     raise UnusableInput(
         "calibration",
         f"expected a Dice of at least {MIN_DICE:g} on the other subjects, got {dice:.2f} ({JUDGED}); nothing was "
-        "stored. Check that the annotations are of these scans, or use the model as it is; --force stores the thresholds",
+        "stored. Check that the annotations are of these scans, or use the model as it is; --force stores them",
     )
 
 
