@@ -19,7 +19,7 @@ from vae_loc.results.output_names import MASK_KINDS, OutputNames
 from vae_loc.results.scan_page import Picture, scan_page
 from vae_loc.results.scan_summary import MaskSummary, Provenance, ScanSummary, mask_summary, summarize
 from vae_loc.scans.own_outputs import files_of
-from vae_loc.scans.volume import write_volume
+from vae_loc.scans.volume import stem, write_volume
 from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.segmentation import (
@@ -31,10 +31,11 @@ from vae_loc.scoring.segmentation import (
     segment,
     signed_on_grid,
 )
-from vae_loc.system.reading import sha256_of
+from vae_loc.system.reading import opened, sha256_of
 from vae_loc.system.writing import together, write_atomically, write_json
 from vae_loc.vocabulary import FloatArray, Method
 
+NUMBERED, SEGMENTATION_HEAD_BYTES = "dseg.nii.gz", 1 << 16  # the end of a name, and how much of a file names its maker
 CEILING_FPR = 0.01  # where findings are not known, full colour is twice what this share of healthy voxels exceeds
 
 
@@ -98,6 +99,8 @@ def write_outputs(
         summary = summary.model_copy(update={"files": digests})
         write_json(scores, summary.content())
     remove_stale(older, {*paths, scores})
+    for path in {*older, *paths}:
+        _remove_segmentation(path)
     return [*paths, scores], summary
 
 
@@ -108,6 +111,16 @@ def remove_stale(older: dict[Path, str], made: set[Path]) -> None:
             with contextlib.suppress(OSError):  # what cannot be removed is no reason to fail
                 if path.is_file() and sha256_of(path) == digest:
                     path.unlink()
+
+
+def _remove_segmentation(numbered: Path) -> None:
+    """Remove the DICOM Segmentation that was made of an earlier numbered mask; it is made after the JSON, if at all."""
+    path = numbered.with_name(f"{stem(numbered)}.dcm")
+    if numbered.name.endswith(NUMBERED) and path.is_file():
+        with opened(path, "a DICOM Segmentation") as file:
+            head = file.read(SEGMENTATION_HEAD_BYTES)
+        if head[128:132] == b"DICM" and b"vae-loc" in head:
+            path.unlink()
 
 
 def _write_map(located: Located, model: Model, names: OutputNames, files: Files, method: Method) -> list[Path]:
@@ -154,7 +167,7 @@ def _write_picture(
     volume = located.volume
     shown = shown_of(located, model, method, segmented)
     made_by = f"model {model.facts.contrast} {model.digest[:8]}"
-    title = f"{volume.path.name}   {method}   {made_by}   research use only"
+    title = f"{volume.path.name}   {method}{_only_words(located, method)}   {made_by}   research use only"
     mask = None if segmented is None else segmented.mask
     signed = signed_on_grid(located, method, beyond=0.0 if whole else shown.floor)
     montage = montage_png(
@@ -169,6 +182,13 @@ def _write_picture(
     path = names.path(volume.path, method, "anomaly.png")
     write_atomically(path, montage)
     return path, Picture(signed, mask, shown.ceiling or 1.0, montage)
+
+
+def _only_words(located: Located, method: Method) -> str:
+    """Say that a map holds one sign alone, as `--polarity` makes it."""
+    signed = located.signed_maps[method]
+    only = "darker" if signed.max() <= 0 else "brighter" if signed.min() >= 0 else None
+    return f", only what is {only} than expected" if only else ""
 
 
 def pointed_at(finding: Finding) -> Pointed:
