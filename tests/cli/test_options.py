@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from vae_loc.cli.numbers import parsed_share
 from vae_loc.cli.options import (
     MachineOptions,
     MaskOptions,
     parsed_brain_mask,
     parsed_cubic_mm,
     parsed_shard,
-    parsed_share,
 )
 from vae_loc.errors import UnusableOption
 

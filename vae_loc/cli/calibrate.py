@@ -70,7 +70,7 @@ def calibrate(
         say(json.dumps({"written": str(output), "folds": [asdict(row) for row in rows]}, indent=1))
         return
     if rows and not quiet:
-        from vae_loc.cli.tables import calibration_table
+        from vae_loc.cli.tables.evaluation_tables import calibration_table
 
         show(calibration_table(rows))
     if not quiet:

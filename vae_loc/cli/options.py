@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vae_loc.cli.numbers import finite
+from vae_loc.cli.numbers import finite, parsed_share
 from vae_loc.errors import UnusableOption
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from vae_loc.vocabulary import BrainMask, Method
 
 # written out, not imported from the library: a command that only shows its help imports no numpy
-MIN_SHARE, MAX_SHARE = 0.0001, 0.5  # of healthy voxels beyond a threshold
 MethodChoice = Literal["combi", "rec-error", "kl-grad", "rec-grad", "elbo-grad", "place-z", "all"]
 PolarityChoice = Literal["any", "bright", "dark"]
 
@@ -283,23 +282,6 @@ def _slurm_shard() -> str:
     except (KeyError, ValueError) as error:
         raise UnusableOption("--shard", f"slurm needs a SLURM array's environment, found no {error}") from error
     return f"{(task - first) // step + 1}/{count}"
-
-
-def parsed_share(text: str | None) -> float | None:
-    """Return what `--fpr` means, as a share of 1; a bare number of 1 or more is no share, and may be meant as percent.
-
-    >>> parsed_share("0.05"), parsed_share("5%"), parsed_share(None)
-    (0.05, 0.05, None)
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d*\.?\d+(?:e-?\d+)?)\s*(%?)", text.strip(), re.IGNORECASE)
-    share = float("nan") if match is None else float(match[1]) / (100 if match[2] else 1)
-    if MIN_SHARE <= share <= MAX_SHARE:
-        return share
-    meant = f"; {text}% is {text} percent of healthy voxels" if 1 <= share <= 100 * MAX_SHARE else ""
-    expected = f"expected a share from {MIN_SHARE:g} to {MAX_SHARE:g}, or a percentage such as 5%"
-    raise UnusableOption("--fpr", f"{expected}, got {text}{meant}")
 
 
 def parsed_cubic_mm(text: str) -> float:

@@ -11,7 +11,7 @@ from vae_loc.errors import UnusableInput
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import Healthy, healthy_percentile
 from vae_loc.model.network import Model
-from vae_loc.results.finding_table import FindingSummary, finding_summaries
+from vae_loc.results.finding_table import FindingSummary, finding_summaries, nothing_found
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.segmentation import DEFAULT_FPR, SegmentedMap
@@ -169,6 +169,18 @@ def mask_summary(segmented: SegmentedMap, volume: Volume, min_size_mm3: float) -
         volume_ml=float(np.count_nonzero(segmented.numbers)) * volume.voxel_mm3 / 1000,
         findings=finding_summaries(segmented, volume),
     )
+
+
+def findings_words(summary: ScanSummary) -> list[str]:
+    """Say how many findings each mask has, and what the strongest is."""
+    said = []
+    for method, mask in (summary.masks or {}).items():
+        count = len(mask.findings)
+        found = nothing_found(mask.false_findings)
+        if count:
+            found = f"{count} finding{'s' if count > 1 else ''}, strongest: {mask.findings[0].words}"
+        said.append(found if len(summary.maps) == 1 else f"{method}: {found}")
+    return said
 
 
 def read_summary(path: Path) -> ScanSummary:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ OPEN_FILES, OPEN_FILES_A_JOB = 18, 6  # of this process, and for each worker: pi
 TASKS_A_WORKER = 4  # a worker's start costs as much CPU time as it takes to score that many scans
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 EXIT_TERMINATED = 143
+TRACKER_WARNING = "ignore:resource_tracker"  # of semaphores, when a signal ended the command: it removes them then
 CPU_QUOTA = "/sys/fs/cgroup/cpu.max"  # of a container: microseconds of CPU time, and of wall time
 
 
@@ -80,6 +82,8 @@ def _each_once(
 ) -> Iterator[tuple[int, ResultT | None]]:
     """Yield index and result of every task as it is done; None if its process died."""
     _check_files(min(jobs, len(tasks)))
+    if TRACKER_WARNING not in sys.warnoptions:  # which the tracker's own process is started with
+        sys.warnoptions.append(TRACKER_WARNING)
     waiting = deque(tasks)
     flying: dict[Future[ResultT], tuple[ProcessPoolExecutor, int]] = {}
 
