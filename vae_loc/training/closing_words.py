@@ -30,18 +30,19 @@ def closing_words(record: TrainingRecord, output: Path) -> list[str]:
     model = printable(output)
     return [
         *lines,
+        *_few_subjects(held_out + reference),
         "Next: look at what it marks in a healthy scan that it has not seen and in a patient, and measure it:",
         f"  vae-loc segment SCAN -m {model} -o results --report",
         f'  vae-loc evaluate patients/ --labels "{{subject}}_seg.nii.gz" -m {model} --healthy healthy/',
     ]
 
 
-def few_subjects_warning(subjects: int) -> list[str]:
+def _few_subjects(judged: int) -> list[str]:
     """Return a warning if the healthy statistics of a new model rest on too few subjects; else nothing."""
-    if subjects >= FEW_SUBJECTS:
+    if judged >= FEW_SUBJECTS:
         return []
     return [
-        f"warning: thresholds and findings rest on {subjects_words(subjects)} that the network did not learn from; "
+        f"warning: thresholds and findings rest on {subjects_words(judged)} that the network did not learn from; "
         f"at least {FEW_SUBJECTS} are needed to tell what is usual. Add scans, or raise --holdout, or give --reference"
     ]
 

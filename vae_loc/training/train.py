@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +23,6 @@ from vae_loc.system.progress import BarMaker
 from vae_loc.system.versions import versions
 from vae_loc.system.writing import check_place, refuse_inputs, together, write_json
 from vae_loc.training.check_cohort import HealthyCohort, check_cohort
-from vae_loc.training.closing_words import few_subjects_warning
 from vae_loc.training.distributed import ProcessGroup
 from vae_loc.training.fit import (
     ALONE,
@@ -45,7 +43,6 @@ from vae_loc.vocabulary import BrainMask, FloatArray
 COARSE_NOISE_SD = 3.0  # in the brain's standard deviations
 PLATEAU_EPOCHS = 300  # at most
 APPEARANCES = 2  # of each scan, where they can be made
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -135,8 +132,6 @@ def train_cohort(
         save_checkpoint(model, output)
         write_json(record, content.model_dump(mode="json"))
     state.unlink(missing_ok=True)
-    for line in few_subjects_warning(model.facts.healthy.subjects if model.facts.healthy else 0):
-        _log.warning(line)
     return [output, record]
 
 

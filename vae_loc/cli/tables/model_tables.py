@@ -35,8 +35,10 @@ def model_list(models: Mapping[str, Checkpoint]) -> Table:
 
 def model_tables(path: Path, model: Checkpoint) -> list[Table]:
     """Return what a model is, and the thresholds of each map."""
+    from rich.markup import escape
+
     facts = model.facts
-    about = _table(f"{printable(path.name)}: a model of healthy {printable(facts.contrast)} brains")
+    about = _table(escape(f"{printable(path.name)}: a model of healthy {printable(facts.contrast)} brains"))
     about.show_header = False
     about.add_column(style="bold")
     about.add_column(overflow="fold")
@@ -59,7 +61,7 @@ def model_tables(path: Path, model: Checkpoint) -> list[Table]:
             f"{of.calibration_subjects} subjects chose the thresholds, {of.reported_subjects} others checked"
         )
     for name, said in rows.items():
-        about.add_row(name, printable(said))
+        about.add_row(name, escape(printable(said)))
     return [about, *([] if facts.healthy is None else [_thresholds(model)])]
 
 
@@ -82,18 +84,22 @@ def _thresholds(model: Checkpoint) -> Table:
 
 
 def _learned(model: Checkpoint) -> str:
+    """Return whom the network learned from."""
     training = model.facts.training
-    made = f", made to look like {model.facts.contrast}" if training.synthesized_from else ""
-    contrast = f" {training.synthesized_from}" if training.synthesized_from else ""
-    return f"{training.subjects} healthy people{contrast and f' ({contrast.strip()}{made})'}"
+    said = f"{training.subjects} healthy people"
+    if training.synthesized_from is None:
+        return said
+    return f"{said} ({training.synthesized_from}, made to look like {model.facts.contrast})"
 
 
 def _judged(model: Checkpoint) -> str:
+    """Return on whom the thresholds rest."""
     healthy = model.facts.healthy
     return "nobody: calibrate it" if healthy is None else f"{healthy.subjects} others"
 
 
 def _least(model: Checkpoint, method: Method) -> str:
+    """Return from which strength on a region is a finding by default."""
     known = known_findings(model.facts, method)
     return "-" if known is None else f"{strength_for(known, DEFAULT_FALSE_FINDINGS):.3g}"
 
