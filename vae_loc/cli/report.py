@@ -12,6 +12,7 @@ from vae_loc.cli.console import listening, print_outcome, say
 from vae_loc.cli.numbers import finite
 from vae_loc.cli.option_groups import with_groups
 from vae_loc.cli.options import TalkOptions, parsed_cubic_mm
+from vae_loc.errors import printable
 
 if TYPE_CHECKING:
     from vae_loc.results.stored.report import Level
@@ -132,4 +133,4 @@ def view(
 
     page = find_page(result, results, model=model)
     if not open_page(page):
-        say(str(page))
+        say(printable(page))

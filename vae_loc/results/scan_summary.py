@@ -141,7 +141,9 @@ def summarize(
     samples, healthy = located.scores, model.facts.healthy
     slices = [
         SliceValues(
-            z_mm=round(float(position), Z_DIGITS), counted=bool(samples.counted[index]), **_slice_values(located, model, index)
+            z_mm=round(float(position), Z_DIGITS),
+            counted=bool(samples.counted[index]),
+            **_slice_values(located, model, index),
         )
         for index, position in enumerate(samples.positions_mm)
     ]

@@ -13,6 +13,7 @@ from vae_loc.errors import OurBug, UnusableInput, VaeLocError, machine_fault, pr
 from vae_loc.results.cohort_table import TABLE, Entry, facts_of, failure, refuse_clashing_table
 from vae_loc.results.output_names import MASK_KINDS, FolderNames, refuse_clashes
 from vae_loc.results.persons.common_grid import read_output
+from vae_loc.results.persons.people import people_in
 from vae_loc.results.persons.person_outputs import PersonResult
 from vae_loc.results.scan_outputs import Files, write_mask, write_picture
 from vae_loc.results.scan_page import Picture, scan_page
@@ -88,7 +89,7 @@ def report_folder(folder: Path, level: Level, *, model: str | None = None, liste
             listener.note(note)
         listener.event("scan", entries[-1].row(folder).cells(list(kept[-1].summary.maps) if kept else []))
         advance(scores.name)
-    persons = _merged(folder, kept, entries, level, listener) if level.is_new else ()
+    persons = _merged(folder, kept, entries, level, listener)
     tables = write_tables(folder, [stored_scan(stored.scores, rows) for stored in kept])
     return finished(Outcome(entries, tables, persons), listener)
 
@@ -125,7 +126,9 @@ def report_scan(stored: StoredScan, level: Level, *, model: str | None = None) -
         paths.append(names.page(stored.case.scan))
         write_atomically(paths[-1], scan_page(located, known, pictures, summary))
         digests = {staged.path.name: sha256_of(Path(staged.temporary)) for staged in group.files}
-        summary = summary.model_copy(update={"files": summary.files | digests})
+        files = summary.files | digests
+        in_order = [path.name for path in names.all_paths(stored.case.scan, list(summary.maps)) if path.name in files]
+        summary = summary.model_copy(update={"files": {name: files[name] for name in in_order}})
         write_json(stored.scores, summary.content())
     return [*paths, stored.scores], summary
 
@@ -146,11 +149,16 @@ def _entry(stored: StoredScan, level: Level, model: str | None) -> Entry:
 def _merged(
     folder: Path, kept: Sequence[StoredScan], entries: Sequence[Entry], level: Level, listener: Listener
 ) -> tuple[PersonResult, ...]:
-    """Make the results of people anew; those of scans with a file name of their own are of nobody, as in `segment`."""
+    """Make the results of people anew; where findings stay, those that are there: they state the scores' SHA-256.
+
+    Scans whose outputs have a file name of their own are of nobody, as in `segment`.
+    """
     of_folder = [stored for stored in kept if _has_names_of_folder(stored)]
     names = FolderNames(folder, None, {stored.case.scan: stored.name for stored in of_folder})
     cases = [stored.case for stored in of_folder]
-    done = [entry for entry in entries if entry.status == "done" and entry.case in cases]
+    people = [person for person in people_in(cases) if level.is_new or names.person_scores(person).exists()]
+    wanted = [case for person in people for case in person.cases.values()]
+    done = [entry for entry in entries if entry.status == "done" and entry.case in wanted]
     options = ScoreOptions(files=Files(segmentation=Segmentation()))
     return merge_persons(cases, done, names, options, RunOptions(persons=level.persons), listener=listener)
 

@@ -54,11 +54,12 @@ class StoredScan:
 
     @cached_property
     def case(self) -> Case:
-        """The scan; its contrast is stated only where its file name does not tell it."""
+        """The scan; its contrast is stated only where its file name does not tell contrast and subject."""
         scan = next(iter(_there([Path(self.summary.scan), *_paths(self.row, "scan")])), Path(self.summary.scan))
-        subject, contrast = self.row.get("subject") or subject_of(scan), self.summary.model.contrast
-        named = contrast_of(scan) == contrast and subject == subject_of(scan)
-        return Case(scan, subject, next(iter(_paths(self.row, "mask")), None), None if named else contrast)
+        subject = self.row.get("subject") or subject_of(scan)
+        named = contrast_of(scan) is not None and subject == subject_of(scan)
+        mask = next(iter(_paths(self.row, "mask")), None)
+        return Case(scan, subject, mask, None if named else self.summary.model.contrast)
 
     @cached_property
     def names(self) -> FolderNames:
@@ -194,9 +195,8 @@ def _refuse_changed(stored: StoredScan) -> None:
     for name, digest in stored.summary.files.items():
         path = stored.scores.parent / name
         if not name.endswith(LOOKS) and not are_whole({path: digest}):
-            raise UnusableInput(
-                path, f"expected the file of {stored.scores.name}, found none or another; segment again"
-            )
+            said = f"expected what was written with {stored.scores.name}, found no such file or another"
+            raise UnusableInput(path, f"{said}; segment again")
 
 
 def _opened(stored: StoredScan) -> Scan:
