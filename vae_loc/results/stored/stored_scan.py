@@ -55,7 +55,9 @@ class StoredScan:
     @cached_property
     def case(self) -> Case:
         """The scan; its contrast is stated only where its file name does not tell contrast and subject."""
-        scan = next(iter(_there([Path(self.summary.scan), *_paths(self.row, "scan")])), Path(self.summary.scan))
+        stated = Path(self.summary.scan)
+        places = [stated, *_paths(self.row, "scan"), self.scores.parent / stated.name]
+        scan = next(iter(_there(places)), stated)
         subject = self.row.get("subject") or subject_of(scan)
         named = contrast_of(scan) is not None and subject == subject_of(scan)
         mask = next(iter(_paths(self.row, "mask")), None)
@@ -189,7 +191,8 @@ def _refuse_changed(stored: StoredScan) -> None:
     """Refuse a scan, or a file of its maps and findings, that is not what the JSON states any more."""
     case, inputs = stored.case, stored.summary.inputs
     if not _there([case.scan]):
-        raise UnusableInput(case.scan, f"expected the scan of {stored.scores.name}, found none; put it there again")
+        mend = "put it there again, or start where it was scored"
+        raise UnusableInput(case.scan, f"expected the scan of {stored.scores.name}, found none; {mend}")
     if sha256_of(*dict.fromkeys(pair(case.scan))) != inputs.scan:
         raise UnusableInput(case.scan, f"has changed since {stored.scores.name} was written; segment it again")
     for name, digest in stored.summary.files.items():
