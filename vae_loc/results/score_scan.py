@@ -106,7 +106,7 @@ def score_scan(case: Case, options: ScoreOptions, names: OutputNames, provenance
     located, model, notes = locate_scan(scan, case, options)
     paths, summary = write_outputs(located, model, names, options.files, provenance)
     notes += tuple(f"warning: {printable(case.scan)}: {warning}" for warning in located.warnings)
-    notes += tuple(f"{printable(case.scan.name)}: {said}" for said in _findings_words(summary))
+    notes += tuple(f"{printable(case.scan.name)}: {said}" for said in findings_words(summary))
     mask = _mask_file(case, options)
     return Entry(case, "done", None, names.scores(case.scan), facts_of(summary), tuple(paths), notes, mask=mask)
 
@@ -206,7 +206,7 @@ def _with_segmentations(entry: Entry, options: ScoreOptions, task: Task) -> Entr
     return replace(entry, written=(*entry.written, *(path for path, _ in made)), notes=notes)
 
 
-def _findings_words(summary: ScanSummary) -> list[str]:
+def findings_words(summary: ScanSummary) -> list[str]:
     """Say how many findings each mask has, and what the strongest is."""
     said = []
     for method, mask in (summary.masks or {}).items():

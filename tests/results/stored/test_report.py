@@ -88,7 +88,8 @@ def test_a_scan_that_is_gone_or_changed_is_named_and_the_others_go_on(scans, mod
     before = rows(out / "cohort.csv")
     code, said = run(monkeypatch, capsys, "report", out, "-m", model_file, "--fpr", "0.01")
     assert code == 3
-    gone, changed = said.err.splitlines()
+    found, gone, changed = said.err.splitlines()
+    assert found.startswith("bob_t1.nii.gz: ")
     assert "ann_flair.nii.gz: expected the scan of ann_flair_scores.json, found none" in gone
     assert "ann_t1.nii.gz: has changed since ann_t1_scores.json was written" in changed
     assert {name for name in names(out) if name.endswith("_report.html")} == {"bob_t1_report.html"}

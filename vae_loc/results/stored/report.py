@@ -19,7 +19,7 @@ from vae_loc.results.scan_outputs import Files, write_mask, write_picture
 from vae_loc.results.scan_page import Picture, scan_page
 from vae_loc.results.scan_summary import ScanSummary
 from vae_loc.results.score_cohort import Listener, Outcome, RunOptions, finished, merge_persons
-from vae_loc.results.score_scan import ScoreOptions
+from vae_loc.results.score_scan import ScoreOptions, findings_words
 from vae_loc.results.stored.stored_scan import StoredScan, model_of, restored, scores_in, stored_scan
 from vae_loc.results.stored.stored_table import read_rows, write_tables
 from vae_loc.scans.cases import Case, subject_of
@@ -142,7 +142,9 @@ def _entry(stored: StoredScan, level: Level, model: str | None) -> Entry:
         return failure(case, error)
     except Exception as error:  # of ours or a library's: it must not cost the other scans
         return failure(case, machine_fault(error) or OurBug(case.scan, error))
-    notes = _without_dicom(stored) if level.is_new else ()
+    notes: tuple[str, ...] = ()
+    if level.is_new:
+        notes = (*(f"{printable(case.scan.name)}: {said}" for said in findings_words(summary)), *_without_dicom(stored))
     return Entry(case, "done", None, stored.scores, facts_of(summary), tuple(paths), notes, mask=case.brain_mask)
 
 
