@@ -15,9 +15,10 @@ from vae_loc.model.facts import LEVELS
 from vae_loc.model.network import Model
 from vae_loc.results.finding_table import findings_tsv
 from vae_loc.results.montage import Pointed, Shown, montage_png
-from vae_loc.results.output_names import MASK_KINDS, OutputNames
+from vae_loc.results.output_names import MASK_KINDS, SIGNED, OutputNames
 from vae_loc.results.scan_page import Picture, scan_page
 from vae_loc.results.scan_summary import MaskSummary, Provenance, ScanSummary, mask_summary, summarize
+from vae_loc.results.stored.signed_map import write_signed
 from vae_loc.scans.own_outputs import files_of
 from vae_loc.scans.volume import stem, write_volume
 from vae_loc.scoring.findings import known_findings, strength_for
@@ -82,9 +83,9 @@ def write_outputs(
             segmented = None
             paths += _write_map(located, model, names, files, method)
             if files.segmentation is not None:
-                written, segmented, masks[method] = _write_mask(located, model, names, files.segmentation, method)
+                written, segmented, masks[method] = write_mask(located, model, names, files.segmentation, method)
                 paths += written
-            path, pictures[method] = _write_picture(located, model, names, method, segmented, whole=files.report)
+            path, pictures[method] = write_picture(located, model, names, method, segmented, whole=files.report)
             paths.append(path)
         paths += names.companions(located, masks)
         scores = names.scores(scan)
@@ -124,18 +125,19 @@ def _remove_segmentation(numbered: Path) -> None:
 
 
 def _write_map(located: Located, model: Model, names: OutputNames, files: Files, method: Method) -> list[Path]:
-    """Write a map and, if asked to, its percentiles; return the paths."""
+    """Write a map, on the scan's grid and signed as it was made, and, if asked to, percentiles; return the paths."""
     scan = located.volume.path
-    paths = [names.path(scan, method, "anomaly.nii.gz")]
+    paths = [names.path(scan, method, kind) for kind in ("anomaly.nii.gz", SIGNED)]
     write_volume(paths[0], located.maps[method], located.volume)
+    write_signed(paths[1], located, method)
     if files.percentile:
         paths.append(names.path(scan, method, "percentile.nii.gz"))
         percentiles = _percentiles(located, model, method) * np.float32(names.percentile_top / 100)
-        write_volume(paths[1], percentiles, located.volume)
+        write_volume(paths[-1], percentiles, located.volume)
     return paths
 
 
-def _write_mask(
+def write_mask(
     located: Located, model: Model, names: OutputNames, segmentation: Segmentation, method: Method
 ) -> tuple[list[Path], SegmentedMap, MaskSummary]:
     """Write the mask of a map, once as 0 and 1, once numbered by finding, and the table of findings.
@@ -154,7 +156,7 @@ def _write_mask(
     return paths, segmented, summary
 
 
-def _write_picture(
+def write_picture(
     located: Located,
     model: Model,
     names: OutputNames,

@@ -20,6 +20,7 @@ from vae_loc.system.versions import versions
 from vae_loc.vocabulary import RESEARCH_ONLY, SAMPLE_SCORES, Method
 
 SCHEMA_VERSION = 2  # since 2 with findings, before that with components
+Z_DIGITS = 3  # of the height of a slice in mm
 VOLUME_RULE = "mean over the slices that are counted"
 
 
@@ -46,9 +47,16 @@ class SliceValues(SampleValues):
 
 
 class MapSummary(_Part):
-    """The share of brain voxels above the score that 5 % of healthy voxels exceed; None without healthy statistics."""
+    """What is known of a map without a mask.
+
+    Attributes
+    ----------
+    flagged : share of brain voxels above the score that 5 % of healthy voxels exceed; None without healthy statistics
+    signed2ras_mm : affine (4, 4) of the signed map, exact, which its NIfTI file holds in single precision
+    """
 
     flagged: float | None
+    signed2ras_mm: list[list[float]] | None = None
 
 
 class MaskSummary(_Part):
@@ -133,7 +141,9 @@ def summarize(
     samples, healthy = located.scores, model.facts.healthy
     slices = [
         SliceValues(
-            z_mm=round(float(position), 3), counted=bool(samples.counted[index]), **_slice_values(located, model, index)
+            z_mm=round(float(position), Z_DIGITS),
+            counted=bool(samples.counted[index]),
+            **_slice_values(located, model, index),
         )
         for index, position in enumerate(samples.positions_mm)
     ]
@@ -144,7 +154,7 @@ def summarize(
         slices=slices,
         brain_ml=located.scan.brain_ml,
         brain_mask=located.scan.brain_source,
-        maps={method: MapSummary(flagged=_flagged(located, model, method)) for method in located.maps},
+        maps={method: _map_summary(located, model, method) for method in located.maps},
         masks=masks,
         warnings=list(located.warnings),
         template2ras_mm=_template2ras_mm(located, model),
@@ -239,6 +249,11 @@ def _with_percentiles(values: dict[str, float], quantiles: dict[str, list[float]
         for name, value in values.items()
     }
     return {**values, **percentiles}
+
+
+def _map_summary(located: Located, model: Model, method: Method) -> MapSummary:
+    affine: list[list[float]] = located.frame(method).grid.affine.tolist()
+    return MapSummary(flagged=_flagged(located, model, method), signed2ras_mm=affine)
 
 
 def _flagged(located: Located, model: Model, method: Method) -> float | None:
