@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from vae_loc.cli.tables import evaluation_tables
+from vae_loc.cli.tables.evaluation_tables import evaluation_tables
 from vae_loc.evaluation.cohort_metrics import Evaluation, evaluate
 from vae_loc.evaluation.healthy_rates import STATED_SHARES, healthy_rates, measure_healthy
 from vae_loc.model.network import Model, load_model, ready

@@ -47,6 +47,9 @@ def _leave(number: int, _: FrameType | None) -> None:
         remove_in_hand()
     if os.isatty(2):
         os.write(2, SHOW_CURSOR)
+    last_words = getattr(sys.modules.get("vae_loc.system.farewell"), "last_words", None)
+    if last_words is not None:
+        os.write(2, last_words())
     os._exit(128 + number)
 
 

@@ -1,8 +1,13 @@
 """What a command says: paths, one object, or nothing."""
 
 import json
+import shutil
 
-from support.commands import invoke, run
+import nibabel as nib
+import numpy as np
+import pytest
+from support.commands import finish, invoke, run, start
+from support.phantoms import save
 
 
 def test_json_output_is_one_object(tmp_path, model_file, scan):
@@ -18,3 +23,20 @@ def test_quiet_leaves_only_errors(mixed_folder, tmp_path, small_model, monkeypat
     _, said = run(monkeypatch, capsys, "score", mixed_folder, "-m", small_model, "-o", tmp_path / "out", "--quiet")
     assert said.out == ""
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("quiet", [True, False])
+def test_what_worker_processes_log_is_as_quiet_as_the_command(healthy_folder, tmp_path, small_model, jobs, quiet):
+    """Masks of 0 and 255 are logged, in the process that reads them."""
+    for number in range(2):
+        image = nib.load(healthy_folder / f"sub{number}_t1.nii.gz")
+        shutil.copy(healthy_folder / f"sub{number}_t1.nii.gz", tmp_path)
+        save(tmp_path / f"sub{number}_brainmask.nii.gz", 255 * (image.get_fdata() > 0).astype(np.uint8), image.affine)
+    options = ["--quiet"] if quiet else []
+    code, out, err = finish(
+        start("score", tmp_path, "-m", small_model, "-o", tmp_path / "out", "--jobs", jobs, *options)
+    )
+    assert code == 0
+    assert err.count("warning: ") == (0 if quiet else 2)
+    assert (out + err == "") is quiet

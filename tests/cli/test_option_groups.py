@@ -8,7 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from vae_loc.cli.option_groups import with_groups
+from vae_loc.cli.app import app as vae_loc
+from vae_loc.cli.option_groups import PANELS, with_groups
 
 Loud = Annotated[bool, typer.Option("--loud", help="Say it loudly.")]
 
@@ -113,3 +114,20 @@ def test_a_signature_of_strings_is_understood():
     parameters = inspect.signature(with_groups(speak)).parameters
     assert list(parameters) == ["city", "count"]
     assert parameters["count"].annotation is int
+
+
+def test_every_option_of_segment_is_in_a_panel_and_its_help_fits(monkeypatch):
+    """Before there were panels it had 132 lines of 100 columns."""
+    monkeypatch.setenv("COLUMNS", "100")
+    command = typer.main.get_command(vae_loc).commands["segment"]
+    outside = {of.name for of in command.params if of.param_type_name == "option" and of.rich_help_panel is None}
+    assert outside == set()
+    said = CliRunner().invoke(vae_loc, ["segment", "--help"]).output
+    titles = [line.split()[1] for line in said.splitlines() if line.startswith("╭")]
+    assert titles == ["Arguments", "Options", *PANELS]
+    assert len(said.splitlines()) <= 95
+
+
+def test_a_panel_of_one_command_leaves_the_option_of_others_alone():
+    command = typer.main.get_command(vae_loc).commands["evaluate"]
+    assert {of.rich_help_panel for of in command.params if of.param_type_name == "option"} == {None}

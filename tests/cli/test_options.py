@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from vae_loc.cli.options import MachineOptions, MaskOptions, parsed_brain_mask, parsed_cubic_mm, parsed_shard
+from vae_loc.cli.numbers import parsed_share
+from vae_loc.cli.options import (
+    MachineOptions,
+    MaskOptions,
+    parsed_brain_mask,
+    parsed_cubic_mm,
+    parsed_shard,
+)
 from vae_loc.errors import UnusableOption
 
 
@@ -50,9 +57,26 @@ def test_machine_options_say_how_a_cohort_is_run():
     assert (run.jobs, run.scheduler, run.shard, run.skip_existing) == (3, "dask", (2, 4), True)
 
 
-@pytest.mark.parametrize("name", ["threshold", "fpr", "false_findings"])
+@pytest.mark.parametrize("name", ["threshold", "false_findings"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_no_option_of_a_mask_is_nan_or_infinite(name, value):
     """They pass every range that typer checks."""
     with pytest.raises(UnusableOption, match=f"--{name.replace('_', '-')}: expected a finite number"):
         MaskOptions(**{name: value}).segmentation()
+
+
+@pytest.mark.parametrize(("text", "expected"), [("0.05", 0.05), (".05", 0.05), ("5%", 0.05), ("0.5 %", 0.005)])
+def test_a_share_of_healthy_voxels_may_be_given_in_percent(text, expected):
+    assert parsed_share(text) == pytest.approx(expected)
+    assert MaskOptions(fpr=text).segmentation().fpr == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-0.05", "0", "0.6", "60%", "1e-9", "five", "", "5%%", "1e999"])
+def test_what_is_no_share_is_refused(text):
+    with pytest.raises(UnusableOption, match=r"--fpr: expected a share from 0.0001 to 0.5, or a percentage such as 5%"):
+        parsed_share(text)
+
+
+def test_a_percentage_without_its_sign_is_explained():
+    with pytest.raises(UnusableOption, match="got 5; 5% is 5 percent of healthy voxels"):
+        parsed_share("5")

@@ -67,5 +67,5 @@ class TestKilled:
         (tmp_path / "in" / "s03_t1.nii").write_bytes(GOOD[:352] + RANDOM)
         code, _, err = finish(start(*arguments))
         assert code == 3
-        assert err.count("\n") == 1
+        assert err.count("vae-loc: ") == 1
         assert [row["status"] for row in rows(tmp_path / "out" / "cohort.csv")].count("done") == 7

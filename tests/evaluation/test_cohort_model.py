@@ -64,7 +64,7 @@ def test_a_scan_without_a_contrast_in_its_name_is_told_by_its_intensities(lesion
     shutil.move(lesions / "patient07_flair.nii.gz", lesions / "patient07_x.nii.gz")
     code, said, record = evaluate(lesions / "patient07_x.nii.gz")
     assert code == 0
-    assert "patient07_x.nii.gz: taken for flair by its intensities; --contrast says otherwise" in said
+    assert "by its intensities it was taken for flair. If that is wrong, give --contrast" in said
     assert record["model"]["contrast"] == "flair"
 
 

@@ -14,7 +14,7 @@ def test_the_group_has_a_row_for_every_scan(derivatives, bids_dataset, tmp_path,
     mask = next(place.glob("sub-02/ses-2/anat/*label-anomaly_mask.nii.gz"))
     mask.write_bytes(mask.read_bytes()[:-1])
     assert run(monkeypatch, capsys, "bids", copy, place, "group")[0] == 3
-    assert [row["status"] for row in rows(place / "cohort.csv")] == ["done", "done", "failed"]
+    assert [row["status"] for row in rows(place / "cohort.csv")] == ["done", "done", "done", "failed"]
 
 
 def test_participants_are_named_as_bids_apps_name_them(bids_dataset, tmp_path, small_model, monkeypatch, capsys):
@@ -36,3 +36,20 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path, monkeypatch, capsys):
     code, said = run(monkeypatch, capsys, "bids", tmp_path, tmp_path / "out", "participant", "01")
     assert code == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_all_contrasts_of_a_dataset_are_scored_unless_one_is_asked_for(bids_dataset, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("VAE_LOC_MODEL", raising=False)
+    arguments = ["bids", bids_dataset, tmp_path, "participant", "--participant-label", "01", "--quiet", "--force"]
+    assert run(monkeypatch, capsys, *arguments)[0] == 0
+    made = {path.name for path in tmp_path.glob("**/*_scores.json") if "person" not in path.name}
+    assert made == {"sub-01_desc-anomaly_scores.json", "sub-01_desc-FLAIRanomaly_scores.json"}
+
+
+def test_a_named_model_takes_the_scans_of_its_contrast_and_the_group_lists_what_was_scored(
+    bids_dataset, tmp_path, small_model, monkeypatch, capsys
+):
+    assert run(monkeypatch, capsys, "bids", bids_dataset, tmp_path, "participant", "-m", small_model, "-q")[0] == 0
+    assert not list(tmp_path.glob("**/*FLAIR*"))
+    assert run(monkeypatch, capsys, "bids", bids_dataset, tmp_path, "group", "-q")[0] == 0
+    assert [row["contrast"] for row in rows(tmp_path / "cohort.csv")] == ["t1"] * 3

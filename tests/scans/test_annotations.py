@@ -1,5 +1,7 @@
 """Scans and their annotations."""
 
+import shutil
+
 import pytest
 
 from vae_loc.errors import UnusableInput, UnusableOption
@@ -21,3 +23,18 @@ def test_a_missing_annotation_pattern_or_file_is_named(patients):
         find_labelled([patients], None)
     with pytest.raises(UnusableInput, match="p0_lesion"):
         find_labelled([patients], "{subject}_lesion.nii.gz")
+
+
+def test_one_scan_may_have_its_annotation_named(patients, tmp_path, monkeypatch):
+    scan = patients / "p1_t1.nii.gz"
+    expected = find_labelled([scan], "{subject}_seg.nii.gz")
+    assert find_labelled([scan], str(patients / "p1_seg.nii.gz")) == expected
+    assert find_labelled([scan], "p1_seg.nii.gz") == expected
+    shutil.copy(patients / "p1_seg.nii.gz", tmp_path / "here.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    assert find_labelled([scan], "here.nii.gz")[0].label == tmp_path / "here.nii.gz"
+
+
+def test_one_annotation_is_not_taken_for_several_scans(patients):
+    with pytest.raises(UnusableOption, match=r"for 6 scans; got .*p1_seg"):
+        find_labelled([patients], str(patients / "p1_seg.nii.gz"))

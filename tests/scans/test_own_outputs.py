@@ -28,7 +28,8 @@ def test_a_map_of_any_name_is_no_scan_and_that_is_said(good, small_model, caplog
     logging.getLogger("vae_loc").propagate = True
     with caplog.at_level("WARNING"):
         assert [case.scan for case in find_cases([good.parent])] == [good]
-    assert "1 files are outputs of vae-loc, or named like them, and no scans: heat.nii.gz" in caplog.text
+    said = "2 files are outputs of vae-loc, or named like them, and no scans: heat.nii.gz, heat_signed.nii.gz"
+    assert said in caplog.text
 
 
 def test_an_output_counts_as_written_until_it_is_changed(good, small_model):

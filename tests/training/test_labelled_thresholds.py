@@ -1,12 +1,16 @@
 """Thresholds of annotated subjects: of one fifth, reported on the others."""
 
 import json
+import re
+import shutil
 
 import nibabel as nib
 import numpy as np
-from support.commands import invoke
+import pytest
+from support.commands import invoke, run
 
 from vae_loc.evaluation.metrics import rank
+from vae_loc.model.checkpoint import load_checkpoint
 from vae_loc.training.labelled_thresholds import split_parts
 
 
@@ -33,3 +37,51 @@ def test_subjects_never_cross_the_split():
     assert set.union(*parts) == set(names)
     assert sum(map(len, parts)) == 7
     assert split_parts(names[::-1], seed=3) == parts
+
+
+@pytest.fixture
+def wrong_labels(patients, tmp_path):
+    """The patients with annotations that lie elsewhere than their balls."""
+    folder = shutil.copytree(patients, tmp_path / "wrong")
+    for path in folder.glob("*_seg.nii.gz"):
+        image = nib.load(path)
+        mirrored = np.roll(np.asarray(image.dataobj)[::-1, ::-1, ::-1], 9, axis=2)
+        nib.save(nib.Nifti1Image(mirrored, image.affine), path)
+    return folder
+
+
+def calibrated(monkeypatch, capsys, model, folder, output, *options):
+    labels = ["--labels", "{subject}_seg.nii.gz", "-o", output]
+    return run(monkeypatch, capsys, "calibrate", model, folder, *labels, *options)
+
+
+def test_thresholds_that_hardly_meet_the_annotations_are_not_stored(
+    wrong_labels, model_file, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "c.safetensors"
+    code, said = calibrated(monkeypatch, capsys, model_file, wrong_labels, out)
+    assert code == 4
+    assert re.search(r"expected a Dice of at least 0.1 on the other subjects, got 0\.0\d \(combi\); nothing", said.err)
+    assert not out.exists()
+    code, said = calibrated(monkeypatch, capsys, model_file, wrong_labels, out, "--force")
+    assert code == 0
+    assert "warning: masks by these thresholds hardly meet the annotations" in said.err
+    assert load_checkpoint(out).facts.labelled is not None
+
+
+def test_fewer_folds_and_a_threshold_from_one_subject_are_warnings(patients, model_file, tmp_path, monkeypatch, capsys):
+    code, said = calibrated(monkeypatch, capsys, model_file, patients, tmp_path / "c.safetensors", "--folds", "5")
+    assert code == 0
+    assert "warning: --folds 5 gave 4: the others have no subject, or no annotated voxel\n" in said.err
+    assert "each threshold was chosen on" not in said.err  # two of six subjects are the first fifth
+
+
+def test_a_threshold_from_one_subject_is_a_warning(patients, model_file, tmp_path, monkeypatch, capsys):
+    three = tmp_path / "three"
+    three.mkdir()
+    for number in range(3):
+        for kind in ("t1", "seg"):
+            shutil.copy(patients / f"p{number}_{kind}.nii.gz", three)
+    code, said = calibrated(monkeypatch, capsys, model_file, three, tmp_path / "c.safetensors")
+    assert code == 0
+    assert "warning: each threshold was chosen on one subject;" in said.err

@@ -13,6 +13,7 @@ from vae_loc.cli.console import complain, say
 from vae_loc.cli.doctor import doctor
 from vae_loc.cli.evaluate import evaluate
 from vae_loc.cli.models import export, info
+from vae_loc.cli.report import report, view
 from vae_loc.cli.reproduce import reproduce
 from vae_loc.cli.score import score, segment
 from vae_loc.cli.train import train
@@ -31,6 +32,8 @@ app = typer.Typer(
 )
 app.command()(score)
 app.command()(segment)
+app.command()(report)
+app.command()(view)
 app.command(context_settings={"allow_extra_args": True})(bids)
 app.command()(train)
 app.command()(export)

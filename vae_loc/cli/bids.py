@@ -47,7 +47,13 @@ def bids(
             "--session-label", "--session_label", help="Only this session; may be repeated.", show_default=False
         ),
     ] = None,
-    contrast: Annotated[Literal["t1", "t2", "flair", "all"], typer.Option(help="Which scans: T1w, T2w, FLAIR.")] = "t1",
+    contrast: Annotated[
+        Literal["t1", "t2", "flair", "all"] | None,
+        typer.Option(
+            help="Which scans: T1w, T2w, FLAIR. Default: all of the dataset; with --model, those of its contrast.",
+            show_default=False,
+        ),
+    ] = None,
     model: ChosenModel = None,
     polarity: PolarityOption = "any",
     report: Report = False,
@@ -73,7 +79,7 @@ def bids(
     dataset = Dataset(
         raw=bids_dir,
         derivatives=output_dir,
-        contrast=None if contrast == "all" else contrast,
+        contrast=_wanted(contrast, model),
         participants=_labels(participant_label, context.args),
         sessions=tuple(session_label or ()),
         validated=not skip_bids_validation,
@@ -94,6 +100,18 @@ def bids(
     with listening(talk) as listener:
         outcome = score_dataset(dataset, options, run, listener=listener)
     print_outcome(outcome, talk)
+
+
+def _wanted(contrast: str | None, model: str | None) -> str | None:
+    """Return the contrast of the scans to take; None for all. A model that is named is of one contrast."""
+    from vae_loc.model.checkpoint import load_checkpoint
+    from vae_loc.model.shipped import find_model
+    from vae_loc.scans.bids_dataset import SUFFIXES
+
+    if contrast is not None or model is None:
+        return None if contrast == "all" else contrast
+    own = load_checkpoint(find_model(model)).facts.contrast
+    return own if own in SUFFIXES else None
 
 
 def _labels(given: list[str] | None, more: list[str]) -> tuple[str, ...]:

@@ -35,6 +35,9 @@ def calibrate(
     folds: Annotated[int, typer.Option(min=1, max=5, help="Fifths over which the calibration is repeated.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the split into fifths.")] = 0,
     brain_mask: BrainMaskOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Store thresholds from annotations even if their Dice is below 0.1.")
+    ] = False,
     device: Device = "cpu",
     threads: Threads = 1,
     quiet: Quiet = False,
@@ -43,8 +46,8 @@ def calibrate(
     """Set a model's thresholds for your scanner: from annotated scans, from healthy ones, or both.
 
     With --labels a fifth of the annotated subjects chooses the threshold of maximal Dice of every map,
-    and the Dice on the others is reported. With --healthy the healthy quantiles are taken anew from
-    your own healthy scans; no annotation is needed.
+    and the Dice on the others is reported; below 0.1 nothing is stored. With --healthy the healthy
+    quantiles are taken anew from your own healthy scans; no annotation is needed.
     Example: vae-loc calibrate t1 patients/ --labels {subject}_seg.nii.gz -o mine.safetensors --folds 5
     """
     from vae_loc.model.network import prepared_device
@@ -59,6 +62,7 @@ def calibrate(
         seed=seed,
         brain_mask=parsed_brain_mask(brain_mask),
         device=prepared_device(device, threads),
+        force=force,
     )
     with talking(quiet) as bars:
         rows = calibrate_file(path, output, scans or [], options, bars=bars)
@@ -66,7 +70,7 @@ def calibrate(
         say(json.dumps({"written": str(output), "folds": [asdict(row) for row in rows]}, indent=1))
         return
     if rows and not quiet:
-        from vae_loc.cli.tables import calibration_table
+        from vae_loc.cli.tables.evaluation_tables import calibration_table
 
         show(calibration_table(rows))
     if not quiet:

@@ -29,9 +29,12 @@ def listening(talk: TalkOptions) -> Iterator[Listener]:
     """Give what shows the progress of a command that scores scans, logs its events and says its notes."""
     from vae_loc.results.score_cohort import Listener
     from vae_loc.system.event_log import EventLog
+    from vae_loc.system.farewell import farewell
 
-    with EventLog(talk.log_json) as log, talking(talk.quiet or log.on_stderr) as bars:
-        yield Listener(bars, log, _ignore if talk.quiet or log.on_stderr else complain)
+    with EventLog(talk.log_json) as log:
+        silent = talk.quiet or log.on_stderr
+        with talking(silent) as bars, farewell(lambda: "" if silent else _interrupted(bars)):
+            yield Listener(bars, log, _ignore if silent else complain)
 
 
 def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
@@ -62,21 +65,52 @@ def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
         paths += [str(path) for of in outcome.persons for path in of.written] + [str(path) for path in outcome.tables]
         if paths:
             say("\n".join(map(printable, paths)))
+    if not talk.quiet and str(talk.log_json) != "-":
+        _summarize(outcome)
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
 
 
+def _summarize(outcome: Outcome) -> None:
+    """Say on stderr what was found: a table of several scans, a sentence on one; then what became of all."""
+    from vae_loc.cli.tables.scan_table import closing_line, findings_of_one, scan_table
+
+    if len(outcome.entries) > 1:
+        complain(_rendered(scan_table(outcome.entries), stderr=True))
+    else:
+        for line in findings_of_one(outcome):
+            complain(line)
+    if line := closing_line(outcome):
+        complain(line)
+
+
+def _interrupted(bars: Bars) -> str:
+    """Say what is done of a run that a signal ends, and how to go on."""
+    done, total = bars.counts.get("scoring", (0, 0))
+    if total < 2:
+        return "vae-loc: interrupted; no file is half-written"
+    return (
+        f"vae-loc: interrupted; {done} of {total} scans are done, and their files are whole. "
+        "The same command with --skip-existing goes on from there"
+    )
+
+
 def show(*tables: Table) -> None:
     """Print tables on stdout, not cut where that is no terminal."""
+    say(_rendered(*tables))
+
+
+def _rendered(*tables: Table, stderr: bool = False) -> str:
+    """Return tables as text, as wide as the stream that they go to."""
     from rich.console import Console
 
-    console = Console()
+    console = Console(stderr=stderr)
     if not console.is_terminal:
-        console = Console(width=LOG_WIDTH)
+        console = Console(width=LOG_WIDTH, stderr=stderr)
     with console.capture() as shown:
         for table in tables:
             console.print(table)
-    say(shown.get().rstrip("\n"))
+    return shown.get().rstrip("\n")
 
 
 def talking(quiet: bool) -> Bars:

@@ -77,7 +77,7 @@ def evaluate(
     if as_json:
         say(result.record.model_dump_json(indent=1))
     elif not quiet:
-        from vae_loc.cli.tables import evaluation_tables
+        from vae_loc.cli.tables.evaluation_tables import evaluation_tables
 
         show(*evaluation_tables(result))
         say("\n".join(printable(path) for path in written))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vae_loc.cli.console import say
+from vae_loc.cli.console import say, show
 from vae_loc.cli.options import AsJson
 from vae_loc.errors import printable
 
@@ -61,19 +61,30 @@ def export(
 
 
 def info(
-    model: Annotated[str, typer.Argument(envvar="VAE_LOC_MODEL", help="A model's name or file.")] = "t1",
+    model: Annotated[
+        str | None,
+        typer.Argument(envvar="VAE_LOC_MODEL", help="A model's name or file. Default: all that are shipped."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a model is, and its healthy thresholds.
+    """Show what a model is, and from where on it has findings; without a name, list the shipped models.
 
     Example: vae-loc info t1
     """
+    from vae_loc.cli.tables.model_tables import model_list, model_tables
     from vae_loc.model.checkpoint import load_checkpoint
-    from vae_loc.model.shipped import find_model
+    from vae_loc.model.shipped import find_model, shipped_models
 
-    path = find_model(model)
-    facts = describe(path, load_checkpoint(path))
+    if model is not None:
+        path = find_model(model)
+        checkpoint = load_checkpoint(path)
+        if as_json:
+            say(json.dumps(describe(path, checkpoint), indent=1))
+        else:
+            show(*model_tables(path, checkpoint))
+        return
+    models = {name: load_checkpoint(find_model(name)) for name in shipped_models()}
     if as_json:
-        say(json.dumps(facts, indent=1))
+        say(json.dumps({name: describe(find_model(name), of) for name, of in models.items()}, indent=1))
     else:
-        say("\n".join(f"{name:<28} {printable(str(value))}" for name, value in facts.items()))
+        show(model_list(models))

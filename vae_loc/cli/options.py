@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vae_loc.cli.numbers import finite
+from vae_loc.cli.numbers import finite, parsed_share
 from vae_loc.errors import UnusableOption
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ Scans = Annotated[
     list[Path],
     typer.Argument(
         metavar="SCAN...",
-        help="NIfTI scans, folders of them, .txt lists with one path a line, or .csv tables with the column scan "
-        "and, if you like, mask, subject, contrast. For score and segment also DICOM: a series' folder or zip.",
+        help="NIfTI scans, folders of them, .txt lists with one path per line, .csv tables with the column scan (and "
+        "mask, subject, contrast). For score and segment also a DICOM series' folder or zip.",
     ),
 ]
 ChosenModel = Annotated[
@@ -36,20 +36,21 @@ ChosenModel = Annotated[
         "-m",
         "--model",
         envvar="VAE_LOC_MODEL",
-        help="A shipped model's name (t1, t2, flair) or a .safetensors file. Default: by --contrast, else by the "
-        "file's name, else by the scan's intensities.",
+        metavar="NAME|FILE",
+        help="A shipped model (t1, t2, flair) or a .safetensors file. Default: by --contrast, else by the scan's "
+        "name, else by its intensities.",
         show_default=False,
     ),
 ]
 Output = Annotated[
-    Path, typer.Option("-o", "--output", help="Folder, or a .nii[.gz] file name for one scan and one method.")
+    Path, typer.Option("-o", "--output", metavar="PATH", help="Folder, or a .nii[.gz] file for one scan and one map.")
 ]
 BrainMaskOption = Annotated[
     str | None,
     typer.Option(
         metavar="FILE|auto|none",
-        help="Default: the sibling <subject>_brainmask.nii.gz where it exists, else auto. "
-        "auto: a skull-stripped scan is recognised, a whole head is extracted. none: the whole volume is brain.",
+        help="auto: a stripped scan is recognised, a whole head is extracted. none: all is brain. Default: "
+        "<subject>_brainmask.nii.gz beside the scan, else auto.",
         show_default=False,
     ),
 ]
@@ -58,7 +59,7 @@ LabelsOption = Annotated[
     typer.Option(
         metavar="PATTERN",
         help="Path of a scan's annotation, with {subject}, the scan's file name up to its last underscore; "
-        "a bare name lies beside the scan. Or a .csv table with the columns scan and label.",
+        "a bare name lies beside the scan. Or a .csv table with the columns scan and label. Or, of one scan, a file.",
         show_default=False,
     ),
 ]
@@ -67,7 +68,7 @@ HealthyOption = Annotated[
     typer.Option(metavar="SCAN", help="Healthy scans: a file, folder or list; may be repeated.", show_default=False),
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where the network runs.")]
-Threads = Annotated[int, typer.Option(min=1, help="CPU threads of the network.")]
+Threads = Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads of the network.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr, no paths on stdout.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of paths.")]
 PolarityOption = Annotated[
@@ -75,13 +76,11 @@ PolarityOption = Annotated[
 ]
 Force = Annotated[
     bool,
-    typer.Option(
-        "--force", help="Score what does not look like a brain MRI all the same; the outputs say so. Do not trust them."
-    ),
+    typer.Option("--force", help="Score what does not look like a brain MRI; the outputs say so. Do not trust them."),
 ]
 Report = Annotated[
     bool,
-    typer.Option("--report", help="Also write a page per scan: findings, viewer, scores; for people to look at."),
+    typer.Option("--report", help="Also write a page per scan to look at: findings, viewer, scores."),
 ]
 
 
@@ -93,11 +92,14 @@ class MapOptions:
         MethodChoice,
         typer.Option(
             "--method",
-            help="Which map; combi = KL-Grad x Rec-Error; place-z needs no network; all = the five of the paper.",
+            metavar="MAP",
+            help="combi (KL-Grad x Rec-Error), rec-error, kl-grad, rec-grad, elbo-grad; place-z (no network); all (the "
+            "paper's five).",
         ),
     ] = "combi"
     contrast: Annotated[
-        str | None, typer.Option(help="What the scans are (t1, t2, flair), to choose the model.", show_default=False)
+        str | None,
+        typer.Option(metavar="t1|t2|flair", help="What the scans are, to choose the model.", show_default=False),
     ] = None
     polarity: PolarityOption = "any"
     raw: Annotated[bool, typer.Option("--raw", help="The paper's bare scores, not normalised by place and scan.")] = (
@@ -121,18 +123,20 @@ class InputOptions:
     """What of the files given is scored."""
 
     brain_mask: BrainMaskOption = None
-    volume: Annotated[int | None, typer.Option("--volume", min=0, help="Which volume of a 4D file, from 0.")] = None
+    volume: Annotated[
+        int | None, typer.Option("--volume", min=0, metavar="N", help="Which volume of a 4D file, from 0.")
+    ] = None
     registration: Annotated[
         Literal["gauss-newton", "itk"] | None,
         typer.Option(
-            help="How the brain is aligned to the model's mean brain. Default: as the model's own were.",
+            help="How brains are aligned. Default: as the model's own were.",
             show_default=False,
         ),
     ] = None
     series: Annotated[
         str | None,
         typer.Option(
-            metavar="UID", help="Which series of a DICOM folder or zip that holds several.", show_default=False
+            metavar="UID", help="Which series, where a DICOM folder or zip holds several.", show_default=False
         ),
     ] = None
     force: Force = False
@@ -148,19 +152,19 @@ class MaskOptions:
             "--false-findings",
             min=0.001,
             max=5,
-            help="How many findings a healthy scan may be expected to have: the default rule. [default: 0.1]",
+            metavar="X",
+            help="How many findings a healthy scan may be expected to have. [default: 0.1]",
             show_default=False,
         ),
     ] = None
     threshold: Annotated[
-        float | None, typer.Option(help="Instead: mark every voxel whose map value is above this.")
+        float | None, typer.Option(metavar="X", help="Instead: mark every voxel whose map value is above this.")
     ] = None
     fpr: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            min=0.0001,
-            max=0.5,
-            help="Instead: mark every voxel above what this share of healthy voxels exceeds, such as 0.05.",
+            metavar="SHARE",
+            help="Instead: mark every voxel above what this share of healthy voxels exceeds: 0.05 or 5%.",
             show_default=False,
         ),
     ] = None
@@ -168,8 +172,9 @@ class MaskOptions:
         bool,
         typer.Option(
             "--persons/--no-persons",
-            help="Also write one result of the T1, T2 and FLAIR of one person and session, as file names tell them. "
-            "It needs findings by --false-findings, not by a threshold.",
+            help="Also write one result of the T1, T2 and FLAIR of a person and session, as file names tell them; not "
+            "with --threshold or --fpr.",
+            show_default=False,
         ),
     ] = True
     min_size: Annotated[str, typer.Option(metavar="MM3", help="Smallest finding kept, such as 100mm3.")] = "100mm3"
@@ -178,10 +183,8 @@ class MaskOptions:
         """Return how masks are made."""
         from vae_loc.scoring.segmentation import Segmentation
 
-        threshold, fpr, false_findings = (
-            finite(name, getattr(self, name)) for name in ("threshold", "fpr", "false_findings")
-        )
-        return Segmentation(threshold, fpr, false_findings, parsed_cubic_mm(self.min_size))
+        threshold, false_findings = (finite(name, getattr(self, name)) for name in ("threshold", "false_findings"))
+        return Segmentation(threshold, parsed_share(self.fpr), false_findings, parsed_cubic_mm(self.min_size))
 
 
 @dataclass(frozen=True)
@@ -194,38 +197,34 @@ class MachineOptions:
         int | None,
         typer.Option(
             min=1,
-            help="Worker processes that score scans. Default: one for each CPU, fewer for less than 4 scans each.",
+            metavar="N",
+            help="Worker processes. Default: one for each CPU, fewer for less than 4 scans each.",
             show_default=False,
         ),
     ] = None
     scheduler: Annotated[
         str | None,
         typer.Option(
-            metavar="dask|slurm|ADDRESS|FILE",
-            help="Score on a dask cluster: dask starts a local one, slurm one of dask-jobqueue; or a scheduler's "
-            "address (tls://host:8786) or its scheduler file.",
+            metavar="dask|slurm|FILE",
+            help="Score on a dask cluster: a local one, one of SLURM jobs, or a scheduler's address or file.",
             show_default=False,
         ),
     ] = None
     insecure: Annotated[
         bool,
-        typer.Option(
-            "--insecure", help="Let the dask cluster do without TLS: whoever reaches its ports can run code in it."
-        ),
+        typer.Option("--insecure", help="A dask cluster without TLS: whoever reaches its ports can run code in it."),
     ] = False
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="I/N|slurm",
-            help="Only the I-th of N parts of the scans; slurm takes both from a SLURM array's environment.",
+            help="Only the I-th of N parts of the scans; slurm: as the SLURM array says.",
             show_default=False,
         ),
     ] = None
     skip_existing: Annotated[
         bool,
-        typer.Option(
-            "--skip-existing", help="Leave alone what is whole and made from the same scan, model and options before."
-        ),
+        typer.Option("--skip-existing", help="Leave alone what is whole and of the same scan, model and options."),
     ] = False
 
     def run_options(self) -> RunOptions:

@@ -67,10 +67,11 @@ def segment(
 ) -> None:
     """Score scans and list their findings: masks, and a table with place, size and strength.
 
-    A finding is a place that differs from healthy people so much that a healthy scan is expected to
-    have only --false-findings of them. --threshold or --fpr mark voxels by a threshold instead. A
-    model that was calibrated on annotated scans (vae-loc calibrate) has a threshold of its own.
-    Example: vae-loc segment sample_data/crtut_t2.nii.gz -o results --false-findings 0.5
+    A finding is a place that differs from healthy people so much that a healthy
+    scan is expected to have only --false-findings of them. --threshold or --fpr
+    mark voxels by a threshold instead. A model that was calibrated on annotated
+    scans (vae-loc calibrate) has a threshold of its own.
+    Example: vae-loc segment sample_data/crtut_t2.nii.gz -o results
     """
     from vae_loc.results.scan_outputs import Files
     from vae_loc.results.score_cohort import score_cohort

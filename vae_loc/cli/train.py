@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vae_loc.cli.console import say, talking
+from vae_loc.cli.console import complain, say, talking
 from vae_loc.cli.numbers import finite
 from vae_loc.cli.option_groups import with_groups
 from vae_loc.cli.options import BrainMaskOption, Device, Quiet, Scans, Threads, parsed_brain_mask
@@ -135,4 +135,8 @@ def train(
         )
         written = train_cohort(healthy, output, options, group=group, resume=resume, bars=bars)
     if written and not quiet:
+        from vae_loc.training.closing_words import closing_words
+        from vae_loc.training.training_record import read_record
+
+        complain("\n".join(closing_words(read_record(written[1]), written[0])))
         say("\n".join(printable(path) for path in written))

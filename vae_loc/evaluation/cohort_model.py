@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 
-from vae_loc.errors import UnusableInput, UnusableModel, UnusableOption, printable
+from vae_loc.errors import UnusableInput, UnusableModel, UnusableOption
 from vae_loc.model.network import Model, load_model
 from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.cases import Case, contrast_of
-from vae_loc.scoring.choose_model import contrast_by_intensities
+from vae_loc.scoring.choose_model import contrast_by_intensities, taken_by_intensities
 from vae_loc.vocabulary import BrainMask
 
 
@@ -69,7 +69,5 @@ def refuse_several(contrasts: Collection[str]) -> None:
 
 def _by_intensities(case: Case, brain_mask: BrainMask | None) -> str:
     contrast = contrast_by_intensities(open_scan(case, brain_mask=brain_mask))
-    logging.getLogger(__name__).warning(
-        "%s: taken for %s by its intensities; --contrast says otherwise", printable(case.scan), contrast
-    )
+    logging.getLogger(__name__).warning(taken_by_intensities(case, contrast))
     return contrast

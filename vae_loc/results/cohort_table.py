@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -181,6 +182,14 @@ def write_page(table: Path) -> Path:
     page = table.with_suffix(".html")
     write_atomically(page, cohort_page(table))
     return page
+
+
+def remove_page(table: Path) -> None:
+    """Remove the page that an earlier run made of a table, which is not of this one."""
+    page = table.with_suffix(".html")
+    if is_page(page):
+        with contextlib.suppress(OSError):  # what cannot be removed is no reason to fail
+            page.unlink()
 
 
 def update_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from vae_loc.scans.volume import Volume
+from vae_loc.scoring.anatomy import Place, Side
 from vae_loc.scoring.segmentation import Finding, SegmentedMap
 
 COLUMNS = {
@@ -33,6 +34,7 @@ COLUMNS = {
     "region_share": "share of the finding in that region",
     "words": "all of it in one sentence",
 }
+NO_PLACE = "no named place"  # of the atlas
 PER_SCAN = {0.1: "1 in 10", 0.05: "1 in 20", 0.2: "1 in 5", 0.01: "1 in 100"}
 
 
@@ -64,11 +66,18 @@ class FindingSummary(BaseModel):
     peak_voxel: tuple[int, int, int]
     peak_slice: int
     centroid_ras_mm: tuple[float, float, float]
-    side: str | None
+    side: Side | None
     lobe: str | None
     region: str | None
     region_share: float | None
     words: str
+
+    @property
+    def place(self) -> str:
+        """Where most of it lies, as one phrase."""
+        if self.side is None or self.lobe is None or self.region is None:
+            return NO_PLACE
+        return Place(self.side, self.lobe, self.region, self.region_share or 0.0).words()
 
 
 def finding_summaries(segmented: SegmentedMap, volume: Volume) -> list[FindingSummary]:
@@ -111,7 +120,7 @@ def _summary(finding: Finding, peak_slice: int) -> FindingSummary:
 
 def _words(finding: Finding, peak_slice: int) -> str:
     """Return a finding in one sentence."""
-    place = finding.place.words() if finding.place else "no named place"
+    place = finding.place.words() if finding.place else NO_PLACE
     said = f"{finding.volume_ml:.3g} ml, {finding.sign} than expected, {place}, slice {peak_slice}"
     if finding.healthy_as_strong is None:
         return said

@@ -15,11 +15,12 @@ from vae_loc.model.facts import LEVELS
 from vae_loc.model.network import Model
 from vae_loc.results.finding_table import findings_tsv
 from vae_loc.results.montage import Pointed, Shown, montage_png
-from vae_loc.results.output_names import MASK_KINDS, OutputNames
+from vae_loc.results.output_names import MASK_KINDS, SIGNED, OutputNames
 from vae_loc.results.scan_page import Picture, scan_page
 from vae_loc.results.scan_summary import MaskSummary, Provenance, ScanSummary, mask_summary, summarize
+from vae_loc.results.stored.signed_map import write_signed
 from vae_loc.scans.own_outputs import files_of
-from vae_loc.scans.volume import write_volume
+from vae_loc.scans.volume import stem, write_volume
 from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.segmentation import (
@@ -31,10 +32,11 @@ from vae_loc.scoring.segmentation import (
     segment,
     signed_on_grid,
 )
-from vae_loc.system.reading import sha256_of
+from vae_loc.system.reading import opened, sha256_of
 from vae_loc.system.writing import together, write_atomically, write_json
 from vae_loc.vocabulary import FloatArray, Method
 
+NUMBERED, SEGMENTATION_HEAD_BYTES = "dseg.nii.gz", 1 << 16  # the end of a name, and how much of a file names its maker
 CEILING_FPR = 0.01  # where findings are not known, full colour is twice what this share of healthy voxels exceeds
 
 
@@ -81,9 +83,9 @@ def write_outputs(
             segmented = None
             paths += _write_map(located, model, names, files, method)
             if files.segmentation is not None:
-                written, segmented, masks[method] = _write_mask(located, model, names, files.segmentation, method)
+                written, segmented, masks[method] = write_mask(located, model, names, files.segmentation, method)
                 paths += written
-            path, pictures[method] = _write_picture(located, model, names, method, segmented, whole=files.report)
+            path, pictures[method] = write_picture(located, model, names, method, segmented, whole=files.report)
             paths.append(path)
         paths += names.companions(located, masks)
         scores = names.scores(scan)
@@ -98,6 +100,8 @@ def write_outputs(
         summary = summary.model_copy(update={"files": digests})
         write_json(scores, summary.content())
     remove_stale(older, {*paths, scores})
+    for path in {*older, *paths}:
+        _remove_segmentation(path)
     return [*paths, scores], summary
 
 
@@ -110,19 +114,30 @@ def remove_stale(older: dict[Path, str], made: set[Path]) -> None:
                     path.unlink()
 
 
+def _remove_segmentation(numbered: Path) -> None:
+    """Remove the DICOM Segmentation that was made of an earlier numbered mask; it is made after the JSON, if at all."""
+    path = numbered.with_name(f"{stem(numbered)}.dcm")
+    if numbered.name.endswith(NUMBERED) and path.is_file():
+        with opened(path, "a DICOM Segmentation") as file:
+            head = file.read(SEGMENTATION_HEAD_BYTES)
+        if head[128:132] == b"DICM" and b"vae-loc" in head:
+            path.unlink()
+
+
 def _write_map(located: Located, model: Model, names: OutputNames, files: Files, method: Method) -> list[Path]:
-    """Write a map and, if asked to, its percentiles; return the paths."""
+    """Write a map, on the scan's grid and signed as it was made, and, if asked to, percentiles; return the paths."""
     scan = located.volume.path
-    paths = [names.path(scan, method, "anomaly.nii.gz")]
+    paths = [names.path(scan, method, kind) for kind in ("anomaly.nii.gz", SIGNED)]
     write_volume(paths[0], located.maps[method], located.volume)
+    write_signed(paths[1], located, method)
     if files.percentile:
         paths.append(names.path(scan, method, "percentile.nii.gz"))
         percentiles = _percentiles(located, model, method) * np.float32(names.percentile_top / 100)
-        write_volume(paths[1], percentiles, located.volume)
+        write_volume(paths[-1], percentiles, located.volume)
     return paths
 
 
-def _write_mask(
+def write_mask(
     located: Located, model: Model, names: OutputNames, segmentation: Segmentation, method: Method
 ) -> tuple[list[Path], SegmentedMap, MaskSummary]:
     """Write the mask of a map, once as 0 and 1, once numbered by finding, and the table of findings.
@@ -141,7 +156,7 @@ def _write_mask(
     return paths, segmented, summary
 
 
-def _write_picture(
+def write_picture(
     located: Located,
     model: Model,
     names: OutputNames,
@@ -154,7 +169,7 @@ def _write_picture(
     volume = located.volume
     shown = shown_of(located, model, method, segmented)
     made_by = f"model {model.facts.contrast} {model.digest[:8]}"
-    title = f"{volume.path.name}   {method}   {made_by}   research use only"
+    title = f"{volume.path.name}   {method}{_only_words(located, method)}   {made_by}   research use only"
     mask = None if segmented is None else segmented.mask
     signed = signed_on_grid(located, method, beyond=0.0 if whole else shown.floor)
     montage = montage_png(
@@ -169,6 +184,13 @@ def _write_picture(
     path = names.path(volume.path, method, "anomaly.png")
     write_atomically(path, montage)
     return path, Picture(signed, mask, shown.ceiling or 1.0, montage)
+
+
+def _only_words(located: Located, method: Method) -> str:
+    """Say that a map holds one sign alone, as `--polarity` makes it."""
+    signed = located.signed_maps[method]
+    only = "darker" if signed.max() <= 0 else "brighter" if signed.min() >= 0 else None
+    return f", only what is {only} than expected" if only else ""
 
 
 def pointed_at(finding: Finding) -> Pointed:

@@ -20,7 +20,7 @@ from vae_loc.results.finding_table import nothing_found
 from vae_loc.results.montage import BRIGHT, DARK
 from vae_loc.results.page_charts import Profile, Strip, profile, strip
 from vae_loc.results.page_volumes import Crop, crop_to, layer
-from vae_loc.results.scan_summary import ScanSummary
+from vae_loc.results.scan_summary import Z_DIGITS, ScanSummary
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.segmentation import DEFAULT_FPR
@@ -239,5 +239,5 @@ def _profile(located: Located, model: Model) -> Profile | None:
     if healthy is None or np.count_nonzero(counted) < 2:
         return None
     low, high = np.interp(HEALTHY_BAND, LEVELS, healthy.slices["elbo"])
-    heights, values = located.scores.positions_mm[counted], located.scores.slices["elbo"][counted]
-    return profile(heights.tolist(), values.tolist(), (float(low), float(high)))
+    heights = [round(float(height), Z_DIGITS) for height in located.scores.positions_mm[counted]]
+    return profile(heights, located.scores.slices["elbo"][counted].tolist(), (float(low), float(high)))

@@ -11,7 +11,7 @@ from vae_loc.errors import UnusableInput
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import Healthy, healthy_percentile
 from vae_loc.model.network import Model
-from vae_loc.results.finding_table import FindingSummary, finding_summaries
+from vae_loc.results.finding_table import FindingSummary, finding_summaries, nothing_found
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.segmentation import DEFAULT_FPR, SegmentedMap
@@ -20,6 +20,7 @@ from vae_loc.system.versions import versions
 from vae_loc.vocabulary import RESEARCH_ONLY, SAMPLE_SCORES, Method
 
 SCHEMA_VERSION = 2  # since 2 with findings, before that with components
+Z_DIGITS = 3  # of the height of a slice in mm
 VOLUME_RULE = "mean over the slices that are counted"
 
 
@@ -46,9 +47,16 @@ class SliceValues(SampleValues):
 
 
 class MapSummary(_Part):
-    """The share of brain voxels above the score that 5 % of healthy voxels exceed; None without healthy statistics."""
+    """What is known of a map without a mask.
+
+    Attributes
+    ----------
+    flagged : share of brain voxels above the score that 5 % of healthy voxels exceed; None without healthy statistics
+    signed2ras_mm : affine (4, 4) of the signed map, exact, which its NIfTI file holds in single precision
+    """
 
     flagged: float | None
+    signed2ras_mm: list[list[float]] | None = None
 
 
 class MaskSummary(_Part):
@@ -133,7 +141,9 @@ def summarize(
     samples, healthy = located.scores, model.facts.healthy
     slices = [
         SliceValues(
-            z_mm=round(float(position), 3), counted=bool(samples.counted[index]), **_slice_values(located, model, index)
+            z_mm=round(float(position), Z_DIGITS),
+            counted=bool(samples.counted[index]),
+            **_slice_values(located, model, index),
         )
         for index, position in enumerate(samples.positions_mm)
     ]
@@ -144,7 +154,7 @@ def summarize(
         slices=slices,
         brain_ml=located.scan.brain_ml,
         brain_mask=located.scan.brain_source,
-        maps={method: MapSummary(flagged=_flagged(located, model, method)) for method in located.maps},
+        maps={method: _map_summary(located, model, method) for method in located.maps},
         masks=masks,
         warnings=list(located.warnings),
         template2ras_mm=_template2ras_mm(located, model),
@@ -169,6 +179,18 @@ def mask_summary(segmented: SegmentedMap, volume: Volume, min_size_mm3: float) -
         volume_ml=float(np.count_nonzero(segmented.numbers)) * volume.voxel_mm3 / 1000,
         findings=finding_summaries(segmented, volume),
     )
+
+
+def findings_words(summary: ScanSummary) -> list[str]:
+    """Say how many findings each mask has, and what the strongest is."""
+    said = []
+    for method, mask in (summary.masks or {}).items():
+        count = len(mask.findings)
+        found = nothing_found(mask.false_findings)
+        if count:
+            found = f"{count} finding{'s' if count > 1 else ''}, strongest: {mask.findings[0].words}"
+        said.append(found if len(summary.maps) == 1 else f"{method}: {found}")
+    return said
 
 
 def read_summary(path: Path) -> ScanSummary:
@@ -227,6 +249,11 @@ def _with_percentiles(values: dict[str, float], quantiles: dict[str, list[float]
         for name, value in values.items()
     }
     return {**values, **percentiles}
+
+
+def _map_summary(located: Located, model: Model, method: Method) -> MapSummary:
+    affine: list[list[float]] = located.frame(method).grid.affine.tolist()
+    return MapSummary(flagged=_flagged(located, model, method), signed2ras_mm=affine)
 
 
 def _flagged(located: Located, model: Model, method: Method) -> float | None:

@@ -32,14 +32,14 @@ class Dataset:
     ----------
     raw : the dataset, which is only read
     derivatives : the dataset to write
-    contrast : t1, t2 or flair; None for all three
+    contrast : t1, t2 or flair; None for all three, of the group level all that were scored
     participants, sessions : labels, with or without `sub-` and `ses-`; empty for all
     validated : whether `raw` must say that it is a BIDS dataset
     """
 
     raw: Path
     derivatives: Path
-    contrast: str | None = "t1"
+    contrast: str | None = None
     participants: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     validated: bool = True
@@ -73,6 +73,9 @@ def collect_dataset(dataset: Dataset) -> Outcome:
     UnusableInput : if there is no such scan, or nothing can be written.
     """
     cases, names = _prepared(dataset)
+    scored = {case.contrast for case in cases if names.scores(case.scan).is_file()}
+    if dataset.contrast is None and scored:  # a contrast that nobody asked for is no failure
+        cases = [case for case in cases if case.contrast in scored]
     entries = read_entries(cases, names.scores)
     write_description(names)
     table = dataset.derivatives / TABLE

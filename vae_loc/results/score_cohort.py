@@ -13,6 +13,7 @@ from vae_loc.results.cohort_table import (
     Entry,
     failure,
     refuse_clashing_table,
+    remove_page,
     table_name,
     update_table,
     write_page,
@@ -155,6 +156,7 @@ def _scored(
     tables: tuple[Path, ...] = ()
     if several:
         write_table(table, entries, options.methods)
+        remove_page(table)
         tables = (table, write_page(table)) if options.files.report else (table,)
     elif update_table(table, entries, options.methods):
         tables = (table, write_page(table)) if is_page(table.with_suffix(".html")) else (table,)

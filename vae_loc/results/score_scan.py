@@ -14,7 +14,6 @@ from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.open_scan import Scan, counting_mask, open_scan
 from vae_loc.preprocessing.registration import Registration
 from vae_loc.results.cohort_table import Entry, Status, facts_of, failure, trusted_summary
-from vae_loc.results.finding_table import nothing_found
 from vae_loc.results.output_names import OutputNames
 from vae_loc.results.scan_outputs import Files, write_outputs
 from vae_loc.results.scan_summary import Inputs, Provenance, ScanSummary, read_summary
@@ -106,7 +105,6 @@ def score_scan(case: Case, options: ScoreOptions, names: OutputNames, provenance
     located, model, notes = locate_scan(scan, case, options)
     paths, summary = write_outputs(located, model, names, options.files, provenance)
     notes += tuple(f"warning: {printable(case.scan)}: {warning}" for warning in located.warnings)
-    notes += tuple(f"{printable(case.scan.name)}: {said}" for said in _findings_words(summary))
     mask = _mask_file(case, options)
     return Entry(case, "done", None, names.scores(case.scan), facts_of(summary), tuple(paths), notes, mask=mask)
 
@@ -204,18 +202,6 @@ def _with_segmentations(entry: Entry, options: ScoreOptions, task: Task) -> Entr
     )
     notes = (*entry.notes, *([said] if emptied else []))
     return replace(entry, written=(*entry.written, *(path for path, _ in made)), notes=notes)
-
-
-def _findings_words(summary: ScanSummary) -> list[str]:
-    """Say how many findings each mask has, and what the strongest is."""
-    said = []
-    for method, mask in (summary.masks or {}).items():
-        count = len(mask.findings)
-        found = nothing_found(mask.false_findings)
-        if count:
-            found = f"{count} finding{'s' if count > 1 else ''}, strongest: {mask.findings[0].words}"
-        said.append(found if len(summary.maps) == 1 else f"{method}: {found}")
-    return said
 
 
 def inputs_of(case: Case, mask: BrainMask, *, scan: str | None = None) -> Inputs:

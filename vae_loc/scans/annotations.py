@@ -1,4 +1,4 @@
-"""Scans and their annotations: a pattern, or a table."""
+"""Scans and their annotations: a pattern, a table, or one file for one scan."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def find_labelled(places: Sequence[Path], labels: str | None, *, contrast: str |
     Parameters
     ----------
     places : files, folders, `.txt` lists, or `.csv` tables with the columns scan and label
-    labels : a path with `{subject}` (a bare name lies beside the scan), or such a table; None if
-        the places are tables
+    labels : a path with `{subject}` (a bare name lies beside the scan), such a table, or the annotation of the only
+        scan; None if the places are tables
     contrast : in folders, only scans of this contrast
 
     Raises
     ------
-    UnusableOption : if `labels` is missing, or has neither `{subject}` nor the end `.csv`.
+    UnusableOption : if `labels` is missing, or is one file for several scans.
     UnusableInput : if there is no scan, or a scan has no annotation.
     """
     tables = [place for place in places if place.suffix.lower() == ".csv"]
@@ -44,10 +44,8 @@ def find_labelled(places: Sequence[Path], labels: str | None, *, contrast: str |
         listed = _rows(Path(labels))
         labelled += _of_table(find_cases(places, contrast=contrast), listed, Path(labels)) if places else listed
     elif others := [place for place in places if place not in tables]:
-        if labels is None or SUBJECT not in labels:
-            raise UnusableOption("--labels", f"expected a path with {SUBJECT} or a .csv table, got {labels}")
-        cases = find_cases(others, contrast=contrast)
-        paired = [LabelledCase(case, _label_of(case, labels)) for case in cases]
+        cases = [case for case in find_cases(others, contrast=contrast) if case.scan != Path(labels or "")]
+        paired = [LabelledCase(case, _label_of(case, _pattern(labels, cases))) for case in cases]
         annotations = {pair.label for pair in paired}
         labelled += [pair for pair in paired if pair.case.scan not in annotations]
     missing = [pair.label for pair in labelled if not os.path.isfile(pair.label)]
@@ -56,6 +54,21 @@ def find_labelled(places: Sequence[Path], labels: str | None, *, contrast: str |
     if not labelled:
         raise UnusableInput("cohort", "expected annotated scans, found none; name scans, folders or a .csv table")
     return sorted(labelled, key=lambda pair: (pair.case.subject, str(pair.case.scan)))
+
+
+def _pattern(labels: str | None, cases: Sequence[Case]) -> str:
+    """Return `--labels` if it is a path with `{subject}`, or names the annotation of the only scan.
+
+    Raises
+    ------
+    UnusableOption : if it is neither.
+    """
+    if labels is not None and (SUBJECT in labels or len(cases) == 1):
+        return os.path.abspath(labels) if os.path.isfile(labels) else labels
+    raise UnusableOption(
+        "--labels",
+        f"expected a path with {SUBJECT}, or a .csv table, for {len(cases)} scans; got {labels}",
+    )
 
 
 def _label_of(case: Case, pattern: str) -> Path:

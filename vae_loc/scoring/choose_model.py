@@ -33,13 +33,21 @@ def choose_model(
     wanted = case.contrast or contrast or contrast_of(case.scan)
     if wanted is None:
         wanted = contrast_by_intensities(scan)
-        notes = (f"{printable(case.scan)}: taken for {wanted} by its intensities; --contrast says otherwise",)
+        notes = (taken_by_intensities(case, wanted),)
     known = shipped_models()
     if wanted not in known:
         raise UnusableModel(
             wanted, f"expected a contrast of a shipped model ({', '.join(known)}); give a model with -m"
         )
     return load_model(wanted, device), notes
+
+
+def taken_by_intensities(case: Case, contrast: str) -> str:
+    """Say that a scan was taken for one of a contrast because nothing states it."""
+    return (
+        f"{printable(case.scan)}: neither its name nor --contrast states the contrast; by its intensities it was taken "
+        f"for {contrast}. If that is wrong, give --contrast"
+    )
 
 
 def contrast_by_intensities(scan: Scan) -> str:

@@ -37,13 +37,16 @@ class Bars:
             transient=True,
         )
         self._last_s = time.monotonic()
+        self.counts: dict[str, tuple[int, int]] = {}  # by name: how many of how many
 
     def __call__(self, name: str, total: int) -> Callable[[str], None]:
         """Start a bar; the function returned advances it by one and shows a note."""
         task = self._progress.add_task(name, total=total, note="")
+        self.counts[name] = 0, total
 
         def advance(note: str) -> None:
             self._progress.update(task, advance=1, note=printable(note))
+            self.counts[name] = self.counts[name][0] + 1, total
             if self._logs and time.monotonic() - self._last_s >= LOG_EVERY_S:
                 self._log(task)
 

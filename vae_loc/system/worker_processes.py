@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +24,8 @@ OPEN_FILES, OPEN_FILES_A_JOB = 18, 6  # of this process, and for each worker: pi
 TASKS_A_WORKER = 4  # a worker's start costs as much CPU time as it takes to score that many scans
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 EXIT_TERMINATED = 143
+LOGGER = "vae_loc"  # of the library
+TRACKER_WARNING = "ignore:resource_tracker"  # of semaphores, when a signal ended the command: it removes them then
 CPU_QUOTA = "/sys/fs/cgroup/cpu.max"  # of a container: microseconds of CPU time, and of wall time
 
 
@@ -80,6 +84,8 @@ def _each_once(
 ) -> Iterator[tuple[int, ResultT | None]]:
     """Yield index and result of every task as it is done; None if its process died."""
     _check_files(min(jobs, len(tasks)))
+    if TRACKER_WARNING not in sys.warnoptions:  # which the tracker's own process is started with
+        sys.warnoptions.append(TRACKER_WARNING)
     waiting = deque(tasks)
     flying: dict[Future[ResultT], tuple[ProcessPoolExecutor, int]] = {}
 
@@ -144,11 +150,18 @@ def _lane(preload: str) -> ProcessPoolExecutor:
         context.set_forkserver_preload([preload])
     for name in THREAD_VARIABLES:
         os.environ.setdefault(name, "1")
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(_heard_level(),))
 
 
-def _begin() -> None:
-    """Let the parent alone hear Ctrl-C, and end with it, whatever ends it."""
+def _heard_level() -> int:
+    """Return from which level on this process shows what the library logs."""
+    handlers = logging.getLogger(LOGGER).handlers
+    return min(handler.level for handler in handlers) if handlers else logging.WARNING
+
+
+def _begin(heard_level: int) -> None:
+    """Let the parent alone hear Ctrl-C, end with it, whatever ends it, and log no more than it would show."""
+    logging.getLogger(LOGGER).setLevel(heard_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: _leave())
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -15,11 +15,11 @@ from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS, DEFAULT_FPR
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.writing import check_place, refuse_inputs
+from vae_loc.training.closing_words import FEW_SUBJECTS
 from vae_loc.training.healthy_reference import calibrate_cases
-from vae_loc.training.labelled_thresholds import FoldDice, calibrate_labelled
+from vae_loc.training.labelled_thresholds import FoldDice, calibrate_labelled, doubts, refuse_poor
 from vae_loc.vocabulary import BrainMask
 
-FEW_SUBJECTS = 5  # of a site: fewer do not tell what is usual there
 _log = logging.getLogger(__name__)
 
 
@@ -32,6 +32,7 @@ class CalibrationOptions:
     labels : a path with `{subject}`, or a table of scans and labels; None without annotated scans
     healthy : healthy scans of the site
     folds : fifths over which the calibration by annotations is repeated
+    force : whether thresholds are stored by which the masks hardly meet the annotations
     """
 
     labels: str | None = None
@@ -40,6 +41,7 @@ class CalibrationOptions:
     seed: int = 0
     brain_mask: BrainMask | None = None
     device: str = "cpu"
+    force: bool = False
 
 
 def calibrate_file(
@@ -56,7 +58,7 @@ def calibrate_file(
     Raises
     ------
     UnusableOption : if there is nothing to calibrate on, or `output` is the model itself.
-    UnusableInput : if a scan or annotation cannot be used.
+    UnusableInput : if a scan or annotation cannot be used, or the masks hardly meet the annotations.
     """
     _check(model, output, scans, options)
     calibrated = load_checkpoint(model)
@@ -85,6 +87,9 @@ def calibrate_file(
             device=options.device,
             progress=bars("annotated", len(pairs)),
         )
+        for line in doubts(calibrated, rows, folds=options.folds):
+            _log.warning(line)
+        refuse_poor(calibrated, force=options.force)
     save_checkpoint(calibrated, output)
     return rows
 

@@ -17,9 +17,11 @@ from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.annotations import LabelledCase
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.locate import locate
-from vae_loc.vocabulary import METHODS, BrainMask, FloatArray
+from vae_loc.vocabulary import METHODS, BrainMask, FloatArray, Method
 
 PARTS = 5  # of the subjects: one to calibrate, four to report
+MIN_DICE = 0.1  # of masks that meet the annotations at all
+JUDGED: Method = "combi"  # the map that `segment` takes unless told otherwise
 Parts = tuple[list[FloatArray], list[FloatArray]]
 
 
@@ -82,6 +84,53 @@ def calibrate_labelled(
         seed=seed,
     )
     return with_labelled(checkpoint, labelled), rows
+
+
+def doubts(model: Checkpoint, rows: Sequence[FoldDice], *, folds: int) -> list[str]:
+    """Return what makes thresholds from annotations unsure, one warning per line.
+
+    Parameters
+    ----------
+    model : calibrated by `calibrate_labelled`, which returned `rows`
+    folds : how many were asked for
+    """
+    labelled = model.facts.labelled
+    if labelled is None:
+        return []
+    said = []
+    if labelled.folds < folds:
+        said.append(
+            f"warning: --folds {folds} gave {labelled.folds}: the others have no subject, or no annotated voxel"
+        )
+    if labelled.calibration_subjects == 1:
+        said.append(
+            "warning: each threshold was chosen on one subject; from 10 annotated subjects on it is chosen on two"
+        )
+    poor = {name: dice for name, (dice, _) in labelled.dice.items() if dice is not None and dice < MIN_DICE}
+    if poor:
+        listed = ", ".join(f"{name} {dice:.2f}" for name, dice in poor.items())
+        said.append(f"warning: masks by these thresholds hardly meet the annotations; Dice on the others: {listed}")
+    if any(row.method == JUDGED for row in rows) and labelled.dice[JUDGED][0] is None:
+        said.append("warning: no other subject has an annotated voxel, so that the thresholds could not be checked")
+    return said
+
+
+def refuse_poor(model: Checkpoint, *, force: bool) -> None:
+    """Refuse thresholds by which the masks of `segment` would hardly meet the annotations, unless that is forced.
+
+    Raises
+    ------
+    UnusableInput : saying what they achieve, and what to do.
+    """
+    labelled = model.facts.labelled
+    dice = None if labelled is None else labelled.dice[JUDGED][0]
+    if force or dice is None or dice >= MIN_DICE:
+        return
+    raise UnusableInput(
+        "calibration",
+        f"expected a Dice of at least {MIN_DICE:g} on the other subjects, got {dice:.2f} ({JUDGED}); nothing was "
+        "stored. Check that the annotations are of these scans, or use the model as it is; --force stores them",
+    )
 
 
 def split_parts(subjects: Sequence[str], *, seed: int) -> list[set[str]]:

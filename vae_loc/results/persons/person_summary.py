@@ -17,7 +17,6 @@ from vae_loc.results.finding_table import FindingSummary, tsv_cell
 from vae_loc.results.output_names import PERSON_SCORES
 from vae_loc.results.persons.merged_findings import Merged
 from vae_loc.scans.volume import Volume
-from vae_loc.scoring.anatomy import Place
 from vae_loc.system.reading import read_text
 from vae_loc.vocabulary import FloatArray, Method
 
@@ -221,10 +220,7 @@ def _words(seen: Sequence[SeenSummary], first: FindingSummary, volume_ml: float,
     looks = ", ".join(
         f"{sign} in {' and '.join(dict.fromkeys(one.contrast for one in seen if one.sign == sign))}" for sign in signs
     )
-    place = "no named place"
-    if first.side is not None and first.lobe is not None and first.region is not None:
-        place = Place(first.side, first.lobe, first.region, first.region_share or 0.0).words()  # type: ignore[arg-type]
-    return f"{volume_ml:.3g} ml, {looks}, {place}, slice {peak_slice}; {_rarity(rate)}"
+    return f"{volume_ml:.3g} ml, {looks}, {first.place}, slice {peak_slice}; {_rarity(rate)}"
 
 
 def _rarity(rate: float) -> str:

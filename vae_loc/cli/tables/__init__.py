@@ -1,0 +1,1 @@
+"""The tables that commands print: of scans, of an evaluation, of a calibration."""

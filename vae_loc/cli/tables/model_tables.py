@@ -1,0 +1,111 @@
+"""What models are, as tables on screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vae_loc.errors import printable
+from vae_loc.model.checkpoint import Checkpoint, healthy_threshold
+from vae_loc.scoring.findings import known_findings, strength_for
+from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS
+from vae_loc.vocabulary import METHODS, Method
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SHOWN_FPRS = (0.01, 0.05, 0.10)
+SHOWN_DIGEST = 12  # characters of a SHA-256
+
+
+def model_list(models: Mapping[str, Checkpoint]) -> Table:
+    """Return a table of models by name: what they learned from, and from where on they have findings."""
+    table = _table("Shipped models; vae-loc info NAME says more")
+    for column in ("model", "contrast", "learned from", "thresholds from", "findings from", "SHA-256"):
+        table.add_column(column)
+    for name, model in models.items():
+        facts = model.facts
+        table.add_row(
+            name, facts.contrast, _learned(model), _judged(model), _least(model, "combi"), model.digest[:SHOWN_DIGEST]
+        )
+    table.caption = "findings from: strength in Combi that a healthy scan is expected to have 0.1 times"
+    return table
+
+
+def model_tables(path: Path, model: Checkpoint) -> list[Table]:
+    """Return what a model is, and the thresholds of each map."""
+    from rich.markup import escape
+
+    facts = model.facts
+    about = _table(escape(f"{printable(path.name)}: a model of healthy {printable(facts.contrast)} brains"))
+    about.show_header = False
+    about.add_column(style="bold")
+    about.add_column(overflow="fold")
+    network = facts.network
+    rows = {
+        "file": printable(path),
+        "SHA-256": model.digest,
+        "learned from": _learned(model),
+        "thresholds from": _judged(model),
+        "network": f"{network.latents} latents, slices of {network.image_size} pixels, c = {network.c:g}",
+        "training": f"{facts.training.epochs} epochs of {facts.training.slices} slices, seed {facts.training.seed}",
+        "alignment": facts.preprocessing.pose,
+        "maps": facts.preprocessing.normalisation,
+        "brain masks": facts.training.brain_mask,
+        "made by": f"vae-loc {facts.training.versions.get('vae-loc', '?')}, format {facts.format_version}",
+    }
+    if facts.labelled is not None:
+        of = facts.labelled
+        rows["annotated"] = (
+            f"{of.calibration_subjects} subjects chose the thresholds, {of.reported_subjects} others checked"
+        )
+    for name, said in rows.items():
+        about.add_row(name, escape(printable(said)))
+    return [about, *([] if facts.healthy is None else [_thresholds(model)])]
+
+
+def _thresholds(model: Checkpoint) -> Table:
+    """Return the map values from which on there are findings, and which shares of healthy voxels exceed."""
+    labelled = model.facts.labelled
+    table = _table("Map values")
+    table.add_column("map")
+    table.add_column("finding from", justify="right")
+    for fpr in SHOWN_FPRS:
+        table.add_column(f"{fpr:.0%} of healthy voxels above", justify="right")
+    if labelled is not None:
+        table.add_column("best Dice on annotated scans", justify="right")
+    for method in METHODS:
+        shares = [f"{healthy_threshold(model, method, fpr):.3g}" for fpr in SHOWN_FPRS]
+        chosen = [] if labelled is None else [f"{labelled.thresholds[method]:.3g}"]
+        table.add_row(method, _least(model, method), *shares, *chosen)
+    table.caption = f"finding from: strength that a healthy scan is expected to have {DEFAULT_FALSE_FINDINGS:g} times"
+    return table
+
+
+def _learned(model: Checkpoint) -> str:
+    """Return whom the network learned from."""
+    training = model.facts.training
+    said = f"{training.subjects} healthy people"
+    if training.synthesized_from is None:
+        return said
+    return f"{said} ({training.synthesized_from}, made to look like {model.facts.contrast})"
+
+
+def _judged(model: Checkpoint) -> str:
+    """Return on whom the thresholds rest."""
+    healthy = model.facts.healthy
+    return "nobody: calibrate it" if healthy is None else f"{healthy.subjects} others"
+
+
+def _least(model: Checkpoint, method: Method) -> str:
+    """Return from which strength on a region is a finding by default."""
+    known = known_findings(model.facts, method)
+    return "-" if known is None else f"{strength_for(known, DEFAULT_FALSE_FINDINGS):.3g}"
+
+
+def _table(title: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", caption_justify="left")

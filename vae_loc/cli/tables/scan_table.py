@@ -1,0 +1,127 @@
+"""What was found in the scans of a run, for a person at a terminal: a table, and what became of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vae_loc.errors import UnusableInput, printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from vae_loc.results.cohort_table import Entry
+    from vae_loc.results.finding_table import FindingSummary
+    from vae_loc.results.scan_summary import ScanSummary
+    from vae_loc.results.score_cohort import Outcome
+
+MAX_ROWS = 40  # of the table on screen; the cohort table has all
+MAX_NAMES = 3  # of failed scans in the last line
+PAGE_ENDING = ".html"
+
+
+def scan_table(entries: Sequence[Entry]) -> Table:
+    """Return a table of scans: findings, the strongest, number of warnings.
+
+    Of many scans it holds the failed ones and those with the strongest findings.
+    """
+    from rich import box
+    from rich.table import Table
+
+    shown = list(entries)
+    if len(shown) > MAX_ROWS:
+        shown = sorted(shown, key=_worklist_place)[:MAX_ROWS]
+    summaries = [_summary_of(entry) for entry in shown]
+    segmented = any(summary is not None and summary.masks for summary in summaries)
+    last = "strongest finding" if segmented else "beyond the healthy 5 %"
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("scan", overflow="fold")
+    if segmented:
+        table.add_column("findings", justify="right")
+    table.add_column(last)
+    table.add_column("warnings", justify="right")
+    for entry, summary in zip(shown, summaries, strict=True):
+        name = printable(entry.case.scan.name)
+        table.add_row(_plain(name), *_cells(entry, summary, segmented=segmented))
+    if len(entries) > MAX_ROWS:
+        table.caption = f"{MAX_ROWS} of {len(entries)} scans: failed ones, then those with the strongest findings"
+    return table
+
+
+def findings_of_one(outcome: Outcome) -> list[str]:
+    """Return what was found in the only scan of a run, one line per mask."""
+    from vae_loc.results.scan_summary import findings_words
+
+    found = [(entry, _summary_of(entry)) for entry in outcome.entries if entry.status != "failed"]
+    return [
+        f"{printable(entry.case.scan.name)}: {said}"
+        for entry, summary in found
+        if summary is not None
+        for said in findings_words(summary)
+    ]
+
+
+def closing_line(outcome: Outcome) -> str:
+    """Return what became of all scans, and which file to open; nothing of one scan without a page.
+
+    >>> from pathlib import Path
+    >>> from vae_loc.results.cohort_table import Entry
+    >>> from vae_loc.results.score_cohort import Outcome
+    >>> from vae_loc.scans.cases import Case
+    >>> entries = [Entry(Case(Path(f"{name}.nii"), name, None), status, None) for name, status in
+    ...            (("a", "done"), ("b", "failed"), ("c", "skipped"))]
+    >>> closing_line(Outcome(entries, (Path("out/cohort.csv"), Path("out/cohort.html"))))
+    '1 done, 1 skipped, 1 failed: b.nii; open out/cohort.html'
+    """
+    statuses = [entry.status for entry in outcome.entries]
+    counts = ", ".join(f"{n} {status}" for status in ("done", "skipped", "failed") if (n := statuses.count(status)))
+    failed = [printable(entry.case.scan.name) for entry in outcome.failed]
+    more = f" and {len(failed) - MAX_NAMES} more" if len(failed) > MAX_NAMES else ""
+    names = f": {', '.join(failed[:MAX_NAMES])}{more}" if failed else ""
+    own = [path for entry in outcome.entries for path in entry.written]
+    files = [*own, *outcome.tables] if len(statuses) < 2 else [*outcome.tables, *own]
+    page = next((path for path in files if path.name.endswith(PAGE_ENDING)), None)
+    if len(statuses) < 2 and page is None:
+        return ""
+    look = page or next(iter(outcome.tables), None)
+    return f"{counts}{names}" + (f"; open {printable(look)}" if look else "")
+
+
+def _worklist_place(entry: Entry) -> tuple[bool, float]:
+    strengths = [of.strength or 0.0 for of in entry.facts.maps.values()] if entry.facts else []
+    return entry.status != "failed", -max(strengths, default=0.0)
+
+
+def _summary_of(entry: Entry) -> ScanSummary | None:
+    """Return the scores of a scan; None if it failed, or they are gone."""
+    from vae_loc.results.scan_summary import read_summary
+
+    try:
+        return None if entry.scores is None else read_summary(entry.scores)
+    except UnusableInput:
+        return None
+
+
+def _cells(entry: Entry, summary: ScanSummary | None, *, segmented: bool) -> list[str]:
+    """Return the cells of a scan after its name."""
+    if entry.status == "failed" or summary is None:
+        return [*(["-"] if segmented else []), "failed: see above", "-"]
+    method = "combi" if "combi" in summary.maps else next(iter(summary.maps))
+    warnings = str(len(summary.warnings) or "-")
+    if not segmented:
+        flagged = summary.maps[method].flagged
+        return ["-" if flagged is None else f"{100 * flagged:.1f} % of the brain", warnings]
+    findings = (summary.masks or {})[method].findings
+    return [str(len(findings)), _plain(_named(findings[0])) if findings else "-", warnings]
+
+
+def _named(finding: FindingSummary) -> str:
+    """Return volume, sign and place of a finding."""
+    return f"{finding.volume_ml:.3g} ml, {finding.sign}, {finding.place}"
+
+
+def _plain(text: str) -> str:
+    """Return text in which rich finds no markup."""
+    from rich.markup import escape
+
+    return escape(text)
