@@ -18,7 +18,7 @@ from vae_loc.vocabulary import METHODS
 Mark = Literal["holds", "in part", "does not hold"]
 SHARE_OF_MOST = 0.5  # of the settings: our reading of "in most cases"
 HIGH_AUROC = 0.9  # section 3.3
-SHOWN = dict(zip(METHODS, ("Rec-Error", "KL-Grad", "Rec-Grad", "ELBO-Grad", "Combi"), strict=True))
+SHOWN: dict[str, str] = dict(zip(METHODS, ("Rec-Error", "KL-Grad", "Rec-Grad", "ELBO-Grad", "Combi"), strict=True))
 
 
 @dataclass(frozen=True)

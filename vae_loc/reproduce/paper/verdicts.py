@@ -69,7 +69,7 @@ def sample_statements(runs: Runs) -> list[Statement]:
     return [
         Statement(
             "3.1",
-            "In most settings Rec separates worse than KL or than the ELBO (one of them suffices here).",
+            "In most settings Rec separates worse than KL or the ELBO (here: than one of them).",
             weaker,
             "C, D",
         ),
