@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,38 +46,44 @@ def varied(table: Sequence[Entry], column: str, **fixed: object) -> list[Entry]:
     return sorted(some, key=lambda entry: float(entry[column]))
 
 
-def draw_row(axes: Sequence[Axes], table: Sequence[Entry], **fixed: object) -> None:
-    """Draw AUROC over size of z, log c, copies of a pixel and class, in four panels: the first row of Fig. 1.
+@dataclass(frozen=True)
+class Panel:
+    """AUROC over one column of the table; `star` is the fine-tuned class, the paper's `5*`."""
 
-    With `fixed` the classes are drawn at the fine-tuned log c.
+    column: str
+    title: str
+    entries: Sequence[Entry]
+    scale: str = "linear"
+    star: Sequence[Entry] = ()
+
+
+def panels_of(table: Sequence[Entry], **fixed: object) -> list[Panel]:
+    """Return the panels of which something was run: size of z, log c, copies of a pixel, class (Fig. 1, first row).
+
+    With `fixed` the classes are those at the fine-tuned log c.
     """
-    draw_axis(axes[0], varied(table, "latents", **fixed), "latents", "size of z", scale="log")
-    draw_axis(axes[1], varied(table, "log_c", **fixed), "log_c", "log c")
-    draw_axis(axes[2], varied(table, "scaling", **fixed), "scaling", "copies of every pixel", scale="log")
     tuned = varied(table, "class", log_c=CLAIM_LOG_CS[1])
-    if fixed:
-        draw_axis(axes[3], tuned, "class", f"class left out, log c = {CLAIM_LOG_CS[1]:g}")
-        return
     star = [entry for entry in tuned if entry["class"] == str(FINE_TUNED["class"])]
-    draw_axis(axes[3], varied(table, "class"), "class", "class left out", star=star)
+    panels = [
+        Panel("latents", "size of z", varied(table, "latents", **fixed), "log"),
+        Panel("log_c", "log c", varied(table, "log_c", **fixed)),
+        Panel("scaling", "copies of every pixel", varied(table, "scaling", **fixed), "log"),
+        Panel("class", f"class left out, log c = {CLAIM_LOG_CS[1]:g}", tuned)
+        if fixed
+        else Panel("class", "class left out", varied(table, "class"), star=star),
+    ]
+    return [panel for panel in panels if panel.entries]
 
 
-def draw_axis(
-    axis: Axes,
-    entries: Sequence[Entry],
-    column: str,
-    title: str,
-    *,
-    scale: str = "linear",
-    star: Sequence[Entry] = (),
-) -> None:
-    """Draw the AUROC of KL, Rec and -ELBO over one column; `star` is the fine-tuned class, the paper's `5*`."""
-    x = [float(entry[column]) for entry in entries]
-    labels = [f"{value:g}" for value in x] + [f"{entry[column]}*" for entry in star]
-    x += [max(x, default=0.0) + 1.5] * len(star)
+def draw_panel(axis: Axes, panel: Panel) -> None:
+    """Draw the AUROC of KL, Rec and -ELBO over one column."""
+    x = [float(entry[panel.column]) for entry in panel.entries]
+    labels = [f"{value:g}" for value in x] + [f"{entry['class']}*" for entry in panel.star]
+    x += [max(x) + 1.5] * len(panel.star)
+    entries, classes = [*panel.entries, *panel.star], panel.column == "class"
     for score in SCORES:
-        draw_spread(axis, x, [*entries, *star], score, NAMES[score], COLOURS[score], classes=column == "class")
-    axis.set(xscale=scale, ylim=(0, 1), xlabel=title)
+        draw_spread(axis, x, entries, score, NAMES[score], COLOURS[score], classes=classes)
+    axis.set(xscale=panel.scale, ylim=(0, 1), xlabel=panel.title)
     axis.set_xticks(x, labels, minor=False)
     axis.minorticks_off()
     axis.axhline(0.5, color="#aaaaaa", lw=0.8, zorder=0)
@@ -84,12 +91,16 @@ def draw_axis(
 
 def _figure(table: Sequence[Entry], folder: Path) -> list[Path]:
     """Draw the first row of Fig. 1, and a second row around class 5 where that was run."""
-    around = [{}, FINE_TUNED] if len(varied(table, "latents", **FINE_TUNED)) > 1 else [{}]
-    figure = blank_figure((14.0, 3.2 * len(around)))
-    axes = figure.subplots(len(around), 4, sharey=True, squeeze=False)
-    for row, fixed in zip(axes, around, strict=True):
-        draw_row(list(row), table, **fixed)
-        row[0].set_ylabel("AUROC, class 5 left out" if fixed else "AUROC, class 0 left out")
+    rows = [panels_of(table)]
+    if len(varied(table, "latents", **FINE_TUNED)) > 1:
+        rows.append(panels_of(table, **FINE_TUNED))
+    width = max(len(row) for row in rows)
+    figure = blank_figure((3.5 * width, 3.2 * len(rows)))
+    axes = figure.subplots(len(rows), width, sharey=True, squeeze=False)
+    for some, row, left_out in zip(axes, rows, (BASE["class"], FINE_TUNED["class"]), strict=False):
+        for axis, panel in zip(some, row, strict=False):
+            draw_panel(axis, panel)
+        some[0].set_ylabel(f"AUROC, class {left_out} left out" if width > 1 else "AUROC, class left out")
     axes[0, 0].legend(fontsize=8, frameon=False)
     return save_figure(figure, folder, "figure")
 

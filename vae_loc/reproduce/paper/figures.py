@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from vae_loc.evaluation.plots import blank_figure, save_figure
 from vae_loc.reproduce.brain.page import COLOURS, PIXEL, SAMPLE, panels_of
 from vae_loc.reproduce.brain.runs import AXES as BRAIN_AXES
-from vae_loc.reproduce.fashion_mnist.page import draw_row
+from vae_loc.reproduce.fashion_mnist.page import draw_panel
+from vae_loc.reproduce.fashion_mnist.page import panels_of as fashion_panels_of
 from vae_loc.reproduce.pages import Entry, draw_spread
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def draw_figure_1(fashion: Sequence[Entry], brain: Sequence[Entry], cohort: str,
     """Draw the sample-wise AUROC: FashionMNIST in the first row, brains in the second."""
     figure = blank_figure((14.0, 6.4))
     axes = figure.subplots(2, 4, sharey=True)
-    draw_row(list(axes[0]), fashion)
+    for axis, panel in zip(axes[0], fashion_panels_of(fashion), strict=True):
+        draw_panel(axis, panel)
     draw_brain(list(axes[1, :3]), brain, cohort, "sample auroc", {name: SAMPLE[name] for name in ("kl", "rec", "elbo")})
     axes[1, 3].set_axis_off()
     axes[0, 0].set_ylabel("AUROC, FashionMNIST")
