@@ -15,6 +15,7 @@ from vae_loc.reproduce.pages import markdown_table, spread
 from vae_loc.reproduce.paper.figures import draw_figure_1, draw_figure_2
 from vae_loc.reproduce.paper.statements import (
     SHOWN,
+    Finding,
     combi_beats_error,
     counted,
     error_is_beaten,
@@ -109,12 +110,22 @@ def verdict_table(runs: Runs) -> str:
             one.section,
             one.text,
             f"**{together([finding.mark for finding in one.findings])}**",
-            "<br>".join(f"{finding.data}: {finding.text}: {finding.mark}" for finding in one.findings),
+            "<br>".join(shown(finding) for finding in one.findings),
             one.commands,
         ]
         for one in all_statements(runs)
     ]
     return markdown_table(["section", "the paper", "verdict", "measured here", "command"], rows)
+
+
+def shown(finding: Finding) -> str:
+    """Return a finding as a cell has it.
+
+    >>> shown(Finding("MS", "7 of 10", "holds", 3))
+    'MS: 7 of 10 (3 seeds), holds'
+    """
+    seeds = "1 seed" if finding.seeds == 1 else f"{finding.seeds} seeds"
+    return f"{finding.data}: {finding.text} ({seeds}), {finding.mark}"
 
 
 def table_1(runs: Runs) -> str:
@@ -138,24 +149,24 @@ def metric_table(runs: Runs) -> str:
         "Combi beats Rec-Error": combi_beats_error,
     }
     rows = []
-    for cohort, shown in COHORTS.items():
+    for cohort, title_of in COHORTS.items():
         for folder, steps in TRAININGS.items():
             for title, test in tests.items():
                 found = [counted("", runs[folder], BRAIN_SETTING, test(map_columns(cohort, kind))) for kind in METRICS]
-                rows.append([f"{shown}, {steps} steps: {title}", *(f"{one.text}, {one.mark}" for one in found)])
+                rows.append([f"{title_of}, {steps} steps: {title}", *(f"{one.text}, {one.mark}" for one in found)])
             tops = [top_auroc("", runs[folder], BRAIN_SETTING, map_columns(cohort, kind)) for kind in METRICS]
-            rows.append([f"{shown}, {steps} steps: top AUROC > 0.9", *(f"{one.text}, {one.mark}" for one in tops)])
+            rows.append([f"{title_of}, {steps} steps: top AUROC > 0.9", *(f"{one.text}, {one.mark}" for one in tops)])
     return markdown_table(["statement", *METRICS.values()], rows)
 
 
 def background_table(runs: Runs) -> str:
     """Return AUROC of each map at the default setting under the three ways to measure it."""
     rows = []
-    for cohort, shown in COHORTS.items():
+    for cohort, title_of in COHORTS.items():
         some = [row for row in runs["brain"] if is_default(row)]
         for name, title in MAPS.items():
             figures = [[value(row, f"{cohort}/{name} {kind}") for row in some] for kind in METRICS]
-            rows.append([f"{shown}: {title}", *(number(values) for values in figures)])
+            rows.append([f"{title_of}: {title}", *(number(values) for values in figures)])
     return markdown_table(["map", *METRICS.values()], rows)
 
 

@@ -30,11 +30,13 @@ class Finding:
     data : the runs: the cohort or the protocol
     text : the figures, with their spread over the seeds
     mark : whether the statement holds there
+    seeds : how many the figures are of
     """
 
     data: str
     text: str
     mark: Mark
+    seeds: int
 
 
 def together(marks: Sequence[Mark]) -> Mark:
@@ -62,7 +64,7 @@ def counted(data: str, rows: Sequence[Row], setting: Sequence[str], so: Callable
     total = len(next(iter(seeds.values())))
     most = [count > SHARE_OF_MOST * total for count in counts]
     mark: Mark = "holds" if all(most) else "in part" if any(most) else "does not hold"
-    return Finding(data, f"{number(counts, 1)} of {total}", mark)
+    return Finding(data, f"{number(counts, 1)} of {total}", mark, len(seeds))
 
 
 def number(values: Sequence[float], digits: int = 3) -> str:
@@ -130,7 +132,7 @@ def top_auroc(data: str, rows: Sequence[Row], setting: Sequence[str], columns: d
     high = [top > HIGH_AUROC for top, _ in best]
     mark: Mark = "holds" if all(high) else "in part" if any(high) else "does not hold"
     names = ", ".join(dict.fromkeys(SHOWN[name] for _, name in best))
-    return Finding(data, f"{number([top for top, _ in best])} ({names})", mark)
+    return Finding(data, f"{number([top for top, _ in best])} ({names})", mark, len(best))
 
 
 def robustness(data: str, rows: Sequence[Row], setting: Sequence[str], columns: dict[str, str]) -> Finding:
@@ -142,4 +144,6 @@ def robustness(data: str, rows: Sequence[Row], setting: Sequence[str], columns: 
     means = {name: float(np.mean(some)) for name, some in ranges.items()}
     steadier = [means[name] < means["rec-error"] for name in ("kl-grad", "combi")]
     mark: Mark = "holds" if all(steadier) else "in part" if any(steadier) else "does not hold"
-    return Finding(data, ", ".join(f"{SHOWN[name]} {number(some)}" for name, some in ranges.items()), mark)
+    return Finding(
+        data, ", ".join(f"{SHOWN[name]} {number(some)}" for name, some in ranges.items()), mark, len(ranges["combi"])
+    )

@@ -115,13 +115,14 @@ def dice_statements(rows: Sequence[Row]) -> list[Statement]:
     """Return the statements about Table 1; the spread is over the fifths that chose the threshold."""
     dice = {str(entry["map"]): entry for entry in dice_table(rows, "gliomas")}
     raised, ahead = [], []
+    seeds = len(by_seed(rows, BRAIN_SETTING))
     error = dice["rec-error"]
     for name, shown in (("kl-grad", "KL-Grad"), ("combi", "Combi")):
         default, tuned = (f"{spread(dice[name], kind)}" for kind in ("default", "fine-tuned"))
         up = float(dice[name]["fine-tuned mean"]) > float(dice[name]["default mean"])
-        raised.append(Finding(f"gliomas, {shown}", f"{default} to {tuned}", _mark(up)))
+        raised.append(Finding(f"gliomas, {shown}", f"{default} to {tuned}", _mark(up), seeds))
         over = float(dice[name]["fine-tuned mean"]) > float(error["fine-tuned mean"])
-        ahead.append(Finding(f"gliomas, {shown}", f"{tuned} against {spread(error, 'fine-tuned')}", _mark(over)))
+        ahead.append(Finding(f"gliomas, {shown}", f"{tuned} against {spread(error, 'fine-tuned')}", _mark(over), seeds))
     return [
         Statement("3.3, Table 1", "Fine-tuning raises Dice (0.36 to 0.44).", raised, "D"),
         Statement("1, Table 1", "Fine-tuned, the model beats a VAE's reconstruction error (0.44 to 0.42).", ahead, "D"),
@@ -136,7 +137,7 @@ def mixture_statement(runs: Runs) -> Statement:
     ahead = [e > max(k, r) for e, k, r in zip(*cosines.values(), strict=True)]
     text = "cosine " + ", ".join(f"{shown} {number(cosines[name])}" for name, shown in names.items())
     mark: Mark = "holds" if all(ahead) else "in part" if any(ahead) else "does not hold"
-    finding = Finding("Gaussian mixture", text, mark)
+    finding = Finding("Gaussian mixture", text, mark, len(rows))
     return Statement("2.2, supplement", "The ELBO's gradient points to the density's mass.", [finding], "F")
 
 
@@ -159,7 +160,7 @@ def constrained(rows: Sequence[Row]) -> Finding:
         narrow.append(sum(int(row["latents"]) < DEFAULT_LATENTS or float(row["log_c"]) > DEFAULT_LOG_C for row in led))
     mark: Mark = "holds" if narrow == leads else "in part" if any(narrow) else "does not hold"
     text = f"Rec leads in {number(leads, 1)} settings, of which {number(narrow, 1)} constrain the network"
-    return Finding("FashionMNIST", text, mark)
+    return Finding("FashionMNIST", text, mark, len(leads))
 
 
 def widest_gap(runs: Runs) -> Finding:
@@ -175,7 +176,7 @@ def widest_gap(runs: Runs) -> Finding:
     others = [max(gap for name, gap in of.items() if name != tuned) for of in whole]
     mark: Mark = "holds" if all(widest) else "in part" if any(widest) else "does not hold"
     text = f"Rec less KL {number([of[tuned] for of in whole])}, the next class {number(others)}"
-    return Finding("FashionMNIST", text, mark)
+    return Finding("FashionMNIST", text, mark, len(whole))
 
 
 def fine_tuned(protocol: str, rows: Sequence[Row]) -> Finding:
@@ -184,7 +185,7 @@ def fine_tuned(protocol: str, rows: Sequence[Row]) -> Finding:
     kl, rec = ([value(row, name) for row in some] for name in ("kl", "rec"))
     reached, leads = np.array(kl) >= PAPER_KL - ROUNDING, min(kl) > max(rec)
     mark: Mark = "holds" if reached.all() and leads else "in part" if reached.any() or leads else "does not hold"
-    return Finding(f"protocol `{protocol}`", f"KL {number(kl)}, Rec {number(rec)}, {len(some)} seeds", mark)
+    return Finding(f"protocol `{protocol}`", f"KL {number(kl)}, Rec {number(rec)}", mark, len(some))
 
 
 _FINE_TUNED = BASE | FINE_TUNED | {"log_c": 1.4, "change": ""}
