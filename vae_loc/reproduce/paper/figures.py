@@ -19,6 +19,7 @@ from vae_loc.reproduce.pages import Entry, draw_spread
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NAMES = {"ms": "multiple sclerosis"}
 TITLES = {
     "auroc all pixels": "AUROC, background counted",
     "auroc": "AUROC, inside the brain",
@@ -49,7 +50,7 @@ def draw_figure_2(brain: Sequence[Entry], cohort: str, folder: Path, name: str) 
         row[0].set_ylabel(title)
         row[0].set_ylim(0.5 if kind == "auroc all pixels" else 0.0, 1.0)
     axes[0, -1].legend(fontsize=7, frameon=False)
-    figure.suptitle(cohort, fontsize=11)
+    figure.suptitle(NAMES.get(cohort, cohort), fontsize=11)
     return save_figure(figure, folder, name)
 
 
