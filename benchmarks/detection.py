@@ -95,7 +95,7 @@ def even_curve(fields: dict, canonical: CanonicalVolume) -> np.ndarray:
 
 # each step of the residual's way, beside what it replaces; all by place and on the scan's own scale
 STEPS: dict[str, Make] = {
-    "squared, then smoothed 6 mm (the paper's order)": lambda f, c: smooth6(f["residual"] ** 2, c),
+    "squared, then smoothed 6 mm": lambda f, c: smooth6(f["residual"] ** 2, c),
     "smoothed 6 mm with its sign": lambda f, c: smooth6(f["residual"], c),
     "two scales": lambda f, c: two(f["residual"], c),
     "two scales, symmetric field off": lambda f, c: even(f["residual"], c),

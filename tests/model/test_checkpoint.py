@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from vae_loc.errors import UnusableModel
 from vae_loc.model.checkpoint import healthy_threshold, load_checkpoint, save_checkpoint, with_places
@@ -16,6 +16,15 @@ def test_a_checkpoint_survives_the_round_trip(model_file, tmp_path):
     model = load_checkpoint(model_file)
     save_checkpoint(model, tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == model_file.read_bytes()
+
+
+def test_places_of_any_memory_order_survive_the_round_trip(model_file, tmp_path):
+    places = {"mean": np.asfortranarray(np.arange(24, dtype=np.float32).reshape(2, 3, 4))}
+    model = with_places(load_checkpoint(model_file), places)
+    assert model.digest == with_places(model, {"mean": np.ascontiguousarray(places["mean"])}).digest
+    save_checkpoint(model, tmp_path / "again.safetensors")
+    raw = load((tmp_path / "again.safetensors").read_bytes())
+    np.testing.assert_array_equal(raw["place.mean"], places["mean"])
 
 
 def test_thresholds_rise_as_the_false_positive_rate_falls(model_file):

@@ -170,7 +170,8 @@ def _tensors(model: Checkpoint) -> Tensors:
     places = {f"{PLACE}{name}": tensor.astype(np.float16) for name, tensor in model.places.items()}
     modes = {f"{MODES}{name}": tensor.astype(np.float16) for name, tensor in model.modes.items()}
     graphs = {f"{GRAPH}{name}": np.frombuffer(raw, dtype=np.uint8) for name, raw in model.graphs.items()}
-    return {**model.weights, **places, **modes, **graphs}
+    tensors = {**model.weights, **places, **modes, **graphs}
+    return {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}  # as safetensors 0.8 needs them
 
 
 def _type_of(name: str) -> str:

@@ -86,8 +86,9 @@ def run_experiment(
 def _fashion(sweep: Sweep, data: Path | None, bars: BarMaker) -> list[Path]:
     from vae_loc.reproduce.fashion_mnist.page import write_fashion
     from vae_loc.reproduce.fashion_mnist.runs import AXES, DEBIAN_FOLDER, run_fashion
+    from vae_loc.reproduce.sweep import RUNS, read_rows
 
-    rows = run_fashion(
+    run_fashion(
         data or DEBIAN_FOLDER,
         sweep.output,
         sweep.protocol,
@@ -97,6 +98,8 @@ def _fashion(sweep: Sweep, data: Path | None, bars: BarMaker) -> list[Path]:
         quick=sweep.quick,
         bars=bars,
     )
+    # the page is of all axes that stand in the folder, not of those asked for now alone
+    rows = [row for row in read_rows(sweep.output / RUNS) if row["protocol"] == sweep.protocol]
     return write_fashion(rows, sweep.output)
 
 

@@ -63,6 +63,7 @@ def save_state(
     tensors |= {f"best.{name}": value for name, value in best.items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": value.detach().cpu().numpy() for name, value in moments.items()}
+    tensors = {name: np.asarray(value, order="C") for name, value in tensors.items()}  # as safetensors 0.8 needs them
     facts = json.dumps({"history": asdict(history), "run": run})
     write_atomically(path, save(tensors, metadata={"facts": facts, "sha256": _digest(facts, tensors)}))
 

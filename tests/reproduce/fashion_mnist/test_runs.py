@@ -5,7 +5,7 @@ import pytest
 from support.idx import idx
 from support.sweeps import run_quickly
 
-from vae_loc.reproduce.fashion_mnist.runs import perform_run
+from vae_loc.reproduce.fashion_mnist.runs import BASE, perform_run, settings_of
 
 
 @pytest.fixture(scope="module")
@@ -32,4 +32,15 @@ def test_the_same_seed_gives_the_identical_row(fashion_folder, name):
 def test_fashion_mnist_quickly(tmp_path, fashion_folder):
     run_quickly("fashion-mnist", "-o", tmp_path, "--data", fashion_folder)
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 3
-    assert "Rec leads KL by a large gap" in (tmp_path / "README.md").read_text()
+    assert "the largest gap between Rec and KL of all classes" in (tmp_path / "README.md").read_text()
+
+
+def test_the_axes_vary_around_the_papers_defaults():
+    for setting in settings_of("paper", ("latents", "log-c", "scaling")):
+        assert setting["class"] == 0
+        assert sum(setting[name] != value for name, value in BASE.items()) <= 1
+
+
+def test_the_claims_are_of_class_5():
+    settings = settings_of("paper", ("claims",))
+    assert [(one["class"], one["log_c"]) for one in settings] == [(5, 0.0), (5, 1.4)]

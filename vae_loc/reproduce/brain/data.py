@@ -123,7 +123,8 @@ def prepared(source: Source, folder: Path, image_size: int, bars: BarMaker) -> P
         for cohort, pairs in source.cohorts
         for number, pair in enumerate(pairs)
     }
-    write_atomically(path, save(tensors, metadata=subjects))
+    in_order = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}  # safetensors 0.8 needs it
+    write_atomically(path, save(in_order, metadata=subjects))
     return path
 
 

@@ -108,14 +108,18 @@ def _varied(table: Sequence[Entry], column: str) -> list[Entry]:
     return sorted(some, key=lambda entry: float(entry[column]))
 
 
+def panels_of(table: Sequence[Entry]) -> list[tuple[str, str, str, list[Entry]]]:
+    """Return column, title, scale and entries of each axis of the sweep."""
+    return [(name, title, scale, _varied(table, name)) for name, (title, scale) in AXES.items()]
+
+
 def _curves(table: Sequence[Entry], cohort: str, folder: Path) -> list[Path]:
     """Draw sample-wise AUROC above and pixel-wise AUROC below, over what is varied; nothing if nothing is."""
     if not any(len(_varied(table, name)) > 1 for name in AXES):
         return []
     figure = blank_figure((12.0, 6.4))
     axes = figure.subplots(2, len(AXES), sharey="row", squeeze=False)
-    for column, (name, (title, scale)) in enumerate(AXES.items()):
-        entries = _varied(table, name)
+    for column, (name, title, scale, entries) in enumerate(panels_of(table)):
         x = [float(entry[name]) for entry in entries]
         for row, (kind, shown) in enumerate((("sample auroc", SAMPLE), ("auroc", PIXEL))):
             axis = axes[row, column]

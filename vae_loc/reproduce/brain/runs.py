@@ -21,14 +21,15 @@ BASE: dict[str, object] = {"latents": 256, "c": 1.0, "image_size": 64}
 LATENTS = (16, 64, 256, 512)
 CS = (0.3, 1.0, 3.0, 10.0)
 IMAGE_SIZES = (32, 48, 64, 96)
-AXES: tuple[str, ...] = ("latents", "c", "image-size")
+AXES: tuple[str, ...] = ("default", "latents", "c", "image-size")
 SETTING = ("protocol", "latents", "c", "image_size")
 QUICK_SIZE = 32
 
 
 def settings_of(name: str, axes: Sequence[str] = AXES) -> list[dict[str, object]]:
-    """Return the settings of some axes, each varied around `BASE`, which comes first."""
+    """Return the settings of some axes, each varied around `BASE`, which comes first; `default` is `BASE` alone."""
     varied: dict[str, list[dict[str, object]]] = {
+        "default": [],
         "latents": [{"latents": value} for value in LATENTS],
         "c": [{"c": value} for value in CS],
         "image-size": [{"image_size": value} for value in IMAGE_SIZES],

@@ -1,0 +1,25 @@
+"""The paper's statements, Table 1 and Fig. 1 and 2 beside ours: `docs/reproduction/README.md`, from the runs beside it.
+
+    python benchmarks/paper.py docs/reproduction
+
+It trains nothing: it reads `runs.csv` of the folders that `vae-loc reproduce` wrote. A few seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vae_loc.reproduce.paper.page import write_paper
+
+
+def main() -> None:
+    """Write the tables and the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="Folder of the experiments' folders and of README.md.")
+    for path in write_paper(parser.parse_args().folder):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
