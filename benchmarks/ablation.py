@@ -1,6 +1,6 @@
-"""What each part of the training is worth: models trained without it, `docs/ablation.md`.
+"""What each part of the training is worth: models trained without it, `docs/measured/ablation.md`.
 
-    python benchmarks/ablation.py --shared ../shared/data -o docs/ablation.csv
+    python benchmarks/ablation.py --shared ../shared/data -o docs/measured/ablation.csv
 
 Trains the T1 model anew for every row, on scans prepared once, with one thing changed, 1700 steps each but where said; calibrates it
 on the held-out subjects and scores the gliomas on the canonical grid. One row a run is appended at once: a killed
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--only", action="append", choices=list(VARIANTS), help="this variant; may be repeated")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-o", "--output", type=Path, default=Path("docs/ablation.csv"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/measured/ablation.csv"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = _rows(options.output)

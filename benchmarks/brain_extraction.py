@@ -1,6 +1,6 @@
 """deepbet against brainextractor (a port of FSL BET; `pip install brainextractor`) on IXI's masks.
 
-    python benchmarks/brain_extraction.py --data ../shared/data/ixi --n 20 -o docs/brain-extraction.md
+    python benchmarks/brain_extraction.py --data ../shared/data/ixi --n 20 -o docs/measured/brain-extraction.md
 
 IXI's masks are automatic and intracranial-like, so the Dice says how near a tool is to them, not to the truth.
 """

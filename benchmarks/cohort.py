@@ -1,6 +1,6 @@
 """What a cohort costs: scans a minute by worker processes, the share lost to all but scans, memory, and waiting.
 
-python benchmarks/cohort.py --scans 24 --repeats 3 -o docs/cohort-speed.md
+python benchmarks/cohort.py --scans 24 --repeats 3 -o docs/measured/cohort-speed.md
 
 The scans are copies of one sample scan (synthetic-mass_t1, 120x120x90, and patient07_t1, 182x218x182), each with a
 brain mask. CPU times hold on a busy machine too; wall times, and scans a minute, only on an idle one.

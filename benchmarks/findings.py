@@ -1,6 +1,6 @@
 """What `segment` finds by default: in healthy people, in healthy people with a transplanted lesion, in patients.
 
-    python benchmarks/findings.py --shared ../shared/data -o docs/findings.md
+    python benchmarks/findings.py --shared ../shared/data -o docs/measured/findings.md
 
 Healthy: the held-out IXI subjects and ds002748. Nobody is judged by statistics, modes or a level that know him: people
 lie in five folds, and each fold is judged by the others. Lesions are transplanted into the same people: a patient's

@@ -1,6 +1,6 @@
 """Several contrasts of one person: does T1 + T2 + FLAIR beat the best single one, and how are they best put together?
 
-    python benchmarks/persons.py --shared ../shared/data -o docs/persons.md
+    python benchmarks/persons.py --shared ../shared/data -o docs/measured/persons.md
 
 The rule was chosen on healthy people and on lesions transplanted into them, not on the patients. The healthy people are
 the held-out IXI subjects and ds002748; their T2 and FLAIR are made from their T1. Patients are judged by the shipped

@@ -1,6 +1,6 @@
 """Both registrations on brains that were moved by a known affine, or spoiled: how far off, and how long.
 
-    python benchmarks/registration.py --shared ../shared/data -o docs/registration.md
+    python benchmarks/registration.py --shared ../shared/data -o docs/measured/registration.md
 
 Moved: healthy T1 of two scanners and gliomas of three contrasts, turned by up to 26 degrees, shifted by up to 15 mm, zoomed
 by 0.85 to 1.15 along each axis and sheared, then another curve of intensity, shading and noise. Spoiled: healthy T1 of

@@ -1,6 +1,6 @@
 """How far the shared scans are from what each shipped model knows, which of them it warns about, and which it refuses.
 
-    python benchmarks/scan_gate.py --shared ../shared/data -o docs/scan-gate.md
+    python benchmarks/scan_gate.py --shared ../shared/data -o docs/measured/scan-gate.md
 
 Outline: Dice of mask and mean brain after alignment, least and median. Spread: of the typical voxel, as a multiple of
 the most unusual healthy scan's (of 1 if that is less), median and largest. Tissue: as how many scans of each contrast

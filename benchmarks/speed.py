@@ -1,6 +1,6 @@
 """How fast it is: every comparison side by side in one process, as ratios with their spread.
 
-python benchmarks/speed.py -o docs/speed.md
+python benchmarks/speed.py -o docs/measured/speed.md
 python benchmarks/speed.py --only scoring training
 
 CPU time of one thread. The things compared take turns, so that whatever else the machine does falls on all of

@@ -1,4 +1,4 @@
-"""What docs/install.md shows works as far as Linux without containers and without 3D Slicer can tell."""
+"""What docs/how-to/install.md shows works as far as Linux without containers and without 3D Slicer can tell."""
 
 import re
 import shutil
