@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -82,13 +81,12 @@ def named(page: Path) -> str:
 
 def lost_pages() -> list[str]:
     """Return paths under docs/ that code or configuration name and that are not there."""
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
     faults = []
-    for name in tracked:
-        if name.endswith((".py", ".def", "Dockerfile")) or name == ".ci/run":
-            text = (ROOT / name).read_text()
-            pages = set(re.findall(r"(?<![\w./])docs/[\w/-]+\.(?:md|ipynb|csv|svg)", text))
-            faults += [f"{name}: no file {page}" for page in sorted(pages) if not (ROOT / page).exists()]
+    folders = ("vae_loc", "tests", "benchmarks", "docs", "docker", ".ci")
+    for path in [ROOT / "Dockerfile", *(path for folder in folders for path in (ROOT / folder).rglob("*"))]:
+        if path.suffix in (".py", ".def") or path.name in ("Dockerfile", "run"):
+            pages = set(re.findall(r"(?<![\w./])docs/[\w/-]+\.(?:md|ipynb|csv|svg)", path.read_text()))
+            faults += [f"{named(path)}: no file {page}" for page in sorted(pages) if not (ROOT / page).exists()]
     return faults
 
 

@@ -8,7 +8,7 @@ import pytest
 from support.commands import script
 from support.places import ROOT
 
-PAGE = ROOT / "docs" / "install.md"
+PAGE = ROOT / "docs" / "how-to" / "install.md"
 HEADER = "index\tname\tsign\tstrength\n"
 
 
