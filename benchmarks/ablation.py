@@ -216,10 +216,11 @@ def _rows(path: Path) -> list[dict]:
 def page(rows: list[dict]) -> str:
     """Return the table of all rows."""
     text = (
-        "# What each part of the training is worth\n\n"
-        f"Made by `python benchmarks/ablation.py`; {platform.machine()}, torch {torch.__version__}, one thread. T1, five gliomas, "
-        "in-brain on the canonical grid, mean over patients; each row is a model trained anew with one thing changed.\n"
-        "Differences below those between the seeds of one variant mean nothing.\n\n"
+        "# The worth of each part of the training\n\n"
+        f"Made by `python benchmarks/ablation.py`; {platform.machine()}, torch {torch.__version__}, one thread.\n"
+        "Five gliomas on T1, measured in the brain on the canonical grid, mean over patients.\n"
+        "Each row is a model that was trained anew with one part changed.\n"
+        "A difference below that between two seeds of one row means nothing.\n\n"
         "| training | seed | Combi AP (AUROC) | Rec-Error AP (AUROC) | KL-Grad AP (AUROC) |\n|---|---|---|---|---|\n"
     )
 

@@ -51,7 +51,7 @@ def main() -> None:
             seconds = time.process_time() - start
             dice = 2 * (mask & reference).sum() / (mask.sum() + reference.sum())
             results[name].append((dice, mask.sum() / reference.sum(), seconds))
-    lines = ["| tool | Dice mean | sd | min | volume ratio | CPU s a scan (median) |", "|---|---|---|---|---|---|"]
+    lines = ["| tool | Dice mean | sd | min | volume ratio | CPU s per scan (median) |", "|---|---|---|---|---|---|"]
     for name, rows in results.items():
         dice, ratio, seconds = np.array(rows).T
         lines.append(

@@ -1,4 +1,4 @@
-"""The package keeps to docs/reference/architecture.md: the order of its packages, its sizes, and what must not exist."""
+"""The package keeps to docs/reference/architecture.md: the order of its packages, its sizes, and the bans."""
 
 import ast
 import doctest
