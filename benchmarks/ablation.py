@@ -3,7 +3,7 @@
     python benchmarks/ablation.py --shared ../shared/data -o docs/measured/ablation.csv
 
 Trains the T1 model anew for every row, on scans prepared once, with one thing changed, 1700 steps each but where said; calibrates it
-on the held-out subjects and scores the gliomas on the canonical grid. One row a run is appended at once: a killed
+on the held-out subjects and scores the gliomas on the canonical grid. One row for each run is appended at once: a killed
 run goes on where it was. The page beside the CSV is made of all its rows. About 8 minutes a row on one free core.
 """
 

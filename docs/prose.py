@@ -2,7 +2,7 @@
 
 python docs/prose.py FILE...    shows the faults of these files only
 
-Generated pages and code keep only the rule on clipped phrases.
+Generated pages and Python code keep only the rule on clipped phrases.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ UNITS = "scan|slice|patient|person|subject|people|voxel|setting|run|process|batc
 THINGS = "row|line|page|file|picture|figure|folder|lock file|worker|number|call|switch|slices?|scans?|findings?|words?"
 CLIPPED = {
     rf"\b(?:a|an|one|\d[\d.]*) (?:{THINGS}|s|ms|MB|MFLOP) an? (?:{UNITS})\b": "say 'per' or 'for each'",
-    r"\b(?:told|tells?|say|says|said) of (?:it|each|them|themselves)\b": "name what is stated",
+    r"\b(?:told|say|said) of (?:it|each|them)\b": "name what is stated",
     r"\bThe story of\b|\bthe house\b|\bat the door\b|\bcalls? home\b|\breports? home\b": "no private metaphors",
-    r"\blook whether all\b|\bwhat is heavy\b|\bLIKE THOSE\b|\bis none\.": "a noun for each 'what'",
+    r"\blook whether all\b|\bwhat is heavy\b|\bLIKE THOSE\b": "a noun for each 'what'",
 }
 SENTENCE_END = re.compile(r"(?<![A-Z])(?<!al)(?<!vs)(?<!e\.g)(?<!i\.e)(?<!Fig)[.!?][`\"')\]*]* +(?=[A-Z`\[\"*])")
 
@@ -66,6 +66,12 @@ def faults(page: Path, name: str) -> list[str]:
         for number, line in prose_lines(text)
         for fault in clipped(line) + (layout(line) if by_hand else [])
     ]
+
+
+def code_faults(path: Path) -> list[str]:
+    """Return the clipped phrases of a Python file, each with its line number."""
+    lines = enumerate(path.read_text().splitlines(), 1)
+    return [f"{number}: {fault}" for number, line in lines for fault in clipped(line)]
 
 
 if __name__ == "__main__":
