@@ -14,7 +14,7 @@ def page(tmp_path):
     def written(text):
         path = tmp_path / "page.md"
         path.write_text(text)
-        return prose.faults(path, "docs/page.md")
+        return prose.faults(path, "page.md")
 
     return written
 
