@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from vae_loc.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = (".", "docs", "docs/**", "models", "sample_data")
+FOLDERS = (".", "docs", "docs/**", "models", "sample_data", "vae_loc/scoring/*", "vae_loc/preprocessing/*")
 PAGES = sorted({page for folder in FOLDERS for page in ROOT.glob(f"{folder}/*.md")})
 
 
