@@ -1,4 +1,4 @@
-# CPU images of vae-loc with the shipped models inside. They contact nothing at run time; see docs/docker.md.
+# CPU images of vae-loc with the shipped models inside. They contact nothing at run time; see docs/how-to/docker.md.
 #   docker build -t vae-loc .                                everything, training too
 #   docker build -t vae-loc:score --target score .           scoring by onnxruntime alone, without PyTorch
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
@@ -30,7 +30,7 @@ FROM ${BASE} AS runtime
 LABEL org.opencontainers.image.title="vae-loc" \
       org.opencontainers.image.description="Anomaly localization in brain MRI with a VAE; research use only, not a medical device" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.documentation="docs/docker.md"
+      org.opencontainers.image.documentation="docs/how-to/docker.md"
 # any uid may run it and owns nothing: whatever wants a home or a cache finds /tmp
 ENV PATH=/opt/vae-loc/bin:$PATH \
     HOME=/tmp \

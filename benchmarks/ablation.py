@@ -1,9 +1,9 @@
-"""What each part of the training is worth: models trained without it, `docs/ablation.md`.
+"""What each part of the training is worth: models trained without it, `docs/measured/ablation.md`.
 
-    python benchmarks/ablation.py --shared ../shared/data -o docs/ablation.csv
+    python benchmarks/ablation.py --shared ../shared/data -o docs/measured/ablation.csv
 
 Trains the T1 model anew for every row, on scans prepared once, with one thing changed, 1700 steps each but where said; calibrates it
-on the held-out subjects and scores the gliomas on the canonical grid. One row a run is appended at once: a killed
+on the held-out subjects and scores the gliomas on the canonical grid. One row for each run is appended at once: a killed
 run goes on where it was. The page beside the CSV is made of all its rows. About 8 minutes a row on one free core.
 """
 
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--only", action="append", choices=list(VARIANTS), help="this variant; may be repeated")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-o", "--output", type=Path, default=Path("docs/ablation.csv"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/measured/ablation.csv"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = _rows(options.output)
@@ -216,10 +216,11 @@ def _rows(path: Path) -> list[dict]:
 def page(rows: list[dict]) -> str:
     """Return the table of all rows."""
     text = (
-        "# What each part of the training is worth\n\n"
-        f"Made by `python benchmarks/ablation.py`; {platform.machine()}, torch {torch.__version__}, one thread. T1, five gliomas, "
-        "in-brain on the canonical grid, mean over patients; each row is a model trained anew with one thing changed.\n"
-        "Differences below those between the seeds of one variant mean nothing.\n\n"
+        "# The worth of each part of the training\n\n"
+        f"Made by `python benchmarks/ablation.py`; {platform.machine()}, torch {torch.__version__}, one thread.\n"
+        "Five gliomas on T1, measured in the brain on the canonical grid, mean over patients.\n"
+        "Each row is a model that was trained anew with one part changed.\n"
+        "A difference below that between two seeds of one row means nothing.\n\n"
         "| training | seed | Combi AP (AUROC) | Rec-Error AP (AUROC) | KL-Grad AP (AUROC) |\n|---|---|---|---|---|\n"
     )
 

@@ -1,6 +1,6 @@
 """deepbet against brainextractor (a port of FSL BET; `pip install brainextractor`) on IXI's masks.
 
-    python benchmarks/brain_extraction.py --data ../shared/data/ixi --n 20 -o docs/brain-extraction.md
+    python benchmarks/brain_extraction.py --data ../shared/data/ixi --n 20 -o docs/measured/brain-extraction.md
 
 IXI's masks are automatic and intracranial-like, so the Dice says how near a tool is to them, not to the truth.
 """
@@ -51,7 +51,7 @@ def main() -> None:
             seconds = time.process_time() - start
             dice = 2 * (mask & reference).sum() / (mask.sum() + reference.sum())
             results[name].append((dice, mask.sum() / reference.sum(), seconds))
-    lines = ["| tool | Dice mean | sd | min | volume ratio | CPU s a scan (median) |", "|---|---|---|---|---|---|"]
+    lines = ["| tool | Dice mean | sd | min | volume ratio | CPU s per scan (median) |", "|---|---|---|---|---|---|"]
     for name, rows in results.items():
         dice, ratio, seconds = np.array(rows).T
         lines.append(

@@ -1,9 +1,9 @@
-"""What a cohort costs: scans a minute by worker processes, the share lost to all but scans, memory, and waiting.
+"""What a cohort costs: scans per minute by worker processes, the share lost to all but scans, memory, and waiting.
 
-python benchmarks/cohort.py --scans 24 --repeats 3 -o docs/cohort-speed.md
+python benchmarks/cohort.py --scans 24 --repeats 3 -o docs/measured/cohort-speed.md
 
 The scans are copies of one sample scan (synthetic-mass_t1, 120x120x90, and patient07_t1, 182x218x182), each with a
-brain mask. CPU times hold on a busy machine too; wall times, and scans a minute, only on an idle one.
+brain mask. CPU times hold on a busy machine too; wall times, and scans per minute, only on an idle one.
 """
 
 from __future__ import annotations
@@ -153,13 +153,15 @@ def table(
     lines = [
         "# The cost of a cohort",
         "",
-        f"`python benchmarks/cohort.py {' '.join(sys.argv[1:])}`, {date.today()}, {len(os.sched_getaffinity(0))} CPUs "
-        f"({cpu}), Python {platform.python_version()}; medians over runs, and their range.",
-        "Lost, wall: the share of processes x wall time in which no scan is read, scored or written: start, imports, the "
-        "end when one process has no scan left, the table. Lost, CPU: the share of the CPU time of all processes above "
-        f"that of the second table. Load of the machine: {os.getloadavg()[2]:.1f}.",
+        f"Made by `python benchmarks/cohort.py {' '.join(sys.argv[1:])}`.",
+        f"{date.today()}, {len(os.sched_getaffinity(0))} CPUs ({cpu}), Python {platform.python_version()}.",
+        f"Medians over runs, and their range. Load of the machine: {os.getloadavg()[2]:.1f}.",
         "",
-        "| scan | scans | processes | scans a minute | lost, wall | CPU s a scan | lost, CPU | peak MB a process |",
+        "- Lost, wall: the share of processes x wall time in which no scan is read, scored or written.",
+        "  This time goes to the start, imports, the table, and the end, when one process has no scan left.",
+        "- Lost, CPU: the share of the CPU time of all processes above that of the second table.",
+        "",
+        "| scan | scans | processes | scans per minute | lost, wall | CPU s per scan | lost, CPU | peak MB per process |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for sample, by_jobs in found.items():
@@ -179,8 +181,8 @@ def table(
             lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        "One process, a scan's files not in the page cache: what could be gained by reading the next scan and writing the "
-        "last while one is scored.",
+        "One process; the files of a scan are not in the page cache.",
+        "Waiting is the time that reading the next scan and writing the last one, while one is scored, could gain.",
         "",
         "| scan | part | wall, s | CPU, s | waiting, s |",
         "|---|---|---|---|---|",

@@ -1,6 +1,6 @@
-"""How well the shipped models find disease, and what each idea is worth: `docs/detection.md`.
+"""How well the shipped models find disease, and what each idea is worth: `docs/measured/detection.md`.
 
-    python benchmarks/detection.py --shared ../shared/data -o docs/detection.md --montages DIR
+    python benchmarks/detection.py --shared ../shared/data -o docs/measured/detection.md --montages DIR
 
 Patients lie in `gliomas/` and `ms/` below --shared as <subject>_<contrast>.nii.gz with <subject>_seg or
 <subject>_lesions; healthy scans in `ixi/`. All figures on the scans' own grids, inside the brain, a

@@ -1,11 +1,12 @@
 """What `segment` finds by default: in healthy people, in healthy people with a transplanted lesion, in patients.
 
-    python benchmarks/findings.py --shared ../shared/data -o docs/findings.md
+    python benchmarks/findings.py --shared ../shared/data -o docs/measured/findings.md
 
-Healthy: the held-out IXI subjects and ds002748. Nobody is judged by statistics, modes or a level that know him: people
-lie in five folds, and each fold is judged by the others. Lesions are transplanted into the same people: a patient's
-glioma, a hole filled with fluid, a small faint spot. Patients are judged by the shipped model as it is. Seed 0, one
-thread. Brackets: 95 % of a bootstrap over people.
+The healthy people are the held-out IXI subjects and ds002748.
+They lie in five folds, and each fold is judged by statistics, modes and a threshold of the others.
+Lesions are transplanted into the same people: a patient's glioma, a hole filled with fluid, a small faint spot.
+Patients are judged by the shipped model as it is.
+Brackets hold the 95 % interval of a bootstrap over people.
 """
 
 from __future__ import annotations
@@ -327,7 +328,7 @@ def level_words(model: Model) -> str:
         levels.append(strength_for(HealthyFindings(extent=known.extent, strengths=strengths, weights=weights), 0.1))
     low, high = np.quantile(levels, (0.025, 0.975))
     return (
-        f"\nThe shipped model's level of Combi for 0.1 findings per healthy scan, told by {len(known.strengths)} scans: "
+        f"\nThe shipped model's strength of Combi for 0.1 findings per healthy scan, by {len(known.strengths)} scans: "
         f"{strength_for(known, 0.1):.2f} [{low:.2f}, {high:.2f}].\n"
     )
 

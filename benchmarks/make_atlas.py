@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--model", default="t1", help="a T1 model, by name or file; its template is the mean brain")
     parser.add_argument("--atlas", type=Path, default=FOLDER, help="folder for the two NIfTI files")
-    parser.add_argument("-o", "--output", type=Path, default=Path("docs/atlas.md"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/measured/atlas.md"))
     options = parser.parse_args()
     template = load_checkpoint(find_model(options.model)).places["template"].astype(np.float16).astype(np.float32)
     if len(template) != SIDE:

@@ -1,10 +1,11 @@
-"""Several contrasts of one person: does T1 + T2 + FLAIR beat the best single one, and how are they best put together?
+"""Several contrasts of one person: is T1 + T2 + FLAIR better than the best single one, and by which rule?
 
-    python benchmarks/persons.py --shared ../shared/data -o docs/persons.md
+    python benchmarks/persons.py --shared ../shared/data -o docs/measured/persons.md
 
-The rule was chosen on healthy people and on lesions transplanted into them, not on the patients. The healthy people are
-the held-out IXI subjects and ds002748; their T2 and FLAIR are made from their T1. Patients are judged by the shipped
-models, by `vae-loc segment` as it is. Seed 0, one thread. Brackets: 95 % of a bootstrap over people.
+The rule was chosen on healthy people and on lesions transplanted into them, not on the patients.
+The healthy people are the held-out IXI subjects and ds002748; their T2 and FLAIR are made from their T1.
+Patients are judged by the shipped models, by `vae-loc segment` as it is.
+Brackets hold the 95 % interval of a bootstrap over people.
 """
 
 from __future__ import annotations
@@ -75,13 +76,16 @@ READING = f"""
 ## Healthy people, and lesions transplanted into them
 
 - **One contrast**: the findings of that contrast alone, {DEFAULT_FALSE_FINDINGS:g} false ones per healthy scan.
-- **Any**: the findings of any contrast at a third of {DEFAULT_FALSE_FINDINGS:g} each; those that share a voxel are one. Its voxels are
-  the `union`, those of the `strongest` contrast, or where the maps `together` (root mean square in units of their extents)
-  are beyond their extents. **`vae-loc` does the last.**
-- **One map**: a mean of the three maps, each in units of its own level, has findings of its own; its level for
-  {DEFAULT_FALSE_FINDINGS:g} per healthy person comes from the other folds. It needs healthy people with all contrasts.
+- **Any**: the findings of any contrast at a third of {DEFAULT_FALSE_FINDINGS:g} each.
+  Findings that share a voxel are one finding.
+  Its voxels are the `union`, those of the `strongest` contrast, or those where the maps `together` (root mean square in
+  units of their extents) are beyond their extents.
+  **`vae-loc` uses the last rule.**
+- **One map**: a mean of the three maps, each in units of its own threshold, has findings of its own.
+  Its threshold for {DEFAULT_FALSE_FINDINGS:g} per healthy person comes from the other folds.
+  It needs healthy people with all contrasts.
 
-A lesion is shown by all contrasts, by T2 and FLAIR, or by one alone; the columns of one alone are means over the three.
+A lesion is visible in all contrasts, in T2 and FLAIR, or in one alone; the columns of one alone are means over the three.
 """
 
 

@@ -1,6 +1,6 @@
 """Both registrations on brains that were moved by a known affine, or spoiled: how far off, and how long.
 
-    python benchmarks/registration.py --shared ../shared/data -o docs/registration.md
+    python benchmarks/registration.py --shared ../shared/data -o docs/measured/registration.md
 
 Moved: healthy T1 of two scanners and gliomas of three contrasts, turned by up to 26 degrees, shifted by up to 15 mm, zoomed
 by 0.85 to 1.15 along each axis and sheared, then another curve of intensity, shading and noise. Spoiled: healthy T1 of
@@ -225,11 +225,12 @@ def main() -> None:
         print(spoiled[-1], flush=True)
     head = "| median / nine of ten / largest | " + " | ".join(WAYS) + " |\n|---|---|---|\n"
     text = (
-        f"# Registration\n\nMade by `python benchmarks/registration.py` on {platform.machine()}, one thread, seed 0. "
-        "Distances in mm over the brain.\n\n"
-        "Brains moved by a known affine (turned by up to 26 degrees, shifted by up to 15 mm, zoomed by 0.85 to 1.15 along each "
-        "axis, sheared), with another curve of intensity, shading and noise:\n\n" + head + "\n".join(rows) + "\n\n"
-        f"Spoiled, the {len(healthy)} healthy T1, against where the whole brain was put:\n\n"
+        f"# Registration\n\nMade by `python benchmarks/registration.py` on {platform.machine()}, one thread, seed 0.\n"
+        "Distances are in mm over the brain.\n\n"
+        "Brains were moved by a known affine: turned by up to 26 degrees, shifted by up to 15 mm, zoomed by 0.85 to 1.15 "
+        "along each axis, and sheared.\n"
+        "They then got another curve of intensity, shading and noise:\n\n" + head + "\n".join(rows) + "\n\n"
+        f"Parts of the {len(healthy)} healthy T1 were missing or changed; distances to the alignment of the whole brain:\n\n"
         + head
         + "\n".join(spoiled)
         + "\n"

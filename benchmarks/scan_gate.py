@@ -1,12 +1,17 @@
-"""How far the shared scans are from what each shipped model knows, which of them it warns about, and which it refuses.
+"""How unusual the shared scans are for each shipped model: which scans it warns about, and which it refuses.
 
-    python benchmarks/scan_gate.py --shared ../shared/data -o docs/scan-gate.md
+    python benchmarks/scan_gate.py --shared ../shared/data -o docs/measured/scan-gate.md
 
-Outline: Dice of mask and mean brain after alignment, least and median. Spread: of the typical voxel, as a multiple of
-the most unusual healthy scan's (of 1 if that is less), median and largest. Tissue: as how many scans of each contrast
-the scans look. Warned: told that their tissues or the whole brain are unlike the model's. Refused: not scored without
---force. The last table is of scans that are none, and of hard ones, made of one scan of each folder and contrast, and
-of things that are no heads (`benchmarks/gate_nonsense.py`). One thread.
+- Outline: Dice of mask and mean brain after alignment, least and median.
+- Spread: deviation of the typical voxel, as a multiple of that in the most unusual healthy scan (of 1 if that is less),
+  median and largest.
+- Tissue: number of scans whose tissues look like those of each contrast.
+- Warned: scans with the warning that their tissues, or the whole brain, are unlike the model's.
+- Refused: scans that are not scored without `--force`.
+
+The last table has files that are no brain scans, and hard cases.
+They are made of one scan of each folder and contrast, and of objects that are no heads (`benchmarks/gate_nonsense.py`).
+Everything ran on one thread.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How fast it is: every comparison side by side in one process, as ratios with their spread.
 
-python benchmarks/speed.py -o docs/speed.md
+python benchmarks/speed.py -o docs/measured/speed.md
 python benchmarks/speed.py --only scoring training
 
 CPU time of one thread. The things compared take turns, so that whatever else the machine does falls on all of
@@ -152,7 +152,7 @@ def scoring(options: argparse.Namespace) -> Iterator[str]:
         },
         options.rounds,
     )
-    yield from compared(times, SLICES, "slices a second")
+    yield from compared(times, SLICES, "slices per second")
     side = torch.randn(1024, 1024)
     product = in_turns({"fp32": lambda: side @ side}, options.rounds)["fp32"]
     limit = 2 * 1024**3 / product.min() / 1e9
@@ -160,7 +160,7 @@ def scoring(options: argparse.Namespace) -> Iterator[str]:
     for name, work in (("vae-loc, five maps", flops(rec=True)), ("vae-loc, Combi alone", flops(rec=False))):
         reached = work * SLICES / np.median(times[name]) / 1e9
         yield (
-            f"{name}: {work / 1e6:.0f} MFLOP a slice, {reached:.0f} GFLOP/s, {reached / limit:.0%} of the "
+            f"{name}: {work / 1e6:.0f} MFLOP per slice, {reached:.0f} GFLOP/s, {reached / limit:.0%} of the "
             f"{limit:.0f} GFLOP/s that a product of 1024x1024 matrices reaches.  "
         )
 
@@ -227,7 +227,7 @@ def training(options: argparse.Namespace) -> Iterator[str]:
         },
         options.rounds,
     )
-    yield from compared(times, SLICES, "slices a second")
+    yield from compared(times, SLICES, "slices per second")
 
 
 def precision(options: argparse.Namespace) -> Iterator[str]:
@@ -252,7 +252,7 @@ def precision(options: argparse.Namespace) -> Iterator[str]:
     learned, validation = join_slices(stacks[held:]), join_slices(stacks[:held])
     epochs = max(1, round(options.steps * SLICES / len(learned)))
     yield f"{len(stacks) - held} scans to learn from, {held} to validate, {epochs * -(-len(learned) // SLICES)} steps.\n"
-    yield "| seed | fp32: -ELBO of the validation, nats a slice | bf16 | fp32, CPU seconds | bf16 |"
+    yield "| seed | fp32: -ELBO of the validation, nats per slice | bf16 | fp32, CPU seconds | bf16 |"
     yield "|---|---|---|---|---|"
     for seed in range(2):
         row = {}
@@ -297,7 +297,7 @@ def files(options: argparse.Namespace) -> Iterator[str]:
         reading = {
             "nibabel": lambda: nib.load(scan).get_fdata(dtype=np.float32),
             "SimpleITK": lambda: sitk.GetArrayFromImage(sitk.ReadImage(str(scan), sitk.sitkFloat32)),
-            "vae-loc (every byte proved)": lambda: read_volume(scan),
+            "vae-loc (every byte checked)": lambda: read_volume(scan),
         }
         yield from compared(in_turns(reading, options.rounds), 0, "seconds to read")
         yield ""
@@ -461,7 +461,7 @@ def growth(options: argparse.Namespace) -> Iterator[str]:
     from vae_loc.system.threads import set_threads
 
     checkpoint, _, _ = shipped()
-    yield "| slices | ms a slice, five maps | Combi alone |"
+    yield "| slices | ms per slice, five maps | Combi alone |"
     yield "|---|---|---|"
     scored = ready(checkpoint)
     for count in (1, 8, 64, 512):
@@ -470,7 +470,7 @@ def growth(options: argparse.Namespace) -> Iterator[str]:
         works = {method: partial(score_slices, scored, stack, [method]) for method in ("elbo-grad", "combi")}
         times = in_turns(works, options.rounds)
         yield f"| {count} | " + " | ".join(f"{1000 * np.median(t) / count:.2f}" for t in times.values()) + " |"
-    yield "\n| threads | wall ms a batch of 64, five maps |"
+    yield "\n| threads | wall ms per batch of 64, five maps |"
     yield "|---|---|"
     for count in (1, 2):
         set_threads(count)

@@ -1,4 +1,4 @@
-"""The reference of the commands, made from their --help: docs/cli.md.
+"""The reference of the commands, made from their --help: docs/reference/cli.md.
 
 python docs/reference.py           writes it
 python docs/reference.py --check   says whether it is what the commands say of themselves
@@ -15,7 +15,7 @@ from typer.cli import get_docs_for_click
 
 from vae_loc.cli.app import app
 
-PAGE = Path(__file__).with_name("cli.md")
+PAGE = Path(__file__).with_name("reference") / "cli.md"
 HEAD = "<!-- Made by `python docs/reference.py` from the commands' own help; do not edit. -->\n\n"
 
 
@@ -35,7 +35,8 @@ def faults() -> list[str]:
         if "Example: vae-loc" not in " ".join((command.help or "").split())
     ]
     current = PAGE.read_text() if PAGE.exists() else ""
-    return missing + ([] if current == reference() else ["docs/cli.md: out of date; run python docs/reference.py"])
+    stale = "docs/reference/cli.md: out of date; run python docs/reference.py"
+    return missing + ([] if current == reference() else [stale])
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def test_each_error_has_its_exit_code():
 
 
 def test_each_exit_code_is_documented():
-    page = (ROOT / "docs/exit-codes.md").read_text()
+    page = (ROOT / "docs/reference/exit-codes.md").read_text()
     documented = {int(code) for code in re.findall(r"^\| *`?(\d+)`? *\|", page, re.M)}
     assert {*CODES.values(), 0, 3, 130} <= documented
 

@@ -1,4 +1,4 @@
-"""What a user can do wrong, one exception each, with the exit code of `docs/exit-codes.md`."""
+"""What a user can do wrong, one exception each, with the exit code of `docs/reference/exit-codes.md`."""
 
 from __future__ import annotations
 

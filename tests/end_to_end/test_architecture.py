@@ -1,4 +1,4 @@
-"""The package keeps to `docs/design.md`: the order of its packages, its sizes, and what must not exist."""
+"""The package keeps to docs/reference/architecture.md: the order of its packages, its sizes, and the bans."""
 
 import ast
 import doctest
@@ -23,7 +23,7 @@ FORBIDDEN = {
     "onnxruntime",
 }  # fmt: skip
 # members of a zip are read into memory, never unpacked: tests/scans/test_dicom_files.py
-# onnxruntime reports home unless it is told not to before it is imported: one module does both
+# onnxruntime uploads events unless that is switched off before it is imported: one module does both
 ALLOWED = {("scans.dicom_files", "zipfile"), ("system.onnx_runtime", "onnxruntime")}
 BANNED_CALLS = {"eval", "exec", "compile", "__import__", "input", "os.system", "os.popen", "np.load", "numpy.load"}
 BANNED_METHODS = ("torch.load", "torch.hub.load", ".extractall", ".unpack_archive", "load_state_dict_from_url",

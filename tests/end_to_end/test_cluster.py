@@ -104,7 +104,7 @@ def test_a_worker_killed_half_way_loses_no_scan_and_does_none_twice(cohort, tmp_
 def test_the_slurm_array_of_the_docs_scores_every_scan_once(cohort, tmp_path, small_model, request):
     for path in sorted(cohort.iterdir())[4:]:
         path.unlink()
-    page = request.config.rootpath / "docs" / "cluster.md"
+    page = request.config.rootpath / "docs" / "how-to" / "cluster.md"
     (tmp_path / "array.sh").write_text(script(page, "#SBATCH --array"))
     (tmp_path / "scans.csv").write_text("scan\n" + "".join(f"in/{path.name}\n" for path in sorted(cohort.iterdir())))
     environment = os.environ | {

@@ -1,4 +1,4 @@
-"""What docs/install.md shows works as far as Linux without containers and without 3D Slicer can tell."""
+"""What docs/how-to/install.md shows works as far as Linux without containers and without 3D Slicer can tell."""
 
 import re
 import shutil
@@ -8,7 +8,7 @@ import pytest
 from support.commands import script
 from support.places import ROOT
 
-PAGE = ROOT / "docs" / "install.md"
+PAGE = ROOT / "docs" / "how-to" / "install.md"
 HEADER = "index\tname\tsign\tstrength\n"
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from support.places import ROOT
 
-NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
+NOTEBOOK = ROOT / "docs" / "how-to" / "notebook.ipynb"
 
 
 @pytest.fixture(scope="module")
@@ -17,9 +17,10 @@ def cells():
 
 
 def test_every_cell_runs_in_turn(cells, tmp_path, monkeypatch, capsys):
-    (tmp_path / "docs").mkdir()
+    folder = tmp_path / "docs" / "how-to"
+    folder.mkdir(parents=True)
     (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
-    monkeypatch.chdir(tmp_path / "docs")
+    monkeypatch.chdir(folder)
     known = {}
     for cell in cells:
         if cell["cell_type"] == "code":
@@ -27,7 +28,7 @@ def test_every_cell_runs_in_turn(cells, tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "left parietal lobe" in said
     assert "crtut_t2_desc-combi_dseg.nii.gz" in said
-    assert (tmp_path / "docs" / "results" / "crtut_t2_scores.json").is_file()
+    assert (folder / "results" / "crtut_t2_scores.json").is_file()
 
 
 def test_outputs_are_not_kept(cells):

@@ -9,7 +9,7 @@ from support.commands import names, script, stand_in
 
 
 def test_the_torchrun_script_of_the_docs_trains_and_the_first_process_alone_writes(healthy_folder, tmp_path, request):
-    page = request.config.rootpath / "docs" / "cluster.md"
+    page = request.config.rootpath / "docs" / "how-to" / "cluster.md"
     text = script(page, "srun torchrun").replace(
         "healthy/", f"{healthy_folder}/ --epochs 2 --latents 4 --image-size 32"
     )

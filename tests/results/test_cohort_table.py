@@ -11,7 +11,8 @@ from vae_loc.scans.cases import Case, find_cases
 
 
 def test_the_documented_columns_are_those_of_the_table(request, tmp_path):
-    page = (request.config.rootpath / "docs/cohorts.md").read_text().split("## The cohort table")[1].split("\n## ")[0]
+    page = (request.config.rootpath / "docs/how-to/cohorts.md").read_text()
+    page = page.split("## The cohort table")[1].split("\n## ")[0]
     documented = [
         cell.strip("`") for line in page.splitlines() if line.startswith("| `") for cell in line.split("|")[1].split()
     ]

@@ -114,7 +114,7 @@ def train(
     """Train a model on healthy scans, and store the healthy distribution of its scores.
 
     A sibling <subject>_brainmask.nii.gz is used as brain mask where it exists; the subject is the
-    file name up to its last underscore. torchrun trains in several processes (docs/cluster.md).
+    file name up to its last underscore. torchrun trains in several processes (docs/how-to/cluster.md).
     Example: vae-loc train healthy/ -o models/t1.safetensors
     """
     from vae_loc.model.network import prepared_device

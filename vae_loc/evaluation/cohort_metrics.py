@@ -1,4 +1,4 @@
-"""Annotated scans -> tables: what a reviewer would ask for. Definitions: `docs/metrics.md`."""
+"""Annotated scans -> tables: what a reviewer would ask for. Definitions: `docs/reference/metrics.md`."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def find_lesions(truth: BoolArray, brain: BoolArray, voxel_mm3: float) -> Lesion
     truth : bool (I, J, K), the annotated voxels
     brain : bool (I, J, K), with at least one voxel
 
-    A smaller part is a speck, not a lesion: of the 13 parts of the five gliomas in docs/evaluation.md, 6 are specks.
+    A smaller part is a speck, not a lesion: of the 13 parts of the five gliomas, 6 are (docs/measured/evaluation.md).
     Specks are not counted as lesions, but their voxels stay annotated: a finding that shares one of them is not false.
     """
     box = bounding_box(truth | brain)

@@ -1,4 +1,4 @@
-"""How well a score ranks lesion voxels: arrays in, numbers out. `docs/metrics.md` says what to trust.
+"""How well a score ranks lesion voxels: arrays in, numbers out. `docs/reference/metrics.md` says what to trust.
 
 Every distinct score is an operating point: with tp and fp the voxels at or above it,
 

@@ -1,4 +1,4 @@
-"""The content of `evaluation.json`, typed. Definitions of the figures: `docs/metrics.md`."""
+"""The content of `evaluation.json`, typed. Definitions of the figures: `docs/reference/metrics.md`."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ TERMS = {
     "all": ("residual", "kl", "rec", "kl-gradient", "rec-gradient"),
 }  # what each graph gives, in order
 INPUTS = ("x", "c")
-PER_SLICE = ("kl", "rec")  # one number a slice; the others have the shape of the slices
+PER_SLICE = ("kl", "rec")  # one number for each slice; the others have the shape of the slices
 # what keeps the size of a constant: onnxruntime makes constants when it loads a graph, before any bound holds
 SIZE_KEPT = frozenset({"Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 MAX_NODES = 500  # ours have 118

@@ -86,7 +86,7 @@ def _between(values: FloatArray) -> FloatArray:
 def interpolated(values: FloatArray, target2source: NDArray[np.float64], shape: tuple[int, ...]) -> FloatArray:
     """Linear interpolation of `values` at `target2source` (4, 4) of every index of `shape`; it fades to zero outside.
 
-    By ITK: the values of `scipy.ndimage`, faster (docs/speed.md). Indices stand in for its mm.
+    By ITK: the values of `scipy.ndimage`, faster (docs/measured/speed.md). Indices stand in for its mm.
     """
     import SimpleITK as sitk
 

@@ -89,7 +89,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """What a command ends with (docs/exit-codes.md)."""
+        """What a command ends with (docs/reference/exit-codes.md)."""
         failed = self.failed
         if not failed:
             return SOME_FAILED if any(person.error for person in self.persons) else 0

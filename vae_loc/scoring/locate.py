@@ -231,7 +231,7 @@ def _unlike_healthy(
 ) -> tuple[str, ...]:
     """Return a warning for a scan that is none of the model's kind: by its tissues, or by its typical voxel.
 
-    How far those of other scanners and contrasts are: docs/scan-gate.md.
+    How far those of other scanners and contrasts are: docs/measured/scan-gate.md.
     """
     healthy = model.facts.healthy
     if healthy is None or healthy.spread is None:

@@ -1,4 +1,6 @@
-"""Whether a scan is a brain that the model can be asked about: fine, with a warning, or refused (docs/scan-gate.md).
+"""Whether a scan is a brain that the model can be asked about: fine, with a warning, or refused.
+
+The values of scans at hand are in docs/measured/scan-gate.md.
 
 All is told from what scoring needs anyway: the brain, its place on the mean brain, and its detail between 4 and 24 mm.
 A refusal is for what no scan of an adult's brain reaches; a warning is for what may be one.

@@ -52,7 +52,8 @@ class FitOptions:
     c : standard deviation of p(x|z)
     epochs : how many, or at most how many under `plateau`
     coarse_noise_sd : of `add_coarse_noise` at its strongest, in the brain's standard deviations
-    precision : of the network's products while it learns; `bf16` is faster (docs/speed.md), weights stay float32
+    precision : of the network's products while it learns; `bf16` is faster (docs/measured/speed.md); weights stay
+        float32
     """
 
     latents: int = 256

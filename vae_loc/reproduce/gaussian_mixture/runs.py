@@ -1,4 +1,4 @@
-"""A 2-D Gaussian mixture, whose density is known: what do ELBO, KL and Rec say of it? (the paper's supplement)
+"""A 2-D Gaussian mixture, whose density is known: how do ELBO, KL and Rec follow it? (the paper's supplement)
 
     log p(x) = log sum_k w_k N(x; m_k, S_k)        d log p / dx = sum_k r_k(x) S_k^-1 (m_k - x)
 

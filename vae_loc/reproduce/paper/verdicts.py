@@ -1,4 +1,4 @@
-"""Each statement of the paper with what the experiments' runs say of it."""
+"""Each statement of the paper with the runs of the experiments that support or contradict it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from vae_loc.scans.volume import Volume
 from vae_loc.vocabulary import FloatArray
 
 Affine = NDArray[np.float64]  # (4, 4)
-MAX_OFF_MM = 5.0  # median over the brain; alignments of one person's scans differ by 0.6 to 1.4 mm (docs/persons.md)
+MAX_OFF_MM = 5.0  # median over the brain; one person's scans differ by 0.6 to 1.4 mm (docs/measured/persons.md)
 SAME_GRID_MM = 1e-3  # corners nearer than this are those of one grid
 EVERY = 4  # one of so many voxels along each axis tells how far two alignments are apart
 

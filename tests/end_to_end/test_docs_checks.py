@@ -1,0 +1,53 @@
+"""The rules of docs/prose.py find what they are for, and leave whole sentences alone."""
+
+import sys
+
+import pytest
+from support.places import ROOT
+
+sys.path.insert(0, str(ROOT / "docs"))
+prose = pytest.importorskip("prose", reason="needs a checkout")
+
+
+@pytest.fixture
+def page(tmp_path):
+    def written(text):
+        path = tmp_path / "page.md"
+        path.write_text(text)
+        return prose.faults(path, "page.md")
+
+    return written
+
+
+@pytest.mark.parametrize("phrase", ["a row a scan", "343 scans a minute", "one number a slice", "0.3 s a scan"])
+def test_a_clipped_phrase_is_a_fault(page, phrase):
+    assert page(f"It writes {phrase}.\n")
+
+
+def test_two_sentences_on_a_line_are_a_fault(page):
+    assert page("The map is smooth. The mask is not.\n") == ["1: one sentence on a line"]
+
+
+def test_a_long_line_is_a_fault_but_not_for_its_address(page):
+    assert page("word " * 25 + "\n") == ["1: 125 characters, at most 120"]
+    assert not page("[map](" + "long-" * 30 + ".md) is smooth.\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "One row per scan, and a page for each cohort.\n",
+        "It is the method of Zimmerer et al. 2019, i.e. a VAE.\n",
+        "| a table may be wide. It may hold | two sentences |" + " x" * 60 + "\n",
+        "```sh\necho one. Two.\n```\n",
+        "1. The first step.\n2. The second step.\n",
+    ],
+)
+def test_whole_sentences_tables_and_code_are_left_alone(page, text):
+    assert page(text) == []
+
+
+def test_a_generated_page_keeps_only_the_rule_on_phrases(page):
+    head = "Made by `python benchmarks/speed.py`. It has two sentences.\n"
+    assert page(head) == []
+    assert page(head + "It takes 3 s a scan.\n")
