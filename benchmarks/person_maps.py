@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from findings import FLUID_SD, KINDS, SPOT_SD, Healthy, blended, blob, cases_in, features, healthy_brains
+from findings import FLUID_SD, KINDS, SPOT_SD, Healthy, blended, blob, cases_in, features, healthy_brains, widened
 
 from vae_loc.model.network import load_model
 from vae_loc.preprocessing.canonical import BACKGROUND_SD, CanonicalVolume, onto_grid
 from vae_loc.preprocessing.open_scan import open_scan
-from vae_loc.preprocessing.resampling import interpolated
+from vae_loc.preprocessing.resampling import doubled_mask, interpolated
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.healthy_modes import count_for
@@ -34,9 +34,10 @@ SCANNERS = {"t1": ("IXI", "ds002748"), "t2": ("IXI",), "flair": ("IXI",)}  # who
 
 @dataclass
 class Patient:
-    """A patient's brains on the canonical grid of the T1 scan, by contrast, and where the glioma is."""
+    """A patient's brains on the canonical grid of the T1 scan, by contrast, also at half the pixel, and where the glioma is."""
 
     brains: dict[str, FloatArray]
+    fine: dict[str, FloatArray]
     masks: dict[str, BoolArray]
     truth: BoolArray
 
@@ -51,20 +52,24 @@ class Lesion:
     patient: Patient | None
     noise: float
 
-    def values(self, contrast: str, data: FloatArray) -> FloatArray:
-        """Return what the pixels of the lesion become, float32 (I, I, I)."""
+    def values(self, contrast: str, host: CanonicalVolume) -> tuple[FloatArray, FloatArray]:
+        """Return what the pixels of the lesion become, float32 (I, I, I), and those at half the pixel, (2I, 2I, 2I)."""
         if self.patient is not None:
-            return self.patient.brains[contrast]
+            return self.patient.brains[contrast], self.patient.fine[contrast]
+        own = (host.data, host.fine)
         if self.kind == "hole":
-            return np.full_like(data, FLUID_SD[contrast] + self.noise)
-        return np.clip(data + np.float32(SPOT_SD[contrast] * self.noise), -3.5, 6)
+            data, fine = (np.full_like(values, FLUID_SD[contrast] + self.noise) for values in own)
+        else:
+            lift = np.float32(SPOT_SD[contrast] * self.noise)
+            data, fine = (np.clip(values + lift, -3.5, 6) for values in own)
+        return data, fine
 
 
 @dataclass
 class Person:
     """A healthy person who is judged: the signed maps of Combi by contrast and state, and the lesions.
 
-    maps : float16 (I, I, I) by (contrast, state); masks : bool (I, I, I) by contrast; truths : by kind of lesion
+    maps : float16 (2I, 2I, 2I) by (contrast, state); masks : bool, as large, by contrast; truths : by kind of lesion
     """
 
     subject: str
@@ -76,7 +81,7 @@ class Person:
 
     @property
     def brain(self) -> BoolArray:
-        """The pixels that any contrast's mask holds, bool (I, I, I)."""
+        """The pixels that any contrast's mask holds, bool (2I, 2I, 2I)."""
         return np.logical_or.reduce(list(self.masks.values()))
 
 
@@ -92,8 +97,9 @@ def patients_of(models: Path, shared: Path) -> list[Patient]:
                 truth, _ = read_labels(shared / "gliomas" / f"{case.subject}_seg.nii.gz", scan.volume)
                 covered = onto_grid(truth.astype(np.float32), scan.volume, scan.brain, canonical["t1"].grid)
         moved = {contrast: _moved(of, canonical["t1"]) for contrast, of in canonical.items()}
+        fine = {contrast: _moved(of.halved, canonical["t1"].halved)[0] for contrast, of in canonical.items()}
         data, masks = ({contrast: pair[i] for contrast, pair in moved.items()} for i in (0, 1))
-        patients.append(Patient(data, masks, covered > 0.5))
+        patients.append(Patient(data, fine, masks, covered > 0.5))
     return patients
 
 
@@ -140,10 +146,10 @@ def people_of(models: Path, shared: Path) -> list[Person]:
             people.setdefault(subject, Person(subject, brain.scanner, folds[subject], {}, {}, {}))
         for subject, state, signed, mask in _maps(contrast, models, healthy, lesions):
             people[subject].maps[contrast, state] = signed.astype(np.float16)
-            people[subject].masks[contrast] = mask
+            people[subject].masks[contrast] = doubled_mask(mask)
         print(contrast, "scored", flush=True)
     for lesion in lesions:
-        people[lesion.host].truths[lesion.kind] = lesion.inside
+        people[lesion.host].truths[lesion.kind] = doubled_mask(lesion.inside)
     return list(people.values())
 
 
@@ -155,14 +161,17 @@ def _maps(
     folds = folds_of([brain.case.subject for brain in healthy], modes=True)
     known = [brain for brain in healthy if brain.scanner in SCANNERS[contrast]]
     with ArrayStore() as store:
-        brains = [FoldedBrain(b.features, b.canonical.mask, folds[b.case.subject]) for b in known]
+        brains = [FoldedBrain(widened(b.features), b.canonical.mask, folds[b.case.subject]) for b in known]
         count = count_for(len(brains)) if model.checkpoint.modes else 0
         fit = CrossFit(brains, store, prior={}, count=count)
         by_fold = {fold: fit.statistics(frozenset({fold})) for fold in range(max(folds.values()) + 1)}
 
     def signed(of: Features, host: Healthy) -> FloatArray:
         statistics = by_fold[folds[host.case.subject]]
-        return normalised_maps(of, host.canonical.mask, statistics.places, ["combi"], statistics.modes)["combi"]
+        maps = normalised_maps(
+            widened(of), host.canonical.mask, statistics.places, ["combi"], statistics.modes, contrast=contrast
+        )
+        return maps["combi"]
 
     hosts = {brain.case.subject: brain for brain in healthy if not brain.learned}
     for subject, host in hosts.items():
@@ -170,5 +179,5 @@ def _maps(
     for lesion in lesions:
         host = hosts[lesion.host]
         inside = lesion.inside & host.canonical.mask
-        ill = blended(host.canonical, lesion.values(contrast, host.canonical.data), inside)
+        ill = blended(host.canonical, *lesion.values(contrast, host.canonical), inside)
         yield lesion.host, lesion.kind, signed(features(ill, model), host), host.canonical.mask

@@ -24,6 +24,9 @@ class SweepOptions:
     ] = "fast"
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Repetitions of every setting.")] = 5
     jobs: Annotated[int, typer.Option(min=1, help="Processes of one thread each.")] = 1
+    device: Annotated[
+        str, typer.Option(help="fashion-mnist, brain: cpu, cuda, cuda:N, mps, or auto. Several --jobs may share a GPU.")
+    ] = "cpu"
     quick: Annotated[bool, typer.Option("--quick", help="A smoke run of a minute; its figures mean nothing.")] = False
     axis: Annotated[
         list[str] | None, typer.Option(help="Only this axis of the sweep; may be repeated.", show_default=False)
@@ -101,6 +104,7 @@ def reproduce(
         protocol=sweep.chosen_protocol(name),
         seeds=sweep.seeds,
         jobs=sweep.jobs,
+        device=sweep.device,
         quick=sweep.quick,
         axis=tuple(sweep.axis or ()),
     )

@@ -26,6 +26,7 @@ class Sweep:
     protocol : `paper`, `authors`, `fast`, or `fast-<steps>`
     seeds : repetitions of each setting
     jobs : processes of one thread each
+    device : where the networks of FashionMNIST and of brains learn: `cpu`, `cuda`, `mps`, or `auto`
     quick : a smoke run whose figures mean nothing
     axis : the axes of the sweep; empty for all
     """
@@ -34,6 +35,7 @@ class Sweep:
     protocol: str
     seeds: int
     jobs: int
+    device: str
     quick: bool
     axis: tuple[str, ...]
 
@@ -74,6 +76,8 @@ def run_experiment(
     import torch
 
     torch.set_num_threads(1)
+    if sweep.device != "cpu" and name not in ("fashion-mnist", "brain"):
+        raise UnusableOption("--device", f"is for fashion-mnist and brain, and {name} runs on the CPU")
     run: dict[Experiment, Callable[[], list[Path]]] = {
         "fashion-mnist": lambda: _fashion(sweep, data, bars),
         "gaussian-mixture": lambda: _mixture(sweep, bars),
@@ -84,6 +88,7 @@ def run_experiment(
 
 
 def _fashion(sweep: Sweep, data: Path | None, bars: BarMaker) -> list[Path]:
+    from vae_loc.model.network import resolve_device
     from vae_loc.reproduce.fashion_mnist.page import write_fashion
     from vae_loc.reproduce.fashion_mnist.runs import AXES, DEBIAN_FOLDER, run_fashion
     from vae_loc.reproduce.sweep import RUNS, read_rows
@@ -95,6 +100,7 @@ def _fashion(sweep: Sweep, data: Path | None, bars: BarMaker) -> list[Path]:
         axes=_axes(sweep, AXES),
         seeds=sweep.seeds,
         jobs=sweep.jobs,
+        device=resolve_device(sweep.device),
         quick=sweep.quick,
         bars=bars,
     )
@@ -113,6 +119,7 @@ def _mixture(sweep: Sweep, bars: BarMaker) -> list[Path]:
 
 
 def _brain(sweep: Sweep, brains: Brains, bars: BarMaker) -> list[Path]:
+    from vae_loc.model.network import resolve_device
     from vae_loc.reproduce.brain.data import prepared
     from vae_loc.reproduce.brain.page import write_brain
     from vae_loc.reproduce.brain.runs import AXES, BASE, QUICK_SIZE, run_brain
@@ -128,6 +135,7 @@ def _brain(sweep: Sweep, brains: Brains, bars: BarMaker) -> list[Path]:
         axes=axes,
         seeds=sweep.seeds,
         jobs=sweep.jobs,
+        device=resolve_device(sweep.device),
         quick=sweep.quick,
         bars=bars,
     )

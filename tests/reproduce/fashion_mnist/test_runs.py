@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support.commands import run
 from support.idx import idx
 from support.sweeps import run_quickly
 
@@ -33,6 +34,23 @@ def test_fashion_mnist_quickly(tmp_path, fashion_folder):
     run_quickly("fashion-mnist", "-o", tmp_path, "--data", fashion_folder)
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 3
     assert "the largest gap between Rec and KL of all classes" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("experiment", "device", "said"),
+    [
+        ("fashion-mnist", "tpu", "expected auto, cpu, cuda, cuda:N or mps"),
+        ("fashion-mnist", "cuda:99", "not on this machine"),
+        ("gaussian-mixture", "auto", "is for fashion-mnist and brain"),
+    ],
+)
+def test_a_device_that_cannot_be_used_is_refused(
+    tmp_path, monkeypatch, capsys, fashion_folder, experiment, device, said
+):
+    arguments = ("-o", tmp_path, "--data", fashion_folder, "--quick", "--device", device)
+    code, (_, err) = run(monkeypatch, capsys, "reproduce", experiment, *arguments)
+    assert code == 2
+    assert said in err
 
 
 def test_the_axes_vary_around_the_papers_defaults():

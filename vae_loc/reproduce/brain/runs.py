@@ -46,6 +46,7 @@ def run_brain(
     axes: Sequence[str] = AXES,
     seeds: int = 5,
     jobs: int = 1,
+    device: str = "cpu",
     quick: bool = False,
     bars: BarMaker,
 ) -> list[Row]:
@@ -61,17 +62,17 @@ def run_brain(
     sizes = sorted({int(str(setting["image_size"])) for setting in settings})
     files = {size: prepared(source, folder, size, bars) for size in sizes}
     keys = keys_of(settings, 1 if quick else seeds)
-    return sweep(keys, partial(perform_run, files, folder, quick), folder, jobs=jobs, bars=bars)
+    return sweep(keys, partial(perform_run, files, folder, quick, device=device), folder, jobs=jobs, bars=bars)
 
 
-def perform_run(files: dict[int, Path], folder: Path, quick: bool, key: Key) -> dict[str, float]:
-    """Train once and measure every cohort; columns are `cohort/map figure`."""
+def perform_run(files: dict[int, Path], folder: Path, quick: bool, key: Key, device: str = "cpu") -> dict[str, float]:
+    """Train once on `device` and measure every cohort; columns are `cohort/map figure`."""
     from vae_loc.reproduce.brain.measures import maps_of, maps_of_script, measure_cohort
     from vae_loc.reproduce.brain.training import protocol_of
 
     data = loaded(files[int(key["image_size"])])
     protocol, c = protocol_of(key["protocol"]), float(key["c"])
-    model = trained(data, key, quick=quick)
+    model = trained(data, key, quick=quick, device=device)
     if is_base(key) or quick:
         keep_model(model, folder)
     results: dict[str, float] = {}
@@ -87,7 +88,7 @@ def perform_run(files: dict[int, Path], folder: Path, quick: bool, key: Key) -> 
     return results
 
 
-def trained(data: Prepared, key: Key, *, quick: bool = False) -> VAE:
+def trained(data: Prepared, key: Key, *, quick: bool = False, device: str = "cpu") -> VAE:
     """Return the network of a run."""
     from vae_loc.reproduce.brain.training import QUICK_STEPS, protocol_of, train_brain
 
@@ -95,7 +96,7 @@ def trained(data: Prepared, key: Key, *, quick: bool = False) -> VAE:
     if quick:
         protocol = replace(protocol, way="constant", epochs=0, steps=QUICK_STEPS)
     latents, c, seed = int(key["latents"]), float(key["c"]), int(key["seed"])
-    return train_brain(data.training, data.validation, protocol, latents=latents, c=c, seed=seed)
+    return train_brain(data.training, data.validation, protocol, latents=latents, c=c, seed=seed, device=device)
 
 
 def is_base(key: Key) -> bool:

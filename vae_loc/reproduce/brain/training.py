@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vae_loc.model.vae import VAE, squared_error
 from vae_loc.reproduce.authors import ALL_FAULTS, NO_FAULTS, Faults, kl_of
 from vae_loc.training.augmentation import augment
+from vae_loc.training.distributed import ProcessGroup
 from vae_loc.training.fit import FitOptions, short_rate, train_vae
 
 PAPER_RATE = 1e-4
@@ -65,8 +66,9 @@ def train_brain(
     latents: int,
     c: float,
     seed: int,
+    device: str = "cpu",
 ) -> VAE:
-    """Train on slices (N, H, W) and return the network, its parameters frozen."""
+    """Train on slices (N, H, W) on `device`; return the network on the CPU, its parameters frozen."""
     if protocol.way == "plateau":
         weights, _ = train_vae(
             training.astype(np.float32),
@@ -79,26 +81,29 @@ def train_brain(
                 epochs=PAPER_EPOCHS,
                 batch_size=protocol.batch_size,
             ),
+            group=ProcessGroup(device=device),
         )
         model = VAE(latents=latents, image_size=training.shape[1])
         model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
         return model.requires_grad_(False).eval()
-    return _train_steps(training, protocol, latents=latents, c=c, seed=seed)
+    return _train_steps(training, protocol, latents=latents, c=c, seed=seed, device=device)
 
 
-def _train_steps(slices: NDArray[np.float16], protocol: BrainProtocol, *, latents: int, c: float, seed: int) -> VAE:
+def _train_steps(
+    slices: NDArray[np.float16], protocol: BrainProtocol, *, latents: int, c: float, seed: int, device: str
+) -> VAE:
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = VAE(latents=latents, image_size=slices.shape[1])
+    model = VAE(latents=latents, image_size=slices.shape[1]).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=PAPER_RATE, fused=True)
     steps = protocol.steps or protocol.epochs * len(slices) // protocol.batch_size
     for step in range(steps):
         if protocol.way == "falling":
             optimizer.param_groups[0]["lr"] = short_rate(step / steps)
         chosen = torch.randint(len(slices), (protocol.batch_size,), generator=generator).numpy()
-        x = augment(torch.from_numpy(slices[chosen].astype(np.float32))[:, None], generator)
-        noise = torch.randn(len(x), latents, generator=generator)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=protocol.bf16):
+        x = augment(torch.from_numpy(slices[chosen].astype(np.float32))[:, None].to(device), generator)
+        noise = torch.randn(len(x), latents, generator=generator).to(device)
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=protocol.bf16):
             mu, log_sigma = (part.float() for part in model.encode(x))
             expected = model.decode(mu + log_sigma.exp() * noise).float()
         kl = kl_of(mu, log_sigma, double_exp=protocol.faults.double_exp)
@@ -106,4 +111,4 @@ def _train_steps(slices: NDArray[np.float16], protocol: BrainProtocol, *, latent
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-    return model.requires_grad_(False).eval()
+    return model.cpu().requires_grad_(False).eval()

@@ -98,6 +98,7 @@ def run_fashion(
     axes: tuple[str, ...] = AXES,
     seeds: int = 5,
     jobs: int = 1,
+    device: str = "cpu",
     quick: bool = False,
     bars: BarMaker,
 ) -> list[Row]:
@@ -111,11 +112,11 @@ def run_fashion(
     settings = settings_of(name, axes)
     if quick:
         settings = settings_of(name, ("claims",))
-    perform = partial(perform_run, data, QUICK_IMAGES if quick else None)
+    perform = partial(perform_run, data, QUICK_IMAGES if quick else None, device=device)
     return sweep(keys_of(settings, 1 if quick else seeds), perform, folder, jobs=jobs, bars=bars)
 
 
-def perform_run(data: Path, images: int | None, key: Key) -> dict[str, float]:
+def perform_run(data: Path, images: int | None, key: Key, device: str = "cpu") -> dict[str, float]:
     """Train on nine classes and rank the test images of the tenth against theirs; return the AUROC of each score."""
     from vae_loc.reproduce.fashion_mnist.training import Setting, score, train
 
@@ -125,8 +126,8 @@ def perform_run(data: Path, images: int | None, key: Key) -> dict[str, float]:
     protocol = protocol_of(key["protocol"], key["change"])
     if images is not None:
         protocol = replace(protocol, epochs=protocol.epochs and 2, max_epochs=2)
-    model, epochs = train(pixels[labels != left_out], protocol, setting, seed=seed)
-    scores = score(model, test_pixels, protocol, setting, seed=seed)
+    model, epochs = train(pixels[labels != left_out].to(device), protocol, setting, seed=seed)
+    scores = score(model, test_pixels.to(device), protocol, setting, seed=seed)
     odd = (test_labels == left_out).numpy()
     results = {"kl": scores.kl, "rec": scores.rec, "elbo": scores.kl + scores.rec}
     areas = {name: rank(odd, values).auroc or np.nan for name, values in results.items()}

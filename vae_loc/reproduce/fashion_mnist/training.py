@@ -83,7 +83,8 @@ def train(
 ) -> tuple[DenseVAE, int]:
     """Train on images (N, 784) in [0, 1]; return the network, of its best epoch where validated, and the epochs.
 
-    The weights, the split, the order and the noise depend on `seed` alone.
+    The network is on the device of the images.
+    The first weights, the split, the order and the noise depend on `seed` alone, and are the same on every device.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -92,7 +93,7 @@ def train(
         latents=setting.latents,
         hidden=(HIDDEN,) * protocol.hidden_layers,
         sigmoid=protocol.sigmoid,
-    )
+    ).to(images.device)
     optimizer = torch.optim.Adam(tied_groups(model, protocol, setting), lr=protocol.learning_rate, fused=True)
     order = torch.randperm(len(images), generator=generator)
     kept = round(VALIDATION_SHARE * len(images)) if protocol.validated else 0
@@ -137,7 +138,7 @@ def tied_groups(model: DenseVAE, protocol: Protocol, setting: Setting) -> list[d
 def score(model: DenseVAE, images: Tensor, protocol: Protocol, setting: Setting, *, seed: int) -> Scores:
     """Return KL and Rec of images (N, 784)."""
     kl, rec = _terms_of(model, images, protocol, setting, torch.Generator().manual_seed(seed), drawn=protocol.drawn)
-    return Scores(kl.double().numpy(), rec.double().numpy())
+    return Scores(kl.double().cpu().numpy(), rec.double().cpu().numpy())
 
 
 def _epoch(
@@ -151,16 +152,17 @@ def _epoch(
 ) -> float:
     """Train for one epoch; return the mean loss."""
     model.train()
-    total = torch.zeros(())
+    total = torch.zeros((), device=images.device)
     rates = [group["lr"] for group in optimizer.param_groups]
-    batches = torch.randperm(len(images), generator=generator).split(protocol.batch_size)
+    batches = torch.randperm(len(images), generator=generator).to(images.device).split(protocol.batch_size)
     for index, chosen in enumerate(batches):
         if protocol.falling and protocol.epochs:
             share = (epoch + index / len(batches)) / protocol.epochs
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * (1 - share)
         x = images[chosen]
-        kl, rec = terms(model, x, torch.randn(len(x), model.latents, generator=generator), protocol, setting)
+        noise = torch.randn(len(x), model.latents, generator=generator).to(x.device)
+        kl, rec = terms(model, x, noise, protocol, setting)
         loss = (kl + rec).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -184,7 +186,7 @@ def _terms_of(
     model.eval()
     parts = []
     for x in images.split(1000):
-        noise = torch.randn(len(x), model.latents, generator=generator)
+        noise = torch.randn(len(x), model.latents, generator=generator).to(x.device)
         parts.append(terms(model, x, noise if drawn else torch.zeros_like(noise), protocol, setting))
     kls, recs = zip(*parts, strict=True)
     return torch.cat(kls), torch.cat(recs)
@@ -194,7 +196,7 @@ def terms(model: DenseVAE, x: Tensor, noise: Tensor, protocol: Protocol, setting
     """Return KL and Rec of images (B, 784), each (B,), with z = mu + sigma * noise."""
     copies = setting.scaling
     seen = x if protocol.tied else x.repeat(1, copies)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=protocol.bf16):
+    with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=protocol.bf16):
         mu, log_sigma = model.encode(seen)
         sigma = (log_sigma / 2 if protocol.halved else log_sigma).exp()
         expected = model.decode(mu + sigma * noise)
