@@ -29,7 +29,7 @@ from vae_loc.vocabulary import BoolArray, FloatArray
 
 CONTRASTS = ("t1", "t2", "flair")
 STATES = ("healthy", *KINDS)
-SCANNERS = {"t1": ("IXI", "ds002748"), "t2": ("IXI",), "flair": ("IXI",)}  # whose statistics the shipped models hold
+SCANNERS = dict.fromkeys(CONTRASTS, ("IXI", "ds002748"))  # whose statistics the shipped models hold
 
 
 @dataclass

@@ -112,6 +112,16 @@ def test_find_hides_the_others(shown):
     assert "1 of 3" in shown.find_element("id", "shown").text
 
 
+@pytest.mark.parametrize(("only", "count"), [("failed", 1), ("warned", 1), ("found", 2), ("nothing", 0), ("", 3)])
+def test_scans_of_one_kind_are_shown_alone(page, shown, only, count):
+    chromium.visit(shown, page)
+    choose = "const s = document.getElementById('only'); s.value = arguments[0]; s.dispatchEvent(new Event('input'))"
+    shown.execute_script(choose, only)
+    visible = [row for row in shown.find_elements("css selector", "tbody tr") if row.is_displayed()]
+    assert len(visible) == count
+    assert shown.find_element("id", "shown").text == (f"{count} of 3" if only else "")
+
+
 def test_the_page_asks_for_nothing(shown, page):
     chromium.requests(shown)
     chromium.visit(shown, page)

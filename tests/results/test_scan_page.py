@@ -153,6 +153,27 @@ def test_a_key_hides_map_and_outlines_and_brings_them_back(shown):
     assert pixels(shown) == before
 
 
+def test_a_key_shows_what_the_model_expected_in_the_windows_of_the_scan(shown):
+    press_h(shown)
+    scan = grid(shown)
+    shown.find_element("tag name", "body").send_keys("e")
+    assert shown.find_element("id", "expected").get_attribute("aria-pressed") == "true"
+    expected = grid(shown)
+    shown.find_element("tag name", "body").send_keys("e")
+    assert np.array_equal(grid(shown), scan)
+    press_h(shown)
+    assert (expected != scan).any(axis=-1).mean() > 0.1
+    assert not np.ptp(expected[(expected != scan).any(axis=-1)], axis=-1).all()  # grey
+
+
+def test_the_head_in_3d_is_shown_on_request(shown):
+    before = pixels(shown)
+    shown.find_element("id", "render").click()
+    assert pixels(shown) != before
+    shown.find_element("id", "render").click()
+    assert pixels(shown) == before
+
+
 def test_the_colour_bar_follows_the_threshold(shown):
     set_slider(shown, "threshold", 1)
     bar, value = shown.find_element("id", "bar"), shown.find_element("id", "threshold-value").text

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vae_loc.errors import UnusableInput
 from vae_loc.results.cohort_table import table_methods
+from vae_loc.results.persons.person_page import page_of
 from vae_loc.results.persons.person_summary import people_beside
 from vae_loc.results.scan_page import CITATION, environment, jpeg
 from vae_loc.results.scan_summary import read_summary
@@ -47,6 +48,7 @@ def cohort_page(table: Path) -> bytes:
     method = "combi" if "combi" in methods or not methods else methods[0]
     rows.sort(key=lambda row: _worklist_place(row, method))
     statuses = [row.cells["status"] for row in rows]
+    people = people_beside([table.parent / row["scores"] for row in cells if row.get("scores")])
     page = environment().get_template("cohort.html")
     text = page.render(
         title=table.absolute().parent.name,
@@ -55,10 +57,15 @@ def cohort_page(table: Path) -> bytes:
         marked=any(row.number(f"{method}_lesion_ml") is not None for row in rows for method in methods),
         counts={status: statuses.count(status) for status in ("done", "skipped", "failed")},
         warned=sum(bool(row.cells.get("warnings")) for row in rows),
-        people=people_beside([table.parent / row["scores"] for row in cells if row.get("scores")]),
+        people=[(summary, _link(page_of(scores), table.parent)) for scores, summary in people],
         citation=CITATION,
     )
     return text.encode("utf-8")
+
+
+def _link(page: Path, folder: Path) -> str | None:
+    """Return the way from a folder to a page below it, None if there is no page."""
+    return page.relative_to(folder).as_posix() if page.exists() else None
 
 
 def _worklist_place(row: PageRow, method: str) -> tuple[bool, float]:

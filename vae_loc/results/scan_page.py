@@ -15,13 +15,14 @@ from vae_loc.errors import printable
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import LEVELS, healthy_percentile
 from vae_loc.model.network import Model
+from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
 from vae_loc.preprocessing.regions import surface_of
 from vae_loc.results.finding_table import nothing_found
 from vae_loc.results.montage import BRIGHT, DARK
 from vae_loc.results.page_charts import Profile, Strip, profile, strip
 from vae_loc.results.page_volumes import Crop, crop_to, layer
 from vae_loc.results.scan_summary import Z_DIGITS, ScanSummary
-from vae_loc.scans.volume import Volume
+from vae_loc.scoring.expected_scan import expected_scan
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.segmentation import DEFAULT_FPR
 from vae_loc.vocabulary import SAMPLE_SCORES, BoolArray, FloatArray, Method
@@ -83,7 +84,7 @@ def scan_page(located: Located, model: Model, pictures: Mapping[Method, Picture]
             strips=_strips(located, model),
             profile=_profile(located, model),
             maps=maps,
-            viewer=_viewer(located.volume, located.brain, pictures, thresholds),
+            viewer=_viewer(located, model, pictures, thresholds),
             bare=located.bare,
             citation=CITATION,
         )
@@ -147,9 +148,10 @@ def jpeg(
 
 
 def _viewer(
-    volume: Volume, brain: BoolArray, pictures: Mapping[Method, Picture], thresholds: Mapping[Method, float | None]
+    located: Located, model: Model, pictures: Mapping[Method, Picture], thresholds: Mapping[Method, float | None]
 ) -> dict[str, object]:
-    """Return what the page's script shows: the scan and each map as NIfTI, and how to colour them."""
+    """Return what the page's script shows: the scan, its expectation and each map as NIfTI, and how to colour them."""
+    volume, brain = located.volume, located.brain
     crop = crop_to(brain, volume)
     inside = volume.data[brain]
     least, most = (float(value) for value in np.percentile(volume.data[crop.box], STORED_PERCENTILES))
@@ -157,6 +159,8 @@ def _viewer(
     span = min(least, lowest), max(most, highest)
     return {
         "scan": layer(volume.data, crop, low=span[0], high=span[1]),
+        "expected": layer(np.where(brain, expected_scan(located, model), least), crop, low=span[0], high=span[1]),
+        "expected_mm": FIELD_OF_VIEW_MM / model.facts.network.image_size,
         "windows": {
             name: [float(value) for value in np.percentile(inside, shares)] for name, shares in WINDOWS.items()
         },

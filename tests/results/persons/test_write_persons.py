@@ -7,12 +7,16 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
+from support import browser as chromium
 from support.commands import names, run
+from support.html import Tags
 from support.phantoms import AFFINE, BALL, SHAPE, centred, phantom, save
 
 COARSE_SHAPE = (44, 50, 24)
 COARSE = centred(np.diag([4.0, 4.0, 6.0]), COARSE_SHAPE)
+PAGE = "ann_desc-person_report.html"  # with --report alone
 MADE = {
+    PAGE,
     "ann_desc-person_scores.json",
     "ann_desc-personcombi_anomaly.nii.gz",
     "ann_desc-personcombi_dseg.nii.gz",
@@ -75,6 +79,31 @@ def test_a_person_with_two_contrasts_has_one_result_on_the_grid_of_the_t1(segmen
     assert strongest["volume_ml"] == pytest.approx(inside.sum() * 4**3 / 1000)
 
 
+def test_the_page_of_a_person_leads_to_those_of_the_scans_and_the_cohort_s_leads_to_it(segmented):
+    page = Tags((segmented / "ann_desc-person_report.html").read_text())
+    links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+    assert links == {"ann_t1_report.html", "ann_flair_report.html"} <= names(segmented)
+    assert len([tag for tag, _ in page.tags if tag == "img"]) == 2
+    assert "T1: brighter" in page.text
+    assert "FLAIR: brighter" in page.text
+    cohort = Tags((segmented / "cohort.html").read_text())
+    assert "ann_desc-person_report.html" in {attributes.get("href") for tag, attributes in cohort.tags if tag == "a"}
+
+
+def test_a_screen_reader_finds_its_way_on_the_page_of_a_person(segmented):
+    browser = chromium.start([])
+    browser.get((segmented / "ann_desc-person_report.html").as_uri())
+    assert chromium.violations(browser) == []
+    assert chromium.complaints(browser) == []
+    browser.quit()
+
+
+def test_a_person_has_no_page_where_the_scans_have_none(scans, model_file, out, monkeypatch, capsys):
+    code, _ = run(monkeypatch, capsys, "segment", scans, "-m", model_file, "-o", out, "-q")
+    assert code == 0
+    assert of_persons(out) == MADE - {PAGE}
+
+
 def test_only_findings_that_share_the_false_findings_count(segmented):
     mask = json.loads((segmented / "ann_desc-person_scores.json").read_text())["masks"]["combi"]
     assert (mask["false_findings"], mask["per_scan"]) == (0.1, 0.05)
@@ -115,7 +144,7 @@ def test_worker_processes_merge_several_people(segmented, scans, model_file, tmp
         shutil.copy(place / f"ann_{contrast}.nii.gz", place / f"dee_{contrast}.nii.gz")
     arguments = ["segment", place, "-m", model_file, "-q", "--report", "-o", tmp_path / "o", "--jobs", "2"]
     assert run(monkeypatch, capsys, *arguments)[0] == 0
-    for name in MADE - {"ann_desc-person_scores.json"}:  # that one states the scans' paths
+    for name in MADE - {"ann_desc-person_scores.json", PAGE}:  # these state the scans' paths and names
         for person in ("ann", "dee"):
             assert (tmp_path / "o" / name.replace("ann", person)).read_bytes() == (segmented / name).read_bytes()
 
@@ -194,9 +223,9 @@ def test_a_flair_of_another_origin_is_merged_through_the_mean_brain(scans, model
 
 def test_a_bids_session_of_several_contrasts_has_one_result_with_a_sidecar(derivatives):
     made = {path.relative_to(derivatives).as_posix() for path in derivatives.rglob("*desc-person*")}
-    stems = ("_desc-personcombi_anomaly.nii.gz", "_desc-person_scores.json", "_desc-personfindings_dseg.nii.gz",
-             "_desc-personfindings_dseg.tsv", "_desc-personfindings_dseg.json")  # fmt: skip
-    assert made == {f"sub-01/anat/sub-01{stem}" for stem in stems}
+    kinds = ("combi_anomaly.nii.gz", "_report.html", "_scores.json",
+             "findings_dseg.nii.gz", "findings_dseg.tsv", "findings_dseg.json")  # fmt: skip
+    assert made == {f"sub-01/anat/sub-01_desc-person{kind}" for kind in kinds}
     sidecar = json.loads((derivatives / "sub-01/anat/sub-01_desc-personfindings_dseg.json").read_text())
     raw = [f"bids:raw:sub-01/anat/sub-01_{suffix}.nii" for suffix in ("T1w", "FLAIR")]
     assert (sidecar["Sources"], sidecar["SpatialReference"]) == (raw, raw[0])
@@ -223,4 +252,4 @@ def test_a_result_that_cannot_be_made_is_said_and_costs_its_person_alone(
 def test_the_json_of_a_run_lists_the_files_of_each_person(scans, model_file, tmp_path, monkeypatch, capsys):
     _, said = run(monkeypatch, capsys, "segment", scans, "-m", model_file, "-o", tmp_path / "o", "--json")
     assert json.loads(said.out)["persons"].keys() == {"ann"}
-    assert {path.rpartition("/")[2] for path in json.loads(said.out)["persons"]["ann"]} == MADE
+    assert {path.rpartition("/")[2] for path in json.loads(said.out)["persons"]["ann"]} == MADE - {PAGE}

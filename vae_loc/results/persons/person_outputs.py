@@ -15,6 +15,7 @@ from vae_loc.results.output_names import PERSON_KINDS, OutputNames
 from vae_loc.results.persons.common_grid import MAX_OFF_MM, Affine, first2other_mm, on_grid_of, read_output
 from vae_loc.results.persons.merged_findings import Seen, merged, person_map
 from vae_loc.results.persons.people import Person
+from vae_loc.results.persons.person_page import page_of, person_page
 from vae_loc.results.persons.person_summary import (
     PersonMask,
     PersonScan,
@@ -95,6 +96,8 @@ def merge_task(task: PersonTask) -> PersonResult:
 def merge_person(task: PersonTask) -> PersonResult:
     """Write one result of the scans of a person: a map, a numbered mask and a table for each map, and a JSON.
 
+    There is a page too if any of the scans has one.
+
     Raises
     ------
     UnusableInput : if an output of a scan cannot be read, or a file cannot be written.
@@ -117,11 +120,15 @@ def merge_person(task: PersonTask) -> PersonResult:
             written, masks[method] = _write_method(person, scans, names, method)
             paths += written
         paths += names.person_companions(person, methods)
+        summary = _summary(person, scans, masks)
+        if any(scan.summary.options.get("report") for scan in scans):
+            paths.append(page_of(scores))
+            write_atomically(paths[-1], person_page(summary, scores.parent))
         files = {
             Path(os.path.relpath(staged.path, scores.parent)).as_posix(): sha256_of(Path(staged.temporary))
             for staged in group.files
         }
-        summary = _summary(person, scans, masks, files)
+        summary = summary.model_copy(update={"files": files})
         write_json(scores, summary.model_dump(mode="json"))
     remove_stale(older, {*paths, scores})
     return PersonResult(person.name, (*paths, scores), _words(person, summary))
@@ -219,9 +226,7 @@ def _seen(scan: StoredScan, method: Method, numbers: Volume, grid: Volume, at_mo
     return found
 
 
-def _summary(
-    person: Person, scans: Sequence[StoredScan], masks: dict[Method, PersonMask], files: dict[str, str]
-) -> PersonSummary:
+def _summary(person: Person, scans: Sequence[StoredScan], masks: dict[Method, PersonMask]) -> PersonSummary:
     return PersonSummary(
         person=person.name,
         scans=[scan.about for scan in scans],
@@ -229,7 +234,6 @@ def _summary(
         warnings=_warnings(person, scans),
         versions=versions(),
         use=RESEARCH_ONLY,
-        files=files,
     )
 
 

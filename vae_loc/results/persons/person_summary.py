@@ -129,15 +129,15 @@ def read_person(path: Path) -> PersonSummary | None:
         return None
 
 
-def people_beside(scores: Collection[Path]) -> list[PersonSummary]:
-    """Return the results of people whose scans all have their scores among these files, by name."""
+def people_beside(scores: Collection[Path]) -> list[tuple[Path, PersonSummary]]:
+    """Return the results of people whose scans all have their scores among these files, and their JSONs, by name."""
     known = {path.resolve() for path in scores}
     found = []
     for folder in sorted({path.parent for path in scores}):
         for path in sorted(folder.glob(f"*{PERSON_SCORES}")):
             summary = read_person(path)
             if summary is not None and all((folder / scan.scores).resolve() in known for scan in summary.scans):
-                found.append(summary)
+                found.append((path, summary))
     return found
 
 

@@ -22,10 +22,14 @@
     });
   });
 
-  document.getElementById("find").addEventListener("input", (event) => {
-    const wanted = event.target.value.toLowerCase();
-    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
-    document.getElementById("shown").textContent = wanted ? `${rows.filter((row) => !row.hidden).length} of ${rows.length}` : "";
-  });
+  const choose = () => {
+    const [wanted, only] = ["find", "only"].map((id) => document.getElementById(id).value);
+    for (const row of rows) {
+      row.hidden = !row.textContent.toLowerCase().includes(wanted.toLowerCase()) || (only !== "" && !row.classList.contains(only));
+    }
+    const shown = rows.filter((row) => !row.hidden).length;
+    document.getElementById("shown").textContent = wanted || only ? `${shown} of ${rows.length}` : "";
+  };
+  for (const id of ["find", "only"]) document.getElementById(id).addEventListener("input", choose);
   document.body.dataset.viewer = "ready";
 })();

@@ -1,5 +1,5 @@
 "use strict";
-// The report's viewer: NiiVue with the scan, one map and its mask. `data-viewer` on <body> says how it went.
+// The report's viewer: NiiVue with the scan, what the model expected, one map and its mask. `data-viewer` on <body> says how it went.
 (async () => {
   const byId = (id) => document.getElementById(id);
   const state = (text) => { document.body.dataset.viewer = text; };
@@ -8,13 +8,14 @@
     return state("none");
   }
   const data = JSON.parse(byId("viewer-data").textContent);
-  const SIGNS = ["brighter", "darker"]; // the layers after the scan; the outlines come last
+  const BELOW = 2; // layers below the map: the scan, and what the model expected, which covers it or is not seen
+  const SIGNS = ["brighter", "darker"]; // the layers of the map; the outlines come last
   const CROSSHAIR = [0.35, 0.85, 1, 0.8];
   const TRANSPARENT_BELOW_MINIMUM = 2; // NiiVue 0.69 swaps the meaning of 1 and 2 for volumes: nothing below cal_min
   byId("viewer").hidden = false;
   const viewer = new niivue.Niivue({
     isRadiologicalConvention: true,
-    multiplanarShowRender: 0,
+    multiplanarShowRender: niivue.SHOW_RENDER.NEVER,
     isOrientationTextVisible: true,
     crosshairColor: CROSSHAIR,
     crosshairWidth: 1,
@@ -26,8 +27,8 @@
   });
   viewer.onLocationChange = ({ mm, values }) => {
     const [x, y, z] = mm;
-    const told = SIGNS.map((sign, index) => [sign, values[index + 1]?.value ?? 0]).find(([, shown]) => shown > 0);
-    const heat = values.length > 1 ? `, map ${told ? `${told[1].toFixed(2)}, ${told[0]}` : "0"}` : "";
+    const told = SIGNS.map((sign, index) => [sign, values[index + BELOW]?.value ?? 0]).find(([, shown]) => shown > 0);
+    const heat = values.length > BELOW ? `, map ${told ? `${told[1].toFixed(2)}, ${told[0]}` : "0"}` : "";
     byId("location").textContent = `RAS ${[x, y, z].map((v) => v.toFixed(1)).join(", ")} mm${heat}`;
   };
   await viewer.attachToCanvas(byId("canvas"));
@@ -40,6 +41,7 @@
       A: [0, ...colours.map(() => 255)], I: [0, ...steps], // what is below the minimum has step 0: nothing is seen
     });
   }
+  viewer.addColormap("vae-loc-gray", { R: [0, 255], G: [0, 255], B: [0, 255], A: [255, 255], I: [0, 255] });
   viewer.addColormap("vae-loc-mask", { R: [0, 0], G: [0, 230], B: [0, 255], A: [0, 255], I: [0, 255] });
 
   const image = (name, base64, colormap, opacity, low, high) =>
@@ -61,12 +63,12 @@
   const redraw = () => {
     heats.forEach((heat, index) => {
       heat.cal_min = value("threshold");
-      viewer.setOpacity(index + 1, hidden ? 0 : value("heat"));
+      viewer.setOpacity(index + BELOW, hidden ? 0 : value("heat"));
     });
     byId("threshold-value").textContent = value("threshold").toPrecision(3);
     byId("heat-value").textContent = `${Math.round(100 * value("heat"))} %`;
     if (mask) {
-      viewer.setOpacity(SIGNS.length + 1, hidden ? 0 : value("mask"));
+      viewer.setOpacity(SIGNS.length + BELOW, hidden ? 0 : value("mask"));
       byId("mask-value").textContent = `${Math.round(100 * value("mask"))} %`;
     }
     drawBar();
@@ -79,8 +81,22 @@
     redraw();
   };
 
+  const expect = () => {
+    const shown = byId("expected").getAttribute("aria-pressed") !== "true";
+    byId("expected").setAttribute("aria-pressed", String(shown));
+    viewer.setOpacity(1, shown ? 1 : 0);
+    viewer.updateGLVolume();
+  };
+
+  const renderHead = () => {
+    const shown = byId("render").getAttribute("aria-pressed") !== "true";
+    byId("render").setAttribute("aria-pressed", String(shown));
+    viewer.opts.multiplanarShowRender = shown ? niivue.SHOW_RENDER.ALWAYS : niivue.SHOW_RENDER.NEVER;
+    viewer.drawScene();
+  };
+
   const setWindow = () => {
-    [viewer.volumes[0].cal_min, viewer.volumes[0].cal_max] = data.windows[byId("window").value];
+    for (const volume of viewer.volumes.slice(0, BELOW)) [volume.cal_min, volume.cal_max] = data.windows[byId("window").value];
     viewer.updateGLVolume();
   };
 
@@ -88,7 +104,7 @@
     if (number === chosen) return;
     chosen = number;
     const map = data.maps[number];
-    while (viewer.volumes.length > 1) viewer.removeVolumeByIndex(viewer.volumes.length - 1);
+    while (viewer.volumes.length > BELOW) viewer.removeVolumeByIndex(viewer.volumes.length - 1);
     const slider = byId("threshold");
     slider.max = map.ceiling;
     slider.step = map.ceiling / 200;
@@ -113,6 +129,7 @@
 
   try {
     viewer.addVolume(await image("scan", data.scan, "gray", 1, ...data.windows.normal));
+    viewer.addVolume(await image("expected", data.expected, "vae-loc-gray", 0, ...data.windows.normal));
     await show(0);
   } catch (error) {
     byId("viewer").hidden = true;
@@ -122,10 +139,13 @@
   }
   for (const id of ["threshold", "heat", "mask"]) byId(id)?.addEventListener("input", redraw);
   byId("hide").addEventListener("click", hide);
+  byId("expected").addEventListener("click", expect);
+  byId("render").addEventListener("click", renderHead);
   byId("window").addEventListener("change", setWindow);
   document.addEventListener("keydown", (event) => {
     const typed = event.target instanceof Element && event.target.matches("input:not([type=range]), select");
-    if (event.key === "h" && !typed && !event.ctrlKey && !event.altKey && !event.metaKey) hide();
+    const pressed = { h: hide, e: expect }[event.key];
+    if (pressed && !typed && !event.ctrlKey && !event.altKey && !event.metaKey) pressed();
   });
   byId("method")?.addEventListener("change", (event) => show(Number(event.target.value)));
   const buttons = [...document.querySelectorAll("button.go")];
