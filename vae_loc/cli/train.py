@@ -119,14 +119,20 @@ def train(
     """
     from vae_loc.model.network import prepared_device
     from vae_loc.scans.cases import find_cases
+    from vae_loc.system.farewell import farewell
     from vae_loc.system.worker_processes import fair_threads
     from vae_loc.training.check_cohort import HealthyCohort
+    from vae_loc.training.closing_words import interrupted_words
     from vae_loc.training.distributed import joined_processes
-    from vae_loc.training.train import train_cohort
+    from vae_loc.training.train import state_of, train_cohort
 
     options = learning.training_options()
     ready = prepared_device(device, fair_threads(threads))
-    with joined_processes(ready) as group, talking(quiet or group.rank > 0) as bars:
+    with (
+        joined_processes(ready) as group,
+        talking(quiet or group.rank > 0) as bars,
+        farewell(lambda: "" if quiet or group.rank > 0 else interrupted_words(state_of(output))),
+    ):
         healthy = HealthyCohort(
             find_cases(scans, contrast=options.real_contrast),
             find_cases(reference, contrast=options.real_contrast) if reference else [],

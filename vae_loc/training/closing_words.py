@@ -37,6 +37,14 @@ def closing_words(record: TrainingRecord, output: Path) -> list[str]:
     ]
 
 
+def interrupted_words(state: Path) -> str:
+    """Say what is kept of a training that a signal ends, and how to go on."""
+    if not state.exists():
+        return "vae-loc: interrupted before the first epoch was done; no model was written"
+    kept = f"the finished epochs are kept in {printable(state)}"
+    return f"vae-loc: interrupted; {kept}. The same command with --resume goes on from there"
+
+
 def _few_subjects(judged: int) -> list[str]:
     """Return a warning if the healthy statistics of a new model rest on too few subjects; else nothing."""
     if judged >= FEW_SUBJECTS:

@@ -73,6 +73,11 @@ class TrainingOptions:
         return self.synthesize_from or self.contrast
 
 
+def state_of(output: Path) -> Path:
+    """Return where the epochs of an unfinished training are kept."""
+    return output.with_suffix(".state.safetensors")
+
+
 def train_cohort(
     healthy: HealthyCohort,
     output: Path,
@@ -97,7 +102,7 @@ def train_cohort(
     TrainingDiverged : if the loss is not finite.
     """
     _check_options(output, options)
-    state, record = (output.with_suffix(f".{kind}") for kind in ("state.safetensors", "training.json"))
+    state, record = state_of(output), output.with_suffix(".training.json")
     if group.rank:
         _fitted(options, None, group, state, resume, bars)
         return []
