@@ -7,10 +7,12 @@ FROM ${BASE} AS build-score
 # DICOM comes with it; empty leaves it out
 ARG EXTRAS=[dicom]
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE docker/requirements.py ./
-# the image needs no pip: the base's own installs into the environment
+COPY pyproject.toml README.md LICENSE docker/requirements.py docker/requirements.lock ./
+# the image needs no pip: the base's own installs into the environment; of the lock it checks each file's SHA-256
 RUN python3 -m venv --without-pip /opt/vae-loc \
- && python3 requirements.py "${EXTRAS}" > requirements.txt \
+ && if [ "${EXTRAS}" = "[dicom]" ] && python3 -c "import sys; sys.exit(sys.version_info[:2] != (3, 11))"; \
+    then cp requirements.lock requirements.txt; \
+    else python3 requirements.py "${EXTRAS}" > requirements.txt; fi \
  && python3 -m pip --python /opt/vae-loc/bin/python install --no-cache-dir -r requirements.txt
 COPY vae_loc vae_loc
 COPY models models

@@ -85,6 +85,12 @@ def sbom(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def lock(session: nox.Session) -> None:
+    """Pin what the scoring image installs, with hashes (needs a network and Python 3.11)."""
+    session.run(sys.executable, "docker/lock.py")
+
+
+@nox.session(python=False)
 def ci(session: nox.Session) -> None:
     """Run everything, in fresh environments, as CI does. It takes about an hour."""
     session.run("bash", ".ci/run", env={**os.environ})
