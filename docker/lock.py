@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 INDEX = "https://pypi.org/simple"
 JSON = "application/vnd.pypi.simple.v1+json"
-HEAD = """# What the scoring image installs, by `python docker/lock.py`; pip checks each file's SHA-256 (--require-hashes).
+HEAD = """# What the scoring image installs, by `python docker/lock.py`; pip checks the SHA-256 of each file.
 # Do not edit: change pyproject.toml, then run that command.
 """
 
@@ -31,12 +31,10 @@ def resolved() -> list[tuple[str, str]]:
         requirements.write_text(wanted.stdout)
         options = ["--dry-run", "--ignore-installed", "--quiet", "--only-binary", ":all:", "--index-url", INDEX]
         command = [sys.executable, "-m", "pip", "install", *options, "--report", report, "-r", requirements]
-        subprocess.run(command, check=True, env=os.environ | {"PIP_CONFIG_FILE": os.devnull})
+        subprocess.run(command, check=True, env=os.environ | {"PIP_CONFIG_FILE": os.devnull})  # noqa: S603 - our own files
         found = json.loads(report.read_text())["install"]
-    names = [
-        (package["metadata"]["name"].lower().replace("_", "-"), package["metadata"]["version"]) for package in found
-    ]
-    return sorted(names)
+    about = [package["metadata"] for package in found]
+    return sorted((one["name"].lower().replace("_", "-"), one["version"]) for one in about)
 
 
 def hashes(name: str, version: str) -> list[str]:
@@ -69,7 +67,8 @@ def main() -> None:
     lines = [HEAD]
     for name, version in resolved():
         found = hashes(name, version)
-        assert found, f"{name} {version} has no wheel on {INDEX}"
+        if not found:
+            sys.exit(f"{name} {version} has no wheel for this Python on {INDEX}")
         lines.append(" \\\n    ".join([f"{name}=={version}", *(f"--hash=sha256:{digest}" for digest in found)]) + "\n")
     (HERE / "requirements.lock").write_text("".join(lines))
 
