@@ -158,6 +158,7 @@ def _choices(entries: Sequence[Entry]) -> str:
 def _claims(table: Sequence[Entry]) -> str:
     """Return the paper's statements beside what was measured."""
     base = {str(entry["log_c"]): entry for entry in varied(table, "log_c", **FINE_TUNED)}
+    others = [_least_gap(entry) for entry in varied(table, "class") if entry["class"] != str(FINE_TUNED["class"])]
     claims: list[tuple[str, str, str, Callable[[Entry], bool]]] = [
         (
             "KL reaches 0.82, above Rec",
@@ -169,7 +170,7 @@ def _claims(table: Sequence[Entry]) -> str:
             "the largest gap between Rec and KL of all classes",
             "0.0",
             "class 5, log c = 0",
-            lambda e: float(e["rec min"]) - float(e["kl max"]) > LARGE_GAP,
+            lambda e: _least_gap(e) > max([LARGE_GAP, *others]),
         ),
     ]
     rows = [
@@ -178,10 +179,15 @@ def _claims(table: Sequence[Entry]) -> str:
         if log_c in base
     ]
     note = (
-        f"KL counts as above Rec, and a gap as large (more than {LARGE_GAP:g}), where this holds for all seeds. "
-        "The paper gives no figure for the gap."
+        f"KL counts as above Rec where this holds for all seeds. A gap is Rec's lowest less KL's highest of the seeds; "
+        f"it counts as the largest if it is more than {LARGE_GAP:g} and more than that of every other class that was "
+        f"run ({len(others)} were). The paper gives no figure for the gap."
     )
     return f"## Against the paper\n\n{markdown_table(['where', 'the paper', 'measured', 'holds'], rows)}\n\n{note}"
+
+
+def _least_gap(entry: Entry) -> float:
+    return float(entry["rec min"]) - float(entry["kl max"])
 
 
 def _both(entry: Entry) -> str:

@@ -78,7 +78,7 @@ def write_paper(folder: Path) -> list[Path]:
 
 def draw_figures(runs: Runs, folder: Path) -> list[Path]:
     """Draw Fig. 1, Fig. 2, and Fig. 2 of the other cohort, which stands for the supplement's."""
-    fashion = aggregated(runs["fashion-mnist-fast"], FASHION_SETTING, SCORES)
+    fashion = aggregated(runs["fashion-mnist-paper"], FASHION_SETTING, SCORES)
     columns = [name for name in runs["brain"][0] if name.endswith(("auroc", "auroc all pixels"))]
     brain = aggregated(runs["brain"], BRAIN_SETTING, columns)
     return [
