@@ -1,4 +1,4 @@
-"""What the network made of a brain, in the scan's own units: for people who want to see what it expected."""
+"""What the network made of a brain, in the scan's own units, for people who want to see it (design [89])."""
 
 from __future__ import annotations
 
