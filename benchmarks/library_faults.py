@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import crash
-from crash import EXIT_CODES, TINY, contents, prepare, run
+from crash import EXIT_CODES, TINY, prepare, run
 from support.bids import write_dataset
 
 SOURCE = Path(__file__).with_suffix(".c")
@@ -63,8 +63,8 @@ class Attempt:
         self.counts = {kind: LIBRARY.fault_seen(number) for number, kind in enumerate(KINDS)}
         self.reference = self.written()
 
-    def disturb(self, kind: int, number: int, error: int, *, kills: bool) -> None:
-        """Prepare the folder and arm the library."""
+    def disturb(self, kind: int, number: int, error: int, *, kills: bool) -> dict[str, bytes]:
+        """Prepare the folder and arm the library; return what lies there already."""
         LIBRARY.fault_arm(b"", -1, ctypes.c_long(0), 0, 0)
         subprocess.run(["rm", "-rf", str(self.folder)], check=True)
         prepare(self.folder, self.model)
@@ -72,7 +72,9 @@ class Attempt:
             write_dataset(self.folder / "raw")
         for command in self.before:
             run(command)
+        older = self.written()
         LIBRARY.fault_arm(str(self.folder).encode(), kind, ctypes.c_long(number), error, kills)
+        return older
 
     def written(self) -> dict[str, bytes]:
         """Return the outputs whose bytes depend on nothing but the inputs."""
@@ -89,8 +91,10 @@ class Attempt:
             if content not in (older.get(name), self.reference.get(name)):
                 raise AssertionError(f"{where}: {name} is neither old nor whole ({len(content)} bytes)")
         code, err = run(self.command)
-        if code or self.written() != self.reference:
-            raise AssertionError(f"{where}: does not succeed afterwards: {code} {err} {sorted(self.written())}")
+        after = self.written()
+        odd = [name for name in after.keys() | self.reference if after.get(name) != self.reference.get(name)]
+        if code or odd:
+            raise AssertionError(f"{where}: does not succeed afterwards: {code} {err}, differing {odd}")
 
 
 def points(attempt: Attempt, step: int) -> Iterator[tuple[int, int]]:
@@ -105,8 +109,7 @@ def faults(attempt: Attempt, step: int, errors: list[str]) -> int:
     outcomes: Counter[int] = Counter()
     for kind, number in points(attempt, step):
         for name in errors:
-            attempt.disturb(kind, number, getattr(errno, name), kills=False)
-            older = contents(attempt.folder / "out") if attempt.before else {}
+            older = attempt.disturb(kind, number, getattr(errno, name), kills=False)
             code, err = run(attempt.command)
             where = f"{attempt.name}: {KINDS[kind]} {number} {name}: exit {code}, {err!r}"
             if code not in EXIT_CODES or (code and err.count("\n") != 1):
@@ -124,8 +127,7 @@ def kills(attempt: Attempt, step: int, _: list[str]) -> int:
     """Kill a child of this process at each call."""
     total = 0
     for kind, number in points(attempt, step):
-        attempt.disturb(kind, number, 0, kills=True)
-        older = contents(attempt.folder / "out") if attempt.before else {}
+        older = attempt.disturb(kind, number, 0, kills=True)
         child = os.fork()
         if child == 0:
             run(attempt.command)

@@ -13,7 +13,8 @@ def test_a_bright_and_a_dark_ball_are_both_found(tmp_path, model_file, gain, pol
     path = save(tmp_path / "b_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, gain=gain)[0], AFFINE)
     for wanted in ("any", polarity):
         invoke("score", path, "-m", model_file, "-o", tmp_path, "--method", "rec-error", "--polarity", wanted)
-        scores = nib.load(tmp_path / "b_t1_desc-recerror_anomaly.nii.gz").get_fdata()
+        sign = "" if wanted == "any" else polarity
+        scores = nib.load(tmp_path / f"b_t1_desc-recerror{sign}_anomaly.nii.gz").get_fdata()
         peak = AFFINE[:3, :3] @ np.unravel_index(scores.argmax(), SHAPE) + AFFINE[:3, 3]
         assert np.linalg.norm(peak - BALL) < 16
 

@@ -14,6 +14,8 @@ from support.bids import SCANS, write_dataset
 from support.commands import names, run
 from support.corpus import PACKED
 
+from vae_loc.results.bids_derivatives import Derivatives
+
 
 def validated(place):
     binary = Path(sys.executable).with_name("bids-validator-deno")
@@ -114,3 +116,10 @@ def test_two_scans_of_one_name_are_refused_before_the_first(tmp_path, small_mode
     assert "would be an output of" in said.err
     assert "sub-01_T1w.nii.gz" in said.err
     assert names(tmp_path / "out") == set()
+
+
+def test_names_of_maps_with_one_sign_say_so(tmp_path):
+    names, scan = Derivatives(tmp_path / "out", tmp_path, polarity="dark"), tmp_path / "sub-1/anat/sub-1_FLAIR.nii"
+    assert names.path(scan, "combi", "anomaly.nii.gz").name == "sub-1_space-orig_desc-FLAIRcombidark_anomaly.nii.gz"
+    assert names.path(scan, "combi", "mask.nii.gz").name == "sub-1_label-anomaly_desc-FLAIRdark_mask.nii.gz"
+    assert names.path(scan, "combi", "dseg.tsv").name == "sub-1_desc-FLAIRfindingsdark_dseg.tsv"

@@ -12,7 +12,7 @@ import numpy as np
 
 from vae_loc.errors import UnusableInput
 from vae_loc.results.finding_table import COLUMNS
-from vae_loc.results.output_names import KINDS, PERSON_SCORES
+from vae_loc.results.output_names import KINDS, PERSON_SCORES, signed_name
 from vae_loc.results.persons.people import Person
 from vae_loc.results.persons.person_summary import PERSON_COLUMNS
 from vae_loc.results.scan_summary import MaskSummary
@@ -22,7 +22,7 @@ from vae_loc.scoring.locate import Located
 from vae_loc.system.reading import read_text
 from vae_loc.system.versions import own_version
 from vae_loc.system.writing import check_place, together, write_atomically, write_json
-from vae_loc.vocabulary import Method
+from vae_loc.vocabulary import Method, Polarity
 
 BIDS_VERSION = "1.10.0"
 FINDINGS = "findings"  # `desc-` of the numbered mask
@@ -62,19 +62,22 @@ class Derivatives:
     folder: Path
     raw: Path
     percentile_top: float = 1.0
+    polarity: Polarity = "any"
 
     def path(self, scan: Path, method: Method, kind: str) -> Path:
         """Return the path of a scan's map, percentile, mask or picture."""
         source, other = _source(scan)
-        label = f"label-anomaly_desc-{other}" if other else "label-anomaly"
+        described = signed_name(other, self.polarity)
+        label = f"label-anomaly_desc-{described}" if described else "label-anomaly"
+        of_map, findings = (f"{other}{signed_name(name, self.polarity)}" for name in (method, FINDINGS))
         name = {
-            "anomaly.nii.gz": f"space-orig_desc-{other}{method.replace('-', '')}_anomaly.nii.gz",
-            "signed.nii.gz": f"desc-{other}{method.replace('-', '')}_signed.nii.gz",
+            "anomaly.nii.gz": f"space-orig_desc-{of_map}_anomaly.nii.gz",
+            "signed.nii.gz": f"desc-{of_map}_signed.nii.gz",
             "percentile.nii.gz": f"space-orig_{label}_probseg.nii.gz",
             "mask.nii.gz": f"{label}_mask.nii.gz",
-            "dseg.nii.gz": f"desc-{other}{FINDINGS}_dseg.nii.gz",
-            "dseg.tsv": f"desc-{other}{FINDINGS}_dseg.tsv",
-            "anomaly.png": f"desc-{other}{method.replace('-', '')}_anomaly.png",
+            "dseg.nii.gz": f"desc-{findings}_dseg.nii.gz",
+            "dseg.tsv": f"desc-{findings}_dseg.tsv",
+            "anomaly.png": f"desc-{of_map}_anomaly.png",
         }[kind]
         if kind == "anomaly.png":
             subject = scan.relative_to(self.raw).parts[0]
@@ -122,7 +125,7 @@ class Derivatives:
 
     def of_person(self, person: Person, method: Method, kind: str) -> Path:
         """Return the path of a person's map, mask or table, beside those of the first scan."""
-        described = method.replace("-", "") if kind == "anomaly.nii.gz" else FINDINGS
+        described = signed_name(method if kind == "anomaly.nii.gz" else FINDINGS, self.polarity)
         return self._of_session(person, f"_desc-person{described}_{kind}")
 
     def person_scores(self, person: Person) -> Path:

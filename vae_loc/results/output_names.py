@@ -16,7 +16,7 @@ from vae_loc.scans.own_outputs import is_scores, wrote
 from vae_loc.scans.volume import stem
 from vae_loc.system.reading import opened
 from vae_loc.system.writing import check_place, refuse_inputs
-from vae_loc.vocabulary import Method
+from vae_loc.vocabulary import Method, Polarity
 
 if TYPE_CHECKING:
     from vae_loc.results.persons.people import Person
@@ -74,22 +74,35 @@ class OutputNames(Protocol):
         """Write what else belongs to a person's masks, and return the files."""
 
 
+def signed_name(name: str, polarity: Polarity) -> str:
+    """Return the name of a map, or of what is found in it, for file names: with the sign that is left of it.
+
+    >>> signed_name("rec-error", "any"), signed_name("combi", "dark")
+    ('recerror', 'combidark')
+    """
+    return name.replace("-", "") + ("" if polarity == "any" else polarity)
+
+
 @dataclass(frozen=True)
 class FolderNames:
     """A `OutputNames`: a folder, or one map's file name.
 
-    `names` are those of scans whose file names alone would not tell their outputs apart.
+    Attributes
+    ----------
+    names : of scans whose file names alone would not tell their outputs apart
+    polarity : which sign the maps hold
     """
 
     folder: Path
     map_file: Path | None
     names: Mapping[Path, str] = field(default_factory=dict)
     percentile_top: float = 100.0
+    polarity: Polarity = "any"
 
     def path(self, scan: Path, method: Method, kind: str) -> Path:
         """Return the path of one of `KINDS`."""
         if self.map_file is None:
-            return self.folder / f"{self._name(scan)}_desc-{method.replace('-', '')}_{kind}"
+            return self.folder / f"{self._name(scan)}_desc-{signed_name(method, self.polarity)}_{kind}"
         if kind == "anomaly.nii.gz":
             return self.map_file
         name = stem(self.map_file)
@@ -122,7 +135,7 @@ class FolderNames:
 
     def of_person(self, person: Person, method: Method, kind: str) -> Path:
         """Return the path of one of `PERSON_KINDS`."""
-        return self.folder / f"{_short(person.name)}_desc-person{method.replace('-', '')}_{kind}"
+        return self.folder / f"{_short(person.name)}_desc-person{signed_name(method, self.polarity)}_{kind}"
 
     def person_scores(self, person: Person) -> Path:
         """Return the path of a person's JSON."""
@@ -155,8 +168,10 @@ def outputs_folder(output: Path) -> Path:
     return output.parent if output.name.lower().endswith((".nii", ".nii.gz")) else output
 
 
-def folder_names(output: Path, *, scans: Sequence[Path], methods: int) -> FolderNames:
+def folder_names(output: Path, *, scans: Sequence[Path], methods: int, polarity: Polarity = "any") -> FolderNames:
     """Read `-o`: a folder, or a NIfTI file name for one scan and one method; prove that it can be written.
+
+    The sign that `polarity` leaves is in the names, but for a file name that `-o` gives.
 
     Raises
     ------
@@ -166,7 +181,7 @@ def folder_names(output: Path, *, scans: Sequence[Path], methods: int) -> Folder
     name = output.name.lower()
     if os.path.isdir(output) or not name.endswith((".nii", *OTHER_SUFFIXES)):
         check_place(output / KINDS[0])
-        return FolderNames(output, None, unique_names(scans))
+        return FolderNames(output, None, unique_names(scans), polarity=polarity)
     if not name.endswith((".nii", ".nii.gz")):
         raise UnusableOption("-o", f"expected a folder or a name ending in .nii or .nii.gz, got {output.name}")
     if len(scans) > 1 or methods > 1:

@@ -22,6 +22,7 @@ from vae_loc.scans.cases import Case, shard_of, sift
 
 if TYPE_CHECKING:
     from vae_loc.results.score_scan import ScoreOptions
+    from vae_loc.vocabulary import Polarity
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def score_dataset(dataset: Dataset, options: ScoreOptions, run: RunOptions, *, l
     UnusableInput : if there is no such scan, or nothing can be written; a scan's own faults are in its entry.
     UnusableModel : if the model named cannot be used.
     """
-    cases, names = _prepared(dataset)
+    cases, names = _prepared(dataset, options.polarity)
     inputs = [Path(path) for path in (options.brain_mask, options.model) if path]
     refuse_clashes(cases, names, options.methods, report=options.files.report, others=inputs)
     write_description(names)
@@ -83,7 +84,7 @@ def collect_dataset(dataset: Dataset) -> Outcome:
     return Outcome(entries, (table, write_page(table)))
 
 
-def _prepared(dataset: Dataset) -> tuple[list[Case], Derivatives]:
+def _prepared(dataset: Dataset, polarity: Polarity = "any") -> tuple[list[Case], Derivatives]:
     """Return the cases of a dataset and the names of their outputs, which must not lie among the cases.
 
     Raises
@@ -96,4 +97,4 @@ def _prepared(dataset: Dataset) -> tuple[list[Case], Derivatives]:
     cases = find_scans(
         dataset.raw, contrast=dataset.contrast, participants=dataset.participants, sessions=dataset.sessions
     )
-    return cases, Derivatives(dataset.derivatives, dataset.raw)
+    return cases, Derivatives(dataset.derivatives, dataset.raw, polarity=polarity)

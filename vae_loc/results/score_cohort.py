@@ -144,7 +144,8 @@ def _scored(
     part = sift(shard_of(cases, *run.shard), volume=options.volume, known=converted.faults)
     if not part.cases:  # nothing slow is imported for scans whose headers cannot be used
         return Outcome([failure(case, part.faults[case]) for case in part.all_cases])
-    names = folder_names(output, scans=[case.scan for case in cases], methods=len(options.methods))
+    scans, maps = [case.scan for case in cases], len(options.methods)
+    names = folder_names(output, scans=scans, methods=maps, polarity=options.polarity)
     table = names.folder / table_name(*run.shard)
     several = len(cases) > 1 and names.map_file is None
     inputs = [*places, *(Path(path) for path in (options.brain_mask, options.model) if path)]

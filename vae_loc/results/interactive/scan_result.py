@@ -183,7 +183,8 @@ class ScanResult:
         """
         rule = Segmentation(threshold, fpr, false_findings, min_size_mm3)
         options = replace(self.options, files=Files(rule, percentile=percentile, report=report))
-        names = folder_names(Path(folder), scans=[self.case.scan], methods=len(self.maps))
+        scans, maps = [self.case.scan], len(self.maps)
+        names = folder_names(Path(folder), scans=scans, methods=maps, polarity=options.polarity)
         others = [Path(one) for one in (options.brain_mask, options.model) if one]
         refuse_clashes([self.case], names, options.methods, report=report, others=others)
         return write_outputs(self.located, self.model, names, options.files, self._provenance(options))[0]

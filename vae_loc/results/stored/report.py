@@ -154,13 +154,17 @@ def _merged(
     Scans whose outputs have a file name of their own are of nobody, as in `segment`.
     """
     of_folder = [stored for stored in kept if _has_names_of_folder(stored)]
-    names = FolderNames(folder, None, {stored.case.scan: stored.name for stored in of_folder})
-    cases = [stored.case for stored in of_folder]
-    people = [person for person in people_in(cases) if level.is_new or names.person_scores(person).exists()]
-    wanted = [case for person in people for case in person.cases.values()]
-    done = [entry for entry in entries if entry.status == "done" and entry.case in wanted]
-    options = ScoreOptions(files=Files(segmentation=Segmentation()))
-    return merge_persons(cases, done, names, options, RunOptions(persons=level.persons), listener=listener)
+    merged: list[PersonResult] = []
+    for polarity in dict.fromkeys(stored.polarity for stored in of_folder):  # it is in the names
+        alike = [stored for stored in of_folder if stored.polarity == polarity]
+        names = FolderNames(folder, None, {one.case.scan: one.name for one in alike}, polarity=polarity)
+        cases = [stored.case for stored in alike]
+        people = [person for person in people_in(cases) if level.is_new or names.person_scores(person).exists()]
+        wanted = [case for person in people for case in person.cases.values()]
+        done = [entry for entry in entries if entry.status == "done" and entry.case in wanted]
+        options = ScoreOptions(files=Files(segmentation=Segmentation()), polarity=polarity)
+        merged += merge_persons(cases, done, names, options, RunOptions(persons=level.persons), listener=listener)
+    return tuple(merged)
 
 
 def _has_names_of_folder(stored: StoredScan) -> bool:
