@@ -7,7 +7,8 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from vae_loc.errors import UnusableInput
-from vae_loc.scans.dicom_headers import contrast_of_description, parsed
+from vae_loc.scans.dicom_headers import contrast_of_description, parsed, series_of
+from vae_loc.scans.dicom_series import nifti_bytes
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,11 @@ def test_a_value_of_impossible_length_is_a_damaged_file():
     raw[group_length : group_length + 2] = b"\x03\x00"
     with pytest.raises(UnusableInput, match=r"x\.dcm is a damaged DICOM file"):
         parsed(Path("s"), "x.dcm", io.BytesIO(raw), header_only=True)
+
+
+def test_a_value_of_an_unknown_kind_is_a_damaged_file(tmp_path):
+    """Found by benchmarks/fuzz_coverage.py: the frame of reference is parsed when it is asked for."""
+    raw = Path(get_testdata_file("MR_small.dcm", download=False)).read_bytes()
+    (tmp_path / "a.dcm").write_bytes(raw.replace(b"\x20\x00\x52\x00UI", b"\x20\x00\x52\x00Ui"))
+    with pytest.raises(UnusableInput, match=r"is damaged \(NotImplementedError\)"):
+        nifti_bytes(series_of(tmp_path))

@@ -151,7 +151,8 @@ def nifti_bytes(series: Series) -> bytes:
 
     try:
         volume = volume_of(series)
-    except (RecursionError, ArithmeticError, AssertionError) as error:  # of pydicom's and highdicom's, at odd headers
+    # pydicom's and highdicom's, at odd headers: a value is parsed when it is first asked for
+    except (RecursionError, ArithmeticError, AssertionError, *damaged()) as error:
         raise UnusableInput(series.place, f"series {series.uid} is damaged ({type(error).__name__})") from error
     if volume.array.ndim != 3:
         raise UnusableInput(series.place, "expected one grey value a voxel, found colour; choose another series")

@@ -203,8 +203,8 @@ def write_volume(path: Path, data: NDArray[np.generic], like: Volume) -> None:
     if path.name.lower().endswith(".gz"):
         from isal import isal_zlib
 
-        packer = isal_zlib.compressobj(COMPRESSION, wbits=GZIP_WBITS)
-        raw = packer.compress(head) + packer.compress(voxels) + packer.flush()
+        # at one go: a compressor object of isal 1.9 depends, rarely, on what lay in its memory before
+        raw = isal_zlib.compress(np.concatenate([np.frombuffer(head, np.uint8), voxels]), COMPRESSION, GZIP_WBITS)
     else:
         raw = head + voxels.tobytes()
     write_atomically(path, raw)
