@@ -149,10 +149,11 @@ def nifti_bytes(series: Series) -> bytes:
     """
     from isal import igzip
 
+    # pydicom's and highdicom's, at odd headers: a value is parsed when it is first asked for
+    faults: tuple[type[Exception], ...] = (RecursionError, ArithmeticError, AssertionError, *damaged())
     try:
         volume = volume_of(series)
-    # pydicom's and highdicom's, at odd headers: a value is parsed when it is first asked for
-    except (RecursionError, ArithmeticError, AssertionError, *damaged()) as error:
+    except faults as error:
         raise UnusableInput(series.place, f"series {series.uid} is damaged ({type(error).__name__})") from error
     if volume.array.ndim != 3:
         raise UnusableInput(series.place, "expected one grey value a voxel, found colour; choose another series")
