@@ -184,3 +184,9 @@ def test_a_folder_without_results_is_refused(tmp_path, monkeypatch, capsys, what
     code, said = run(monkeypatch, capsys, "report", folder)
     assert code == 4
     assert said.err.count("\n") == 1
+
+
+def test_what_a_killed_run_left_is_removed(bob, small_model):
+    (bob / ".vae-loc-0123456789abcdef.tmp").write_bytes(b"half")
+    invoke("report", bob, "-m", small_model, "-q")
+    assert not [name for name in names(bob) if name.endswith(".tmp")]

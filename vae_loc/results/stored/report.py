@@ -26,7 +26,7 @@ from vae_loc.scans.cases import Case, subject_of
 from vae_loc.scans.volume import stem
 from vae_loc.scoring.segmentation import Finding, Rule, Segmentation, SegmentedMap
 from vae_loc.system.reading import sha256_of
-from vae_loc.system.writing import together, write_atomically, write_json
+from vae_loc.system.writing import check_place, together, write_atomically, write_json
 from vae_loc.vocabulary import Method
 
 
@@ -70,10 +70,11 @@ def report_folder(folder: Path, level: Level, *, model: str | None = None, liste
 
     Raises
     ------
-    UnusableInput : if the folder holds no results; what is wrong with one scan is in its entry.
+    UnusableInput : if the folder holds no results or cannot be written; what is wrong with one scan is in its entry.
     """
     listener = listener or Listener()
     found, rows = scores_in(folder), read_rows(folder)
+    check_place(folder / TABLE)
     if len(found) > 1:
         refuse_clashing_table(folder / TABLE, [], report=True)
     kept: list[StoredScan] = []
