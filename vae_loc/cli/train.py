@@ -124,7 +124,8 @@ def train(
     from vae_loc.training.check_cohort import HealthyCohort
     from vae_loc.training.closing_words import interrupted_words
     from vae_loc.training.distributed import joined_processes
-    from vae_loc.training.train import state_of, train_cohort
+    from vae_loc.training.resume_state import state_of
+    from vae_loc.training.train import train_cohort
 
     options = learning.training_options()
     ready = prepared_device(device, fair_threads(threads))

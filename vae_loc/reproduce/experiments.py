@@ -91,7 +91,7 @@ def _fashion(sweep: Sweep, data: Path | None, bars: BarMaker) -> list[Path]:
     from vae_loc.model.network import resolve_device
     from vae_loc.reproduce.fashion_mnist.page import write_fashion
     from vae_loc.reproduce.fashion_mnist.runs import AXES, DEBIAN_FOLDER, run_fashion
-    from vae_loc.reproduce.sweep import RUNS, read_rows
+    from vae_loc.reproduce.sweep import RUNS, Machine, read_rows
 
     run_fashion(
         data or DEBIAN_FOLDER,
@@ -99,8 +99,7 @@ def _fashion(sweep: Sweep, data: Path | None, bars: BarMaker) -> list[Path]:
         sweep.protocol,
         axes=_axes(sweep, AXES),
         seeds=sweep.seeds,
-        jobs=sweep.jobs,
-        device=resolve_device(sweep.device),
+        machine=Machine(sweep.jobs, resolve_device(sweep.device)),
         quick=sweep.quick,
         bars=bars,
     )
@@ -123,6 +122,7 @@ def _brain(sweep: Sweep, brains: Brains, bars: BarMaker) -> list[Path]:
     from vae_loc.reproduce.brain.data import prepared
     from vae_loc.reproduce.brain.page import write_brain
     from vae_loc.reproduce.brain.runs import AXES, BASE, QUICK_SIZE, run_brain
+    from vae_loc.reproduce.sweep import Machine
 
     if brains.pictures is not None and brains.pictures not in [place.name for place in brains.patients]:
         raise UnusableOption("--pictures", f"expected the name of a folder of --patients, got {brains.pictures}")
@@ -134,8 +134,7 @@ def _brain(sweep: Sweep, brains: Brains, bars: BarMaker) -> list[Path]:
         sweep.protocol,
         axes=axes,
         seeds=sweep.seeds,
-        jobs=sweep.jobs,
-        device=resolve_device(sweep.device),
+        machine=Machine(sweep.jobs, resolve_device(sweep.device)),
         quick=sweep.quick,
         bars=bars,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,17 @@ Perform = Callable[[Key], dict[str, float]]
 
 RUNS, TIMING = "runs.csv", "timing.csv"
 DIGITS = 6  # of a result: one more than a test set of 10 000 can tell apart
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What runs are performed on: processes of one thread each, and the device where their networks learn."""
+
+    jobs: int = 1
+    device: str = "cpu"
+
+
+ALONE = Machine()
 
 
 def keys_of(settings: Sequence[dict[str, object]], seeds: int) -> list[Key]:

@@ -24,6 +24,11 @@ MAX_STATE_BYTES = 8_000_000_000  # four times the largest model
 STOP_PATIENCE = 3  # more epochs than this without a better loss end the training
 
 
+def state_of(output: Path) -> Path:
+    """Return where the epochs of an unfinished training of a model are kept."""
+    return output.with_suffix(".state.safetensors")
+
+
 @dataclass
 class History:
     """How a training went: one row an epoch, the best loss, and what a resumption needs."""

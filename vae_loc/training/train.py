@@ -36,7 +36,7 @@ from vae_loc.training.fit import (
     train_vae,
 )
 from vae_loc.training.healthy_reference import HealthyBrain, calibrate_healthy
-from vae_loc.training.resume_state import History
+from vae_loc.training.resume_state import History, state_of
 from vae_loc.training.training_record import Recipe, TrainedFacts, TrainingRecord
 from vae_loc.vocabulary import BrainMask, FloatArray
 
@@ -71,11 +71,6 @@ class TrainingOptions:
     def real_contrast(self) -> str:
         """The contrast of the scans themselves."""
         return self.synthesize_from or self.contrast
-
-
-def state_of(output: Path) -> Path:
-    """Return where the epochs of an unfinished training are kept."""
-    return output.with_suffix(".state.safetensors")
 
 
 def train_cohort(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vae_loc.errors import UnusableInput
 from vae_loc.reproduce.brain.data import MAPS, Prepared, Source, load_prepared, prepared
-from vae_loc.reproduce.sweep import Key, Row, keys_of, sweep
+from vae_loc.reproduce.sweep import ALONE, Key, Machine, Row, keys_of, sweep
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.writing import write_atomically
 
@@ -45,8 +45,7 @@ def run_brain(
     *,
     axes: Sequence[str] = AXES,
     seeds: int = 5,
-    jobs: int = 1,
-    device: str = "cpu",
+    machine: Machine = ALONE,
     quick: bool = False,
     bars: BarMaker,
 ) -> list[Row]:
@@ -62,7 +61,9 @@ def run_brain(
     sizes = sorted({int(str(setting["image_size"])) for setting in settings})
     files = {size: prepared(source, folder, size, bars) for size in sizes}
     keys = keys_of(settings, 1 if quick else seeds)
-    return sweep(keys, partial(perform_run, files, folder, quick, device=device), folder, jobs=jobs, bars=bars)
+    return sweep(
+        keys, partial(perform_run, files, folder, quick, device=machine.device), folder, jobs=machine.jobs, bars=bars
+    )
 
 
 def perform_run(files: dict[int, Path], folder: Path, quick: bool, key: Key, device: str = "cpu") -> dict[str, float]:

@@ -12,7 +12,7 @@ import numpy as np
 from vae_loc.errors import UnusableInput
 from vae_loc.evaluation.metrics import rank
 from vae_loc.reproduce.fashion_mnist.idx import HINT, read_idx
-from vae_loc.reproduce.sweep import Key, Row, keys_of, sweep
+from vae_loc.reproduce.sweep import ALONE, Key, Machine, Row, keys_of, sweep
 from vae_loc.system.progress import BarMaker
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ def run_fashion(
     *,
     axes: tuple[str, ...] = AXES,
     seeds: int = 5,
-    jobs: int = 1,
-    device: str = "cpu",
+    machine: Machine = ALONE,
     quick: bool = False,
     bars: BarMaker,
 ) -> list[Row]:
@@ -112,8 +111,8 @@ def run_fashion(
     settings = settings_of(name, axes)
     if quick:
         settings = settings_of(name, ("claims",))
-    perform = partial(perform_run, data, QUICK_IMAGES if quick else None, device=device)
-    return sweep(keys_of(settings, 1 if quick else seeds), perform, folder, jobs=jobs, bars=bars)
+    perform = partial(perform_run, data, QUICK_IMAGES if quick else None, device=machine.device)
+    return sweep(keys_of(settings, 1 if quick else seeds), perform, folder, jobs=machine.jobs, bars=bars)
 
 
 def perform_run(data: Path, images: int | None, key: Key, device: str = "cpu") -> dict[str, float]:
