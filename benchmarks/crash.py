@@ -96,6 +96,16 @@ def prepare(folder: Path, model: Path | None) -> None:
         shutil.copy(model, folder / "model.safetensors")
 
 
+def tiny_model(root: Path) -> Path:
+    """Train a model in a moment, and return its file."""
+    prepare(root / "first", None)
+    model = root / "model.safetensors"
+    code, err = run(["train", f"{root}/first/healthy", "-o", str(model), "--epochs", "1", *TINY])
+    if code:
+        raise AssertionError(err)
+    return model
+
+
 def commands(folder: Path) -> dict[str, list[str]]:
     scored = [f"{folder}/healthy/s0_t1.nii", "-m", f"{folder}/model.safetensors", "-o", f"{folder}/out", "--quiet"]
     return {
@@ -264,11 +274,7 @@ def main() -> int:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
-        prepare(root / "first", None)
-        model = root / "model.safetensors"
-        code, err = run(["train", f"{root}/first/healthy", "-o", str(model), "--epochs", "1", *TINY])
-        if code:
-            raise AssertionError(err)
+        model = tiny_model(root)
         began = time.monotonic()
         if options.what == "faults":
             errors = [getattr(errno, name) for name in options.errors]

@@ -5,7 +5,8 @@
 A GPU has little to do with one network of this size, and processes that share it wait for each other.
 Here networks of one shape are one network with a further axis: matrix products in batches.
 First weights, split, order and noise of each are those of `vae-loc reproduce`; sums are rounded in another order.
-The rows go into the folder's `runs.csv`, where `vae-loc reproduce` finds them and writes table, figure and page.
+Rows that the folder's `runs.csv` lacks are added to it; there `vae-loc reproduce` finds them and writes table,
+figure and page. Processes for several `--shape` need a folder each: they would replace each other's rows.
 """
 
 from __future__ import annotations
@@ -17,27 +18,29 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from vae_loc.evaluation.metrics import rank
 from vae_loc.model.vae import LOG_SIGMA_RANGE, DenseVAE, kl_divergence, squared_error
-from vae_loc.reproduce.fashion_mnist.runs import AXES, DEBIAN_FOLDER, load, protocol_of, settings_of
+from vae_loc.reproduce.fashion_mnist.runs import (
+    AXES,
+    DEBIAN_FOLDER,
+    load,
+    protocol_of,
+    results_of,
+    setting_of,
+    settings_of,
+)
 from vae_loc.reproduce.fashion_mnist.training import (
-    HIDDEN,
-    MIN_GAIN,
-    PIXELS,
     PLATEAU_FACTOR,
-    PLATEAU_PATIENCE,
-    STOP_PATIENCE,
     VALIDATION_SEED,
     VALIDATION_SHARE,
+    Plateau,
     Protocol,
     Setting,
-    score,
+    network_of,
 )
-from vae_loc.reproduce.sweep import DIGITS, RUNS, Key, keys_of, read_rows
+from vae_loc.reproduce.sweep import RUNS, Key, keys_of, known_rows, name_of, ordered, row_of
 from vae_loc.system.reading import to_csv
 from vae_loc.system.writing import write_atomically
 
@@ -47,32 +50,27 @@ PART = 1000  # validation images at once
 
 @dataclass
 class Run:
-    """One network: what it is to learn, its place in the plateau schedule, and its best weights."""
+    """One network: what it is to learn, where it is in its schedule, and its best weights."""
 
     key: Key
     own: Tensor  # indices of the images of nine classes, validation first
     generator: torch.Generator
     rate: float
+    plateau: Plateau = field(default_factory=Plateau)
     best: dict[str, Tensor] = field(default_factory=dict)
-    best_loss: float = float("inf")
-    bad: int = 0
-    plateau: int = 0
     epochs: int = 0
 
     def judge(self, loss: float, weights: dict[str, Tensor]) -> None:
         """Take note of an epoch's validation loss, as `fashion_mnist.training.train` does."""
         self.epochs += 1
-        better = loss < self.best_loss - MIN_GAIN * abs(self.best_loss) if self.best else True
-        self.bad, self.plateau = (0, 0) if better else (self.bad + 1, self.plateau + 1)
-        if better:
-            self.best, self.best_loss = {name: value.clone() for name, value in weights.items()}, loss
-        if self.plateau > PLATEAU_PATIENCE:
-            self.plateau = 0
+        if self.plateau.judge(loss):
+            self.best = {name: value.clone() for name, value in weights.items()}
+        if self.plateau.lowered:
             self.rate *= PLATEAU_FACTOR
 
     def done(self, protocol: Protocol) -> bool:
         """Tell whether the schedule has ended."""
-        return self.bad > STOP_PATIENCE or self.epochs >= protocol.max_epochs
+        return self.plateau.finished or self.epochs >= protocol.max_epochs
 
 
 class Side:
@@ -135,7 +133,7 @@ def train_side_by_side(
     ----------
     pixels : float32 (N, 784) in [0, 1], on `device`; labels : int64 (N,), on the CPU
     """
-    setting = _setting(keys[0])
+    setting = setting_of(keys[0])
     networks, runs = zip(*(_begun(key, labels, protocol) for key in keys), strict=True)
     side, active = Side(networks, device), list(runs)
     kept = round(VALIDATION_SHARE * len(active[0].own))
@@ -145,7 +143,7 @@ def train_side_by_side(
         while active:
             of_all = [run.own.to(device) for run in active]
             validation, training = (torch.stack([own[at] for own in of_all]) for at in (slice(kept), slice(kept, None)))
-            c = torch.tensor([_setting(run.key).c for run in active], device=device)[:, None, None]
+            c = torch.tensor([setting_of(run.key).c for run in active], device=device)[:, None, None]
             rates = torch.tensor([run.rate for run in active], device=device)
             drawn = list(pool.map(lambda run: _drawn(run, len(run.own) - kept, setting, protocol), active))
             order = torch.stack([chosen for chosen, _ in drawn]).to(device)
@@ -160,7 +158,7 @@ def train_side_by_side(
                 run.judge(loss, side.of(place))
             for run in active:
                 if run.done(protocol):
-                    network = _network(setting, protocol)
+                    network = network_of(protocol, setting)
                     network.load_state_dict(run.best)
                     yield run, network.to(device).eval()
             going = [place for place, run in enumerate(active) if not run.done(protocol)]
@@ -174,12 +172,8 @@ def _begun(key: Key, labels: Tensor, protocol: Protocol) -> tuple[DenseVAE, Run]
     own = torch.nonzero(labels != int(key["class"])).flatten()
     torch.manual_seed(int(key["seed"]))
     generator = torch.Generator().manual_seed(int(key["seed"]))
-    network = _network(_setting(key), protocol)
+    network = network_of(protocol, setting_of(key))
     return network, Run(key, own[torch.randperm(len(own), generator=generator)], generator, protocol.learning_rate)
-
-
-def _network(setting: Setting, protocol: Protocol) -> DenseVAE:
-    return DenseVAE(pixels=PIXELS * setting.scaling, latents=setting.latents, hidden=(HIDDEN,) * protocol.hidden_layers)
 
 
 def _drawn(run: Run, images: int, setting: Setting, protocol: Protocol) -> tuple[Tensor, Tensor]:
@@ -207,10 +201,6 @@ def _validated(
     return losses
 
 
-def _setting(key: Key) -> Setting:
-    return Setting(int(key["latents"]), float(key["log_c"]), int(key["scaling"]))
-
-
 def side_by_side(
     keys: Sequence[Key], data: Path, protocol: Protocol, device: str
 ) -> Iterator[tuple[Key, dict[str, float]]]:
@@ -222,12 +212,7 @@ def side_by_side(
         shapes.setdefault((key["latents"], key["scaling"]), []).append(key)
     for some in shapes.values():
         for run, network in train_side_by_side(some, pixels, labels, protocol, device):
-            scores = score(network, test_pixels, protocol, _setting(run.key), seed=int(run.key["seed"]))
-            odd = (test_labels == int(run.key["class"])).numpy()
-            values = {"kl": scores.kl, "rec": scores.rec, "elbo": scores.kl + scores.rec}
-            results = {name: rank(odd, of).auroc or np.nan for name, of in values.items()}
-            means = {"kl_nats": float(scores.kl.mean()), "rec_nats": float(scores.rec.mean())}
-            yield run.key, results | {"epochs": run.epochs} | means
+            yield run.key, results_of(network, run.epochs, test_pixels, test_labels, run.key, protocol)
 
 
 def main() -> None:
@@ -245,19 +230,16 @@ def main() -> None:
     if options.shape:
         keys = [key for key in keys if f"{key['latents']}x{key['scaling']}" == options.shape]
     options.output.mkdir(parents=True, exist_ok=True)
+    table = options.output / RUNS
+    rows = known_rows(table, keys)
+    missing = [key for key in keys if name_of(key) not in rows]
     began = time.perf_counter()
-    for key, row in side_by_side(keys, options.data, protocol_of("paper"), options.device):
-        print(f"{time.perf_counter() - began:.0f} s", *key.values(), *(f"{v:.4g}" for v in row.values()), flush=True)
-        _add(options.output, keys, key, row)
-
-
-def _add(folder: Path, keys: Sequence[Key], key: Key, results: dict[str, float]) -> None:
-    """Write a run's row into the folder's table, in the order of `keys`."""
-    rows = [row for row in read_rows(folder / RUNS) if any(row[name] != value for name, value in key.items())]
-    rows.append(key | {name: f"{round(value, DIGITS):.10g}" for name, value in results.items()})
-    places = {tuple(one.values()): place for place, one in enumerate(keys)}
-    rows.sort(key=lambda row: places.get(tuple(row[name] for name in key), -1))
-    write_atomically(folder / RUNS, to_csv(rows))
+    for key, results in side_by_side(missing, options.data, protocol_of("paper"), options.device):
+        print(
+            f"{time.perf_counter() - began:.0f} s", *key.values(), *(f"{v:.4g}" for v in results.values()), flush=True
+        )
+        rows[name_of(key)] = row_of(key, results)
+        write_atomically(table, to_csv(ordered(rows, keys)))
 
 
 if __name__ == "__main__":

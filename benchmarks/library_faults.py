@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import crash
-from crash import EXIT_CODES, TINY, prepare, run
+from crash import EXIT_CODES, TINY, prepare, run, tiny_model
 from support.bids import write_dataset
 
 SOURCE = Path(__file__).with_suffix(".c")
@@ -153,11 +153,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
-        prepare(root / "first", None)
-        model = root / "model.safetensors"
-        code, err = run(["train", f"{root}/first/healthy", "-o", str(model), "--epochs", "1", *TINY])
-        if code:
-            raise AssertionError(err)
+        model = tiny_model(root)
         began, total = time.monotonic(), 0
         for name in options.commands or arguments(root):
             total += act(Attempt(root, model, name), options.step, options.errors)

@@ -64,21 +64,21 @@ def sweep(keys: Sequence[Key], perform: Perform, folder: Path, *, jobs: int, bar
     """
     table, timing = folder / RUNS, folder / TIMING
     check_place(table)
-    rows, times = _known(table, keys), _known(timing, keys)
-    missing = [key for key in keys if _name(key) not in rows]
+    rows, times = known_rows(table, keys), known_rows(timing, keys)
+    missing = [key for key in keys if name_of(key) not in rows]
     advance = bars("runs", len(keys))
     for _ in range(len(keys) - len(missing)):
         advance("already there")
     begun = time.monotonic()
     for done, (key, results, wall_s, cpu_s) in enumerate(_performed(missing, perform, jobs), start=1):
-        rows[_name(key)] = key | {name: _written(value) for name, value in results.items()}
-        times[_name(key)] = key | {"wall_s": f"{wall_s:.1f}", "cpu_s": f"{cpu_s:.1f}"}
+        rows[name_of(key)] = row_of(key, results)
+        times[name_of(key)] = key | {"wall_s": f"{wall_s:.1f}", "cpu_s": f"{cpu_s:.1f}"}
         with together():
-            write_atomically(table, to_csv(_ordered(rows, keys)))
-            write_atomically(timing, to_csv(_ordered(times, keys)))
+            write_atomically(table, to_csv(ordered(rows, keys)))
+            write_atomically(timing, to_csv(ordered(times, keys)))
         left_min = (time.monotonic() - begun) / done * (len(missing) - done) / 60
         advance(f"{' '.join(key.values())}, {left_min:.0f} min left")
-    return [rows[_name(key)] for key in keys]
+    return [rows[name_of(key)] for key in keys]
 
 
 def aggregated(rows: Sequence[Row], keys: Sequence[str], scores: Sequence[str]) -> list[dict[str, str | float | int]]:
@@ -109,7 +109,13 @@ def read_rows(path: Path) -> list[Row]:
     return read_csv(path, "a table of runs", []) if path.exists() else []
 
 
-def _known(path: Path, keys: Sequence[Key]) -> dict[tuple[str, ...], Row]:
+def known_rows(path: Path, keys: Sequence[Key]) -> dict[tuple[str, ...], Row]:
+    """Return the rows of a table by the name of their runs, none if there is no such file.
+
+    Raises
+    ------
+    UnusableInput : if it is the table of another experiment.
+    """
     columns = list(keys[0])
     known = {}
     for row in read_rows(path):
@@ -120,14 +126,20 @@ def _known(path: Path, keys: Sequence[Key]) -> dict[tuple[str, ...], Row]:
     return known
 
 
-def _name(key: Key) -> tuple[str, ...]:
+def name_of(key: Key) -> tuple[str, ...]:
+    """Return what tells a run from the others of its table."""
     return tuple(key.values())
 
 
-def _ordered(rows: dict[tuple[str, ...], Row], keys: Sequence[Key]) -> list[Row]:
+def ordered(rows: dict[tuple[str, ...], Row], keys: Sequence[Key]) -> list[Row]:
     """Return rows in the order of the keys; those of earlier, other keys in front, sorted."""
-    places = {_name(key): place for place, key in enumerate(keys)}
+    places = {name_of(key): place for place, key in enumerate(keys)}
     return [rows[name] for name in sorted(rows, key=lambda name: (places.get(name, -1), name))]
+
+
+def row_of(key: Key, results: dict[str, float]) -> Row:
+    """Return a run as it stands in the table."""
+    return key | {name: _written(value) for name, value in results.items()}
 
 
 def _written(value: float) -> str:

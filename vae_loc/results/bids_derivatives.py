@@ -12,7 +12,7 @@ import numpy as np
 
 from vae_loc.errors import UnusableInput
 from vae_loc.results.finding_table import COLUMNS
-from vae_loc.results.output_names import KINDS, PERSON_SCORES, signed_name
+from vae_loc.results.output_names import KINDS, PAGE_ENDING, PERSON_SCORES, signed_name
 from vae_loc.results.persons.people import Person
 from vae_loc.results.persons.person_summary import PERSON_COLUMNS
 from vae_loc.results.scan_summary import MaskSummary
@@ -90,7 +90,7 @@ class Derivatives:
 
     def page(self, scan: Path) -> Path:
         """Return the path of a scan's report."""
-        return self._beside(scan, f"desc-{_source(scan)[1]}anomaly_report.html")
+        return self._beside(scan, f"desc-{_source(scan)[1]}anomaly{PAGE_ENDING}")
 
     def only(self, *scans: Path) -> Derivatives:
         """Return the same: a scan's name says all."""

@@ -10,13 +10,12 @@ from vae_loc.errors import UnusableInput
 from vae_loc.results.cohort_table import table_methods
 from vae_loc.results.persons.person_page import page_of
 from vae_loc.results.persons.person_summary import people_beside
-from vae_loc.results.scan_page import CITATION, environment, jpeg
+from vae_loc.results.scan_page import CITATION, environment, look_of, stored_jpeg
 from vae_loc.results.scan_summary import read_summary
-from vae_loc.system.reading import opened, read_csv
+from vae_loc.system.reading import read_csv
 
 THUMBNAIL_WIDTH, THUMBNAIL_QUALITY = 300, 70
 MIDDLE_ROWS = (0.0, 0.27, 0.938, 0.76)  # of a montage: left, top, right, bottom, as shares of its sides
-MAX_PICTURE_BYTES = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,11 @@ def _worklist_place(row: PageRow, method: str) -> tuple[bool, float]:
 
 
 def _row(folder: Path, cells: Mapping[str, str]) -> PageRow:
-    scores = folder / cells["scores"] if cells.get("scores") else None
-    files = [scores.parent / name for name in _files_of(scores)] if scores else []
-    montage = next((file for file in files if file.name.endswith("_anomaly.png")), None)
-    page = next((file for file in files if file.name.endswith("_report.html")), None)
-    thumbnail = _thumbnail(montage) if montage else None
+    picture = page = None
+    if cells.get("scores"):
+        scores = folder / cells["scores"]
+        picture, page = look_of(scores, _files_of(scores))
+    thumbnail = stored_jpeg(picture, quality=THUMBNAIL_QUALITY, width=THUMBNAIL_WIDTH, box=MIDDLE_ROWS)
     return PageRow(cells, thumbnail, page.relative_to(folder).as_posix() if page else None)
 
 
@@ -88,11 +87,3 @@ def _files_of(scores: Path) -> list[str]:
         return list(read_summary(scores).files)
     except UnusableInput:
         return []
-
-
-def _thumbnail(montage: Path) -> str | None:
-    try:
-        with opened(montage, "a picture") as file:
-            return jpeg(file.read(MAX_PICTURE_BYTES), quality=THUMBNAIL_QUALITY, width=THUMBNAIL_WIDTH, box=MIDDLE_ROWS)
-    except (UnusableInput, OSError):  # removed or damaged since
-        return None

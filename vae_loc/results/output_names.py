@@ -28,6 +28,7 @@ SIGNED = "signed.nii.gz"  # the map as it was made, on the grid of the mean brai
 KINDS = ("anomaly.nii.gz", SIGNED, "percentile.nii.gz", *MASK_KINDS, "anomaly.png")
 PERSON_KINDS = ("anomaly.nii.gz", "dseg.nii.gz", "dseg.tsv")
 PERSON_SCORES = "_desc-person_scores.json"
+PAGE_ENDING = "_report.html"
 PAGE_MARK, PAGE_HEAD_BYTES = b" - vae-loc</title>", 4096  # of our pages, and how much of a page holds it
 OWN_PARTS = ("_desc-", "_label-anomaly_")  # of names that no other program's files beside a scan have
 MAX_STEM_BYTES = 220  # 255 less the longest of our endings
@@ -116,7 +117,7 @@ class FolderNames:
     def page(self, scan: Path) -> Path:
         """Return the path of a scan's report."""
         name = self._name(scan) if self.map_file is None else stem(self.map_file)
-        return self.folder / f"{name}_report.html"
+        return self.folder / f"{name}{PAGE_ENDING}"
 
     def only(self, *scans: Path) -> FolderNames:
         """Return the same for some scans, without the names of the others."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vae_loc.errors import printable
+from vae_loc.errors import UnusableInput, printable
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import LEVELS, healthy_percentile
 from vae_loc.model.network import Model
@@ -19,12 +19,14 @@ from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
 from vae_loc.preprocessing.regions import surface_of
 from vae_loc.results.finding_table import nothing_found
 from vae_loc.results.montage import BRIGHT, DARK
+from vae_loc.results.output_names import PAGE_ENDING
 from vae_loc.results.page_charts import Profile, Strip, profile, strip
 from vae_loc.results.page_volumes import Crop, crop_to, layer
 from vae_loc.results.scan_summary import Z_DIGITS, ScanSummary
 from vae_loc.scoring.expected_scan import expected_scan
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.segmentation import DEFAULT_FPR
+from vae_loc.system.reading import opened
 from vae_loc.vocabulary import SAMPLE_SCORES, BoolArray, FloatArray, Method
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ WINDOWS = {"normal": (1, 99), "narrow": (10, 90), "wide": STORED_PERCENTILES}  #
 HEALTHY_BAND = (0.05, 0.95)
 MAX_CEILINGS = 4  # a bare score's highest voxels would leave no steps for the others
 JPEG_QUALITY = 85
+MAX_PICTURE_BYTES = 50_000_000
 CITATION = (
     "Zimmerer D, Isensee F, Petersen J, Kohl S, Maier-Hein K. Unsupervised Anomaly Localization using Variational "
     "Auto-Encoders. MICCAI 2019. arXiv:1907.02796"
@@ -145,6 +148,26 @@ def jpeg(
     buffer = io.BytesIO()
     shown.save(buffer, "JPEG", quality=quality, optimize=True)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def look_of(scores: Path, files: Iterable[str]) -> tuple[Path | None, Path | None]:
+    """Return the picture and the page among the files that a scores JSON names; None where it names none."""
+    named = [scores.parent / name for name in files]
+    picture, page = (
+        next((file for file in named if file.name.endswith(ending)), None) for ending in ("_anomaly.png", PAGE_ENDING)
+    )
+    return picture, page
+
+
+def stored_jpeg(picture: Path | None, **how: Any) -> str | None:
+    """Return a stored picture as `jpeg` does; None if it is not there any more, or damaged."""
+    if picture is None:
+        return None
+    try:
+        with opened(picture, "a picture") as file:
+            return jpeg(file.read(MAX_PICTURE_BYTES), **how)
+    except (UnusableInput, OSError):
+        return None
 
 
 def _viewer(

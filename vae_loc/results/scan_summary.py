@@ -17,7 +17,7 @@ from vae_loc.scoring.locate import Located
 from vae_loc.scoring.segmentation import DEFAULT_FPR, SegmentedMap
 from vae_loc.system.reading import are_whole, read_text
 from vae_loc.system.versions import versions
-from vae_loc.vocabulary import RESEARCH_ONLY, SAMPLE_SCORES, Method
+from vae_loc.vocabulary import RESEARCH_ONLY, SAMPLE_SCORES, Method, Polarity
 
 SCHEMA_VERSION = 2  # since 2 with findings, before that with components
 Z_DIGITS = 3  # of the height of a slice in mm
@@ -128,6 +128,12 @@ class ScanSummary(_Part):
     options: dict[str, object]
     files: dict[str, str] = {}
     forced: list[str] = []
+
+    @property
+    def polarity(self) -> Polarity:
+        """Which sign the maps hold."""
+        stated = self.options.get("polarity")
+        return "bright" if stated == "bright" else "dark" if stated == "dark" else "any"
 
     def content(self) -> dict[str, object]:
         """Return what is written to disk; masks only where there are any."""

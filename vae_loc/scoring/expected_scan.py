@@ -6,7 +6,7 @@ import numpy as np
 
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import all_from_canonical, to_canonical
-from vae_loc.preprocessing.resampling import Grid
+from vae_loc.preprocessing.pose import doubled_grid
 from vae_loc.preprocessing.slices import from_slices, to_slices
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.slice_scores import score_slices
@@ -23,7 +23,9 @@ def expected_scan(located: Located, model: Model) -> FloatArray:
     scan's brain, so that both are seen in one window.
     """
     scan, image_size = located.scan, model.facts.network.image_size
-    grid = _of_size(located.frame(next(iter(located.signed_maps))).grid, image_size)
+    grid = located.frame(next(iter(located.signed_maps))).grid
+    if grid.shape[0] != image_size:  # the map lies on half the pixel
+        grid = doubled_grid(grid)
     canonical = to_canonical(scan.volume, scan.brain, image_size=image_size, contrast=model.facts.contrast, grid=grid)
     stack = to_slices(canonical)
     residual = score_slices(model, stack, ["rec-error"]).fields["residual"]  # x - g(mu)
@@ -34,13 +36,3 @@ def expected_scan(located: Located, model: Model) -> FloatArray:
     gain = (high - low) / ((own_high - own_low) or 1.0)
     result: FloatArray = np.where(scan.brain, middle + gain * (on_grid - own_middle), 0).astype(np.float32)
     return result
-
-
-def _of_size(grid: Grid, image_size: int) -> Grid:
-    """Return the canonical grid of a map that may lie on the grid of half its pixel."""
-    factor = grid.shape[0] // image_size
-    if factor == 1:
-        return grid
-    joining = np.diag([factor, factor, factor, 1.0])
-    joining[:3, 3] = (factor - 1) / 2
-    return Grid((image_size,) * 3, grid.affine @ joining, grid.pixel_mm * factor)

@@ -18,7 +18,8 @@ from vae_loc.system.progress import BarMaker
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vae_loc.reproduce.fashion_mnist.training import Protocol
+    from vae_loc.model.vae import DenseVAE
+    from vae_loc.reproduce.fashion_mnist.training import Protocol, Setting
 
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
@@ -117,17 +118,38 @@ def run_fashion(
 
 def perform_run(data: Path, images: int | None, key: Key, device: str = "cpu") -> dict[str, float]:
     """Train on nine classes and rank the test images of the tenth against theirs; return the AUROC of each score."""
-    from vae_loc.reproduce.fashion_mnist.training import Setting, score, train
+    from vae_loc.reproduce.fashion_mnist.training import train
 
     pixels, labels, test_pixels, test_labels = load(data, images)
-    left_out, seed = int(key["class"]), int(key["seed"])
-    setting = Setting(int(key["latents"]), float(key["log_c"]), int(key["scaling"]))
+    setting = setting_of(key)
     protocol = protocol_of(key["protocol"], key["change"])
     if images is not None:
         protocol = replace(protocol, epochs=protocol.epochs and 2, max_epochs=2)
-    model, epochs = train(pixels[labels != left_out].to(device), protocol, setting, seed=seed)
-    scores = score(model, test_pixels.to(device), protocol, setting, seed=seed)
-    odd = (test_labels == left_out).numpy()
+    nine = pixels[labels != int(key["class"])].to(device)
+    model, epochs = train(nine, protocol, setting, seed=int(key["seed"]))
+    return results_of(model, epochs, test_pixels.to(device), test_labels, key, protocol)
+
+
+def setting_of(key: Key) -> Setting:
+    """Return what a run varies of what the paper varies."""
+    from vae_loc.reproduce.fashion_mnist.training import Setting
+
+    return Setting(int(key["latents"]), float(key["log_c"]), int(key["scaling"]))
+
+
+def results_of(
+    model: DenseVAE, epochs: int, pixels: Tensor, labels: Tensor, key: Key, protocol: Protocol
+) -> dict[str, float]:
+    """Rank test images of the class left out against the others; return a row's results.
+
+    Parameters
+    ----------
+    pixels : float32 (N, 784) in [0, 1], on the device of the network; labels : int64 (N,), on the CPU
+    """
+    from vae_loc.reproduce.fashion_mnist.training import score
+
+    scores = score(model, pixels, protocol, setting_of(key), seed=int(key["seed"]))
+    odd = (labels == int(key["class"])).numpy()
     results = {"kl": scores.kl, "rec": scores.rec, "elbo": scores.kl + scores.rec}
     areas = {name: rank(odd, values).auroc or np.nan for name, values in results.items()}
     return areas | {"epochs": epochs, "kl_nats": float(scores.kl.mean()), "rec_nats": float(scores.rec.mean())}

@@ -5,6 +5,7 @@ The 54 000 images of nine classes stay in one tensor; there is no loader.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -78,6 +79,48 @@ class Setting:
         return float(np.exp(self.log_c))
 
 
+@dataclass
+class Plateau:
+    """The schedule of the paper's text by the losses of the validation images: when the rate falls, when to stop.
+
+    Attributes
+    ----------
+    bad, waited : epochs since the best loss, and since that or the last fall of the rate
+    lowered : whether the last epoch lowers the rate by `PLATEAU_FACTOR`
+    """
+
+    best_loss: float = float("inf")
+    bad: int = 0
+    waited: int = 0
+    lowered: bool = False
+
+    def judge(self, loss: float) -> bool:
+        """Take note of an epoch's loss; return whether it is the best so far."""
+        better = math.isinf(self.best_loss) or loss < self.best_loss - MIN_GAIN * abs(self.best_loss)
+        self.bad, self.waited = (0, 0) if better else (self.bad + 1, self.waited + 1)
+        if better:
+            self.best_loss = loss
+        self.lowered = self.waited > PLATEAU_PATIENCE
+        if self.lowered:
+            self.waited = 0
+        return better
+
+    @property
+    def finished(self) -> bool:
+        """Whether the loss has not fallen for more than `STOP_PATIENCE` epochs."""
+        return self.bad > STOP_PATIENCE
+
+
+def network_of(protocol: Protocol, setting: Setting) -> DenseVAE:
+    """Return a network with new weights; those depend on PyTorch's seed."""
+    return DenseVAE(
+        pixels=PIXELS * (1 if protocol.tied else setting.scaling),
+        latents=setting.latents,
+        hidden=(HIDDEN,) * protocol.hidden_layers,
+        sigmoid=protocol.sigmoid,
+    )
+
+
 def train(
     images: Tensor, protocol: Protocol, setting: Setting, *, seed: int, told: Told = lambda *_: None
 ) -> tuple[DenseVAE, int]:
@@ -88,18 +131,13 @@ def train(
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = DenseVAE(
-        pixels=PIXELS * (1 if protocol.tied else setting.scaling),
-        latents=setting.latents,
-        hidden=(HIDDEN,) * protocol.hidden_layers,
-        sigmoid=protocol.sigmoid,
-    ).to(images.device)
+    model = network_of(protocol, setting).to(images.device)
     optimizer = torch.optim.Adam(tied_groups(model, protocol, setting), lr=protocol.learning_rate, fused=True)
     order = torch.randperm(len(images), generator=generator)
     kept = round(VALIDATION_SHARE * len(images)) if protocol.validated else 0
     validation, training = images[order[:kept]], images[order[kept:]]
-    best, best_loss, bad, plateau, epoch = None, float("inf"), 0, 0, 0
-    while epoch < (protocol.epochs or protocol.max_epochs) and bad <= STOP_PATIENCE:
+    best, plateau, epoch = None, Plateau(), 0
+    while epoch < (protocol.epochs or protocol.max_epochs) and not plateau.finished:
         loss = _epoch(model, optimizer, training, protocol, setting, generator, epoch)
         epoch += 1
         if kept:
@@ -108,12 +146,9 @@ def train(
         told(epoch, loss)
         if protocol.epochs is not None:
             continue
-        better = loss < best_loss - MIN_GAIN * abs(best_loss) if best else True
-        bad, plateau = (0, 0) if better else (bad + 1, plateau + 1)
-        if better:
-            best, best_loss = {name: value.clone() for name, value in model.state_dict().items()}, loss
-        if plateau > PLATEAU_PATIENCE:
-            plateau = 0
+        if plateau.judge(loss):
+            best = {name: value.clone() for name, value in model.state_dict().items()}
+        if plateau.lowered:
             for group in optimizer.param_groups:
                 group["lr"] *= PLATEAU_FACTOR
     if best:

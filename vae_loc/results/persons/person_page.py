@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from vae_loc.errors import UnusableInput
+from vae_loc.results.output_names import PAGE_ENDING
 from vae_loc.results.persons.person_summary import PersonScan, PersonSummary
-from vae_loc.results.scan_page import CITATION, environment, jpeg
+from vae_loc.results.scan_page import CITATION, environment, look_of, stored_jpeg
 from vae_loc.results.scan_summary import read_summary
 from vae_loc.scans.own_outputs import SCORES_ENDING
-from vae_loc.system.reading import opened
-
-PAGE_ENDING = "_report.html"
-MAX_PICTURE_BYTES = 50_000_000
+from vae_loc.vocabulary import Polarity
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class ScanOnPage:
 
     about: PersonScan
     name: str
-    polarity: str | None
+    polarity: Polarity
     picture: str | None
     page: str | None
 
@@ -52,24 +50,6 @@ def person_page(summary: PersonSummary, folder: Path) -> bytes:
 def _on_page(scan: PersonScan, folder: Path) -> ScanOnPage:
     scores = folder / scan.scores
     own = read_summary(scores)
-    files = [scores.parent / name for name in own.files]
-    picture = next((file for file in files if file.name.endswith("_anomaly.png")), None)
-    page = next((file for file in files if file.name.endswith(PAGE_ENDING)), None)
-    name = Path(scan.scan).name
-    shown = _picture(picture) if picture else None
-    # a scan's picture and page lie beside its JSON, or in a folder of its subject: as the person's JSON says
-    link = (Path(scan.scores).parent / page.relative_to(scores.parent)).as_posix() if page else None
-    return ScanOnPage(scan, name, _only(own.options.get("polarity")), shown, link)
-
-
-def _only(polarity: object) -> str | None:
-    """Return the polarity of a map that holds one sign alone."""
-    return polarity if isinstance(polarity, str) and polarity != "any" else None
-
-
-def _picture(path: Path) -> str | None:
-    try:
-        with opened(path, "a picture") as file:
-            return jpeg(file.read(MAX_PICTURE_BYTES))
-    except (UnusableInput, OSError):  # removed or damaged since
-        return None
+    picture, page = look_of(scores, own.files)
+    link = Path(os.path.relpath(page, folder)).as_posix() if page else None
+    return ScanOnPage(scan, Path(scan.scan).name, own.polarity, stored_jpeg(picture), link)

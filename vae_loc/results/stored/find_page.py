@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vae_loc.errors import UnusableInput
 from vae_loc.results.cohort_table import TABLE
-from vae_loc.results.output_names import PERSON_SCORES, is_page
+from vae_loc.results.output_names import PAGE_ENDING, PERSON_SCORES, is_page
 from vae_loc.results.scan_summary import read_summary
 from vae_loc.results.stored.report import Level, report_folder, report_scan
 from vae_loc.results.stored.stored_scan import scores_in, stored_scan
@@ -35,7 +35,7 @@ def find_page(result: Path, results: Path | None = None, *, model: str | None = 
     if result.suffix.lower() == ".html":
         if is_page(result):
             return result
-        scores = result.with_name(result.name.removesuffix("_report.html") + SCORES_ENDING)
+        scores = result.with_name(result.name.removesuffix(PAGE_ENDING) + SCORES_ENDING)
         if result.exists() or not scores.exists():
             raise UnusableInput(result, "expected a page that vae-loc made, found none; name the folder of results")
         return _page_of(scores, model)

@@ -156,8 +156,8 @@ def _merged(
     """
     of_folder = [stored for stored in kept if _has_names_of_folder(stored)]
     merged: list[PersonResult] = []
-    for polarity in dict.fromkeys(stored.polarity for stored in of_folder):  # it is in the names
-        alike = [stored for stored in of_folder if stored.polarity == polarity]
+    for polarity in dict.fromkeys(stored.summary.polarity for stored in of_folder):  # it is in the names
+        alike = [stored for stored in of_folder if stored.summary.polarity == polarity]
         names = FolderNames(folder, None, {one.case.scan: one.name for one in alike}, polarity=polarity)
         cases = [stored.case for stored in alike]
         people = [person for person in people_in(cases) if level.is_new or names.person_scores(person).exists()]

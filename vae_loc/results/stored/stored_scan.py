@@ -26,7 +26,7 @@ from vae_loc.scans.nifti import pair
 from vae_loc.scans.own_outputs import SCORES_ENDING
 from vae_loc.scoring.locate import Located, SampleScores
 from vae_loc.system.reading import are_whole, sha256_of
-from vae_loc.vocabulary import SAMPLE_SCORES, BrainMask, FloatArray, Method, Polarity
+from vae_loc.vocabulary import SAMPLE_SCORES, BrainMask, FloatArray, Method
 
 LOOKS = (".png", ".html")  # endings of what is made anew, so that it may be missing or damaged
 ML_DIGITS = 1e-6  # two volumes of a brain in ml are those of one mask if they differ by less, as a share
@@ -52,12 +52,6 @@ class StoredScan:
         """What the names of its outputs begin with."""
         return self.scores.name.removesuffix(SCORES_ENDING)
 
-    @property
-    def polarity(self) -> Polarity:
-        """Which sign its maps hold."""
-        stated = self.summary.options.get("polarity")
-        return "bright" if stated == "bright" else "dark" if stated == "dark" else "any"
-
     @cached_property
     def case(self) -> Case:
         """The scan; its contrast is stated only where its file name does not tell contrast and subject."""
@@ -79,7 +73,7 @@ class StoredScan:
         """
         folder, scan = self.scores.parent, self.case.scan
         files = [folder / f"{self.name}{ending}" for ending in NIFTI_SUFFIXES] if len(self.summary.maps) == 1 else []
-        usual = FolderNames(folder, None, {scan: self.name}, polarity=self.polarity)
+        usual = FolderNames(folder, None, {scan: self.name}, polarity=self.summary.polarity)
         for names in [usual, *(FolderNames(folder, file) for file in files)]:
             maps = [names.path(scan, method, "anomaly.nii.gz").name for method in self.summary.maps]
             if all(name in self.summary.files for name in maps):

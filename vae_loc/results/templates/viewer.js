@@ -75,22 +75,24 @@
     viewer.updateGLVolume();
   };
 
+  const toggled = (id) => { // turns a button over; is it pressed now?
+    const pressed = byId(id).getAttribute("aria-pressed") !== "true";
+    byId(id).setAttribute("aria-pressed", String(pressed));
+    return pressed;
+  };
+
   const hide = () => {
-    hidden = !hidden;
-    byId("hide").setAttribute("aria-pressed", String(hidden));
+    hidden = toggled("hide");
     redraw();
   };
 
   const expect = () => {
-    const shown = byId("expected").getAttribute("aria-pressed") !== "true";
-    byId("expected").setAttribute("aria-pressed", String(shown));
-    viewer.setOpacity(1, shown ? 1 : 0);
+    viewer.setOpacity(1, toggled("expected") ? 1 : 0);
     viewer.updateGLVolume();
   };
 
   const renderHead = () => {
-    const shown = byId("render").getAttribute("aria-pressed") !== "true";
-    byId("render").setAttribute("aria-pressed", String(shown));
+    const shown = toggled("render");
     viewer.opts.multiplanarShowRender = shown ? niivue.SHOW_RENDER.ALWAYS : niivue.SHOW_RENDER.NEVER;
     viewer.drawScene();
   };
