@@ -1,199 +1,346 @@
-"""What each part of the training is worth: models trained without it, `docs/measured/ablation.md`.
+"""What each part of the method is worth: it is taken out alone, and the T1 model is judged anew.
 
     python benchmarks/ablation.py --shared ../shared/data -o docs/measured/ablation.csv
 
-Trains the T1 model anew for every row, on scans prepared once, with one thing changed, 1700 steps each but where said; calibrates it
-on the held-out subjects and scores the gliomas on the canonical grid. One row for each run is appended at once: a killed
-run goes on where it was. The page beside the CSV is made of all its rows. About 8 minutes a row on one free core.
+Parts of the training: the network is trained anew without one, as `vae-loc train` does, with three seeds.
+Parts of the scoring: those three networks are kept, one part is taken out of what follows them.
+What was tried and is not kept has rows too: foreign patches, low frequencies replaced, an ensemble.
+
+Judged are the 67 healthy people that the network did not learn from, and lesions transplanted into them, as in
+[findings](findings.md): by statistics of others, in five folds. The patients are judged by statistics of all healthy people, on the
+canonical grid. The difference to "as kept" is that of the same person and seed; its interval is that of a bootstrap over people.
+One row for each run is appended at once: a killed run goes on where it was. Networks are kept in `--work`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import platform
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
+import findings
 import numpy as np
 import torch
+from findings import Diseased, Healthy, Sick, average_precision, healthy_people, transplanted, trial
+from torch import Tensor
 
-from vae_loc.evaluation.metrics import above, dice_at, rank_sorted
-from vae_loc.model.checkpoint import checkpoint, healthy_threshold
+from vae_loc.evaluation.metrics import mean_interval
+from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
 from vae_loc.model.network import Model, load_model, ready
 from vae_loc.preprocessing.canonical import CanonicalVolume, onto_grid
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
+from vae_loc.preprocessing.resampling import doubled_mask
 from vae_loc.preprocessing.slices import to_slices
-from vae_loc.scans.annotations import find_labelled
-from vae_loc.scans.cases import find_cases
 from vae_loc.scans.volume import read_labels
+from vae_loc.scoring import fine_scale, locate, normalised_maps, smoothing
 from vae_loc.scoring.aligned_scan import canonical_of
+from vae_loc.scoring.findings import EXTENT_FPR
+from vae_loc.scoring.healthy_modes import count_for
 from vae_loc.scoring.locate import score_canonical
-from vae_loc.scoring.normalised_maps import normalised_maps
-from vae_loc.training import augmentation
-from vae_loc.training.fit import SHORT_STEPS, FitOptions, join_slices, train_vae
-from vae_loc.training.healthy_reference import calibrate_cases
-from vae_loc.training.train import COARSE_NOISE_SD
-from vae_loc.training.training_record import read_record
-from vae_loc.vocabulary import METHODS
+from vae_loc.scoring.normalised_maps import Features, Moments, mean_and_sd, z_by_place
+from vae_loc.scoring.smoothing import smoothed
+from vae_loc.system.array_store import ArrayStore
+from vae_loc.training import augmentation, cross_fit, fit
+from vae_loc.training.cross_fit import CrossFit, FoldedBrain, Statistics
+from vae_loc.training.fit import SHORT_STEPS, FitOptions, join_slices, short_epochs, train_vae
+from vae_loc.training.train import APPEARANCES, COARSE_NOISE_SD
+from vae_loc.vocabulary import PLACE_Z, BoolArray, FloatArray, Method
 
-FPR = 0.05
-FIELDS = ("variant", "seed", "method", "patient", "auroc", "ap", "dice", "flagged")
+SEEDS = (0, 1, 2)
+KEPT = "as kept"
+FIELDS = ("part", "seed", "kind", "found", "false", "dice", "ap")
+KINDS = ("glioma", "hole", "spot")
+NO_AUGMENTATION: dict[str, object] = {
+    "MAX_GAIN": 0.0,
+    "MAX_OFFSET_SD": 0.0,
+    "MAX_BIAS": 0.0,
+    "MAX_BLUR": 0.0,
+    "MAX_NOISE_SD": 0.0,
+    "ERODED_SHARE": 0.0,
+    "MAX_ROTATION_RAD": 0.0,
+    "MAX_SCALE": 0.0,
+    "MAX_SHIFT": 0.0,
+}
+Noise = Callable[[Tensor, float, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
-class Variant:
-    """A training with one thing changed: constants of `augmentation`, coarse noise, steps, appearances."""
+class Training:
+    """A training with one thing changed: constants of `augmentation`, coarse noise, appearances."""
 
-    constants: dict[str, object] = field(default_factory=dict)
+    constants: Mapping[str, object] = field(default_factory=dict)
     coarse_noise_sd: float = COARSE_NOISE_SD
-    steps: int = SHORT_STEPS
+    noise: Noise = augmentation.add_coarse_noise
     gammas: bool = True
 
 
-VARIANTS = {
-    "as shipped": Variant(),
-    "no coarse noise": Variant(coarse_noise_sd=0.0),
-    "no random gammas": Variant(gammas=False),
-    "no gain, offset": Variant({"MAX_GAIN": 0.0, "MAX_OFFSET_SD": 0.0}),
-    "no shading": Variant({"MAX_BIAS": 0.0}),
-    "no blur, noise": Variant({"MAX_BLUR": 0.0, "MAX_NOISE_SD": 0.0}),
-    "no mask tightness": Variant({"ERODED_SHARE": 0.0}),
-    "no pose": Variant({"MAX_ROTATION_RAD": 0.0, "MAX_SCALE": 0.0, "MAX_SHIFT": 0.0}),
-    "no augmentation at all": Variant(
-        {
-            "MAX_GAIN": 0.0,
-            "MAX_OFFSET_SD": 0.0,
-            "MAX_BIAS": 0.0,
-            "MAX_BLUR": 0.0,
-            "MAX_NOISE_SD": 0.0,
-            "ERODED_SHARE": 0.0,
-            "MAX_ROTATION_RAD": 0.0,
-            "MAX_SCALE": 0.0,
-            "MAX_SHIFT": 0.0,
-        },
-        gammas=False,
+@dataclass(frozen=True)
+class Scoring:
+    """A scoring with one thing changed.
+
+    Attributes
+    ----------
+    patches : of the package while brains are scored, their statistics taken and maps made
+    method : which map
+    modes, scanners : of the healthy statistics
+    ensemble : whether features are means over the networks of all seeds
+    """
+
+    patches: Sequence[Callable[[], contextlib.AbstractContextManager]] = ()
+    method: Method = "combi"
+    modes: bool = True
+    scanners: str = "IXI, ds002748"
+    ensemble: bool = False
+
+
+def patched(module: object, **names: object) -> Callable[[], contextlib.AbstractContextManager]:
+    """Return a maker of a context in which a module has other values."""
+    return partial(mock.patch.multiple, module, **names)
+
+
+def alike_everywhere(sums: Moments) -> tuple[FloatArray, FloatArray]:
+    """Return mean and spread as `mean_and_sd` does, of all places together."""
+    _, sd = mean_and_sd(sums)
+    count, total, squares = (float(part.sum()) for part in sums)
+    mean = total / count
+    spread = np.sqrt(squares / count - mean**2)
+    return np.where(sd > 0, np.float32(mean), 0), np.where(sd > 0, np.float32(spread), 0)
+
+
+def without_low_frequencies(fwhm_mm: float) -> Callable[..., Features]:
+    """Return `features_of` with the low frequencies of a reconstruction replaced by those of the brain (FDP)."""
+
+    def features_of(fields: Mapping, canonical: CanonicalVolume, *, curve: bool) -> Features:
+        low = smoothed(fields["residual"], canonical.mask, canonical.grid.pixel_mm, fwhm_mm)
+        return normalised_maps.features_of({**fields, "residual": fields["residual"] - low}, canonical, curve=curve)
+
+    return features_of
+
+
+def foreign_patches(x: Tensor, _sd: float, generator: torch.Generator) -> Tensor:
+    """Return slices (B, 1, H, W) with an ellipse of another slice of the batch mixed in, by a random share.
+
+    Foreign patch interpolation (Tan et al. 2020), the corruption that DISYRE (Naval Marimont et al. 2024) learns to undo.
+    """
+    count, size = len(x), x.shape[-1]
+
+    def uniform(low: float, high: float) -> Tensor:
+        return (low + (high - low) * torch.rand(count, 1, 1, generator=generator)).to(x.device)
+
+    steps = torch.linspace(-1, 1, size, device=x.device)
+    rows, columns = steps[None, :, None] - uniform(-0.7, 0.7), steps[None, None, :] - uniform(-0.7, 0.7)
+    inside = (rows / uniform(0.05, 0.4)) ** 2 + (columns / uniform(0.05, 0.4)) ** 2 < 1
+    other = x[torch.randperm(count, generator=generator).to(x.device)]
+    both = (x > augmentation.BACKGROUND_SD) & (other > augmentation.BACKGROUND_SD) & inside[:, None]
+    share = uniform(0, 1)[:, None]
+    return torch.where(both, (1 - share) * x + share * other, x)
+
+
+def both_corruptions(x: Tensor, sd: float, generator: torch.Generator) -> Tensor:
+    """Return slices with coarse noise and a foreign patch."""
+    return foreign_patches(augmentation.add_coarse_noise(x, sd, generator), sd, generator)
+
+
+TRAININGS = {
+    KEPT: Training(),
+    "no coarse noise": Training(coarse_noise_sd=0.0),
+    "no random gammas": Training(gammas=False),
+    "no gain, offset": Training({"MAX_GAIN": 0.0, "MAX_OFFSET_SD": 0.0}),
+    "no shading": Training({"MAX_BIAS": 0.0}),
+    "no blur, noise": Training({"MAX_BLUR": 0.0, "MAX_NOISE_SD": 0.0}),
+    "no mask tightness": Training({"ERODED_SHARE": 0.0}),
+    "no pose": Training({"MAX_ROTATION_RAD": 0.0, "MAX_SCALE": 0.0, "MAX_SHIFT": 0.0}),
+    "no augmentation at all": Training(NO_AUGMENTATION, gammas=False),
+    "tried: foreign patches for coarse noise": Training(noise=foreign_patches),
+    "tried: foreign patches beside it": Training(noise=both_corruptions),
+}
+SCORINGS = {
+    "no KL-Grad (Rec-Error)": Scoring(method="rec-error"),
+    "no network (place-z)": Scoring(method=PLACE_Z),
+    "no modes": Scoring(modes=False),
+    "no second scanner in the statistics": Scoring(scanners="IXI"),
+    "no statistics by place": Scoring([patched(cross_fit, mean_and_sd=alike_everywhere)]),
+    "no scale of the scan's own": Scoring(
+        [
+            patched(normalised_maps, at_place=lambda *given: z_by_place(*given)[0]),
+            patched(cross_fit, at_place=lambda *given: z_by_place(*given)[0]),
+        ]
     ),
-    "three times the steps": Variant(steps=3 * SHORT_STEPS),
+    "scan's own field left in": Scoring(
+        [patched(normalised_maps, levelled=lambda values, mask, _=None: values * mask)]
+    ),
+    "smoothed by 4 mm alone": Scoring([patched(smoothing, WIDE_SHARE=0.0)]),
+    "smoothed by 14 mm alone": Scoring([patched(smoothing, WIDE_SHARE=1.0)]),
+    "no fine evidence": Scoring(
+        [patched(fine_scale, APPEARANCES={"t1": replace(fine_scale.APPEARANCES["t1"], gain=0.0)})]
+    ),
+    "both signs alike": Scoring([patched(fine_scale, AWAY_SHARE=1.0)]),
+    "tried: low frequencies replaced, 60 mm": Scoring([patched(locate, features_of=without_low_frequencies(60.0))]),
+    "tried: low frequencies replaced, 30 mm": Scoring([patched(locate, features_of=without_low_frequencies(30.0))]),
+    "tried: ensemble of three networks": Scoring(ensemble=True),
 }
 
 
 @dataclass(frozen=True)
 class Patient:
-    """A patient on the canonical grid, and where the lesion is."""
+    """A patient on the canonical grid, and where the lesion is, at half the pixel."""
 
-    subject: str
     canonical: CanonicalVolume
-    truth: np.ndarray
+    truth: BoolArray
+
+
+@dataclass(frozen=True)
+class People:
+    """All that is judged, aligned once."""
+
+    shipped: Model
+    healthy: Sequence[Healthy]
+    sick: Sequence[Sick]
+    patients: Sequence[Patient]
 
 
 def main() -> None:
     """Run what is missing, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--only", action="append", choices=list(VARIANTS), help="this variant; may be repeated")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=Path("build/ablation"), help="where trained networks are kept")
+    parser.add_argument("--seed", type=int, action="append", help="may be repeated; default: 0, 1 and 2")
+    parser.add_argument("--only", action="append", choices=[*TRAININGS, *SCORINGS], help="this row; may be repeated")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/measured/ablation.csv"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = _rows(options.output)
+    options.work.mkdir(parents=True, exist_ok=True)
+    done = {(row["part"], int(row["seed"])) for row in rows_of(options.output)}
     wanted = [
-        v for v in options.only or VARIANTS if (v, options.seed) not in {(r["variant"], int(r["seed"])) for r in rows}
+        (part, seed)
+        for seed in options.seed or SEEDS
+        for part in options.only or [*TRAININGS, *SCORINGS]
+        if (part, seed) not in done and not (seed and part in SCORINGS and SCORINGS[part].ensemble)
     ]
-    if wanted:
-        shipped = load_model("t1")
-        prepared = prepare(shipped, options.shared)
-        patients = patients_of(shipped, options.shared)
-        for name in wanted:
-            start = time.monotonic()
-            model = train(VARIANTS[name], shipped, prepared, options.seed, options.shared)
-            append(options.output, list(measured(name, options.seed, model, patients)))
-            print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
-    options.output.with_suffix(".md").write_text(page(_rows(options.output)))
+    people = people_of(options.shared) if wanted else None
+    for part, seed in wanted:
+        began = time.monotonic()
+        append(options.output, list(judged(part, seed, people, options.work)))
+        print(f"{part}, seed {seed}: {time.monotonic() - began:.0f} s", flush=True)
+    options.output.with_suffix(".md").write_text(page(rows_of(options.output)))
 
 
-def held_out_subjects() -> list[str]:
-    """Return the subjects that the shipped T1 model did not learn from."""
-    subjects: list[str] = read_record(Path("models/t1.training.json")).holdout_subjects
-    return subjects
-
-
-def prepare(shipped: Model, shared: Path) -> dict[str, list[CanonicalVolume]]:
-    """Return the canonical brains of all subjects that were trained on."""
-    unseen = set(held_out_subjects())
-    cases = [case for case in find_cases([shared / "ixi"], contrast="t1") if case.subject not in unseen]
-    brains = {}
-    for case in cases:
-        brains[case.subject] = canonical_of(open_scan(case), shipped)
-    return brains
-
-
-def patients_of(shipped: Model, shared: Path) -> list[Patient]:
-    """Return the gliomas."""
-    found = []
-    for pair in find_labelled(sorted((shared / "gliomas").glob("*_t1.nii.gz")), "{subject}_seg.nii.gz", contrast="t1"):
-        scan = open_scan(pair.case, brain_mask="auto")
+def people_of(shared: Path) -> People:
+    """Align all people to the shipped model's template."""
+    path = Path("models/t1.safetensors")
+    shipped = load_model(path)
+    healthy = list(healthy_people(shipped, path, shared))
+    patients = []
+    for case in findings.cases_in(shared / "gliomas", "t1"):
+        scan = open_scan(case)
+        truth, _ = read_labels(shared / "gliomas" / f"{case.subject}_seg.nii.gz", scan.volume)
         canonical = canonical_of(scan, shipped)
-        truth, _ = read_labels(pair.label, scan.volume)
-        covered = onto_grid(truth.astype(np.float32), scan.volume, scan.brain, canonical.grid)
-        found.append(Patient(pair.case.subject, canonical, covered > 0.5))
-    return found
+        covered = onto_grid(truth.astype(np.float32), scan.volume, scan.brain, canonical.halved.grid)
+        patients.append(Patient(canonical, covered > 0.5))
+    return People(shipped, healthy, list(transplanted(shipped, healthy, shared)), patients)
 
 
-def train(variant: Variant, shipped: Model, brains: dict, seed: int, shared: Path) -> Model:
-    """Return a calibrated model."""
-    looks = [
-        appearance_of(subject, "t1", seed=seed, variant=index)(brain) if variant.gammas else brain
-        for subject, brain in brains.items()
-        for index in range(2)
-    ]
-    slices = join_slices([to_slices(look) for look in looks])
-    fit = FitOptions(
-        epochs=max(1, round(variant.steps * 64 / len(slices))), seed=seed, coarse_noise_sd=variant.coarse_noise_sd
+def judged(part: str, seed: int, people: People, work: Path) -> Iterator[dict]:
+    """Yield a row for the healthy people, each kind of lesion, and the patients."""
+    scoring = SCORINGS.get(part, Scoring())
+    trained = part if part in TRAININGS else KEPT
+    seeds = SEEDS if scoring.ensemble else (seed,)
+    networks = [network(trained, of, people, work) for of in seeds]
+    with ExitStack() as stack:
+        for patch in scoring.patches:
+            stack.enter_context(patch())
+
+        def features(canonical: CanonicalVolume) -> Features:
+            return features_by(networks, canonical, scoring.method)
+
+        healthy = [replace(brain, features=features(brain.canonical)) for brain in people.healthy]
+        sick = [Diseased(one.host, one.kind, features(one.canonical), one.truth) for one in people.sick]
+        of = trial(healthy, sick, scoring.scanners, modes=scoring.modes, contrast="t1", methods=(scoring.method,))
+        counts = of.healthy_counts(scoring.method, EXTENT_FPR)
+        yield row(part, seed, "healthy", false=[count for scanner in counts.values() for count in scanner])
+        for kind, rows in of.met(scoring.method, EXTENT_FPR).items():
+            values = {name: [getattr(one, name) for one in rows] for name in ("found", "false", "dice", "ap")}
+            yield row(part, seed, kind, **values)
+        yield row(part, seed, "patients", ap=list(patient_aps(people.patients, healthy, features, scoring)))
+
+
+def network(part: str, seed: int, people: People, work: Path) -> Model:
+    """Return a trained network, with no healthy statistics; trained once."""
+    path = work / f"{part.replace(' ', '-').replace(':', '').replace(',', '')}-{seed}.safetensors"
+    if not path.exists():
+        shipped = people.shipped
+        facts = shipped.facts.model_copy(update={"healthy": None})
+        weights = train(TRAININGS[part], seed, people.healthy)
+        bare = checkpoint(facts, weights, {"template": shipped.places["template"]}, shipped.checkpoint.graphs)
+        save_checkpoint(bare, path)
+    return ready(load_checkpoint(path))
+
+
+def train(training: Training, seed: int, healthy: Sequence[Healthy]) -> dict[str, FloatArray]:
+    """Return the weights of a network that learned from those who are `learned`, and was watched on the other IXI people."""
+    slices = []
+    for learned in (True, False):
+        brains = [brain for brain in healthy if brain.scanner == "IXI" and brain.learned is learned]
+        looks = [
+            appearance_of(brain.case.subject, "t1", seed=seed, variant=variant)
+            if training.gammas
+            else lambda same: same
+            for brain in brains
+            for variant in range(APPEARANCES)
+        ]
+        whole = [replace(brain.canonical, fine=None) for brain in brains for _ in range(APPEARANCES)]
+        slices.append(join_slices([to_slices(look(brain)) for look, brain in zip(looks, whole, strict=True)]))
+    options = FitOptions(
+        epochs=short_epochs(len(slices[0]), 64, steps=SHORT_STEPS), seed=seed, coarse_noise_sd=training.coarse_noise_sd
     )
-    before = {name: getattr(augmentation, name) for name in variant.constants}
-    for name, value in variant.constants.items():
-        setattr(augmentation, name, value)
-    try:
-        weights, _ = train_vae(slices, slices[:64], fit)
-    finally:
-        for name, value in before.items():
-            setattr(augmentation, name, value)
-    facts = shipped.facts.model_copy(update={"healthy": None})
-    bare = checkpoint(facts, weights, {"template": shipped.places["template"]}, shipped.checkpoint.graphs)
-    held_out = [shared / "ixi" / f"{subject}_t1.nii.gz" for subject in held_out_subjects()]
-    return ready(calibrate_cases(bare, find_cases(held_out)))
+    changed = (
+        mock.patch.multiple(augmentation, **training.constants) if training.constants else contextlib.nullcontext()
+    )
+    with changed, mock.patch.object(fit, "add_coarse_noise", training.noise):
+        return train_vae(slices[0], slices[1], options)[0]
 
 
-def measured(name: str, seed: int, model: Model, patients: list[Patient]) -> Iterator[dict]:
-    """Yield a row a method and patient."""
+def features_by(networks: Sequence[Model], canonical: CanonicalVolume, method: Method) -> Features:
+    """Return the features that a map needs, means over the networks, at half the precision: there are many."""
+    needed = {"combi": ("residual", "kl-magnitude"), "rec-error": ("residual",), PLACE_Z: ("intensity",)}[method]
+    found = [score_canonical(canonical, model, ("combi",)).features for model in networks]
+    return {name: np.mean([of[name] for of in found], axis=0).astype(np.float16) for name in (*needed, "fine")}
+
+
+def patient_aps(
+    patients: Sequence[Patient],
+    healthy: Sequence[Healthy],
+    features: Callable[[CanonicalVolume], Features],
+    scoring: Scoring,
+) -> Iterator[float]:
+    """Yield the AP of each patient, judged by the statistics of all healthy people."""
+    known = [brain for brain in healthy if brain.scanner in scoring.scanners]
+    folds = cross_fit.folds_of([brain.case.subject for brain in known], modes=True)
+    with ArrayStore() as store:
+        brains = [FoldedBrain(findings.widened(b.features), b.canonical.mask, folds[b.case.subject]) for b in known]
+        of: Statistics = CrossFit(
+            brains, store, prior={}, count=count_for(len(brains)) if scoring.modes else 0
+        ).statistics()
     for patient in patients:
         mask = patient.canonical.mask
-        features = score_canonical(patient.canonical, model, METHODS).features
-        for method, values in normalised_maps(features, mask, model.places, METHODS).items():
-            magnitude = np.abs(values)
-            lesion, other = np.sort(magnitude[mask & patient.truth]), np.sort(magnitude[mask & ~patient.truth])
-            ranking = rank_sorted([lesion], [other])
-            threshold = healthy_threshold(model.checkpoint, method, FPR)
-            yield dict(
-                zip(
-                    FIELDS,
-                    (
-                        name,
-                        seed,
-                        method,
-                        patient.subject,
-                        ranking.auroc,
-                        ranking.average_precision,
-                        dice_at(lesion, other, threshold),
-                        above(other, threshold) / len(other),
-                    ),
-                    strict=True,
-                )
-            )
+        own = findings.widened(features(patient.canonical))
+        maps = normalised_maps.normalised_maps(own, mask, of.places, (scoring.method,), of.modes, contrast="t1")
+        yield average_precision(np.abs(maps[scoring.method]), patient.truth, doubled_mask(mask))
+
+
+def row(part: str, seed: int, kind: str, **values: Sequence[float]) -> dict:
+    """Return a row of the CSV: the values of all people in one cell."""
+    cells = {name: " ".join(f"{float(value):.3g}" for value in of) for name, of in values.items()}
+    return dict.fromkeys(FIELDS, "") | {"part": part, "seed": seed, "kind": kind} | cells
 
 
 def append(path: Path, rows: list[dict]) -> None:
@@ -206,7 +353,8 @@ def append(path: Path, rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
-def _rows(path: Path) -> list[dict]:
+def rows_of(path: Path) -> list[dict]:
+    """Return the rows of the CSV."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
@@ -214,32 +362,43 @@ def _rows(path: Path) -> list[dict]:
 
 
 def page(rows: list[dict]) -> str:
-    """Return the table of all rows."""
+    """Return the tables."""
+    said = (__doc__ or "").split("\n\n", 2)[2]
     text = (
-        "# The worth of each part of the training\n\n"
-        f"Made by `python benchmarks/ablation.py`; {platform.machine()}, torch {torch.__version__}, one thread.\n"
-        "Five gliomas on T1, measured in the brain on the canonical grid, mean over patients.\n"
-        "Each row is a model that was trained anew with one part changed.\n"
-        "A difference below that between two seeds of one row means nothing.\n\n"
-        "| training | seed | Combi AP (AUROC) | Rec-Error AP (AUROC) | KL-Grad AP (AUROC) |\n|---|---|---|---|---|\n"
+        "# What each part is worth\n\n"
+        f"Made by `python benchmarks/ablation.py`; {platform.machine()}, torch {torch.__version__}, one thread.\n\n{said}\n"
     )
+    by_run: dict[tuple[str, int, str], dict] = {(row["part"], int(row["seed"]), row["kind"]): row for row in rows}
+    for title, parts in (("Parts of the training", TRAININGS), ("Parts of the scoring", {KEPT: None, **SCORINGS})):
+        text += f"## {title}\n\n| | seeds | findings per healthy scan | " + " | ".join(f"{kind}: AP" for kind in KINDS)
+        text += " | spots found | five gliomas: AP |\n|---|---|---|---|---|---|---|---|\n"
+        for part in parts:
+            seeds = [seed for seed in SEEDS if (part, seed, "healthy") in by_run]
+            if seeds:
+                text += table_row(part, seeds, by_run)
+        text += "\n"
+    return text.rstrip() + "\n"
 
-    def mean(of: list[dict], method: str, name: str) -> float:
-        return float(np.mean([float(row[name]) for row in of if row["method"] == method]))
 
-    runs: dict[tuple[str, str], list[dict]] = {}
-    for row in rows:
-        runs.setdefault((row["variant"], row["seed"]), []).append(row)
-    for variant, seed in sorted(runs, key=lambda run: (list(VARIANTS).index(run[0]), int(run[1]))):
-        of = runs[variant, seed]
-        text += (
-            f"| {variant} | {seed} | "
-            + " | ".join(
-                f"{mean(of, m, 'ap'):.3f} ({mean(of, m, 'auroc'):.3f})" for m in ("combi", "rec-error", "kl-grad")
-            )
-            + " |\n"
-        )
-    return text
+def table_row(part: str, seeds: Sequence[int], by_run: Mapping[tuple[str, int, str], dict]) -> str:
+    """Return a row of the page: means, and differences to what is kept with their intervals."""
+
+    def values(of: str, kind: str, name: str) -> np.ndarray:
+        return np.array([[float(x) for x in by_run[of, seed, kind][name].split()] for seed in seeds])
+
+    def cell(kind: str, name: str) -> str:
+        own = values(part, kind, name)
+        said = f"{own.mean():.2f}"
+        if part == KEPT:
+            means = own.mean(axis=1)
+            return f"{said} ({means.min():.2f} to {means.max():.2f})"
+        if any((KEPT, seed, kind) not in by_run for seed in seeds):
+            return said
+        of = mean_interval(list((own - values(KEPT, kind, name)).mean(axis=0)))
+        return f"{said} ({of.mean:+.2f} [{of.low:+.2f}, {of.high:+.2f}])"
+
+    cells = [cell("healthy", "false"), *(cell(kind, "ap") for kind in KINDS), cell("spot", "found")]
+    return f"| {part} | {len(seeds)} | " + " | ".join([*cells, cell("patients", "ap")]) + " |\n"
 
 
 if __name__ == "__main__":

@@ -82,8 +82,18 @@ class Healthy:
 
 
 @dataclass
+class Sick:
+    """A healthy brain with a lesion: whose it is, of what kind, and where the lesion is, at half the pixel."""
+
+    host: Healthy
+    kind: str
+    canonical: CanonicalVolume
+    truth: BoolArray
+
+
+@dataclass
 class Diseased:
-    """A healthy brain with a lesion: whose it is, of what kind, and where the lesion is."""
+    """The features of a healthy brain with a lesion."""
 
     host: Healthy
     kind: str
@@ -129,7 +139,7 @@ def page(contrast: str, options: argparse.Namespace) -> str:
     path = options.models / f"{contrast}.safetensors"
     model = load_model(path)
     healthy = list(healthy_brains(model, path, options.shared))
-    diseased = list(transplanted(model, healthy, options.shared))
+    diseased = [scored(one, model) for one in transplanted(model, healthy, options.shared)]
     text = f"\n## {contrast.upper()}: model {model.digest[:12]}\n\n### Healthy people, and lesions transplanted into them\n\n"
     text += "| statistics of | modes | map | findings per healthy scan | " + " | ".join(
         f"{kind}: found / strongest is it / false / Dice / AP" for kind in KINDS
@@ -149,16 +159,20 @@ def page(contrast: str, options: argparse.Namespace) -> str:
 
 def healthy_brains(model: Model, path: Path, shared: Path) -> Iterable[Healthy]:
     """Score IXI and ds002748, in the look of the model's contrast."""
+    for brain in healthy_people(model, path, shared):
+        kept = replace(brain.canonical, fine=None) if brain.learned else brain.canonical
+        yield replace(brain, canonical=kept, features=features(brain.canonical, model))
+
+
+def healthy_people(model: Model, path: Path, shared: Path) -> Iterable[Healthy]:
+    """Align IXI and ds002748, in the look of the model's contrast; they have no features yet."""
     record = read_record(path.with_suffix(".training.json"))
     learned = set(record.training_subjects)
     synthesized = model.facts.training.synthesized_from is not None
     for scanner, folder in (("IXI", "ixi"), ("ds002748", "ds002748")):
         for case in cases_in(shared / folder, "t1"):
             appear = appearance_of(case.subject, model.facts.contrast) if synthesized else None
-            canonical = canonical_of(open_scan(case), model, appear)
-            of = features(canonical, model)
-            learner = case.subject in learned
-            yield Healthy(case, scanner, learner, replace(canonical, fine=None) if learner else canonical, of)
+            yield Healthy(case, scanner, case.subject in learned, canonical_of(open_scan(case), model, appear), {})
 
 
 def features(canonical: CanonicalVolume, model: Model) -> Features:
@@ -167,7 +181,12 @@ def features(canonical: CanonicalVolume, model: Model) -> Features:
     return {name: scores.features[name].astype(np.float16) for name in ("residual", "kl-magnitude", "fine")}
 
 
-def transplanted(model: Model, healthy: Sequence[Healthy], shared: Path) -> Iterable[Diseased]:
+def scored(one: Sick, model: Model) -> Diseased:
+    """Score a brain with a lesion."""
+    return Diseased(one.host, one.kind, features(one.canonical, model), one.truth)
+
+
+def transplanted(model: Model, healthy: Sequence[Healthy], shared: Path) -> Iterable[Sick]:
     """Give each healthy brain that the network did not learn from a glioma, a hole and a spot, one at a time."""
     contrast = model.facts.contrast
     gliomas = []
@@ -196,7 +215,7 @@ def transplanted(model: Model, healthy: Sequence[Healthy], shared: Path) -> Iter
         for kind, inside, body in bodies:
             if inside.sum() >= 4:
                 sick = blended(host.canonical, *body(host.canonical), inside)
-                yield Diseased(host, kind, features(sick, model), doubled_mask(inside))
+                yield Sick(host, kind, sick, doubled_mask(inside))
 
 
 def blob(mask: BoolArray, radius_mm: float, rng: np.random.Generator) -> BoolArray:
@@ -255,6 +274,15 @@ class Trial:
 
         return extent, strengths, level
 
+    def healthy_counts(self, method: Method, share: float) -> dict[str, list[float]]:
+        """Return how many findings each judged person has, by scanner."""
+        _, strengths, level = self.levels(method, share)
+        counts: dict[str, list[float]] = {scanner: [] for scanner in ("IXI", "ds002748")}
+        for brain, own in zip(self.judged, strengths, strict=True):
+            least = level(brain)
+            counts[brain.scanner].append(sum(strength > least for strength in own))
+        return counts
+
     def met(self, method: Method, share: float) -> dict[str, list[Met]]:
         """Return how the findings of a map met the lesions of each kind."""
         extent, _, level = self.levels(method, share)
@@ -270,7 +298,13 @@ def widened(of: Features) -> Features:
 
 
 def trial(
-    healthy: Sequence[Healthy], diseased: Sequence[Diseased], scanners: str, *, modes: bool, contrast: str
+    healthy: Sequence[Healthy],
+    diseased: Sequence[Diseased],
+    scanners: str,
+    *,
+    modes: bool,
+    contrast: str,
+    methods: Sequence[Method] = METHODS,
 ) -> Trial:
     """Judge people and lesions: statistics of some scanners, people of both judged by those who are not themselves."""
     folds = folds_of([brain.case.subject for brain in healthy], modes=True)
@@ -283,7 +317,7 @@ def trial(
     def signed(of: Features, host: Healthy) -> dict[Method, FloatArray]:
         statistics: Statistics = by_fold[folds[host.case.subject]]
         mask = host.canonical.mask
-        maps = normalised_maps(widened(of), mask, statistics.places, METHODS, statistics.modes, contrast=contrast)
+        maps = normalised_maps(widened(of), mask, statistics.places, methods, statistics.modes, contrast=contrast)
         return {method: values.astype(np.float16) for method, values in maps.items()}
 
     judged = [brain for brain in healthy if not brain.learned]
@@ -296,11 +330,7 @@ def trial(
 def trial_rows(of: Trial, modes: bool) -> Iterable[str]:
     """Return a row for each map."""
     for method in METHODS:
-        _, strengths, level = of.levels(method, extent_fpr(of.contrast))
-        counts: dict[str, list[float]] = {scanner: [] for scanner in ("IXI", "ds002748")}
-        for brain, own in zip(of.judged, strengths, strict=True):
-            least = level(brain)
-            counts[brain.scanner].append(sum(strength > least for strength in own))
+        counts = of.healthy_counts(method, extent_fpr(of.contrast))
         found = ", ".join(f"{scanner} {interval(values)}" for scanner, values in counts.items())
         cells = " | ".join(met_cell(rows) for rows in of.met(method, extent_fpr(of.contrast)).values())
         yield f"| {of.scanners} | {'off' if modes else 'left in'} | {method} | {found} | {cells} |\n"

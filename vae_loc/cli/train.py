@@ -123,7 +123,7 @@ def train(
     from vae_loc.system.worker_processes import fair_threads
     from vae_loc.training.check_cohort import HealthyCohort
     from vae_loc.training.closing_words import interrupted_words
-    from vae_loc.training.distributed import joined_processes
+    from vae_loc.training.distributed import joined_processes, leave
     from vae_loc.training.resume_state import state_of
     from vae_loc.training.train import train_cohort
 
@@ -147,3 +147,4 @@ def train(
 
         complain("\n".join(closing_words(read_record(written[1]), written[0])))
         say("\n".join(printable(path) for path in written))
+    leave(group)

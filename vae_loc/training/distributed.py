@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -69,6 +70,18 @@ def joined_processes(device: str) -> Iterator[ProcessGroup]:
         yield ProcessGroup(torch.distributed.get_rank(), torch.distributed.get_world_size(), local)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def leave(group: ProcessGroup) -> None:
+    """End a process of torchrun at once; alone, do nothing.
+
+    At the interpreter's end threads of gloo abort such a process now and then ("terminate called without an active
+    exception"), and torchrun reports a training as failed whose model is written.
+    """
+    if group.size > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _shared(array: NDArray[np.float32] | None) -> NDArray[np.float32]:
