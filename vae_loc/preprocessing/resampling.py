@@ -73,14 +73,18 @@ def doubled_mask(mask: BoolArray) -> BoolArray:
 
 def _between(values: FloatArray) -> FloatArray:
     """Interpolate at a quarter of a voxel before and after each voxel, along each axis."""
-    for axis in range(values.ndim):
-        along = np.moveaxis(values, axis, 0)
-        wider = np.empty((2 * len(along), *along.shape[1:]), dtype=np.float32)
-        wider[0::2] = wider[1::2] = np.float32(0.75) * along
-        wider[2::2] += np.float32(0.25) * along[:-1]
-        wider[1:-1:2] += np.float32(0.25) * along[1:]
-        values = np.moveaxis(wider, 0, axis)
-    return np.ascontiguousarray(values)
+    for axis in reversed(range(values.ndim)):  # the first axis, whose rows are the longest, last
+        before, after, others, all_but_last = (
+            (slice(None),) * axis + (part,)
+            for part in (slice(0, None, 2), slice(1, None, 2), slice(1, None), slice(None, -1))
+        )
+        wider = np.empty([n * (2 if of == axis else 1) for of, n in enumerate(values.shape)], dtype=np.float32)
+        wider[before] = wider[after] = np.float32(0.75) * values
+        quarter = np.float32(0.25) * values
+        wider[before][others] += quarter[all_but_last]
+        wider[after][all_but_last] += quarter[others]
+        values = wider
+    return values
 
 
 def interpolated(values: FloatArray, target2source: NDArray[np.float64], shape: tuple[int, ...]) -> FloatArray:

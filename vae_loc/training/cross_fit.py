@@ -151,7 +151,10 @@ def summed(parts: Iterable[Sums]) -> Sums:
     total: Sums = {}
     for part in parts:
         for name, sums in part.items():
-            total[name] = total[name] + sums if name in total else sums
+            if name in total:
+                total[name] += sums
+            else:
+                total[name] = np.array(sums)
     return total
 
 
