@@ -7,6 +7,7 @@ from scipy.ndimage import map_coordinates
 from vae_loc.preprocessing.resampling import (
     FWHM_PER_SIGMA,
     Grid,
+    doubled,
     interpolated,
     itk_image,
     low_passed,
@@ -52,6 +53,23 @@ def test_a_grid_that_is_cut_has_the_values_of_the_whole(values):
     np.testing.assert_allclose(
         resampled(values, affine, Grid((4, 5, 3), shifted, 1.0)), values[2:6, 1:6, 3:6], atol=1e-5
     )
+
+
+def test_half_the_pixel_has_the_values_of_scipy_between_the_pixels_and_the_nearest_beyond_the_last(values):
+    found = doubled(values, np.ones(values.shape, dtype=bool))
+    along = [np.clip((np.arange(2 * n) - 0.5) / 2, 0, n - 1) for n in values.shape]
+    expected = map_coordinates(values, np.meshgrid(*along, indexing="ij"), order=1)
+    assert (found.shape, found.dtype) == (tuple(2 * n for n in values.shape), np.float32)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_half_the_pixel_is_interpolated_among_the_voxels_of_a_mask_alone(values):
+    mask = np.zeros(values.shape, dtype=bool)
+    mask[3:6, 4:8, 2:5] = True
+    outside = np.where(mask, values, np.nan)
+    found = doubled(outside, mask)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(doubled(np.where(mask, np.float32(2), np.nan), mask)[6:12, 8:16, 4:10], 2, rtol=1e-6)
 
 
 def test_an_image_for_itk_has_the_axes_of_the_array(values):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from support.phantoms import phantom
 
-from vae_loc.training.distributed import ProcessGroup, joined_processes
+from vae_loc.training.distributed import ProcessGroup, joined_processes, leave
 from vae_loc.training.fit import FitOptions, train_vae
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -122,3 +122,12 @@ def test_the_parts_of_a_batch_are_the_batch_once(batch, size):
     indices = torch.randperm(batch)
     parts = [ProcessGroup(rank, size).part(indices) for rank in range(size)]
     assert sorted(torch.cat(parts).tolist()) == list(range(batch))
+
+
+def test_a_process_of_several_leaves_without_the_end_of_the_interpreter_and_one_alone_stays(monkeypatch):
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    leave(ProcessGroup())
+    assert not codes
+    leave(ProcessGroup(rank=1, size=2))
+    assert codes == [0]
