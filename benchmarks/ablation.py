@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from findings import Diseased, Healthy, Sick, average_precision, healthy_people, transplanted, trial
 from torch import Tensor
+from transplants import KINDS, cases_in
 
 from vae_loc.evaluation.metrics import mean_interval
 from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
@@ -44,13 +45,11 @@ from vae_loc.scans.volume import read_labels
 from vae_loc.scoring import fine_scale, locate, normalised_maps, smoothing
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.findings import EXTENT_FPR
-from vae_loc.scoring.healthy_modes import count_for
 from vae_loc.scoring.locate import score_canonical
 from vae_loc.scoring.normalised_maps import Features, Moments, mean_and_sd, z_by_place
 from vae_loc.scoring.smoothing import smoothed
-from vae_loc.system.array_store import ArrayStore
 from vae_loc.training import augmentation, cross_fit, fit
-from vae_loc.training.cross_fit import CrossFit, FoldedBrain, Statistics
+from vae_loc.training.cross_fit import Statistics
 from vae_loc.training.fit import SHORT_STEPS, FitOptions, join_slices, short_epochs, train_vae
 from vae_loc.training.train import APPEARANCES, COARSE_NOISE_SD
 from vae_loc.vocabulary import PLACE_Z, BoolArray, FloatArray, Method
@@ -58,7 +57,6 @@ from vae_loc.vocabulary import PLACE_Z, BoolArray, FloatArray, Method
 SEEDS = (0, 1, 2)
 KEPT = "as kept"
 FIELDS = ("part", "seed", "kind", "found", "false", "dice", "ap")
-KINDS = ("glioma", "hole", "spot")
 NO_AUGMENTATION: dict[str, object] = {
     "MAX_GAIN": 0.0,
     "MAX_OFFSET_SD": 0.0,
@@ -75,12 +73,13 @@ Noise = Callable[[Tensor, float, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class Training:
-    """A training with one thing changed: constants of `augmentation`, coarse noise, appearances."""
+    """A training with one thing changed: constants of `augmentation`, coarse noise, appearances, steps."""
 
     constants: Mapping[str, object] = field(default_factory=dict)
     coarse_noise_sd: float = COARSE_NOISE_SD
     noise: Noise = augmentation.add_coarse_noise
     gammas: bool = True
+    steps: int = SHORT_STEPS
 
 
 @dataclass(frozen=True)
@@ -160,6 +159,7 @@ TRAININGS = {
     "no mask tightness": Training({"ERODED_SHARE": 0.0}),
     "no pose": Training({"MAX_ROTATION_RAD": 0.0, "MAX_SCALE": 0.0, "MAX_SHIFT": 0.0}),
     "no augmentation at all": Training(NO_AUGMENTATION, gammas=False),
+    "twice the steps": Training(steps=2 * SHORT_STEPS),
     "tried: foreign patches for coarse noise": Training(noise=foreign_patches),
     "tried: foreign patches beside it": Training(noise=both_corruptions),
 }
@@ -239,14 +239,21 @@ def people_of(shared: Path) -> People:
     path = Path("models/t1.safetensors")
     shipped = load_model(path)
     healthy = list(healthy_people(shipped, path, shared))
+    sick = [replace(one, canonical=packed(one.canonical)) for one in transplanted(shipped, healthy, shared)]
+    healthy = [replace(brain, canonical=packed(brain.canonical)) for brain in healthy]
     patients = []
-    for case in findings.cases_in(shared / "gliomas", "t1"):
+    for case in cases_in(shared / "gliomas", "t1"):
         scan = open_scan(case)
         truth, _ = read_labels(shared / "gliomas" / f"{case.subject}_seg.nii.gz", scan.volume)
         canonical = canonical_of(scan, shipped)
         covered = onto_grid(truth.astype(np.float32), scan.volume, scan.brain, canonical.halved.grid)
-        patients.append(Patient(canonical, covered > 0.5))
-    return People(shipped, healthy, list(transplanted(shipped, healthy, shared)), patients)
+        patients.append(Patient(packed(canonical), covered > 0.5))
+    return People(shipped, healthy, sick, patients)
+
+
+def packed(canonical: CanonicalVolume) -> CanonicalVolume:
+    """Return a brain with the intensities at half the pixel at half the precision: there are many."""
+    return replace(canonical, fine=canonical.fine.astype(np.float16))
 
 
 def judged(part: str, seed: int, people: People, work: Path) -> Iterator[dict]:
@@ -270,7 +277,7 @@ def judged(part: str, seed: int, people: People, work: Path) -> Iterator[dict]:
         for kind, rows in of.met(scoring.method, EXTENT_FPR).items():
             values = {name: [getattr(one, name) for one in rows] for name in ("found", "false", "dice", "ap")}
             yield row(part, seed, kind, **values)
-        yield row(part, seed, "patients", ap=list(patient_aps(people.patients, healthy, features, scoring)))
+        yield row(part, seed, "patients", ap=list(patient_aps(people.patients, features, of.everyone, scoring.method)))
 
 
 def network(part: str, seed: int, people: People, work: Path) -> Model:
@@ -300,7 +307,9 @@ def train(training: Training, seed: int, healthy: Sequence[Healthy]) -> dict[str
         whole = [replace(brain.canonical, fine=None) for brain in brains for _ in range(APPEARANCES)]
         slices.append(join_slices([to_slices(look(brain)) for look, brain in zip(looks, whole, strict=True)]))
     options = FitOptions(
-        epochs=short_epochs(len(slices[0]), 64, steps=SHORT_STEPS), seed=seed, coarse_noise_sd=training.coarse_noise_sd
+        epochs=short_epochs(len(slices[0]), 64, steps=training.steps),
+        seed=seed,
+        coarse_noise_sd=training.coarse_noise_sd,
     )
     changed = (
         mock.patch.multiple(augmentation, **training.constants) if training.constants else contextlib.nullcontext()
@@ -311,30 +320,23 @@ def train(training: Training, seed: int, healthy: Sequence[Healthy]) -> dict[str
 
 def features_by(networks: Sequence[Model], canonical: CanonicalVolume, method: Method) -> Features:
     """Return the features that a map needs, means over the networks, at half the precision: there are many."""
-    needed = {"combi": ("residual", "kl-magnitude"), "rec-error": ("residual",), PLACE_Z: ("intensity",)}[method]
+    needed = {"combi": ("residual", "kl-magnitude"), "rec-error": ("residual",), PLACE_Z: ("residual", "intensity")}[
+        method
+    ]
+    canonical = replace(canonical, fine=canonical.fine.astype(np.float32))
     found = [score_canonical(canonical, model, ("combi",)).features for model in networks]
     return {name: np.mean([of[name] for of in found], axis=0).astype(np.float16) for name in (*needed, "fine")}
 
 
 def patient_aps(
-    patients: Sequence[Patient],
-    healthy: Sequence[Healthy],
-    features: Callable[[CanonicalVolume], Features],
-    scoring: Scoring,
+    patients: Sequence[Patient], features: Callable[[CanonicalVolume], Features], of: Statistics, method: Method
 ) -> Iterator[float]:
     """Yield the AP of each patient, judged by the statistics of all healthy people."""
-    known = [brain for brain in healthy if brain.scanner in scoring.scanners]
-    folds = cross_fit.folds_of([brain.case.subject for brain in known], modes=True)
-    with ArrayStore() as store:
-        brains = [FoldedBrain(findings.widened(b.features), b.canonical.mask, folds[b.case.subject]) for b in known]
-        of: Statistics = CrossFit(
-            brains, store, prior={}, count=count_for(len(brains)) if scoring.modes else 0
-        ).statistics()
     for patient in patients:
         mask = patient.canonical.mask
         own = findings.widened(features(patient.canonical))
-        maps = normalised_maps.normalised_maps(own, mask, of.places, (scoring.method,), of.modes, contrast="t1")
-        yield average_precision(np.abs(maps[scoring.method]), patient.truth, doubled_mask(mask))
+        maps = normalised_maps.normalised_maps(own, mask, of.places, (method,), of.modes, contrast="t1")
+        yield average_precision(np.abs(maps[method]), patient.truth, doubled_mask(mask))
 
 
 def row(part: str, seed: int, kind: str, **values: Sequence[float]) -> dict:

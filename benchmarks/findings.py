@@ -21,19 +21,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from refresh_models import site_cases, without_site
-from scipy import ndimage
+from transplants import KINDS, cases_in, gliomas_of, lesions_in
 
 from vae_loc.evaluation.baselines import baseline_maps
 from vae_loc.evaluation.lesions import FOUND_SHARE
 from vae_loc.evaluation.metrics import mean_interval, rank_sorted
-from vae_loc.model.checkpoint import healthy_threshold
+from vae_loc.model.checkpoint import Checkpoint, healthy_threshold
 from vae_loc.model.facts import HealthyFindings
 from vae_loc.model.network import Model, load_model, ready
-from vae_loc.preprocessing.canonical import CanonicalVolume, onto_grid
+from vae_loc.preprocessing.canonical import CanonicalVolume
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
-from vae_loc.preprocessing.resampling import doubled, doubled_mask
-from vae_loc.scans.cases import Case, find_cases
+from vae_loc.preprocessing.resampling import doubled_mask
+from vae_loc.scans.cases import Case
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.findings import (
@@ -48,18 +48,14 @@ from vae_loc.scoring.healthy_modes import count_for
 from vae_loc.scoring.locate import locate, score_canonical
 from vae_loc.scoring.normalised_maps import Features, normalised_maps
 from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS, Segmentation, segment
-from vae_loc.scoring.smoothing import smoothed
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.training.cross_fit import CrossFit, FoldedBrain, Statistics, folds_of
 from vae_loc.training.healthy_reference import calibrate_cases
 from vae_loc.training.training_record import read_record
-from vae_loc.vocabulary import BoolArray, FloatArray, Method
+from vae_loc.vocabulary import PLACE_Z, BoolArray, FloatArray, Method
 
 METHODS: tuple[Method, ...] = ("combi", "rec-error")
-FLUID_SD = {"t1": -2.8, "t2": 2.8, "flair": -2.2}  # robust standard deviations from the brain's median
-SPOT_SD = {"t1": -1.5, "t2": 2.0, "flair": 2.0}
-KINDS = ("glioma", "hole", "spot")
-Body = Callable[[CanonicalVolume], tuple[FloatArray, ...]]  # of a brain: what a lesion in it looks like, both grids
+CONTRASTS = ("t1", "t2", "flair")
 EXTENTS = (0.03, 0.02, 0.01, 0.005)  # shares of healthy voxels beyond the extent
 RESAMPLES = 2000
 PATIENTS = {
@@ -117,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of t1, t2 and flair")
-    parser.add_argument("--only", choices=list(FLUID_SD), action="append")
+    parser.add_argument("--only", choices=CONTRASTS, action="append")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -125,7 +121,7 @@ def main() -> None:
         "# Findings\n\nMade by `python benchmarks/findings.py`; seed 0, one thread, "
         f"{platform.machine()}, torch {torch.__version__}.\n" + (__doc__ or "").split("\n\n", 2)[2]
     )
-    for contrast in options.only or FLUID_SD:
+    for contrast in options.only or CONTRASTS:
         began = time.perf_counter()
         text += page(contrast, options)
         print(contrast, f"{time.perf_counter() - began:.0f} s", flush=True)
@@ -188,61 +184,20 @@ def scored(one: Sick, model: Model) -> Diseased:
 
 def transplanted(model: Model, healthy: Sequence[Healthy], shared: Path) -> Iterable[Sick]:
     """Give each healthy brain that the network did not learn from a glioma, a hole and a spot, one at a time."""
-    contrast = model.facts.contrast
-    gliomas = []
-    for case in cases_in(shared / "gliomas", contrast):
-        scan = open_scan(case)
-        canonical = canonical_of(scan, model)
-        truth, _ = read_labels(shared / "gliomas" / f"{case.subject}_seg.nii.gz", scan.volume)
-        covered = onto_grid(truth.astype(np.float32), scan.volume, scan.brain, canonical.grid)
-        gliomas.append((canonical, covered > 0.5))
-    rng = np.random.default_rng(0)
+    gliomas, rng = gliomas_of(model, shared), np.random.default_rng(0)
     for number, host in enumerate(brain for brain in healthy if not brain.learned):
-        patient, lesion = gliomas[number % len(gliomas)]
-        mask = host.canonical.mask
-        hole, spot = blob(mask, rng.uniform(9, 22), rng), blob(mask, rng.uniform(4, 8), rng)
-        lift = SPOT_SD[contrast] * rng.uniform(0.8, 1.5)
-        fluid = np.float32(FLUID_SD[contrast] + rng.normal(0, 0.3))
-        bodies: tuple[tuple[str, BoolArray, Body], ...] = (
-            ("glioma", lesion & mask & patient.mask, lambda _, at=patient: (at.data, at.fine)),
-            ("hole", hole, lambda own, to=fluid: (np.full_like(own.data, to), np.full_like(own.fine, to))),
-            (
-                "spot",
-                spot,
-                lambda own, by=lift: tuple(np.clip(x + np.float32(by), -3.5, 6) for x in (own.data, own.fine)),
-            ),
-        )
-        for kind, inside, body in bodies:
-            if inside.sum() >= 4:
-                sick = blended(host.canonical, *body(host.canonical), inside)
-                yield Sick(host, kind, sick, doubled_mask(inside))
-
-
-def blob(mask: BoolArray, radius_mm: float, rng: np.random.Generator) -> BoolArray:
-    """Return an irregular ellipsoid in a brain of 3 mm pixels, away from its surface."""
-    depth_mm = 3 * ndimage.distance_transform_edt(mask)
-    places = np.argwhere(depth_mm > min(radius_mm, 9))
-    grid = np.stack(np.meshgrid(*[np.arange(len(mask))] * 3, indexing="ij"), -1) - places[rng.integers(len(places))]
-    axes = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    radii = radius_mm / 3 * np.exp(rng.normal(0, 0.2, 3))
-    rough = ndimage.gaussian_filter(rng.normal(size=mask.shape), 2)
-    inside: BoolArray = (np.linalg.norm((grid @ axes) / radii, axis=-1) < 1 + 0.15 * rough / rough.std()) & mask
-    return inside
-
-
-def blended(host: CanonicalVolume, values: FloatArray, fine: FloatArray, inside: BoolArray) -> CanonicalVolume:
-    """Return a brain with other values inside a lesion, whose edge is blended, also at half the pixel."""
-    share = smoothed(inside.astype(np.float32), host.mask, host.grid.pixel_mm, host.grid.pixel_mm) * inside
-    data = host.data + share * (values - host.data)
-    finer = host.fine + doubled(share, host.mask) * doubled_mask(inside) * (fine - host.fine)
-    return replace(host, data=data.astype(np.float32), fine=finer.astype(np.float32))
+        glioma = gliomas[number % len(gliomas)]
+        for kind, sick, truth in lesions_in(host.canonical, glioma, model.facts.contrast, rng):
+            yield Sick(host, kind, sick, truth)
 
 
 @dataclass
 class Trial:
     """Healthy people and lesions, judged by statistics of some scanners that do not know them.
 
-    folds : of each subject; maps, lesion_maps : signed, by method, of the judged people and of each lesion
+    folds : of each subject
+    maps, lesion_maps : signed, by method, of the judged people and of each lesion
+    everyone : the statistics of all healthy people, by which somebody else is judged
     """
 
     scanners: str
@@ -252,6 +207,7 @@ class Trial:
     maps: list[dict[Method, FloatArray]]
     diseased: Sequence[Diseased]
     lesion_maps: list[dict[Method, FloatArray]]
+    everyone: Statistics
 
     def levels(self, method: Method, share: float) -> tuple[float, list[list[float]], Callable[[Healthy], float]]:
         """Return the extent that a share of healthy voxels exceeds, all strengths, and the level to judge a person by."""
@@ -313,6 +269,7 @@ def trial(
         brains = [FoldedBrain(widened(b.features), b.canonical.mask, folds[b.case.subject]) for b in known]
         fit = CrossFit(brains, store, prior={}, count=count_for(len(brains)) if modes else 0)
         by_fold = {fold: fit.statistics(frozenset({fold})) for fold in range(max(folds.values()) + 1)}
+        everyone = fit.statistics()
 
     def signed(of: Features, host: Healthy) -> dict[Method, FloatArray]:
         statistics: Statistics = by_fold[folds[host.case.subject]]
@@ -322,9 +279,8 @@ def trial(
 
     judged = [brain for brain in healthy if not brain.learned]
     maps = [signed(brain.features, brain) for brain in judged]
-    return Trial(
-        scanners, contrast, folds, judged, maps, diseased, [signed(one.features, one.host) for one in diseased]
-    )
+    lesion_maps = [signed(one.features, one.host) for one in diseased]
+    return Trial(scanners, contrast, folds, judged, maps, diseased, lesion_maps, everyone)
 
 
 def trial_rows(of: Trial, modes: bool) -> Iterable[str]:
@@ -404,16 +360,18 @@ def patients_page(model: Model, contrast: str, shared: Path) -> str:
 
 
 def real_healthy(path: Path, contrast: str, shared: Path) -> str:
-    """Return what is found in the real healthy scans that a model is calibrated on: each judged without itself."""
+    """Return what is found in the real healthy scans that a model is calibrated on, and in lesions in them."""
     cases = site_cases(contrast, shared)
-    if not cases:
-        return ""
-    before = without_site(path, shared)
+    return real_page(without_site(path, shared), cases, shared) if cases else ""
+
+
+def real_page(before: Checkpoint, cases: Sequence[Case], shared: Path) -> str:
+    """Return the tables of real healthy scans: each is judged by a model that was calibrated on the others."""
     text = "\n### Healthy, real: ds011, slices of 5 mm\n\n| the model | findings in each | voxels flagged at 5 %, in % | at 1 %, in % |\n|---|---|---|---|\n"
     calibrated = [ready(calibrate_cases(before, [of for of in cases if of != case])) for case in cases]
     for title, models in (
         ("before the calibration", [ready(before)] * len(cases)),
-        ("calibrated on the four others", calibrated),
+        (f"calibrated on the {len(cases) - 1} others", calibrated),
     ):
         located = [locate(open_scan(case), model) for case, model in zip(cases, models, strict=True)]
         pairs = list(zip(located, models, strict=True))
@@ -428,12 +386,34 @@ def real_healthy(path: Path, contrast: str, shared: Path) -> str:
             for fpr in (0.05, 0.01)
         ]
         text += f"| {title} | {', '.join(map(str, counts))} | {shares[0]} | {shares[1]} |\n"
+    return text + real_lesions(cases, calibrated, shared)
+
+
+def real_lesions(cases: Sequence[Case], models: Sequence[Model], shared: Path) -> str:
+    """Return the AP of lesions transplanted into real healthy scans, each judged by a model that does not know it."""
+    rng, methods = np.random.default_rng(0), (*METHODS, PLACE_Z)
+    aps: dict[tuple[Method, str], list[list[float]]] = {(m, kind): [] for m in methods for kind in KINDS}
+    for case, model in zip(cases, models, strict=True):
+        host = canonical_of(open_scan(case), model)
+        sick = [one for of in gliomas_of(model, shared) for one in lesions_in(host, of, model.facts.contrast, rng)]
+        for key in aps:
+            aps[key].append([])
+        for kind, brain, truth in sick:
+            maps = maps_of(brain, model, methods)
+            for method, values in maps.items():
+                aps[method, kind][-1].append(average_precision(np.abs(values), truth, doubled_mask(brain.mask)))
+    text = "\nLesions transplanted into these scans, five of each kind: the mean AP, its interval over people.\n\n"
+    text += "| map | " + " | ".join(KINDS) + " |\n|---|" + "---|" * len(KINDS) + "\n"
+    for method in methods:
+        cells = (interval([float(np.mean(own)) for own in aps[method, kind] if own]) for kind in KINDS)
+        text += f"| {method} | " + " | ".join(cells) + " |\n"
     return text
 
 
-def cases_in(folder: Path, contrast: str) -> list[Case]:
-    """Return the scans of a contrast in a folder."""
-    return [case for file in sorted(folder.glob(f"*_{contrast}.nii.gz")) for case in find_cases([file])]
+def maps_of(brain: CanonicalVolume, model: Model, methods: Sequence[Method]) -> dict[Method, FloatArray]:
+    """Return the signed maps of a brain on the canonical grid, at half its pixel."""
+    of = score_canonical(brain, model, methods).features
+    return normalised_maps(of, brain.mask, model.places, methods, model.checkpoint.modes, contrast=model.facts.contrast)
 
 
 def patient_row(cohort: str, case: Case, label: Path, model: Model) -> tuple[str, tuple[float, ...]]:

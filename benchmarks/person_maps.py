@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from findings import FLUID_SD, KINDS, SPOT_SD, Healthy, blended, blob, cases_in, features, healthy_brains, widened
+from findings import Healthy, features, healthy_brains, widened
+from transplants import FLUID_SD, KINDS, SPOT_SD, blended, blob, cases_in
 
 from vae_loc.model.network import load_model
 from vae_loc.preprocessing.canonical import BACKGROUND_SD, CanonicalVolume, onto_grid
