@@ -68,6 +68,7 @@ NO_AUGMENTATION: dict[str, object] = {
     "MAX_SCALE": 0.0,
     "MAX_SHIFT": 0.0,
 }
+UNCHANGED = normalised_maps.normalised_maps
 Noise = Callable[[Tensor, float, torch.Generator], Tensor]
 
 
@@ -90,12 +91,14 @@ class Scoring:
     ----------
     patches : of the package while brains are scored, their statistics taken and maps made
     method : which map
+    further : features that its patches need besides those of the map
     modes, scanners : of the healthy statistics
     ensemble : whether features are means over the networks of all seeds
     """
 
     patches: Sequence[Callable[[], contextlib.AbstractContextManager]] = ()
     method: Method = "combi"
+    further: Sequence[str] = ()
     modes: bool = True
     scanners: str = "IXI, ds002748"
     ensemble: bool = False
@@ -123,6 +126,13 @@ def without_low_frequencies(fwhm_mm: float) -> Callable[..., Features]:
         return normalised_maps.features_of({**fields, "residual": fields["residual"] - low}, canonical, curve=curve)
 
     return features_of
+
+
+def with_place_z(*given: object, **named: object) -> dict[Method, FloatArray]:
+    """Return the maps of `normalised_maps`: Combi is the mean of itself and place-z."""
+    features, mask, places, _, modes = given
+    of = UNCHANGED(features, mask, places, ("combi", PLACE_Z), modes, **named)
+    return {"combi": (of["combi"] + of[PLACE_Z]) / 2}
 
 
 def foreign_patches(x: Tensor, _sd: float, generator: torch.Generator) -> Tensor:
@@ -186,6 +196,10 @@ SCORINGS = {
     "both signs alike": Scoring([patched(fine_scale, AWAY_SHARE=1.0)]),
     "tried: low frequencies replaced, 60 mm": Scoring([patched(locate, features_of=without_low_frequencies(60.0))]),
     "tried: low frequencies replaced, 30 mm": Scoring([patched(locate, features_of=without_low_frequencies(30.0))]),
+    "tried: mean of Combi and place-z": Scoring(
+        [patched(findings, normalised_maps=with_place_z), patched(normalised_maps, normalised_maps=with_place_z)],
+        further=("intensity",),
+    ),
     "tried: ensemble of three networks": Scoring(ensemble=True),
 }
 
@@ -267,7 +281,7 @@ def judged(part: str, seed: int, people: People, work: Path) -> Iterator[dict]:
             stack.enter_context(patch())
 
         def features(canonical: CanonicalVolume) -> Features:
-            return features_by(networks, canonical, scoring.method)
+            return features_by(networks, canonical, scoring)
 
         healthy = [replace(brain, features=features(brain.canonical)) for brain in people.healthy]
         sick = [Diseased(one.host, one.kind, features(one.canonical), one.truth) for one in people.sick]
@@ -318,11 +332,10 @@ def train(training: Training, seed: int, healthy: Sequence[Healthy]) -> dict[str
         return train_vae(slices[0], slices[1], options)[0]
 
 
-def features_by(networks: Sequence[Model], canonical: CanonicalVolume, method: Method) -> Features:
+def features_by(networks: Sequence[Model], canonical: CanonicalVolume, scoring: Scoring) -> Features:
     """Return the features that a map needs, means over the networks, at half the precision: there are many."""
-    needed = {"combi": ("residual", "kl-magnitude"), "rec-error": ("residual",), PLACE_Z: ("residual", "intensity")}[
-        method
-    ]
+    of_map = {"combi": ("residual", "kl-magnitude"), "rec-error": ("residual",), PLACE_Z: ("residual", "intensity")}
+    needed = (*of_map[scoring.method], *scoring.further)
     canonical = replace(canonical, fine=canonical.fine.astype(np.float32))
     found = [score_canonical(canonical, model, ("combi",)).features for model in networks]
     return {name: np.mean([of[name] for of in found], axis=0).astype(np.float16) for name in (*needed, "fine")}
