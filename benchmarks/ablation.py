@@ -2,13 +2,15 @@
 
     python benchmarks/ablation.py --shared ../shared/data -o docs/measured/ablation.csv
 
-Parts of the training: the network is trained anew without one, as `vae-loc train` does, with three seeds.
-Parts of the scoring: those three networks are kept, one part is taken out of what follows them.
-What was tried and is not kept has rows too: foreign patches, low frequencies replaced, an ensemble.
+Parts of the training: the network is trained anew without one, as `vae-loc train` does.
+Parts of the scoring: the networks as kept stay, and one part is taken out of what follows them.
+What was tried and is not kept has rows too: foreign patches, low frequencies replaced, an ensemble (beside seed 0).
+The column "seeds" says with how many of the seeds 0, 1 and 2 a row was run.
 
 Judged are the 67 healthy people that the network did not learn from, and lesions transplanted into them, as in
-[findings](findings.md): by statistics of others, in five folds. The patients are judged by statistics of all healthy people, on the
-canonical grid. The difference to "as kept" is that of the same person and seed; its interval is that of a bootstrap over people.
+[findings](findings.md): by statistics of others, in five folds.
+The patients are judged by statistics of all healthy people, on the canonical grid.
+The difference to "as kept" is that of the same person and seed; its interval is that of a bootstrap over people.
 One row for each run is appended at once: a killed run goes on where it was. Networks are kept in `--work`.
 """
 
