@@ -33,19 +33,16 @@ import numpy as np
 import torch
 from findings import Diseased, Healthy, Sick, average_precision, healthy_people, transplanted, trial
 from torch import Tensor
-from transplants import KINDS, cases_in
+from transplants import KINDS, Glioma, gliomas_of
 
 from vae_loc.evaluation.metrics import mean_interval
 from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
 from vae_loc.model.network import Model, load_model, ready
-from vae_loc.preprocessing.canonical import CanonicalVolume, onto_grid
-from vae_loc.preprocessing.open_scan import open_scan
+from vae_loc.preprocessing.canonical import CanonicalVolume
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.preprocessing.resampling import doubled_mask
 from vae_loc.preprocessing.slices import to_slices
-from vae_loc.scans.volume import read_labels
 from vae_loc.scoring import fine_scale, locate, normalised_maps, smoothing
-from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.findings import EXTENT_FPR
 from vae_loc.scoring.locate import score_canonical
 from vae_loc.scoring.normalised_maps import Features, Moments, mean_and_sd, z_by_place
@@ -54,22 +51,16 @@ from vae_loc.training import augmentation, cross_fit, fit
 from vae_loc.training.cross_fit import Statistics
 from vae_loc.training.fit import SHORT_STEPS, FitOptions, join_slices, short_epochs, train_vae
 from vae_loc.training.train import APPEARANCES, COARSE_NOISE_SD
-from vae_loc.vocabulary import PLACE_Z, BoolArray, FloatArray, Method
+from vae_loc.vocabulary import PLACE_Z, FloatArray, Method
 
 SEEDS = (0, 1, 2)
 KEPT = "as kept"
 FIELDS = ("part", "seed", "kind", "found", "false", "dice", "ap")
-NO_AUGMENTATION: dict[str, object] = {
-    "MAX_GAIN": 0.0,
-    "MAX_OFFSET_SD": 0.0,
-    "MAX_BIAS": 0.0,
-    "MAX_BLUR": 0.0,
-    "MAX_NOISE_SD": 0.0,
-    "ERODED_SHARE": 0.0,
-    "MAX_ROTATION_RAD": 0.0,
-    "MAX_SCALE": 0.0,
-    "MAX_SHIFT": 0.0,
-}
+CONTRAST: dict[str, object] = {"MAX_GAIN": 0.0, "MAX_OFFSET_SD": 0.0}
+SHADING: dict[str, object] = {"MAX_BIAS": 0.0}
+SHARPNESS: dict[str, object] = {"MAX_BLUR": 0.0, "MAX_NOISE_SD": 0.0}
+TIGHTNESS: dict[str, object] = {"ERODED_SHARE": 0.0}
+POSE: dict[str, object] = {"MAX_ROTATION_RAD": 0.0, "MAX_SCALE": 0.0, "MAX_SHIFT": 0.0}
 UNCHANGED = normalised_maps.normalised_maps
 Noise = Callable[[Tensor, float, torch.Generator], Tensor]
 
@@ -165,12 +156,12 @@ TRAININGS = {
     KEPT: Training(),
     "no coarse noise": Training(coarse_noise_sd=0.0),
     "no random gammas": Training(gammas=False),
-    "no gain, offset": Training({"MAX_GAIN": 0.0, "MAX_OFFSET_SD": 0.0}),
-    "no shading": Training({"MAX_BIAS": 0.0}),
-    "no blur, noise": Training({"MAX_BLUR": 0.0, "MAX_NOISE_SD": 0.0}),
-    "no mask tightness": Training({"ERODED_SHARE": 0.0}),
-    "no pose": Training({"MAX_ROTATION_RAD": 0.0, "MAX_SCALE": 0.0, "MAX_SHIFT": 0.0}),
-    "no augmentation at all": Training(NO_AUGMENTATION, gammas=False),
+    "no gain, offset": Training(CONTRAST),
+    "no shading": Training(SHADING),
+    "no blur, noise": Training(SHARPNESS),
+    "no mask tightness": Training(TIGHTNESS),
+    "no pose": Training(POSE),
+    "no augmentation at all": Training(CONTRAST | SHADING | SHARPNESS | TIGHTNESS | POSE, gammas=False),
     "twice the steps": Training(steps=2 * SHORT_STEPS),
     "tried: foreign patches for coarse noise": Training(noise=foreign_patches),
     "tried: foreign patches beside it": Training(noise=both_corruptions),
@@ -207,21 +198,13 @@ SCORINGS = {
 
 
 @dataclass(frozen=True)
-class Patient:
-    """A patient on the canonical grid, and where the lesion is, at half the pixel."""
-
-    canonical: CanonicalVolume
-    truth: BoolArray
-
-
-@dataclass(frozen=True)
 class People:
     """All that is judged, aligned once."""
 
     shipped: Model
     healthy: Sequence[Healthy]
     sick: Sequence[Sick]
-    patients: Sequence[Patient]
+    patients: Sequence[Glioma]
 
 
 def main() -> None:
@@ -257,13 +240,7 @@ def people_of(shared: Path) -> People:
     healthy = list(healthy_people(shipped, path, shared))
     sick = [replace(one, canonical=packed(one.canonical)) for one in transplanted(shipped, healthy, shared)]
     healthy = [replace(brain, canonical=packed(brain.canonical)) for brain in healthy]
-    patients = []
-    for case in cases_in(shared / "gliomas", "t1"):
-        scan = open_scan(case)
-        truth, _ = read_labels(shared / "gliomas" / f"{case.subject}_seg.nii.gz", scan.volume)
-        canonical = canonical_of(scan, shipped)
-        covered = onto_grid(truth.astype(np.float32), scan.volume, scan.brain, canonical.halved.grid)
-        patients.append(Patient(packed(canonical), covered > 0.5))
+    patients = [replace(one, canonical=packed(one.canonical)) for one in gliomas_of(shipped, shared)]
     return People(shipped, healthy, sick, patients)
 
 
@@ -344,14 +321,14 @@ def features_by(networks: Sequence[Model], canonical: CanonicalVolume, scoring: 
 
 
 def patient_aps(
-    patients: Sequence[Patient], features: Callable[[CanonicalVolume], Features], of: Statistics, method: Method
+    patients: Sequence[Glioma], features: Callable[[CanonicalVolume], Features], of: Statistics, method: Method
 ) -> Iterator[float]:
     """Yield the AP of each patient, judged by the statistics of all healthy people."""
     for patient in patients:
         mask = patient.canonical.mask
         own = findings.widened(features(patient.canonical))
         maps = normalised_maps.normalised_maps(own, mask, of.places, (method,), of.modes, contrast="t1")
-        yield average_precision(np.abs(maps[method]), patient.truth, doubled_mask(mask))
+        yield average_precision(np.abs(maps[method]), patient.fine_lesion, doubled_mask(mask))
 
 
 def row(part: str, seed: int, kind: str, **values: Sequence[float]) -> dict:

@@ -392,10 +392,11 @@ def real_page(before: Checkpoint, cases: Sequence[Case], shared: Path) -> str:
 def real_lesions(cases: Sequence[Case], models: Sequence[Model], shared: Path) -> str:
     """Return the AP of lesions transplanted into real healthy scans, each judged by a model that does not know it."""
     rng, methods = np.random.default_rng(0), (*METHODS, PLACE_Z)
+    gliomas = gliomas_of(models[0], shared)  # one template: aligned alike to all of these models
     aps: dict[tuple[Method, str], list[list[float]]] = {(m, kind): [] for m in methods for kind in KINDS}
     for case, model in zip(cases, models, strict=True):
         host = canonical_of(open_scan(case), model)
-        sick = [one for of in gliomas_of(model, shared) for one in lesions_in(host, of, model.facts.contrast, rng)]
+        sick = [one for of in gliomas for one in lesions_in(host, of, model.facts.contrast, rng)]
         for key in aps:
             aps[key].append([])
         for kind, brain, truth in sick:

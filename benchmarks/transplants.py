@@ -31,10 +31,11 @@ Body = Callable[[CanonicalVolume], tuple[FloatArray, ...]]  # of a brain: what a
 
 @dataclass(frozen=True)
 class Glioma:
-    """A patient on the canonical grid, and where the lesion is."""
+    """A patient on the canonical grid, and where the lesion is, there and at half the pixel."""
 
     canonical: CanonicalVolume
     lesion: BoolArray
+    fine_lesion: BoolArray
 
 
 def cases_in(folder: Path, contrast: str) -> list[Case]:
@@ -49,8 +50,11 @@ def gliomas_of(model: Model, shared: Path) -> list[Glioma]:
         scan = open_scan(case)
         canonical = canonical_of(scan, model)
         truth, _ = read_labels(shared / "gliomas" / f"{case.subject}_seg.nii.gz", scan.volume)
-        covered = onto_grid(truth.astype(np.float32), scan.volume, scan.brain, canonical.grid)
-        gliomas.append(Glioma(canonical, covered > 0.5))
+        lesion, fine_lesion = (
+            onto_grid(truth.astype(np.float32), scan.volume, scan.brain, grid) > 0.5
+            for grid in (canonical.grid, canonical.halved.grid)
+        )
+        gliomas.append(Glioma(canonical, lesion, fine_lesion))
     return gliomas
 
 
