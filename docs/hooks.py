@@ -1,6 +1,7 @@
 """MkDocs hooks: pages of the repository outside docs/ join the site under project/, and links to them lead there.
 
 GitHub and MkDocs then follow the same relative links.
+The search of the site leaves out the single decisions and the tables of the reproduction.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "project"  # folder of the site for what lies outside docs/
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "models/*.md", "sample_data/README.md")
+UNSEARCHED = re.compile(r"explanation/decisions/\d|reproduction/.+/")
 LINK = re.compile(r"(\]\()([^)#\s:]+)(#[^)\s]*)?\)")
 
 
@@ -42,8 +44,10 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn the links of a page between docs/ and the rest of the repository into links of the site."""
+    """Turn a page's links between docs/ and the rest of the repository into links of the site; keep it off the search."""
     here = page.file.src_uri
+    if UNSEARCHED.match(here):
+        page.meta["search"] = {"exclude": True}  # read by Material's search
     source = here.removeprefix(f"{PROJECT}/") if here.startswith(f"{PROJECT}/") else f"docs/{here}"
 
     def in_site(match: re.Match[str]) -> str:

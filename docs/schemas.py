@@ -72,7 +72,7 @@ def table(part: Schema) -> str:
     """Return the description of an object and a table of its fields, with what its docstring tells of each."""
     text, _, attributes = str(part.get("description", "")).partition("Attributes\n----------\n")
     meanings: dict[str, str] = {}
-    for entry in re.split(r"\n(?=[a-z_, ]+ : )", attributes.strip()):
+    for entry in re.split(r"\n(?=[a-z][a-z0-9_, ]* : )", attributes.strip()):
         names, _, meaning = entry.partition(" : ")
         meanings |= {name.strip(): " ".join(meaning.split()) for name in names.split(",")}
     rows = [

@@ -1,4 +1,4 @@
-"""The rules of docs/prose.py find what they are for, and leave whole sentences alone."""
+"""The scripts of docs/ find the faults that they are for, and leave whole sentences alone."""
 
 import sys
 
@@ -7,6 +7,7 @@ from support.places import ROOT
 
 sys.path.insert(0, str(ROOT / "docs"))
 prose = pytest.importorskip("prose", reason="needs a checkout")
+schemas = pytest.importorskip("schemas", reason="needs a checkout")
 
 
 @pytest.fixture
@@ -51,3 +52,14 @@ def test_a_generated_page_keeps_only_the_rule_on_phrases(page):
     head = "Made by `python benchmarks/speed.py`. It has two sentences.\n"
     assert page(head) == []
     assert page(head + "It takes 3 s a scan.\n")
+
+
+def test_a_field_with_digits_has_a_row_of_its_own():
+    attributes = "flagged : share of voxels\nsigned2ras_mm, dice_at_1 : two more,\n    on two lines"
+    fields = dict.fromkeys(("flagged", "signed2ras_mm", "dice_at_1"), {"type": "number"})
+    part = {"description": f"A map.\n\nAttributes\n----------\n{attributes}", "properties": fields}
+    assert schemas.table(part).splitlines()[-3:] == [
+        "| `flagged` | number | share of voxels |",
+        "| `signed2ras_mm` | number | two more, on two lines |",
+        "| `dice_at_1` | number | two more, on two lines |",
+    ]
