@@ -44,7 +44,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn a page's links between docs/ and the rest of the repository into links of the site; keep it off the search."""
+    """Turn the links between docs/ and the rest of the repository into links of the site; choose what is searched."""
     here = page.file.src_uri
     if UNSEARCHED.match(here):
         page.meta["search"] = {"exclude": True}  # read by Material's search

@@ -56,7 +56,7 @@ def test_a_generated_page_keeps_only_the_rule_on_phrases(page):
 
 def test_a_field_with_digits_has_a_row_of_its_own():
     attributes = "flagged : share of voxels\nsigned2ras_mm, dice_at_1 : two more,\n    on two lines"
-    fields = dict.fromkeys(("flagged", "signed2ras_mm", "dice_at_1"), {"type": "number"})
+    fields = {name: {"type": "number"} for name in ("flagged", "signed2ras_mm", "dice_at_1")}
     part = {"description": f"A map.\n\nAttributes\n----------\n{attributes}", "properties": fields}
     assert schemas.table(part).splitlines()[-3:] == [
         "| `flagged` | number | share of voxels |",
