@@ -123,8 +123,8 @@ def without_low_frequencies(fwhm_mm: float) -> Callable[..., Features]:
 
 def with_place_z(*given: object, **named: object) -> dict[Method, FloatArray]:
     """Return the maps of `normalised_maps`: Combi is the mean of itself and place-z."""
-    features, mask, places, _, modes = given
-    of = UNCHANGED(features, mask, places, ("combi", PLACE_Z), modes, **named)
+    features, mask, reference, _, modes = given
+    of = UNCHANGED(features, mask, reference, ("combi", PLACE_Z), modes, **named)
     return {"combi": (of["combi"] + of[PLACE_Z]) / 2}
 
 
@@ -280,7 +280,7 @@ def network(part: str, seed: int, people: People, work: Path) -> Model:
         shipped = people.shipped
         facts = shipped.facts.model_copy(update={"healthy": None})
         weights = train(TRAININGS[part], seed, people.healthy)
-        bare = checkpoint(facts, weights, {"template": shipped.places["template"]}, shipped.checkpoint.graphs)
+        bare = checkpoint(facts, weights, {"template": shipped.reference["template"]}, shipped.checkpoint.graphs)
         save_checkpoint(bare, path)
     return ready(load_checkpoint(path))
 
@@ -327,7 +327,7 @@ def patient_aps(
     for patient in patients:
         mask = patient.canonical.mask
         own = findings.widened(features(patient.canonical))
-        maps = normalised_maps.normalised_maps(own, mask, of.places, (method,), of.modes, contrast="t1")
+        maps = normalised_maps.normalised_maps(own, mask, of.reference, (method,), of.modes, contrast="t1")
         yield average_precision(np.abs(maps[method]), patient.fine_lesion, doubled_mask(mask))
 
 

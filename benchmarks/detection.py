@@ -241,7 +241,7 @@ def compare(
         maps = {
             name: (values, None)
             for name, values in baseline_maps(
-                volume, found.brain, found.canonical, model.places, contrast=model.facts.contrast
+                volume, found.brain, found.canonical, model.reference, contrast=model.facts.contrast
             ).items()
         }
         maps |= {

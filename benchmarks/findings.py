@@ -274,7 +274,7 @@ def trial(
     def signed(of: Features, host: Healthy) -> dict[Method, FloatArray]:
         statistics: Statistics = by_fold[folds[host.case.subject]]
         mask = host.canonical.mask
-        maps = normalised_maps(widened(of), mask, statistics.places, methods, statistics.modes, contrast=contrast)
+        maps = normalised_maps(widened(of), mask, statistics.reference, methods, statistics.modes, contrast=contrast)
         return {method: values.astype(np.float16) for method, values in maps.items()}
 
     judged = [brain for brain in healthy if not brain.learned]
@@ -414,7 +414,9 @@ def real_lesions(cases: Sequence[Case], models: Sequence[Model], shared: Path) -
 def maps_of(brain: CanonicalVolume, model: Model, methods: Sequence[Method]) -> dict[Method, FloatArray]:
     """Return the signed maps of a brain on the canonical grid, at half its pixel."""
     of = score_canonical(brain, model, methods).features
-    return normalised_maps(of, brain.mask, model.places, methods, model.checkpoint.modes, contrast=model.facts.contrast)
+    return normalised_maps(
+        of, brain.mask, model.reference, methods, model.checkpoint.modes, contrast=model.facts.contrast
+    )
 
 
 def patient_row(cohort: str, case: Case, label: Path, model: Model) -> tuple[str, tuple[float, ...]]:
@@ -431,7 +433,7 @@ def patient_row(cohort: str, case: Case, label: Path, model: Model) -> tuple[str
     dice = 2 * covered / max(1, np.count_nonzero(segmented.mask) + np.count_nonzero(truth))
     values, brain = located.maps["combi"], scan.brain
     ranking = rank_sorted([np.sort(values[brain & truth])], [np.sort(values[brain & ~truth])])
-    others = baseline_maps(scan.volume, brain, located.canonical, model.places, contrast=model.facts.contrast)
+    others = baseline_maps(scan.volume, brain, located.canonical, model.reference, contrast=model.facts.contrast)
     aps = [average_precision(others[name], truth, brain) for name in ("intensity", "place-z") if name in others]
     said = segmented.findings[0] if segmented.findings else None
     words = f"{said.volume_ml:.3g} ml, {said.sign}, {said.place.words() if said.place else ''}" if said else "none"

@@ -152,11 +152,11 @@ def model_seeds(folder: Path) -> list[bytes]:
         training=Training(subjects=2, holdout_subjects=1, slices=9, epochs=1, seed=0, brain_mask="auto", versions={}),
         healthy=healthy,
     )
-    places = {"template": np.zeros((16,) * 3, np.float32)}
+    reference = {"template": np.zeros((16,) * 3, np.float32)}
     graphs = derived_graphs(2, 16)
     found = []
     for said in (facts, facts.model_copy(update={"healthy": None})):
-        save_checkpoint(checkpoint(said, weights, places, graphs), folder / "seed.safetensors")
+        save_checkpoint(checkpoint(said, weights, reference, graphs), folder / "seed.safetensors")
         found.append((folder / "seed.safetensors").read_bytes())
     return [found[0], *[found[1]] * 4]
 

@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--atlas", type=Path, default=FOLDER, help="folder for the two NIfTI files")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/measured/atlas.md"))
     options = parser.parse_args()
-    template = load_checkpoint(find_model(options.model)).places["template"].astype(np.float16).astype(np.float32)
+    template = load_checkpoint(find_model(options.model)).reference["template"].astype(np.float16).astype(np.float32)
     if len(template) != SIDE:
         raise SystemExit(f"{options.model}: expected a template of {SIDE} pixels a side, found {len(template)}")
     everyone = subjects(options.shared, template)

@@ -170,7 +170,7 @@ def _maps(
     def signed(of: Features, host: Healthy) -> FloatArray:
         statistics = by_fold[folds[host.case.subject]]
         maps = normalised_maps(
-            widened(of), host.canonical.mask, statistics.places, ["combi"], statistics.modes, contrast=contrast
+            widened(of), host.canonical.mask, statistics.reference, ["combi"], statistics.modes, contrast=contrast
         )
         return maps["combi"]
 

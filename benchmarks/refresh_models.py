@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vae_loc.model.checkpoint import Checkpoint, checkpoint, load_checkpoint, save_checkpoint, with_places
+from vae_loc.model.checkpoint import Checkpoint, checkpoint, load_checkpoint, save_checkpoint, with_reference
 from vae_loc.model.facts import FORMAT_VERSION
 from vae_loc.model.network import Model, ready
 from vae_loc.preprocessing.canonical import onto_grid
@@ -66,7 +66,7 @@ def without_site(path: Path, shared: Path) -> Checkpoint:
         "training": old.facts.training.model_copy(update={"reference_subjects": len(reference)}),
     }
     bare = checkpoint(
-        old.facts.model_copy(update=update), old.weights, {"template": old.places["template"]}, old.graphs
+        old.facts.model_copy(update=update), old.weights, {"template": old.reference["template"]}, old.graphs
     )
     synthesized = bare.facts.training.synthesized_from is not None
     scans = [shared / "ixi" / f"{subject}_t1.nii.gz" for subject in record.training_subjects + record.holdout_subjects]
@@ -98,7 +98,7 @@ def with_real_rest(model: Checkpoint, shared: Path) -> Checkpoint:
         )
         for method, known in healthy.findings.items()
     }
-    return with_places(model, model.places, healthy.model_copy(update={"findings": findings}), model.modes)
+    return with_reference(model, model.reference, healthy.model_copy(update={"findings": findings}), model.modes)
 
 
 def lesion_scans(shared: Path) -> list[tuple[Case, str]]:

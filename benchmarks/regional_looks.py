@@ -77,7 +77,7 @@ def main() -> None:
 
 def regional(model: Model) -> Appearance:
     """Return `appearance` of T2 with a look for each region of the atlas on a model's template."""
-    labels = labels_for(model.places["template"], FIELD_OF_VIEW_MM / 64)
+    labels = labels_for(model.reference["template"], FIELD_OF_VIEW_MM / 64)
     whole = np.ones(labels.shape, dtype=bool)
 
     def appearance(canonical: CanonicalVolume, contrast: str, rng: Rng) -> CanonicalVolume:
@@ -147,7 +147,7 @@ def with_statistics(
 ) -> Checkpoint:
     """Return a model with healthy statistics of brains of a look, as `vae-loc train --reference` takes them."""
     facts = shipped.facts.model_copy(update={"healthy": None})
-    bare = checkpoint(facts, weights, {"template": shipped.places["template"]}, shipped.checkpoint.graphs)
+    bare = checkpoint(facts, weights, {"template": shipped.reference["template"]}, shipped.checkpoint.graphs)
     with mock.patch.object(pseudo_contrast, "appearance", look):
         return calibrate_cases(
             bare,

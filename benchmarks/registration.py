@@ -159,7 +159,7 @@ class Cube:
 def cubes(folder: Path, contrast: str, models: Path | None, count: int | None = None) -> list[Cube]:
     """Return the brains of a folder, or `count` of them evenly spaced."""
     model = contrast if models is None else str(models / f"{contrast}.safetensors")
-    template = load_checkpoint(find_model(model)).places["template"]
+    template = load_checkpoint(find_model(model)).reference["template"]
     cases = find_cases([folder], contrast=contrast)
     scans = [open_scan(case) for case in cases[:: max(1, len(cases) // (count or len(cases)))][:count]]
     return [Cube(to_canonical(scan.volume, scan.brain, contrast=contrast), template) for scan in scans]

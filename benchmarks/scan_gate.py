@@ -68,7 +68,7 @@ def main() -> None:
 
 def row(title: str, cases: list[Case], model: Model) -> str:
     """Return the row of some scans."""
-    template, healthy = model.places["template"], model.facts.healthy
+    template, healthy = model.reference["template"], model.facts.healthy
     assert healthy is not None
     assert healthy.spread is not None
     outlines, spreads, warned, refused = [], [], 0, 0
@@ -78,7 +78,7 @@ def row(title: str, cases: list[Case], model: Model) -> str:
         canonical = canonical_of(scan, model)
         features = score_canonical(canonical, model, ["rec-error"]).features
         outlines.append(outline_dice(canonical, template))
-        spreads.append(spread_of(features, canonical.mask, model.places) / max(1.0, healthy.spread[-1]))
+        spreads.append(spread_of(features, canonical.mask, model.reference) / max(1.0, healthy.spread[-1]))
         tissues[contrast_by_tissue(canonical, template)] += 1
         located = locate(scan, model)
         warned += any(UNLIKE in warning for warning in located.warnings)

@@ -44,8 +44,8 @@ def main() -> None:
     scores = score_slices(model, stack, ["combi"])
     fields = {name: from_slices(values, stack, brain) for name, values in scores.fields.items()}
     features = features_of(fields, brain, curve=model.facts.training.synthesized_from is not None)
-    places = model.places
-    at = at_place(features["residual"], brain.mask, places["residual.mean"], places["residual.sd"])
+    reference = model.reference
+    at = at_place(features["residual"], brain.mask, reference["residual.mean"], reference["residual.sd"])
     combi = located.signed_maps["combi"]
     known = known_findings(model.facts, "combi")
     labels, candidates = candidates_of(combi, known.extent)

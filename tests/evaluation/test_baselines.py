@@ -18,7 +18,7 @@ def maps(tmp_path, trained):
         scan = opened(save(tmp_path / f"p_{gain}.nii.gz", data, AFFINE))
         world = np.stack(np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij"), -1) @ AFFINE[:3, :3].T
         ball = np.linalg.norm(world + AFFINE[:3, 3] - BALL, axis=-1) < 8
-        maps = baseline_maps(scan.volume, scan.brain, canonical_of(scan, trained), trained.places, contrast="t1")
+        maps = baseline_maps(scan.volume, scan.brain, canonical_of(scan, trained), trained.reference, contrast="t1")
         return maps, ball, scan.brain
 
     return of

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from vae_loc.errors import UnusableModel
-from vae_loc.model.checkpoint import healthy_threshold, load_checkpoint, save_checkpoint, with_places
+from vae_loc.model.checkpoint import healthy_threshold, load_checkpoint, save_checkpoint, with_reference
 from vae_loc.model.facts import Healthy, quantiles
 from vae_loc.vocabulary import METHODS
 
@@ -19,12 +19,12 @@ def test_a_checkpoint_survives_the_round_trip(model_file, tmp_path):
 
 
 def test_places_of_any_memory_order_survive_the_round_trip(model_file, tmp_path):
-    places = {"mean": np.asfortranarray(np.arange(24, dtype=np.float32).reshape(2, 3, 4))}
-    model = with_places(load_checkpoint(model_file), places)
-    assert model.digest == with_places(model, {"mean": np.ascontiguousarray(places["mean"])}).digest
+    reference = {"mean": np.asfortranarray(np.arange(24, dtype=np.float32).reshape(2, 3, 4))}
+    model = with_reference(load_checkpoint(model_file), reference)
+    assert model.digest == with_reference(model, {"mean": np.ascontiguousarray(reference["mean"])}).digest
     save_checkpoint(model, tmp_path / "again.safetensors")
     raw = load((tmp_path / "again.safetensors").read_bytes())
-    np.testing.assert_array_equal(raw["place.mean"], places["mean"])
+    np.testing.assert_array_equal(raw["place.mean"], reference["mean"])
 
 
 def test_thresholds_rise_as_the_false_positive_rate_falls(model_file):
@@ -74,6 +74,6 @@ def test_noise_is_flagged_at_the_rate_that_was_promised(trained):
     calibration, fresh = rng.standard_normal((2, 10, 40_000)).astype(np.float32)
     noise = {name: quantiles(calibration) for name in METHODS}
     healthy = Healthy(subjects=10, maps=noise, raw_maps=noise, slices={}, volumes={})
-    model = with_places(trained.checkpoint, {}, healthy)
+    model = with_reference(trained.checkpoint, {}, healthy)
     for fpr in (0.01, 0.05, 0.1):
         assert (fresh > healthy_threshold(model, "combi", fpr)).mean() == pytest.approx(fpr, abs=0.005)

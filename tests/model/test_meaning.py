@@ -11,7 +11,7 @@ from vae_loc.model.meaning import meaningless
 from vae_loc.model.shipped import find_model
 
 
-def made(trained, *, places=None, healthy=None, weights=None, network=None):
+def made(trained, *, reference=None, healthy=None, weights=None, network=None):
     """Return a checkpoint with other content and the SHA-256 of it."""
     of = trained.checkpoint
     facts = of.facts
@@ -19,15 +19,17 @@ def made(trained, *, places=None, healthy=None, weights=None, network=None):
         facts = facts.model_copy(update={"healthy": facts.healthy.model_copy(update=healthy(facts.healthy))})
     if network is not None:
         facts = facts.model_copy(update={"network": facts.network.model_copy(update=network)})
-    return checkpoint(facts, weights or of.weights, places(of.places) if places else of.places, of.graphs, of.modes)
+    return checkpoint(
+        facts, weights or of.weights, reference(of.reference) if reference else of.reference, of.graphs, of.modes
+    )
 
 
 def without(name):
-    return lambda places: {key: value for key, value in places.items() if key != name}
+    return lambda reference: {key: value for key, value in reference.items() if key != name}
 
 
 def changed(name, change):
-    return lambda places: places | {name: change(places[name])}
+    return lambda reference: reference | {name: change(reference[name])}
 
 
 def map_of(change):
@@ -41,12 +43,12 @@ def findings_of(**values):
 
 
 HOSTILE = {
-    "a place missing": {"places": without("residual.mean")},
-    "a spread by place missing": {"places": without("kl-magnitude.sd")},
-    "the mean brain missing": {"places": without("template")},
-    "a negative spread by place": {"places": changed("residual.sd", lambda place: -1 - place)},
-    "a place of NaN": {"places": changed("residual.mean", lambda place: place * np.nan)},
-    "a place of another shape": {"places": changed("residual.mean", lambda place: place[1:])},
+    "a place missing": {"reference": without("residual.mean")},
+    "a spread by place missing": {"reference": without("kl-magnitude.sd")},
+    "the mean brain missing": {"reference": without("template")},
+    "a negative spread by place": {"reference": changed("residual.sd", lambda place: -1 - place)},
+    "a place of NaN": {"reference": changed("residual.mean", lambda place: place * np.nan)},
+    "a place of another shape": {"reference": changed("residual.mean", lambda place: place[1:])},
     "falling quantiles": {"healthy": map_of(lambda values: values[::-1])},
     "a quantile out of order": {"healthy": map_of(lambda values: [*values[:-2], values[-1] + 1, values[-2]])},
     "a negative spread": {"healthy": lambda healthy: {"spread": [-1.0, *healthy.spread[1:]]}},
@@ -76,5 +78,5 @@ def test_a_standard_deviation_that_cannot_be_is_refused(trained, tmp_path, c):
 @pytest.mark.parametrize("name", ["t1", "t2", "flair"])
 def test_the_shipped_models_make_sense(name):
     of = load_checkpoint(find_model(name))
-    assert list(meaningless(of.facts, of.weights, of.places, of.modes)) == []
-    assert list(meaningless(of.facts, of.weights, replace(of, places={}).places, {})) != []
+    assert list(meaningless(of.facts, of.weights, of.reference, of.modes)) == []
+    assert list(meaningless(of.facts, of.weights, replace(of, reference={}).reference, {})) != []

@@ -49,7 +49,7 @@ def test_a_file_that_has_changed_is_loaded_again(model_file, small_model, tmp_pa
 def test_a_model_states_what_its_checkpoint_states(trained, model_file):
     checkpoint = load_checkpoint(model_file)
     assert (trained.facts, trained.digest) == (checkpoint.facts, checkpoint.digest)
-    assert trained.places.keys() == checkpoint.places.keys()
+    assert trained.reference.keys() == checkpoint.reference.keys()
 
 
 @pytest.mark.parametrize("size", [{"latents": 9}, {"image_size": 32}])

@@ -48,5 +48,5 @@ def test_a_brain_of_which_a_part_is_missing_is_said(tmp_path, trained):
     data[:, :, : SHAPE[2] // 2 + 2] = 0
     (case,) = find_cases([save(tmp_path / "half_t1.nii.gz", data, AFFINE)])
     canonical = canonical_of(open_scan(case), trained)
-    assert outline_dice(canonical, trained.places["template"]) < 0.88
+    assert outline_dice(canonical, trained.reference["template"]) < 0.88
     assert any("mean brain" in text for text in canonical.warnings)

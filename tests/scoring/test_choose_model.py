@@ -46,7 +46,7 @@ def test_synthesized_contrasts_are_told_too(contrast):
     canonical = canonical_of(opened(SAMPLES / "IXI012_t1.nii.gz"), atlas)
     for seed in range(3):
         look = appearance_of("IXI012", contrast, seed=seed)(canonical)
-        assert contrast_by_tissue(look, atlas.places["template"]) == contrast
+        assert contrast_by_tissue(look, atlas.reference["template"]) == contrast
 
 
 def test_the_table_counts_before_the_option_and_the_option_before_the_name(nameless, scan):

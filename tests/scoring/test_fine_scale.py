@@ -105,14 +105,14 @@ def test_maps_are_at_half_the_pixel_only_where_brain_and_model_know_the_fine_sca
     rng = np.random.default_rng(0)
     names = SimpleNamespace(coarse=("residual", "kl-magnitude"), fine="fine")
     features = {name: np.abs(rng.standard_normal(mask.shape)).astype(np.float32) * mask for name in names.coarse}
-    places = {f"{name}.mean": np.ones(mask.shape, np.float32) for name in names.coarse}
-    places |= {f"{name}.sd": np.ones(mask.shape, np.float32) for name in names.coarse}
+    reference = {f"{name}.mean": np.ones(mask.shape, np.float32) for name in names.coarse}
+    reference |= {f"{name}.sd": np.ones(mask.shape, np.float32) for name in names.coarse}
     fine = {"fine": rng.standard_normal((2 * SIZE,) * 3).astype(np.float32)}
-    fine_places = {"fine.mean": np.zeros(mask.shape, np.float32), "fine.sd": np.ones(mask.shape, np.float32)}
+    fine_reference = {"fine.mean": np.zeros(mask.shape, np.float32), "fine.sd": np.ones(mask.shape, np.float32)}
 
     def shape(of, known):
         return normalised_maps(of, mask, known, ["combi"], contrast="t1")["combi"].shape
 
-    assert shape(features | fine, places | fine_places) == (2 * SIZE,) * 3
-    assert shape(features, places | fine_places) == mask.shape
-    assert shape(features | fine, places) == mask.shape
+    assert shape(features | fine, reference | fine_reference) == (2 * SIZE,) * 3
+    assert shape(features, reference | fine_reference) == mask.shape
+    assert shape(features | fine, reference) == mask.shape

@@ -117,7 +117,7 @@ def test_slices_prepared_in_another_way_are_refused(trained, scan):
 
 def test_place_z_is_the_baseline_and_has_findings_of_its_own(scan, trained):
     found = locate(opened(scan), trained, methods=MAPS)
-    baseline = baseline_maps(found.volume, found.brain, found.canonical, trained.places, contrast="t1")["place-z"]
+    baseline = baseline_maps(found.volume, found.brain, found.canonical, trained.reference, contrast="t1")["place-z"]
     np.testing.assert_allclose(found.maps["place-z"], baseline, atol=1e-5)
     assert set(found.raw_maps) == set(METHODS)
     assert trained.facts.healthy.findings["place-z"].strengths

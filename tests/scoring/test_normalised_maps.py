@@ -316,7 +316,7 @@ class TestByHand:
         }
 
     @pytest.fixture
-    def places(self):
+    def reference(self):
         mean, sd = self.volume(1, 0, 0, -5, 0, 0), self.volume(2, 1, 2, 1, 3, 0)
         return {
             "residual.mean": mean,
@@ -332,14 +332,16 @@ class TestByHand:
     def assert_is(self, found, *values):
         np.testing.assert_allclose(found, self.volume(*values, background=0), rtol=1e-5, atol=1e-6)
 
-    def test_at_place(self, features, places, mask):
-        self.assert_is(at_place(features["residual"], mask, places["residual.mean"], places["residual.sd"]), *self.Z)
+    def test_at_place(self, features, reference, mask):
+        self.assert_is(
+            at_place(features["residual"], mask, reference["residual.mean"], reference["residual.sd"]), *self.Z
+        )
 
-    def test_relative_to_place(self, features, places, mask):
-        self.assert_is(relative_to_place(features["kl-magnitude"], mask, places["kl-magnitude.mean"]), *self.K)
+    def test_relative_to_place(self, features, reference, mask):
+        self.assert_is(relative_to_place(features["kl-magnitude"], mask, reference["kl-magnitude.mean"]), *self.K)
 
-    def test_all_five_maps(self, features, places, mask):
-        maps = normalised_maps(features, mask, places, METHODS)
+    def test_all_five_maps(self, features, reference, mask):
+        maps = normalised_maps(features, mask, reference, METHODS)
         assert list(maps) == list(METHODS)
         self.assert_is(maps["rec-error"], *self.Z)
         self.assert_is(maps["rec-grad"], *self.Z)
@@ -347,9 +349,9 @@ class TestByHand:
         self.assert_is(maps["kl-grad"], -self.K[0], -self.K[1], 0, 0, self.K[4], 0)
         self.assert_is(maps["combi"], *np.sqrt(self.K) * self.Z)
 
-    def test_combi_in_numbers(self, features, places, mask):
+    def test_combi_in_numbers(self, features, reference, mask):
         """At E: log k = -0.75 / 1.4826 = -0.50587, sqrt k = 0.77651, z' = 2.5 / 1.4826 = 1.68623."""
-        combi = normalised_maps(features, mask, places, ["combi"])["combi"]
+        combi = normalised_maps(features, mask, reference, ["combi"])["combi"]
         assert combi[1, 1, 1] == pytest.approx(0.77651 * 1.68623, rel=1e-4)
         assert combi[1, 0, 0] == pytest.approx(-1.5 / 1.4826, rel=1e-5)  # k = 1 at A
 

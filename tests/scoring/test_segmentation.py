@@ -57,7 +57,7 @@ def located_of(signed, *, brain=None, affine=BOX):
 def model_of(*, findings=None, labelled=None, template=None):
     healthy = None if findings is None else SimpleNamespace(findings={"combi": findings})
     facts = SimpleNamespace(healthy=healthy, labelled=labelled)
-    return SimpleNamespace(facts=facts, places={} if template is None else {"template": template})
+    return SimpleNamespace(facts=facts, reference={} if template is None else {"template": template})
 
 
 def segmented(signed, *, brain=None, affine=BOX, threshold=0.5, min_size_mm3=0.0):

@@ -39,7 +39,7 @@ def test_healthy_calibration_on_the_held_out_scans_changes_little(healthy_folder
     before, after = load_checkpoint(model_file), load_checkpoint(out)
     for name in before.weights:
         assert np.array_equal(before.weights[name], after.weights[name])
-    assert np.array_equal(before.places["template"], after.places["template"])
+    assert np.array_equal(before.reference["template"], after.reference["template"])
     for name in METHODS:
         old, new = (np.array(model.facts.healthy.raw_maps[name]) for model in (before, after))
         assert np.array_equal(old, new)  # bare scores know no place

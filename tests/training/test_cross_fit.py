@@ -44,7 +44,7 @@ def test_a_fold_is_judged_by_statistics_that_do_not_know_it(store, modes):
             )
             for spoiled in (None, fold)
         ]
-        for kind in ("places", "modes"):
+        for kind in ("reference", "modes"):
             first, second = (getattr(statistics, kind) for statistics in of)
             assert first.keys() == second.keys()
             for name in first:
@@ -53,7 +53,7 @@ def test_a_fold_is_judged_by_statistics_that_do_not_know_it(store, modes):
 
 def test_what_a_new_brain_is_judged_by_knows_all(store):
     fit, spoiled = (CrossFit(brains(spoiled=of), store, prior={}, count=COUNT) for of in (None, 2))
-    assert not np.allclose(fit.statistics().places["residual.sd"], spoiled.statistics().places["residual.sd"])
+    assert not np.allclose(fit.statistics().reference["residual.sd"], spoiled.statistics().reference["residual.sd"])
 
 
 def test_a_fold_is_judged_with_as_many_modes_as_a_new_brain(store):
@@ -73,11 +73,13 @@ def test_what_modes_leave_is_no_wider_in_a_new_brain_than_they_say(store):
     spreads = []
     for _ in range(20):
         values = rng.normal() * PATTERN + 0.3 * rng.standard_normal(MASK.shape).astype(np.float32)
-        usual = at_place(values * MASK, MASK, statistics.places["residual.mean"], statistics.places["residual.sd"])
-        known = statistics.places["residual.sd"] > 0
+        usual = at_place(
+            values * MASK, MASK, statistics.reference["residual.mean"], statistics.reference["residual.sd"]
+        )
+        known = statistics.reference["residual.sd"] > 0
         rest = healthy_modes.without_modes(usual, MASK, known, statistics.modes["residual"])
         z, inside = z_by_place(
-            rest, MASK, statistics.places["residual.rest.mean"], statistics.places["residual.rest.sd"]
+            rest, MASK, statistics.reference["residual.rest.mean"], statistics.reference["residual.rest.sd"]
         )
         spreads.append(z[inside].std())
     assert 0.75 < np.mean(spreads) < 1.05
@@ -87,25 +89,27 @@ def test_too_few_others_are_not_left_out_of_each_other(store):
     few = [FoldedBrain(brain.features, MASK, fold) for fold, brain in enumerate(brains()[:3])]
     fit = CrossFit(few, store, prior={})
     alone, all_of_them = fit.statistics(frozenset({1})), fit.statistics()
-    assert all(np.array_equal(alone.places[name], all_of_them.places[name]) for name in all_of_them.places)
+    assert all(np.array_equal(alone.reference[name], all_of_them.reference[name]) for name in all_of_them.reference)
 
 
 def test_given_modes_stay_and_what_was_known_before_counts(store):
     made = brains()
     first = CrossFit(made, store, prior={}, count=COUNT).statistics()
-    places = {name: values for name, values in first.places.items() if name.endswith((".mean", ".sd"))}
+    reference = {name: values for name, values in first.reference.items() if name.endswith((".mean", ".sd"))}
     prior = {
         name: 10
-        * np.stack([(places[f"{name}.sd"] > 0), places[f"{name}.mean"], places[f"{name}.sd"] ** 2]).astype(float)
+        * np.stack([(reference[f"{name}.sd"] > 0), reference[f"{name}.mean"], reference[f"{name}.sd"] ** 2]).astype(
+            float
+        )
         for name in ("residual", "residual.rest", "kl-magnitude")
     }
     site = CrossFit(made[:6], store, prior=prior, given=first)
-    known, wider = (of.places["residual.sd"] > 0 for of in (first, site.statistics()))
+    known, wider = (of.reference["residual.sd"] > 0 for of in (first, site.statistics()))
     kept = np.zeros(known.shape, np.float32)
     kept[wider] = site.statistics().modes["residual"][0]
     assert np.array_equal(kept[known & wider], first.modes["residual"][0][wider[known]])
     assert not kept[~known].any()
-    maps = normalised_maps(made[7].features, MASK, site.statistics().places, ["rec-error"], site.statistics().modes)
+    maps = normalised_maps(made[7].features, MASK, site.statistics().reference, ["rec-error"], site.statistics().modes)
     assert np.isfinite(maps["rec-error"]).all()
     assert maps["rec-error"][MASK].std() > 0.5
 

@@ -51,7 +51,7 @@ def with_groups(command: CommandT) -> CommandT:
         }
         command(**given, **gathered)
 
-    parameters = sorted((_in_panel(parameter) for parameter in parameters), key=_place)
+    parameters = sorted((_in_panel(parameter) for parameter in parameters), key=_rank)
     del flat.__wrapped__  # type: ignore[attr-defined,unused-ignore]  # else the command's own signature would count
     flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined,unused-ignore]
     flat.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -74,8 +74,8 @@ def _in_panel(parameter: inspect.Parameter) -> inspect.Parameter:
     return parameter.replace(annotation=Annotated[(kind, *shown)])
 
 
-def _place(parameter: inspect.Parameter) -> tuple[int, int]:
-    """Return what parameters are ordered by: their panel, and their place in it."""
+def _rank(parameter: inspect.Parameter) -> tuple[int, int]:
+    """Return what parameters are ordered by: their panel, and their rank in it."""
     for number, names in enumerate(PANELS.values()):
         if parameter.name in names:
             return number, names.index(parameter.name)

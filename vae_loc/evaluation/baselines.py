@@ -15,7 +15,7 @@ BINS = 256  # of the histogram equalisation
 
 
 def baseline_maps(
-    volume: Volume, brain: BoolArray, canonical: CanonicalVolume, places: dict[str, FloatArray], *, contrast: str
+    volume: Volume, brain: BoolArray, canonical: CanonicalVolume, reference: dict[str, FloatArray], *, contrast: str
 ) -> dict[str, FloatArray]:
     """Return the baselines of a scan, float32 (I, J, K) each.
 
@@ -23,7 +23,7 @@ def baseline_maps(
     equalised-intensity : the share of brain voxels that are darker; ranks a single scan as intensity does
     place-z : the map of `score --method place-z`: the intensity in place of the residual, smoothed, levelled and set
         against healthy brains at the same place, exactly as the maps are; `-bright` and `-dark` keep one sign. Only if
-        `places` has it
+        `reference` has it
     """
     from skimage.exposure import equalize_hist
 
@@ -32,9 +32,9 @@ def baseline_maps(
         "negative-intensity": -volume.data,
         "equalised-intensity": equalize_hist(volume.data, nbins=BINS, mask=brain).astype(np.float32),
     }
-    if "intensity.mean" in places:
+    if "intensity.mean" in reference:
         features = intensity_features(canonical)
-        z = normalised_maps(features, canonical.mask, places, [PLACE_Z], contrast=contrast)[PLACE_Z]
+        z = normalised_maps(features, canonical.mask, reference, [PLACE_Z], contrast=contrast)[PLACE_Z]
         magnitudes = [np.abs(with_polarity(z, polarity)) for polarity in OF_PLACE_Z.values()]
         maps |= dict(zip(OF_PLACE_Z, all_from_canonical(magnitudes, canonical, volume.affine, brain), strict=True))
     return maps

@@ -116,7 +116,7 @@ def measure(scan: AnnotatedScan, model: Model, store: ScoreStore) -> Measured:
     """Compare the maps and baselines of a scan with its annotation; the scores of its voxels go into the store."""
     volume, brain = scan.scan.volume, scan.scan.brain
     scores: dict[str, FloatArray] = {str(method): values for method, values in scan.maps.items()}
-    scores |= baseline_maps(volume, brain, scan.canonical, model.places, contrast=model.facts.contrast)
+    scores |= baseline_maps(volume, brain, scan.canonical, model.reference, contrast=model.facts.contrast)
     covered = _coverage(scan) >= LESION_COVERAGE
     rows = [_row(scan, name, values, covered, model, store) for name, values in scores.items()]
     store.add(f"constant{PAPER}", covered.ravel(), scan.canonical.mask.astype(np.float32).ravel())

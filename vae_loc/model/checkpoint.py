@@ -27,7 +27,7 @@ from vae_loc.system.reading import opened
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import FloatArray, Method
 
-PLACE, MODES, GRAPH = "place.", "modes.", "graph."  # prefixes of the tensors that are no weights
+REFERENCE, MODES, GRAPH = "place.", "modes.", "graph."  # prefixes of the tensors that are no weights
 MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
 MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
 ITEM_BYTES = {"F32": 4, "F16": 2, "U8": 1}  # of the only types in our files
@@ -41,17 +41,17 @@ class Checkpoint:
     Attributes
     ----------
     weights : float32, by parameter name
-    places : float32 (I, I, I) on the canonical grid, of 16 bits: `template`, the cohort's mean brain,
+    reference : float32 (I, I, I) on the canonical grid, of 16 bits: `template`, the cohort's mean brain,
         and the healthy `<feature>.mean` and `<feature>.sd` of what the maps are made of
     modes : float32 (K, N), of 16 bits, by feature: how healthy brains vary where `<feature>.sd` is positive, N voxels
     graphs : ONNX, without weights: `kl` gives what needs no gradient of Rec, `all` everything (`onnx_export`)
-    digest : SHA-256 of facts, weights, places, modes and graphs
+    digest : SHA-256 of facts, weights, reference, modes and graphs
     path : where it was read from, for messages
     """
 
     facts: Facts
     weights: dict[str, FloatArray]
-    places: dict[str, FloatArray]
+    reference: dict[str, FloatArray]
     graphs: dict[str, bytes]
     digest: str
     path: Path | None = None
@@ -61,7 +61,7 @@ class Checkpoint:
 def checkpoint(
     facts: Facts,
     weights: dict[str, FloatArray],
-    places: dict[str, FloatArray],
+    reference: dict[str, FloatArray],
     graphs: dict[str, bytes],
     modes: dict[str, FloatArray] | None = None,
 ) -> Checkpoint:
@@ -70,27 +70,27 @@ def checkpoint(
     Parameters
     ----------
     weights : float32, by parameter name
-    places, modes : float32 (I, I, I) and (K, N), rounded here to the 16 bits in which they are stored
+    reference, modes : float32 (I, I, I) and (K, N), rounded here to the 16 bits in which they are stored
     """
-    model = Checkpoint(facts, weights, _halved(places), graphs, "", modes=_halved(modes or {}))
+    model = Checkpoint(facts, weights, _halved(reference), graphs, "", modes=_halved(modes or {}))
     return replace(model, digest=_digest(facts, _tensors(model)))
 
 
-def with_places(
+def with_reference(
     model: Checkpoint,
-    places: dict[str, FloatArray],
+    reference: dict[str, FloatArray],
     healthy: Healthy | None = None,
     modes: dict[str, FloatArray] | None = None,
 ) -> Checkpoint:
     """Return a copy of `model` with other statistics by place and modes, and healthy quantiles if given."""
     facts = model.facts if healthy is None else model.facts.model_copy(update={"healthy": healthy})
-    return checkpoint(facts, model.weights, places, model.graphs, modes)
+    return checkpoint(facts, model.weights, reference, model.graphs, modes)
 
 
 def with_labelled(model: Checkpoint, labelled: Labelled) -> Checkpoint:
     """Return a copy of `model` that knows thresholds from annotated subjects."""
     facts = model.facts.model_copy(update={"labelled": labelled})
-    return checkpoint(facts, model.weights, model.places, model.graphs, model.modes)
+    return checkpoint(facts, model.weights, model.reference, model.graphs, model.modes)
 
 
 def save_checkpoint(model: Checkpoint, path: Path) -> None:
@@ -119,16 +119,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
         tensors = load(raw)
     except SafetensorError as error:
         raise UnusableModel(path, f"its tensors are damaged ({error}); fetch it again") from error
-    places = {name: values.astype(np.float32) for name, values in _named(tensors, PLACE).items()}
+    reference = {name: values.astype(np.float32) for name, values in _named(tensors, REFERENCE).items()}
     modes = {name: values.astype(np.float32) for name, values in _named(tensors, MODES).items()}
     graphs = {name: values.tobytes() for name, values in _named(tensors, GRAPH).items()}
-    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((PLACE, MODES, GRAPH))}
-    if odd := next(meaningless(facts, weights, places, modes), None):
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((REFERENCE, MODES, GRAPH))}
+    if odd := next(meaningless(facts, weights, reference, modes), None):
         what = "is missing, of another shape, not finite, or cannot be"
         raise UnusableModel(path, f"its {odd} {what}; train or fetch it again")
     if graphs.keys() != {"kl", "all"}:
         raise UnusableModel(path, "its graphs are not those of its format; train or fetch it again")
-    return Checkpoint(facts, weights, places, graphs, digest, path, modes)
+    return Checkpoint(facts, weights, reference, graphs, digest, path, modes)
 
 
 def healthy_threshold(model: Checkpoint, method: Method, fpr: float, *, raw: bool = False) -> float:
@@ -167,15 +167,15 @@ def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
 
 
 def _tensors(model: Checkpoint) -> Tensors:
-    places = {f"{PLACE}{name}": tensor.astype(np.float16) for name, tensor in model.places.items()}
+    reference = {f"{REFERENCE}{name}": tensor.astype(np.float16) for name, tensor in model.reference.items()}
     modes = {f"{MODES}{name}": tensor.astype(np.float16) for name, tensor in model.modes.items()}
     graphs = {f"{GRAPH}{name}": np.frombuffer(raw, dtype=np.uint8) for name, raw in model.graphs.items()}
-    tensors = {**model.weights, **places, **modes, **graphs}
+    tensors = {**model.weights, **reference, **modes, **graphs}
     return {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}  # as safetensors 0.8 needs them
 
 
 def _type_of(name: str) -> str:
-    return "F16" if name.startswith((PLACE, MODES)) else "U8" if name.startswith(GRAPH) else "F32"
+    return "F16" if name.startswith((REFERENCE, MODES)) else "U8" if name.startswith(GRAPH) else "F32"
 
 
 def _named(tensors: Tensors, prefix: str) -> Tensors:

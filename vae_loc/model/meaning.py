@@ -10,36 +10,36 @@ from vae_loc.model.facts import Facts, Healthy, HealthyFindings
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, BoolArray, FloatArray
 
 FEATURES = ("residual", "rec-gradient", "elbo-gradient", "kl-magnitude")  # of which the normalised maps are made
-ANY = "residual.mean"  # a model with this place knows healthy brains by place
+ANY = "residual.mean"  # a model with this knows healthy brains by place
 
 
 def meaningless(
     facts: Facts,
     weights: Mapping[str, FloatArray],
-    places: Mapping[str, FloatArray],
+    reference: Mapping[str, FloatArray],
     modes: Mapping[str, FloatArray],
 ) -> Iterator[str]:
     """Yield the name of each part that is missing, of another shape, not finite, or of values that cannot be."""
-    yield from (name for name, tensor in {**weights, **places, **modes}.items() if not np.isfinite(tensor).all())
-    yield from (name for name, of in modes.items() if not _fit(of, name, places))
+    yield from (name for name, tensor in {**weights, **reference, **modes}.items() if not np.isfinite(tensor).all())
+    yield from (name for name, of in modes.items() if not _fit(of, name, reference))
     side = facts.network.image_size
-    yield from (name for name, place in places.items() if place.shape != (side,) * 3)
-    yield from (name for name, place in places.items() if name.endswith(".sd") and place.min(initial=0) < 0)
-    yield from _missing_places(facts, places)
+    yield from (name for name, values in reference.items() if values.shape != (side,) * 3)
+    yield from (name for name, values in reference.items() if name.endswith(".sd") and values.min(initial=0) < 0)
+    yield from _missing_reference(facts, reference)
     if facts.healthy is not None:
         yield from _odd_healthy(facts.healthy)
     if facts.labelled is not None:
         yield from (name for name in METHODS if name not in facts.labelled.thresholds)
 
 
-def _missing_places(facts: Facts, places: Mapping[str, FloatArray]) -> Iterator[str]:
-    """Yield the places that are missing where there is any, or where healthy people's spread by place is stated."""
-    for name in places:
-        if name.endswith(".mean") and f"{name.removesuffix('.mean')}.sd" not in places:
+def _missing_reference(facts: Facts, reference: Mapping[str, FloatArray]) -> Iterator[str]:
+    """Yield the missing parts of a reference: where there is any part, or where healthy spread is stated."""
+    for name in reference:
+        if name.endswith(".mean") and f"{name.removesuffix('.mean')}.sd" not in reference:
             yield name
-    if ANY in places or (facts.healthy is not None and facts.healthy.spread is not None):
+    if ANY in reference or (facts.healthy is not None and facts.healthy.spread is not None):
         needed = [f"{feature}.{kind}" for feature in FEATURES for kind in ("mean", "sd")]
-        yield from (name for name in ("template", *needed) if name not in places)
+        yield from (name for name in ("template", *needed) if name not in reference)
 
 
 def _odd_healthy(healthy: Healthy) -> Iterator[str]:
@@ -71,10 +71,10 @@ def _rise(values: list[float]) -> bool:
     return not falls.any()
 
 
-def _fit(modes: FloatArray, name: str, places: Mapping[str, FloatArray]) -> bool:
+def _fit(modes: FloatArray, name: str, reference: Mapping[str, FloatArray]) -> bool:
     """Tell whether modes (K, N) have a number for each place that is known, and statistics of what they leave."""
-    if modes.ndim != 2 or f"{name}.sd" not in places:
+    if modes.ndim != 2 or f"{name}.sd" not in reference:
         return False
-    if any(f"{name}.rest.{kind}" not in places for kind in ("mean", "sd")):
+    if any(f"{name}.rest.{kind}" not in reference for kind in ("mean", "sd")):
         return False
-    return bool(modes.shape[1] == np.count_nonzero(places[f"{name}.sd"] > 0))
+    return bool(modes.shape[1] == np.count_nonzero(reference[f"{name}.sd"] > 0))

@@ -46,9 +46,9 @@ class Model:
         return self.checkpoint.facts
 
     @property
-    def places(self) -> dict[str, FloatArray]:
+    def reference(self) -> dict[str, FloatArray]:
         """Template and healthy statistics by place, float32 (I, I, I) each."""
-        return self.checkpoint.places
+        return self.checkpoint.reference
 
     @property
     def digest(self) -> str:

@@ -218,10 +218,10 @@ def is_cohort_table(path: Path) -> bool:
     return True
 
 
-def refuse_clashing_table(table: Path, places: Sequence[Path], *, report: bool) -> None:
+def refuse_clashing_table(table: Path, paths: Sequence[Path], *, report: bool) -> None:
     """Refuse to replace an input, or a file that vae-loc did not write, by the cohort table or its page."""
     page = table.with_suffix(".html")
-    refuse_inputs([table, page], list(places))
+    refuse_inputs([table, page], list(paths))
     for path, own in ((table, is_cohort_table), *(((page, is_page),) if report else ())):
         if os.path.lexists(path) and not own(path):
             raise UnusableInput(path, "is there already and vae-loc did not write it; remove it, or give another -o")

@@ -57,7 +57,7 @@ def write_segmentation(
             write_atomically(path, content)
     except DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UnusableInput(series.place, f"no DICOM Segmentation can refer to this series: {reason}") from error
+        raise UnusableInput(series.source, f"no DICOM Segmentation can refer to this series: {reason}") from error
     return path, emptied
 
 

@@ -234,7 +234,7 @@ def _model_summary(model: Model, healthy: Healthy | None) -> ModelSummary:
 def _template2ras_mm(located: Located, model: Model) -> list[list[float]] | None:
     """Return where the model's mean brain lies in a scan, None where a warning says that the alignment is not sure."""
     canonical = located.canonical
-    if "template" not in model.places or canonical.warnings:
+    if "template" not in model.reference or canonical.warnings:
         return None
     centred = np.diag([canonical.grid.pixel_mm] * 3 + [1.0])
     centred[:3, 3] = -canonical.grid.pixel_mm * (canonical.grid.shape[0] - 1) / 2

@@ -97,7 +97,7 @@ class Outcome:
 
 
 def score_cohort(
-    places: Sequence[Path],
+    paths: Sequence[Path],
     output: Path,
     options: ScoreOptions,
     run: RunOptions,
@@ -119,9 +119,9 @@ def score_cohort(
     UnusableModel : if the model named cannot be used.
     """
     listener = listener or Listener()
-    converted = _converted(places, output, options, series, listener)
+    converted = _converted(paths, output, options, series, listener)
     try:
-        outcome = _scored(converted, places, output, options, run, listener)
+        outcome = _scored(converted, paths, output, options, run, listener)
     except VaeLocError:
         converted.remove(converted.written)
         raise
@@ -131,14 +131,14 @@ def score_cohort(
 
 def _scored(
     converted: Converted,
-    places: Sequence[Path],
+    paths: Sequence[Path],
     output: Path,
     options: ScoreOptions,
     run: RunOptions,
     listener: Listener,
 ) -> Outcome:
-    """Score the scans of places whose DICOM series are converted, and write their table; as `score_cohort`."""
-    cases = find_cases(converted.places)
+    """Score the scans of paths whose DICOM series are converted, and write their table; as `score_cohort`."""
+    cases = find_cases(converted.paths)
     if options.contrast is None:
         cases = [converted.with_contrast(case) for case in cases]
     part = sift(shard_of(cases, *run.shard), volume=options.volume, known=converted.faults)
@@ -148,10 +148,10 @@ def _scored(
     names = folder_names(output, scans=scans, methods=maps, polarity=options.polarity)
     table = names.folder / table_name(*run.shard)
     several = len(cases) > 1 and names.map_file is None
-    inputs = [*places, *(Path(path) for path in (options.brain_mask, options.model) if path)]
+    inputs = [*paths, *(Path(path) for path in (options.brain_mask, options.model) if path)]
     refuse_clashes(cases, names, options.methods, report=options.files.report, others=inputs)
     if several:
-        refuse_clashing_table(table, places, report=options.files.report)
+        refuse_clashing_table(table, paths, report=options.files.report)
     entries = score_cases(part, names, options, run, series=converted.series, listener=listener)
     persons = merge_persons(cases, entries, names, options, run, listener=listener)
     tables: tuple[Path, ...] = ()
@@ -251,22 +251,22 @@ def finished(outcome: Outcome, listener: Listener) -> Outcome:
 
 
 def _converted(
-    places: Sequence[Path], output: Path, options: ScoreOptions, series: str | None, listener: Listener
+    paths: Sequence[Path], output: Path, options: ScoreOptions, series: str | None, listener: Listener
 ) -> Converted:
-    """Write the DICOM series among `places` as NIfTI beside the outputs.
+    """Write the DICOM series among `paths` as NIfTI beside the outputs.
 
     Raises
     ------
     UnusableOption : if there is none, and an option asks for one.
     """
     converted = convert_dicom(
-        places, outputs_folder(output), wanted=series, contrast=options.contrast, force=options.force
+        paths, outputs_folder(output), wanted=series, contrast=options.contrast, force=options.force
     )
     if not converted.series and not converted.faults and (options.dicom_seg or series is not None):
         option = "--series" if series is not None else "--dicom-seg"
         raise UnusableOption(option, "none of the scans is a DICOM folder or zip; leave it out")
-    for scan, source in converted.series.items():
-        listener.note(f"{printable(source.place)}: DICOM, converted to {printable(scan)}")
+    for scan, one in converted.series.items():
+        listener.note(f"{printable(one.source)}: DICOM, converted to {printable(scan)}")
     return converted
 
 

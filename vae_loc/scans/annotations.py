@@ -23,14 +23,14 @@ class LabelledCase:
     label: Path
 
 
-def find_labelled(places: Sequence[Path], labels: str | None, *, contrast: str | None = None) -> list[LabelledCase]:
+def find_labelled(paths: Sequence[Path], labels: str | None, *, contrast: str | None = None) -> list[LabelledCase]:
     """Return scans with their annotations, ordered by subject.
 
     Parameters
     ----------
-    places : files, folders, `.txt` lists, or `.csv` tables with the columns scan and label
+    paths : files, folders, `.txt` lists, or `.csv` tables with the columns scan and label
     labels : a path with `{subject}` (a bare name lies beside the scan), such a table, or the annotation of the only
-        scan; None if the places are tables
+        scan; None if the paths are tables
     contrast : in folders, only scans of this contrast
 
     Raises
@@ -38,12 +38,12 @@ def find_labelled(places: Sequence[Path], labels: str | None, *, contrast: str |
     UnusableOption : if `labels` is missing, or is one file for several scans.
     UnusableInput : if there is no scan, or a scan has no annotation.
     """
-    tables = [place for place in places if place.suffix.lower() == ".csv"]
+    tables = [path for path in paths if path.suffix.lower() == ".csv"]
     labelled = [row for table in tables for row in _rows(table)]
     if labels is not None and labels.lower().endswith(".csv"):
         listed = _rows(Path(labels))
-        labelled += _of_table(find_cases(places, contrast=contrast), listed, Path(labels)) if places else listed
-    elif others := [place for place in places if place not in tables]:
+        labelled += _of_table(find_cases(paths, contrast=contrast), listed, Path(labels)) if paths else listed
+    elif others := [path for path in paths if path not in tables]:
         cases = [case for case in find_cases(others, contrast=contrast) if case.scan != Path(labels or "")]
         paired = [LabelledCase(case, _label_of(case, _pattern(labels, cases))) for case in cases]
         annotations = {pair.label for pair in paired}

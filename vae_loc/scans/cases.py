@@ -76,7 +76,7 @@ def contrast_of(scan: Path) -> str | None:
     return CONTRAST_OF_NAME.get(stem(scan).rpartition("_")[2].lower())
 
 
-def find_cases(places: Sequence[Path], *, contrast: str | None = None) -> list[Case]:
+def find_cases(paths: Sequence[Path], *, contrast: str | None = None) -> list[Case]:
     """Return the scans named by files, folders, list files (`.txt`, one path a line) and tables (`.csv`).
 
     In a folder every NIfTI counts except masks, labels, our own outputs, which are logged, hidden files, and
@@ -86,11 +86,11 @@ def find_cases(places: Sequence[Path], *, contrast: str | None = None) -> list[C
 
     Raises
     ------
-    UnusableInput : if a place is missing or holds no scan.
+    UnusableInput : if a path is missing or holds no scan.
     """
     cases: dict[Path, Case] = {}
-    for place in places:
-        for case in _cases_in(place, contrast):
+    for path in paths:
+        for case in _cases_in(path, contrast):
             cases.setdefault(case.scan, case)
     return list(cases.values())
 
@@ -162,13 +162,13 @@ def split_subjects(cases: Sequence[Case], *, holdout: float, seed: int) -> tuple
     return [c for c in in_order if c.subject not in held_out], [c for c in in_order if c.subject in held_out]
 
 
-def _cases_in(place: Path, contrast: str | None) -> list[Case]:
-    if not place.name.lower().endswith(TABLE_SUFFIX) or os.path.isdir(place):
-        return [Case(scan, subject_of(scan), _sibling_mask(scan)) for scan in _scans_in(place, contrast)]
-    rows = read_csv(place, "a table of scans", ["scan"])
+def _cases_in(path: Path, contrast: str | None) -> list[Case]:
+    if not path.name.lower().endswith(TABLE_SUFFIX) or os.path.isdir(path):
+        return [Case(scan, subject_of(scan), _sibling_mask(scan)) for scan in _scans_in(path, contrast)]
+    rows = read_csv(path, "a table of scans", ["scan"])
     if not rows or not all(row["scan"].strip() for row in rows):
-        raise UnusableInput(place, "expected a scan in every row, found none; fill the column scan")
-    listed = [_case_of(row, place.parent) for row in rows]
+        raise UnusableInput(path, "expected a scan in every row, found none; fill the column scan")
+    listed = [_case_of(row, path.parent) for row in rows]
     return [case for case in listed if contrast is None or case.contrast in (None, contrast)]
 
 
@@ -184,23 +184,23 @@ def _case_of(row: dict[str, str], folder: Path) -> Case:
     )
 
 
-def _scans_in(place: Path, contrast: str | None) -> list[Path]:
-    if os.path.isdir(place):
-        own = own_outputs(place)
-        scans = [path for path in _listed(place) if path not in own and _is_scan(path, contrast)]
-        _say_what_is_no_scan(place, own)
+def _scans_in(path: Path, contrast: str | None) -> list[Path]:
+    if os.path.isdir(path):
+        own = own_outputs(path)
+        scans = [file for file in _listed(path) if file not in own and _is_scan(file, contrast)]
+        _say_what_is_no_scan(path, own)
         if not scans:
-            deeper = any(os.path.isdir(path) for path in place.iterdir())
+            deeper = any(os.path.isdir(inside) for inside in path.iterdir())
             mend = "its subfolders are not searched: name them, or use vae-loc bids" if deeper else "check the folder"
-            raise UnusableInput(place, f"expected a folder with .nii or .nii.gz scans, found none; {mend}")
+            raise UnusableInput(path, f"expected a folder with .nii or .nii.gz scans, found none; {mend}")
         return scans
-    if place.name.lower().endswith(LIST_SUFFIXES):
-        lines = [line.strip() for line in read_text(place, "a list of scans").splitlines()]
-        listed = [place.parent / line for line in lines if line and not line.startswith("#")]
+    if path.name.lower().endswith(LIST_SUFFIXES):
+        lines = [line.strip() for line in read_text(path, "a list of scans").splitlines()]
+        listed = [path.parent / line for line in lines if line and not line.startswith("#")]
         if not listed:
-            raise UnusableInput(place, "expected one scan a line, found none")
+            raise UnusableInput(path, "expected one scan a line, found none")
         return listed
-    return [place]
+    return [path]
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -28,37 +28,39 @@ DAMAGED = (ValueError, TypeError, KeyError, IndexError, AttributeError, NotImple
            struct.error, OSError, zipfile.BadZipFile, zlib_error)  # fmt: skip
 
 
-def dicom_names(place: Path) -> list[str]:
+def dicom_names(source: Path) -> list[str]:
     """Return the names of the files below a folder, in a zip, or of the file itself, in order.
 
     Raises
     ------
     UnusableInput : if there are too many, or the zip is damaged or unpacks to too much.
     """
-    if place.is_dir():
+    if source.is_dir():
         names = [
-            os.path.relpath(os.path.join(folder, name), place) for folder, _, names in os.walk(place) for name in names
+            os.path.relpath(os.path.join(folder, name), source)
+            for folder, _, names in os.walk(source)
+            for name in names
         ]
-    elif place.name.lower().endswith(".zip"):
-        with _archive(place) as archive:
+    elif source.name.lower().endswith(".zip"):
+        with _archive(source) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             if sum(member.file_size for member in members) > MAX_BYTES:
-                raise UnusableInput(place, f"expected at most {MAX_BYTES} bytes, it says it unpacks to more")
+                raise UnusableInput(source, f"expected at most {MAX_BYTES} bytes, it says it unpacks to more")
             packed = sum(member.compress_size for member in members)
             if (size := sum(member.file_size for member in members)) > max(BOMB_BYTES, BOMB_RATIO * packed):
-                raise UnusableInput(place, f"expected images, found {packed} bytes that claim to hold {size}")
+                raise UnusableInput(source, f"expected images, found {packed} bytes that claim to hold {size}")
             names = [member.filename for member in members]
     else:
-        return [place.name]
+        return [source.name]
     if len(names) > MAX_FILES:
-        raise UnusableInput(place, f"expected at most {MAX_FILES} files, found {len(names)}; name one study")
+        raise UnusableInput(source, f"expected at most {MAX_FILES} files, found {len(names)}; name one study")
     return sorted(names)
 
 
-def dicom_contents(place: Path, names: Sequence[str], *, head_only: bool = False) -> Iterator[tuple[str, io.BytesIO]]:
+def dicom_contents(source: Path, names: Sequence[str], *, head_only: bool = False) -> Iterator[tuple[str, io.BytesIO]]:
     """Yield the DICOM files among `names`, each as bytes in memory; with `head_only` others are passed over."""
     total = 0
-    with _archive(place) if place.name.lower().endswith(".zip") else _Folder(place) as files:
+    with _archive(source) if source.name.lower().endswith(".zip") else _Folder(source) as files:
         for name in names:
             try:
                 with files.open(name) as file:
@@ -67,10 +69,10 @@ def dicom_contents(place: Path, names: Sequence[str], *, head_only: bool = False
                         continue
                     content = head + file.read(MAX_FILE_BYTES)
             except DAMAGED as error:
-                raise UnusableInput(place, f"{name} could not be read ({error}); export it again") from error
+                raise UnusableInput(source, f"{name} could not be read ({error}); export it again") from error
             total += len(content)
             if total > MAX_BYTES or len(content) >= MAX_FILE_BYTES:
-                raise UnusableInput(place, f"expected at most {MAX_BYTES} bytes in all, found more; name one series")
+                raise UnusableInput(source, f"expected at most {MAX_BYTES} bytes in all, found more; name one series")
             yield name, io.BytesIO(content)
 
 
@@ -78,7 +80,7 @@ def dicom_contents(place: Path, names: Sequence[str], *, head_only: bool = False
 class _Folder:
     """A folder with the two methods of an archive that are used; only regular files can be opened."""
 
-    place: Path
+    source: Path
 
     def __enter__(self) -> _Folder:
         return self
@@ -87,19 +89,19 @@ class _Folder:
         pass
 
     def open(self, name: str) -> io.BufferedReader:
-        path = self.place / name if self.place.is_dir() else self.place
+        path = self.source / name if self.source.is_dir() else self.source
         if not stat.S_ISREG(os.stat(path).st_mode):
             return io.BufferedReader(io.BytesIO())
         return open(path, "rb")
 
 
-def _archive(place: Path) -> zipfile.ZipFile:
-    if os.path.lexists(place) and not os.path.isfile(place):
-        raise UnusableInput(place, "expected a zip of DICOM files, found a pipe, socket, device or broken link")
+def _archive(source: Path) -> zipfile.ZipFile:
+    if os.path.lexists(source) and not os.path.isfile(source):
+        raise UnusableInput(source, "expected a zip of DICOM files, found a pipe, socket, device or broken link")
     try:
-        return zipfile.ZipFile(place)
+        return zipfile.ZipFile(source)
     except DAMAGED as error:
-        raise UnusableInput(place, f"expected a zip of DICOM files, found {error}; export it again") from error
+        raise UnusableInput(source, f"expected a zip of DICOM files, found {error}; export it again") from error
 
 
 def has_nifti(folder: Path) -> bool:

@@ -44,7 +44,7 @@ class Series:
     volume : whether it can be a volume: no localizer, no mosaic
     """
 
-    place: Path
+    source: Path
     uid: str
     files: tuple[str, ...]
     described: str
@@ -59,11 +59,11 @@ class Series:
         ------
         UnusableInput : if one is damaged.
         """
-        contents = dicom_contents(self.place, self.files)
-        return [placed(parsed(self.place, name, content)) for name, content in contents]
+        contents = dicom_contents(self.source, self.files)
+        return [placed(parsed(self.source, name, content)) for name, content in contents]
 
 
-def series_of(place: Path, wanted: str | None = None, *, contrast: str | None = None) -> Series:
+def series_of(source: Path, wanted: str | None = None, *, contrast: str | None = None) -> Series:
     """Return the one MR volume of a folder or zip, or the one of a contrast, or the series `wanted`.
 
     Other series are logged, as a table, if there are several to choose from.
@@ -72,9 +72,9 @@ def series_of(place: Path, wanted: str | None = None, *, contrast: str | None = 
     ------
     UnusableInput : if there is none, or there are several and none is chosen.
     """
-    series = all_series(place)
+    series = all_series(source)
     if not series:
-        raise UnusableInput(place, "expected a DICOM series of images, found none")
+        raise UnusableInput(source, "expected a DICOM series of images, found none")
     if wanted is not None:
         chosen = [one for one in series if one.uid == wanted]
     else:
@@ -82,32 +82,32 @@ def series_of(place: Path, wanted: str | None = None, *, contrast: str | None = 
         chosen = [one for one in chosen if one.contrast == contrast] or chosen if contrast else chosen
     if len(chosen) == 1:
         if len(series) > 1 and wanted is None:
-            said = f"{place}: of {len(series)} series the only one that fits was taken: {chosen[0].described}"
+            said = f"{source}: of {len(series)} series the only one that fits was taken: {chosen[0].described}"
             logging.getLogger(__name__).warning(printable(said))
         return chosen[0]
     _log_table(series)
     if wanted is not None:
-        raise UnusableInput(place, f"holds no series {wanted}; it holds {len(series)} others, listed above")
+        raise UnusableInput(source, f"holds no series {wanted}; it holds {len(series)} others, listed above")
     raise UnusableInput(
-        place,
+        source,
         f"expected one series, found {len(chosen)}; choose one with --series, or by --contrast: they are listed above",
     )
 
 
-def all_series(place: Path) -> list[Series]:
+def all_series(source: Path) -> list[Series]:
     """Return the image series of a folder or zip, those first that can be an MR volume.
 
     Raises
     ------
     UnusableInput : if a header cannot be read.
     """
-    _require_readers(place)
+    _require_readers(source)
     headers: dict[str, list[tuple[str, Dataset]]] = {}
-    for name, content in dicom_contents(place, dicom_names(place), head_only=True):
-        header = parsed(place, name, content, header_only=True)
+    for name, content in dicom_contents(source, dicom_names(source), head_only=True):
+        header = parsed(source, name, content, header_only=True)
         if "Rows" in header and "SeriesInstanceUID" in header and header.get("Modality") not in NO_SCANS:
             headers.setdefault(str(header.SeriesInstanceUID), []).append((name, header))
-    series = [_series(place, uid, files) for uid, files in headers.items()]
+    series = [_series(source, uid, files) for uid, files in headers.items()]
     return sorted(series, key=lambda one: (one.modality != MR, not one.volume, one.contrast is None, one.uid))
 
 
@@ -127,8 +127,8 @@ def damaged() -> tuple[type[Exception], ...]:
     return (*DAMAGED, BytesLengthException, InvalidDicomError)
 
 
-def parsed(place: Path, name: str, content: io.BytesIO, *, header_only: bool = False) -> Dataset:
-    """Return a DICOM file of a place.
+def parsed(source: Path, name: str, content: io.BytesIO, *, header_only: bool = False) -> Dataset:
+    """Return a DICOM file of a source.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def parsed(place: Path, name: str, content: io.BytesIO, *, header_only: bool = F
             dataset = dcmread(content, stop_before_pixels=header_only, specific_tags=tags)
             return _decoded(dataset) if header_only else dataset
     except damaged() as error:
-        raise UnusableInput(place, f"{name} is a damaged DICOM file; export it again") from error
+        raise UnusableInput(source, f"{name} is a damaged DICOM file; export it again") from error
 
 
 def _decoded(header: Dataset) -> Dataset:
@@ -158,7 +158,7 @@ def _decoded(header: Dataset) -> Dataset:
     return header
 
 
-def whole_number(place: Path, name: str, header: Dataset, attribute: str) -> int:
+def whole_number(source: Path, name: str, header: Dataset, attribute: str) -> int:
     """Return an attribute that must be one whole number above 0; 1 if it is missing.
 
     Raises
@@ -175,14 +175,14 @@ def whole_number(place: Path, name: str, header: Dataset, attribute: str) -> int
         return number
     except damaged() as error:
         raise UnusableInput(
-            place, f"{name}: expected one whole number above 0 as {attribute}, found something else; export it again"
+            source, f"{name}: expected one whole number above 0 as {attribute}, found something else; export it again"
         ) from error
 
 
-def _series(place: Path, uid: str, files: Sequence[tuple[str, Dataset]]) -> Series:
+def _series(source: Path, uid: str, files: Sequence[tuple[str, Dataset]]) -> Series:
     name, first = files[0]
-    frames = sum(whole_number(place, each, header, "NumberOfFrames") for each, header in files)
-    rows, columns = (whole_number(place, name, first, attribute) for attribute in ("Rows", "Columns"))
+    frames = sum(whole_number(source, each, header, "NumberOfFrames") for each, header in files)
+    rows, columns = (whole_number(source, name, first, attribute) for attribute in ("Rows", "Columns"))
     kinds = str(first.get("ImageType", "") or "").upper()
     modality = str(first.get("Modality", "") or "")
     description = _description(first)
@@ -191,7 +191,7 @@ def _series(place: Path, uid: str, files: Sequence[tuple[str, Dataset]]) -> Seri
     described = f"{number}{modality or '?'}, {frames} x {rows} x {columns}{odd}" + (description and f", {description}")
     volume = not odd and frames >= MIN_SLICES
     contrast = contrast_of_description(description)
-    return Series(place, uid, tuple(name for name, _ in files), described, modality, contrast, volume)
+    return Series(source, uid, tuple(name for name, _ in files), described, modality, contrast, volume)
 
 
 def _description(header: Dataset) -> str:
@@ -212,10 +212,10 @@ def _log_table(series: Sequence[Series]) -> None:
         logging.getLogger(__name__).error("and %d more", len(series) - MAX_LISTED)
 
 
-def _require_readers(place: Path) -> None:
+def _require_readers(source: Path) -> None:
     from importlib.util import find_spec
 
     if sys.modules.get("pydicom", sys) is None:  # kept from nibabel by the command line
         del sys.modules["pydicom"]
     if find_spec("highdicom") is None:
-        raise UnusableInput(place, "DICOM needs more packages: pip install 'vae-loc[dicom]'")
+        raise UnusableInput(source, "DICOM needs more packages: pip install 'vae-loc[dicom]'")

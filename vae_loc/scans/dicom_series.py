@@ -33,12 +33,12 @@ EVEN = 0.1  # of the usual distance of slices: more or less is a gap, or the sam
 
 @dataclass(frozen=True)
 class Converted:
-    """Places with the scan instead of each DICOM series; which series became which scan, or why it did not.
+    """Paths with the scan instead of each DICOM series; which series became which scan, or why it did not.
 
     `written` are the scans that were not there before, and `folder` the folder that was not.
     """
 
-    places: list[Path]
+    paths: list[Path]
     series: dict[Path, Series]
     faults: dict[Path, UnusableInput]
     written: list[Path] = field(default_factory=list)
@@ -60,43 +60,43 @@ class Converted:
             os.rmdir(self.folder)
 
 
-def is_dicom(place: Path) -> bool:
-    """Tell whether a place is a zip, a DICOM file, or a folder without NIfTI scans with a DICOM file below it."""
-    if os.path.isdir(place):  # which, unlike pathlib, takes any name
+def is_dicom(source: Path) -> bool:
+    """Return whether a source is a zip, a DICOM file, or a folder without NIfTI scans with a DICOM file below it."""
+    if os.path.isdir(source):  # which, unlike pathlib, takes any name
         try:
-            return not has_nifti(place) and any(has_magic(place / name) for name in dicom_names(place))
+            return not has_nifti(source) and any(has_magic(source / name) for name in dicom_names(source))
         except OSError:  # who reads the folder for scans says why it cannot be read
             return False
-    return place.name.lower().endswith(".zip") or has_magic(place)
+    return source.name.lower().endswith(".zip") or has_magic(source)
 
 
 def convert_dicom(
-    places: Sequence[Path],
+    sources: Sequence[Path],
     folder: Path,
     *,
     wanted: str | None = None,
     contrast: str | None = None,
     force: bool = False,
 ) -> Converted:
-    """Write the DICOM series among `places` as NIfTI into `folder`, named like their folder or zip.
+    """Write the DICOM series among `sources` as NIfTI into `folder`, named like their folder or zip.
 
     Parameters
     ----------
-    wanted : series instance UID, where a place holds several series
-    contrast : which contrast is wanted, where a place holds several series and none is `wanted`
+    wanted : series instance UID, where a source holds several series
+    contrast : which contrast is wanted, where a source holds several series and none is `wanted`
     force : whether a series of another modality than MR is converted
     """
-    names_of = {place: _named(Path(os.path.abspath(place))) for place in places if is_dicom(place)}
+    names_of = {source: _named(Path(os.path.abspath(source))) for source in sources if is_dicom(source)}
     names = unique_names(list(names_of.values()))
     done = Converted([], {}, {}, folder=None if os.path.lexists(folder) else folder)
-    for place in places:
-        if place not in names_of:
-            done.places.append(place)
+    for source in sources:
+        if source not in names_of:
+            done.paths.append(source)
             continue
-        scan = folder / f"{names[names_of[place]]}.nii.gz"
-        done.places.append(scan)
+        scan = folder / f"{names[names_of[source]]}.nii.gz"
+        done.paths.append(scan)
         try:
-            series = series_of(place, wanted, contrast=contrast)
+            series = series_of(source, wanted, contrast=contrast)
             if not force:
                 _refuse_other_modality(series)
             if _write_once(scan, nifti_bytes(series)):
@@ -119,16 +119,16 @@ def volume_of(series: Series) -> DicomVolume:
     datasets = series.datasets()
     first, name = datasets[0], series.files[0]
     rows, columns, frames = (
-        whole_number(series.place, name, first, attribute) for attribute in ("Rows", "Columns", "NumberOfFrames")
+        whole_number(series.source, name, first, attribute) for attribute in ("Rows", "Columns", "NumberOfFrames")
     )
     frames *= len(datasets)
     if rows * columns * frames > MAX_VOXELS:
-        raise UnusableInput(series.place, f"expected at most {MAX_VOXELS} voxels, its headers promise more")
+        raise UnusableInput(series.source, f"expected at most {MAX_VOXELS} voxels, its headers promise more")
     if "MOSAIC" in str(first.get("ImageType", "")).upper():
-        raise UnusableInput(series.place, "is a mosaic, several slices in one picture; export it as single slices")
+        raise UnusableInput(series.source, "is a mosaic, several slices in one picture; export it as single slices")
     try:
         if any(float(slope) == 0 for image in datasets for slope in _slopes(image)):
-            raise UnusableInput(series.place, "expected intensities, its rescale slope is 0; export it again")
+            raise UnusableInput(series.source, "expected intensities, its rescale slope is 0; export it again")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values, which may name the patient
             if len(datasets) == 1 and frames > 1:
@@ -138,7 +138,7 @@ def volume_of(series: Series) -> DicomVolume:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         where = _uneven(datasets)
         raise UnusableInput(
-            series.place, f"series {series.uid} is no regular volume of {frames} slices: {reason}{where}"
+            series.source, f"series {series.uid} is no regular volume of {frames} slices: {reason}{where}"
         ) from error
 
 
@@ -154,9 +154,9 @@ def nifti_bytes(series: Series) -> bytes:
     try:
         volume = volume_of(series)
     except faults as error:
-        raise UnusableInput(series.place, f"series {series.uid} is damaged ({type(error).__name__})") from error
+        raise UnusableInput(series.source, f"series {series.uid} is damaged ({type(error).__name__})") from error
     if volume.array.ndim != 3:
-        raise UnusableInput(series.place, "expected one grey value a voxel, found colour; choose another series")
+        raise UnusableInput(series.source, "expected one grey value a voxel, found colour; choose another series")
     turned = volume.permute_spatial_axes((2, 1, 0))
     data = np.asarray(turned.array)
     exact = bool(np.all((data == np.round(data)) & (data >= INT16.min) & (data <= INT16.max)))
@@ -167,9 +167,9 @@ def nifti_bytes(series: Series) -> bytes:
     return igzip.compress(image.to_bytes(), compresslevel=2, mtime=0)
 
 
-def _named(place: Path) -> Path:
+def _named(source: Path) -> Path:
     """Return the scan's name beside its series: of a folder the whole name, of a file what stands before its ending."""
-    return place.with_name(f"{place.name if place.is_dir() else place.stem}.nii")
+    return source.with_name(f"{source.name if source.is_dir() else source.stem}.nii")
 
 
 def _write_once(path: Path, content: bytes) -> bool:
@@ -186,7 +186,7 @@ def _write_once(path: Path, content: bytes) -> bool:
 def _refuse_other_modality(series: Series) -> None:
     if series.modality not in (MR, *UNKNOWN):
         raise UnusableInput(
-            series.place,
+            series.source,
             f"expected an MR series, its modality is {series.modality}; the models are for MRI, --force scores it",
         )
 

@@ -73,7 +73,7 @@ def canonical_of(
     ------
     UnusableModel : if the model was trained on slices prepared in another way.
     """
-    facts, template = model.facts, model.places.get("template")
+    facts, template = model.facts, model.reference.get("template")
     contrast = facts.contrast if appear is None else facts.training.synthesized_from or facts.contrast
     bring = functools.partial(
         to_canonical,

@@ -53,4 +53,4 @@ def taken_by_intensities(case: Case, contrast: str) -> str:
 def contrast_by_intensities(scan: Scan) -> str:
     """Return t1, t2 or flair: what a scan is by its intensities, after it was aligned to the mean T1 brain."""
     atlas = load_model(ATLAS)
-    return contrast_by_tissue(canonical_of(scan, atlas), atlas.places["template"])
+    return contrast_by_tissue(canonical_of(scan, atlas), atlas.reference["template"])

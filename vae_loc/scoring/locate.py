@@ -156,7 +156,7 @@ def locate(
     signed_raw = _signed(scores)
     modes = model.checkpoint.modes
     contrast = model.facts.contrast
-    signed = normalised_maps(scores.features, canonical.mask, model.places, methods, modes, contrast=contrast)
+    signed = normalised_maps(scores.features, canonical.mask, model.reference, methods, modes, contrast=contrast)
     signed = signed or signed_raw
     maps, raw_maps = (
         {method: with_polarity(values, polarity) for method, values in of.items()} for of in (signed, signed_raw)
@@ -219,9 +219,9 @@ def _sample_scores(
     return SampleScores(positions_mm, counted, slices, volume)
 
 
-def spread_of(features: Features, mask: BoolArray, places: Mapping[str, FloatArray]) -> float:
+def spread_of(features: Features, mask: BoolArray, reference: Mapping[str, FloatArray]) -> float:
     """Return how far the typical voxel is from healthy brains: 1.4826 MAD of (u - mean u) / sd u, 1 in healthy ones."""
-    z, known = z_by_place(features["residual"], mask, places["residual.mean"], places["residual.sd"])
+    z, known = z_by_place(features["residual"], mask, reference["residual.mean"], reference["residual.sd"])
     inside = z[known]
     return float(SD_PER_MAD * np.median(np.abs(inside - np.median(inside)))) if inside.size else 0.0
 
@@ -237,7 +237,7 @@ def _unlike_healthy(
     if healthy is None or healthy.spread is None:
         return ()
     synthesized = model.facts.training.synthesized_from is not None
-    ratio = spread_of(features, canonical.mask, model.places) / max(1.0, healthy.spread[-1])
+    ratio = spread_of(features, canonical.mask, model.reference) / max(1.0, healthy.spread[-1])
     said = _other_contrast(tissue, model)
     if not said and ratio > (MAX_SYNTHESIZED_SPREAD if synthesized else MAX_SPREAD):
         contrast = model.facts.contrast

@@ -208,7 +208,7 @@ def _of_intensity(canonical: CanonicalVolume, smooth: FloatArray) -> Features:
 def normalised_maps(
     features: Mapping[Feature, FloatArray],
     mask: BoolArray,
-    places: Mapping[str, FloatArray],
+    reference: Mapping[str, FloatArray],
     methods: Sequence[Method],
     modes: Mapping[str, FloatArray] | None = None,
     *,
@@ -222,20 +222,20 @@ def normalised_maps(
     ----------
     features : what `features_of` returned
     mask : bool (I, I, I), the brain
-    places : healthy `<feature>.mean` and `<feature>.sd`, float32 (I, I, I); without them no map can be made: {}
+    reference : healthy `<feature>.mean` and `<feature>.sd`, float32 (I, I, I); without them no map can be made: {}
     modes : float32 (K, N) of the features whose healthy modes are taken off, where `<feature>.sd` is positive
     contrast : says which sign disease has; of another than t1, t2 and flair that is not known
     """
-    if "residual.mean" not in places:
+    if "residual.mean" not in reference:
         return {}
 
     def z(feature: Feature) -> FloatArray:
-        mean, sd = places[f"{feature}.mean"], places[f"{feature}.sd"]
+        mean, sd = reference[f"{feature}.mean"], reference[f"{feature}.sd"]
         usual = at_place(features[feature], mask, mean, sd)
         if not modes or feature not in modes:
             return usual
         rest = without_modes(usual, mask, sd > 0, modes[feature])
-        return at_place(rest, mask, places[f"{feature}.rest.mean"], places[f"{feature}.rest.sd"])
+        return at_place(rest, mask, reference[f"{feature}.rest.mean"], reference[f"{feature}.rest.sd"])
 
     maps: dict[Method, FloatArray] = {}
     for method in methods:
@@ -243,9 +243,9 @@ def normalised_maps(
             maps[method] = z(SIGNED[method])
             continue
         residual = z("residual")
-        k = relative_to_place(features["kl-magnitude"], mask, places["kl-magnitude.mean"])
+        k = relative_to_place(features["kl-magnitude"], mask, reference["kl-magnitude.mean"])
         maps[method] = k * np.sign(residual) if method == "kl-grad" else np.sqrt(k) * residual
-    if "fine" not in features or "fine.mean" not in places:
+    if "fine" not in features or "fine.mean" not in reference:
         return maps
-    evidence = fine_evidence(features["fine"], mask, places["fine.mean"], places["fine.sd"], contrast)
+    evidence = fine_evidence(features["fine"], mask, reference["fine.mean"], reference["fine.sd"], contrast)
     return {of: fused(values, None if of == "kl-grad" else evidence, mask, contrast) for of, values in maps.items()}

@@ -69,7 +69,7 @@ def judged(scan: Scan, canonical: CanonicalVolume, model: Model) -> Verdict:
         refusals.append(f"its brain mask holds {scan.brain_ml:.3g} ml; brains have {low:g} to {high:g} ml")
     elif not low <= scan.brain_ml <= high:
         warnings.append(f"its brain mask holds {scan.brain_ml:.0f} ml; brains of adults have {low:g} to {high:g} ml")
-    template = model.places.get("template")
+    template = model.reference.get("template")
     if template is None:
         return Verdict(tuple(refusals), tuple(warnings), None)
     tissue = tissue_fit(canonical, template)
@@ -182,7 +182,7 @@ def _posed(scan: Scan, canonical: CanonicalVolume, model: Model, outline: float)
     zooms = np.linalg.svd(canonical.grid.affine[:3, :3], compute_uv=False)
     if outline >= TURNED_OUTLINE and zooms.max() <= MAX_STRETCH * zooms.min():
         return None
-    template = model.places["template"]
+    template = model.reference["template"]
     own = anatomy_match(canonical, template)
     brain = smooth_brain(scan.volume, scan.brain, image_size=model.facts.network.image_size)
     for pose, signs in TURNS.items():

@@ -226,7 +226,7 @@ def _grown(labels: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _atlas(model: Model) -> Labels | None:
-    template = model.places.get("template")
+    template = model.reference.get("template")
     return None if template is None else labels_for(template, FIELD_OF_VIEW_MM / len(template))
 
 

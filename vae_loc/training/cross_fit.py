@@ -38,9 +38,9 @@ class FoldedBrain:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What `normalised_maps` needs: places float32 (I, I, I), modes float32 (K, N) by feature."""
+    """What `normalised_maps` needs: reference float32 (I, I, I), modes float32 (K, N) by feature."""
 
-    places: dict[str, FloatArray]
+    reference: dict[str, FloatArray]
     modes: dict[str, FloatArray]
 
 
@@ -82,7 +82,7 @@ class CrossFit:
         """Return the statistics without some folds: none, or one."""
         left_out = self._possible(left_out)
         usual = self._usual(left_out)
-        return Statistics(usual.places | places_of(self._rest.get(left_out, {})), usual.modes)
+        return Statistics(usual.reference | reference_of(self._rest.get(left_out, {})), usual.modes)
 
     @property
     def _moded(self) -> list[Feature]:
@@ -110,18 +110,18 @@ class CrossFit:
 
     def _usual(self, left_out: Folds) -> Statistics:
         """Return mean, sd and modes without some folds."""
-        places = places_of(self._without(left_out))
-        return Statistics(places, {str(name): self._modes(name, places, left_out) for name in self._moded})
+        reference = reference_of(self._without(left_out))
+        return Statistics(reference, {str(name): self._modes(name, reference, left_out) for name in self._moded})
 
-    def _modes(self, name: Feature, places: dict[str, FloatArray], left_out: Folds) -> FloatArray:
-        known = places[f"{name}.sd"] > 0
+    def _modes(self, name: Feature, reference: dict[str, FloatArray], left_out: Folds) -> FloatArray:
+        known = reference[f"{name}.sd"] > 0
         if name in self._given.modes:
             modes = self._given.modes[name]
             everywhere = np.zeros((len(modes), *known.shape), dtype=np.float32)
-            everywhere[:, self._given.places[f"{name}.sd"] > 0] = modes
+            everywhere[:, self._given.reference[f"{name}.sd"] > 0] = modes
             return everywhere[:, known]
         others = [brain for brain in self._brains if brain.fold not in left_out]
-        return principal_modes((_usual_map(brain, name, places) for brain in others), known, self._count)
+        return principal_modes((_usual_map(brain, name, reference) for brain in others), known, self._count)
 
     def _rests(self) -> dict[Folds, Sums]:
         """Return, for no fold and for each fold left out, the sums of what modes leave of the other brains."""
@@ -140,8 +140,8 @@ class CrossFit:
     def _rest_sums(self, brain: FoldedBrain, usual: Statistics) -> Sums:
         sums = {}
         for name in self._moded:
-            known = usual.places[f"{name}.sd"] > 0
-            rest = without_modes(_usual_map(brain, name, usual.places), brain.mask, known, usual.modes[name])
+            known = usual.reference[f"{name}.sd"] > 0
+            rest = without_modes(_usual_map(brain, name, usual.reference), brain.mask, known, usual.modes[name])
             sums[f"{name}.rest"] = moments(rest, brain.mask & known)
         return sums
 
@@ -158,7 +158,7 @@ def summed(parts: Iterable[Sums]) -> Sums:
     return total
 
 
-def places_of(sums: Sums) -> dict[str, FloatArray]:
+def reference_of(sums: Sums) -> dict[str, FloatArray]:
     """Return mean and standard deviation by place of each feature, as rounded as a model keeps them."""
     return {
         f"{name}.{part}": values.astype(np.float16).astype(np.float32)
@@ -167,5 +167,5 @@ def places_of(sums: Sums) -> dict[str, FloatArray]:
     }
 
 
-def _usual_map(brain: FoldedBrain, name: Feature, places: dict[str, FloatArray]) -> FloatArray:
-    return at_place(brain.features[name], brain.mask, places[f"{name}.mean"], places[f"{name}.sd"])
+def _usual_map(brain: FoldedBrain, name: Feature, reference: dict[str, FloatArray]) -> FloatArray:
+    return at_place(brain.features[name], brain.mask, reference[f"{name}.mean"], reference[f"{name}.sd"])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
-from vae_loc.model.checkpoint import Checkpoint, with_places
+from vae_loc.model.checkpoint import Checkpoint, with_reference
 from vae_loc.model.facts import LEVELS, Healthy, HealthyFindings, quantiles
 from vae_loc.model.network import Model, ready
 from vae_loc.preprocessing.canonical import CanonicalVolume, canonical_brain, with_fine
@@ -98,7 +98,7 @@ def healthy_brain(
         scan.smooth,
         image_size=facts.network.image_size,
         contrast=facts.contrast if appear is None else facts.training.synthesized_from or facts.contrast,
-        template=model.places.get("template"),
+        template=model.reference.get("template"),
         registration=registration_of(model),
     )
     return HealthyBrain(case, scan, canonical, appear, learned)
@@ -129,20 +129,20 @@ def calibrate_healthy(
     """
     if all(brain.learned for brain in brains):
         raise UnusableInput("calibration", "expected at least one healthy scan, got none")
-    template = {"template": model.places["template"]} if "template" in model.places else {}
-    bare = ready(with_places(model, template), device)
+    template = {"template": model.reference["template"]} if "template" in model.reference else {}
+    bare = ready(with_reference(model, template), device)
     scored = []
     for brain in sorted(brains, key=lambda brain: (brain.case.subject, str(brain.case.scan))):
         scored.append(_scored(brain, bare, store))
         progress(brain.case.scan.name)
     subjects = [scan.brain.case.subject for scan in scored]
-    new_and_real = "residual.mean" not in model.places and model.facts.training.synthesized_from is None
+    new_and_real = "residual.mean" not in model.reference and model.facts.training.synthesized_from is None
     count = count_for(len(set(subjects))) if new_and_real else 0
     folds = folds_of(subjects, modes=count > 0 or bool(model.modes))
     folded = [
         FoldedBrain(s.scores.features, s.canonical.mask, folds[name]) for s, name in zip(scored, subjects, strict=True)
     ]
-    given = Statistics(model.places, model.modes)
+    given = Statistics(model.reference, model.modes)
     fit = CrossFit(folded, store, prior=_prior(model), given=given, count=count)
     sample = _Sample(store, model.facts.contrast)
     for fold in sorted(set(folds.values())):
@@ -153,7 +153,7 @@ def calibrate_healthy(
                 sample.add(scan, others)
     final = fit.statistics()
     known = model.facts.healthy.findings if model.facts.healthy is not None else None
-    return with_places(model, template | final.places, sample.healthy(known), final.modes)
+    return with_reference(model, template | final.reference, sample.healthy(known), final.modes)
 
 
 def _scored(brain: HealthyBrain, model: Model, store: ArrayStore) -> _Scored:
@@ -172,10 +172,10 @@ def _scored(brain: HealthyBrain, model: Model, store: ArrayStore) -> _Scored:
 
 def _prior(model: Checkpoint) -> Sums:
     """Return what the model already knows of healthy brains, as if of `PRIOR_SUBJECTS` of this site; nothing if new."""
-    known = [name.removesuffix(".sd") for name in model.places if name.endswith(".sd")]
+    known = [name.removesuffix(".sd") for name in model.reference if name.endswith(".sd")]
     sums = {}
     for name in known:
-        mean, sd = (model.places[f"{name}.{part}"].astype(np.float64) for part in ("mean", "sd"))
+        mean, sd = (model.reference[f"{name}.{part}"].astype(np.float64) for part in ("mean", "sd"))
         sums[name] = PRIOR_SUBJECTS * np.stack([sd > 0, mean, mean**2 + sd**2]) * (sd > 0)
     return sums
 
@@ -197,10 +197,10 @@ class _Sample:
     def add(self, scan: _Scored, others: Statistics) -> None:
         """Take an even sample of the scan's voxels, set against the statistics of other subjects."""
         features, mask = scan.scores.features, scan.canonical.mask
-        maps = normalised_maps(features, mask, others.places, MAPS, others.modes, contrast=self.contrast)
+        maps = normalised_maps(features, mask, others.reference, MAPS, others.modes, contrast=self.contrast)
         self.subjects.add(scan.brain.case.subject)
         self.signed.append({method: self.store.kept(values) for method, values in maps.items()})
-        self.spreads.append(spread_of(features, mask, others.places))
+        self.spreads.append(spread_of(features, mask, others.reference))
         brain = scan.brain.scan.brain
         step = max(1, int(np.count_nonzero(brain)) // MAX_VOXELS_PER_SCAN)
         for kept, of in ((self.maps, maps), (self.raw_maps, scan.scores.raw_maps)):

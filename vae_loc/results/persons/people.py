@@ -51,9 +51,9 @@ def people_in(cases: Sequence[Case]) -> list[Person]:
     groups: dict[Path, list[Case]] = {}
     for case in cases:
         if _contrast(case) in CONTRASTS:
-            groups.setdefault(_place(case), []).append(case)
+            groups.setdefault(_session(case), []).append(case)
     names = unique_names(list(groups))
-    return [_person(names[place], group) for place, group in groups.items()]
+    return [_person(names[session], group) for session, group in groups.items()]
 
 
 def _person(name: str, group: Sequence[Case]) -> Person:
@@ -66,7 +66,7 @@ def _contrast(case: Case) -> str | None:
     return case.contrast or contrast_of(case.scan)
 
 
-def _place(case: Case) -> Path:
+def _session(case: Case) -> Path:
     """Return what the scans of one person share, as the path of a file that need not exist."""
     bids = BIDS_SESSION.match(stem(case.scan))
     if bids is not None:
