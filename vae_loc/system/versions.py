@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-REPORTED_PACKAGES = ("vae-loc", "torch", "onnxruntime", "numpy", "nibabel", "scipy", "SimpleITK")
-UNKNOWN = "0+unknown"  # of a checkout that was never installed
+REPORTED_PACKAGES = ("torch", "onnxruntime", "numpy", "nibabel", "scipy", "SimpleITK")
+UNKNOWN = "0+unknown"  # version of a checkout that was never installed
 
 
 def own_version() -> str:
@@ -16,12 +15,10 @@ def own_version() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the reported packages, as far as they are installed."""
-    known = {"python": platform.python_version()}
-    for name in REPORTED_PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):  # scoring needs no torch
-            known[name] = version(name)
-    return known
+    """Return the versions of Python, of vae-loc, and of the reported packages that are installed."""
+    known = {"python": platform.python_version(), "vae-loc": own_version()}
+    found = {name: installed_version(name) for name in REPORTED_PACKAGES}  # scoring needs no torch
+    return known | {name: number for name, number in found.items() if number is not None}
 
 
 def installed_version(package: str) -> str | None:
