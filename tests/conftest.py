@@ -22,6 +22,17 @@ from vae_loc.model.network import load_model
 from vae_loc.scans.volume import read_volume
 
 
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="Run the exhaustive tests too, those with the mark `full`.")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--full"):
+        for item in items:
+            if item.get_closest_marker("full"):
+                item.add_marker(pytest.mark.skip(reason="exhaustive: --full runs it"))
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     import torch

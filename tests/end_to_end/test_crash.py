@@ -10,7 +10,7 @@ from support.places import ROOT
 BENCHMARK = ROOT / "benchmarks" / "crash.py"
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -57,7 +57,7 @@ def test_torch_is_not_imported_where_it_is_installed(scan, tmp_path):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_whole_head_is_scored_where_torch_is_absent(without_torch, tmp_path):
     shutil.copy(SAMPLES / "IXI012_t1.nii.gz", tmp_path / "head_t1.nii.gz")
     done = without_torch("score", tmp_path / "head_t1.nii.gz", "-o", tmp_path / "out", "-m", "t1")

@@ -122,7 +122,7 @@ def test_a_mask_file_is_taken_as_it_is(tmp_path, stripped):
     assert np.array_equal(mask, given)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_head_with_zeroed_air_of_the_size_of_a_brain_is_not_taken_for_one(tmp_path):
     """A child's head may have the volume of an adult's brain; the dark skull under the scalp tells."""
     radii_mm, shape = np.array((72, 88, 68)), (80, 96, 76)
@@ -134,7 +134,7 @@ def test_a_head_with_zeroed_air_of_the_size_of_a_brain_is_not_taken_for_one(tmp_
     assert dice(mask, ellipsoid(radii_mm - SKULL_MM, affine, shape)) > 0.95
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("content", ["noise", "small"])
 def test_what_holds_no_brain_is_refused_by_name_with_a_remedy(tmp_path, content):
     noise = np.random.default_rng(0).normal(100, 20, SHAPE)
@@ -143,7 +143,7 @@ def test_what_holds_no_brain_is_refused_by_name_with_a_remedy(tmp_path, content)
         find_brain(volume_of(tmp_path, data, affine), "auto")
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_whole_head_is_extracted_silently_and_alike_however_it_is_turned(tmp_path, capfd):
     scan = SAMPLES / "IXI012_t1.nii.gz"
     volume = read_volume(scan)
@@ -160,7 +160,7 @@ def test_a_whole_head_is_extracted_silently_and_alike_however_it_is_turned(tmp_p
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared")
 def test_an_extracted_brain_agrees_with_the_reference_mask():
