@@ -1,7 +1,8 @@
 """The picture of the packages and their imports: docs/reference/architecture.svg.
 
 python docs/architecture.py           writes it
-python docs/architecture.py --check   tells whether it shows the present contract and the present imports
+python docs/architecture.py --check   tells whether it shows the present contract and imports, and whether the table of
+                                      docs/reference/architecture.md names the libraries that each package imports
 
 The order of the packages is the contract of import-linter in pyproject.toml; the imports are read from the code.
 """
@@ -9,6 +10,7 @@ The order of the packages is the contract of import-linter in pyproject.toml; th
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from html import escape
 from pathlib import Path
@@ -19,6 +21,15 @@ from importlinter.api import read_configuration
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = Path(__file__).with_name("reference") / "architecture.svg"
 ROW, CELL, TEXT_WIDTH, TOP, MARGIN = 34, 24, 712, 112, 12  # pixels
+PAGE = PICTURE.with_suffix(".md")
+PROJECTS = {
+    "PIL": "Pillow",
+    "skimage": "scikit-image",
+    "distributed": "dask",
+    "dask_jobqueue": "dask",
+    "onnxscript": "onnx",
+}
+EVERYWHERE = {"numpy", "pydantic", "typing_extensions", "markupsafe", "NiiVue"}  # NiiVue is a script in a page
 FONT = 'font-family="Helvetica, Arial, sans-serif"'
 
 
@@ -45,6 +56,26 @@ def imports(packages: list[str]) -> set[tuple[str, str]]:
         for package in packages
         for imported in graph.find_modules_directly_imported_by(f"vae_loc.{package}")
     }
+
+
+def libraries(package: str) -> set[str]:
+    """Return the projects of other people that a package imports."""
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "vae_loc" / package).rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    tops = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"vae_loc"} - EVERYWHERE
+    return {PROJECTS.get(top, top) for top in tops}
+
+
+def table_faults() -> list[str]:
+    """Return the rows of the page's table that do not name the libraries of their package."""
+    faults = []
+    for package, last in re.findall(r"^\| `(\w+)/` \|.*\| ([^|]*) \|$", PAGE.read_text(), re.M):
+        named, imported = set(last.split(", ")) - EVERYWHERE - {"-"}, libraries(package)
+        if named != imported:
+            faults.append(f"{PAGE.relative_to(ROOT)}: {package} imports {', '.join(sorted(imported)) or '-'}")
+    return faults
 
 
 def picture() -> str:
@@ -82,10 +113,10 @@ def picture() -> str:
 
 
 def faults() -> list[str]:
-    """Return a line if the picture is out of date."""
+    """Return a line if the picture is out of date, and the faults of the table."""
     current = PICTURE.read_text() if PICTURE.exists() else ""
     stale = "docs/reference/architecture.svg: out of date; run python docs/architecture.py"
-    return [] if current == picture() else [stale]
+    return ([] if current == picture() else [stale]) + table_faults()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Docs checks: links and anchors, options shown, generated pages, and the prose of pages written by hand.
+"""Docs checks: links and anchors, options, generated pages, stated numbers, and the prose of pages written by hand.
 
 python docs/check.py
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import decisions
 import prose
+import stated
 from architecture import faults as architecture_faults
 from reference import faults as reference_faults
 from schemas import faults as schema_faults
@@ -107,6 +108,7 @@ def main() -> int:
     faults += reference_faults() + schema_faults() + architecture_faults() + decisions.faults()
     faults += lost_pages() + release_faults()
     faults += [f"{named(page)}:{fault}" for page in PAGES for fault in prose.faults(page, named(page))]
+    faults += [f"{named(page)}:{fault}" for page in PAGES for fault in stated.faults(page)]
     code = [path for folder in ("vae_loc", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
     faults += [f"{named(path)}:{fault}" for path in code for fault in prose.code_faults(path)]
     print("\n".join(faults) or f"docs: {len(PAGES)} pages checked")

@@ -47,7 +47,7 @@ def prose_lines(text: str) -> list[tuple[int, str]]:
 def layout(line: str) -> list[str]:
     """Return what is wrong with the length of a line of prose, or with its number of sentences."""
     faults = []
-    bare = re.sub(r"\]\([^)]*\)", "]", line)  # an address cannot be broken
+    bare = re.sub(r"<!-- .*?-->", "", re.sub(r"\]\([^)]*\)", "]", line))  # an address cannot be broken
     if len(bare) > MAX_LINE:
         faults.append(f"{len(bare)} characters, at most {MAX_LINE}")
     if not line.startswith("#") and SENTENCE_END.search(bare.lstrip(" -*0123456789.")):

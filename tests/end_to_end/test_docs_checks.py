@@ -7,6 +7,7 @@ from support.places import ROOT
 
 sys.path.insert(0, str(ROOT / "docs"))
 prose = pytest.importorskip("prose", reason="needs a checkout")
+stated = pytest.importorskip("stated", reason="needs a checkout")
 schemas = pytest.importorskip("schemas", reason="needs a checkout")
 
 
@@ -63,3 +64,21 @@ def test_a_field_with_digits_has_a_row_of_its_own():
         "| `signed2ras_mm` | number | two more, on two lines |",
         "| `dice_at_1` | number | two more, on two lines |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("0.1<!-- vae_loc.scoring.segmentation:DEFAULT_FALSE_FINDINGS --> findings", None),
+        ("5 %<!-- vae_loc.scoring.segmentation:DEFAULT_FPR --> of the voxels", None),
+        ("from 600<!-- vae_loc.preprocessing.brain_mask:BRAIN_RANGE_ML[0] --> ml on", None),
+        ("0.2<!-- vae_loc.scoring.segmentation:DEFAULT_FALSE_FINDINGS --> findings", "states 0.2"),
+        ("4 %<!-- vae_loc.scoring.segmentation:DEFAULT_FPR --> of the voxels", "states 4 %"),
+        ("0.1<!-- vae_loc.scoring.segmentation:NO_SUCH --> findings", "has no attribute"),
+        ("some<!-- vae_loc.scoring.segmentation:DEFAULT_FPR --> findings", "expected NUMBER"),
+    ],
+)
+def test_a_stated_number_is_that_of_the_code(text, fault, tmp_path):
+    (tmp_path / "page.md").write_text(text)
+    found = stated.faults(tmp_path / "page.md")
+    assert found == [] if fault is None else fault in found[0]
