@@ -1,11 +1,11 @@
-"""Train the networks of `vae-loc reproduce fashion-mnist --protocol paper` side by side, on one GPU.
+"""Train the networks of `python -m reproduction fashion-mnist --protocol paper` side by side, on one GPU.
 
     python benchmarks/fashion_side_by_side.py -o docs/reproduction/fashion-mnist-paper --seeds 3 --device cuda
 
 A GPU has little to do with one network of this size, and processes that share it wait for each other.
 Here networks of one shape are one network with a further axis: matrix products in batches.
-First weights, split, order and noise of each are those of `vae-loc reproduce`; sums are rounded in another order.
-Rows that the folder's `runs.csv` lacks are added to it; there `vae-loc reproduce` finds them and writes table,
+First weights, split, order and noise of each are those of `python -m reproduction`; sums are rounded in another order.
+Rows that the folder's `runs.csv` lacks are added to it; there `python -m reproduction` finds them and writes table,
 figure and page. Processes for several `--shape` need a folder each: they would replace each other's rows.
 """
 
@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vae_loc.model.vae import LOG_SIGMA_RANGE, DenseVAE, kl_divergence, squared_error
-from vae_loc.reproduce.fashion_mnist.runs import (
+from reproduction.dense_vae import DenseVAE
+from reproduction.fashion_mnist.runs import (
     AXES,
     DEBIAN_FOLDER,
     load,
@@ -31,7 +31,7 @@ from vae_loc.reproduce.fashion_mnist.runs import (
     setting_of,
     settings_of,
 )
-from vae_loc.reproduce.fashion_mnist.training import (
+from reproduction.fashion_mnist.training import (
     PLATEAU_FACTOR,
     VALIDATION_SEED,
     VALIDATION_SHARE,
@@ -40,7 +40,8 @@ from vae_loc.reproduce.fashion_mnist.training import (
     Setting,
     network_of,
 )
-from vae_loc.reproduce.sweep import RUNS, Key, keys_of, known_rows, name_of, ordered, row_of
+from reproduction.sweep import RUNS, Key, keys_of, known_rows, name_of, ordered, row_of
+from vae_loc.model.vae import LOG_SIGMA_RANGE, kl_divergence, squared_error
 from vae_loc.system.reading import to_csv
 from vae_loc.system.writing import write_atomically
 

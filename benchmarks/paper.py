@@ -2,7 +2,7 @@
 
     python benchmarks/paper.py docs/reproduction
 
-It trains nothing: it reads `runs.csv` of the folders that `vae-loc reproduce` wrote. A few seconds.
+It trains nothing: it reads `runs.csv` of the folders that `python -m reproduction` wrote. A few seconds.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vae_loc.reproduce.paper.page import write_paper
+from reproduction.paper.page import write_paper
 
 
 def main() -> None:

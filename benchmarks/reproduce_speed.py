@@ -19,9 +19,9 @@ import torch
 from torch import distributions
 from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler
 
-from vae_loc.model.vae import DenseVAE
-from vae_loc.reproduce.fashion_mnist.runs import DEBIAN_FOLDER, load, protocol_of
-from vae_loc.reproduce.fashion_mnist.training import Setting, train
+from reproduction.dense_vae import DenseVAE
+from reproduction.fashion_mnist.runs import DEBIAN_FOLDER, load, protocol_of
+from reproduction.fashion_mnist.training import Setting, train
 
 EPOCH = 54000
 SETTING = Setting(latents=20, log_c=0.0, scaling=1)

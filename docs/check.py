@@ -83,7 +83,7 @@ def named(page: Path) -> str:
 def lost_pages() -> list[str]:
     """Return paths under docs/ that code or configuration name and that are not there."""
     faults = []
-    folders = ("vae_loc", "tests", "benchmarks", "docs", "docker", ".ci")
+    folders = ("vae_loc", "reproduction", "tests", "benchmarks", "docs", "docker", ".ci")
     for path in [ROOT / "Dockerfile", *(path for folder in folders for path in (ROOT / folder).rglob("*"))]:
         if path.suffix in (".py", ".def") or path.name in ("Dockerfile", "run"):
             pages = set(re.findall(r"(?<![\w./])docs/[\w/-]+\.(?:md|ipynb|csv|svg)", path.read_text()))
@@ -109,7 +109,8 @@ def main() -> int:
     faults += lost_pages() + release_faults()
     faults += [f"{named(page)}:{fault}" for page in PAGES for fault in prose.faults(page, named(page))]
     faults += [f"{named(page)}:{fault}" for page in PAGES for fault in stated.faults(page)]
-    code = [path for folder in ("vae_loc", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
+    folders = ("vae_loc", "reproduction", "benchmarks")
+    code = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
     faults += [f"{named(path)}:{fault}" for path in code for fault in prose.code_faults(path)]
     print("\n".join(faults) or f"docs: {len(PAGES)} pages checked")
     return bool(faults)

@@ -72,7 +72,8 @@ def index() -> str:
 
 def cited() -> dict[int, str]:
     """Return the decisions that docstrings and comments cite as `design [34]`, each with a file that does."""
-    files = sorted(path for folder in ("vae_loc", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+    folders = ("vae_loc", "reproduction", "tests", "benchmarks")
+    files = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
     return {
         int(number): str(path.relative_to(ROOT))
         for path in files

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 # one thread, as the command has: two threads round otherwise, and wait for each other on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,9 +18,12 @@ from support.commands import invoke
 from support.corpus import GOOD
 from support.dicoms import write_series
 from support.phantoms import AFFINE, BALL, SHAPE, centred, phantom, save
+from support.places import ROOT
 
 from vae_loc.model.network import load_model
 from vae_loc.scans.volume import read_volume
+
+sys.path.append(str(ROOT))  # of `reproduction`, which is not installed
 
 
 def pytest_addoption(parser):

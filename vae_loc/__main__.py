@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 SHOW_CURSOR = b"\x1b[?25h\r\n"  # a progress bar hides it
 
 
-def main() -> None:
-    """Run the command line so that SIGINT and SIGTERM end it at any moment, also during imports."""
+def main(program: Callable[[], None] | None = None) -> None:
+    """Run a command line, else that of `vae-loc`; SIGINT and SIGTERM end it at any moment, also during imports."""
     _open_standard_files()
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
@@ -20,7 +21,7 @@ def main() -> None:
     from vae_loc.cli.app import main as run
 
     try:
-        run()
+        run(program) if program else run()
     finally:  # the work is done; the interpreter's end would put back the default, by which a signal kills
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)

@@ -13,10 +13,12 @@ import pytest
 from support.places import ROOT
 
 import vae_loc
+from reproduction.__main__ import app as experiments
 from vae_loc.cli.app import app
 
 PACKAGE = Path(vae_loc.__file__).parent
-MODULES = sorted(PACKAGE.rglob("*.py"))
+BESIDE = ROOT / "reproduction"  # held to the same rules, and not installed
+MODULES = sorted([*PACKAGE.rglob("*.py"), *BESIDE.rglob("*.py")])
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 FORBIDDEN = {
     "pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml", "tarfile", "zipfile",
@@ -26,22 +28,22 @@ FORBIDDEN = {
 }  # fmt: skip
 # members of a zip are read into memory, never unpacked: tests/scans/test_dicom_files.py
 # onnxruntime uploads events unless that is switched off before it is imported: one module does both
-ALLOWED = {("scans.dicom_files", "zipfile"), ("system.onnx_runtime", "onnxruntime")}
+ALLOWED = {("vae_loc.scans.dicom_files", "zipfile"), ("vae_loc.system.onnx_runtime", "onnxruntime")}
 BANNED_CALLS = {"eval", "exec", "compile", "__import__", "input", "os.system", "os.popen", "np.load", "numpy.load"}
 BANNED_METHODS = ("torch.load", "torch.hub.load", ".extractall", ".unpack_archive", "load_state_dict_from_url",
                   ".loads_pickle", "yaml.load", "jit.load", "import_module", "os.execv", "os.spawnv")  # fmt: skip
 BANNED_KEYWORDS = {("shell", "True"), ("allow_pickle", "True"), ("weights_only", "False")}
 NAMES_FOR_ANYTHING = {"utils", "helpers", "common", "managers", "types", "misc"}
 MAX_BODY_LINES, MAX_MODULE_LINES, MAX_PARAMETERS, MAX_MODULES = 40, 300, 8, 15
-COMMANDS = {command.callback.__name__ for command in app.registered_commands}
+COMMANDS = {command.callback.__name__ for program in (app, experiments) for command in program.registered_commands}
 WITH_THE_SIGNATURE_OF_TORCH = {"_convolution_backward"}
 NOT_MIRRORED = {"support", "end_to_end"}  # folders of tests
 
 
 def name_of(path):
-    """`reproduce.sweep` of `vae_loc/reproduce/sweep.py`; a file elsewhere goes by its own name."""
-    inside = path.relative_to(PACKAGE) if path.is_relative_to(PACKAGE) else Path(path.name)
-    return ".".join(inside.with_suffix("").parts)
+    """`vae_loc.scans.cases` of `vae_loc/scans/cases.py`; a file elsewhere goes by its own name."""
+    root = next((folder.parent for folder in (PACKAGE, BESIDE) if path.is_relative_to(folder)), path.parent)
+    return ".".join(path.relative_to(root).with_suffix("").parts)
 
 
 @cache
@@ -146,7 +148,7 @@ def test_functions_have_few_parameters():
     """A command has one for each of its options, and one function has the signature that PyTorch asks for."""
 
     def many(path):
-        free = WITH_THE_SIGNATURE_OF_TORCH | (COMMANDS if path.parent.name == "cli" else set())
+        free = WITH_THE_SIGNATURE_OF_TORCH | (COMMANDS if path.parent.name in ("cli", BESIDE.name) else set())
         return [one.name for one in functions(path) if len(parameters(one)) > MAX_PARAMETERS and one.name not in free]
 
     assert in_modules(many) == {}
@@ -158,13 +160,13 @@ def test_folders_stay_small():
 
 
 def test_no_folder_or_module_has_a_name_for_anything():
-    parts = {part for path in MODULES for part in path.relative_to(PACKAGE).with_suffix("").parts}
+    parts = {part for path in MODULES for part in name_of(path).split(".")}
     assert parts & NAMES_FOR_ANYTHING == set()
 
 
 def test_the_examples_in_docstrings_are_true():
     names = [name_of(path) for path in MODULES if "__" not in path.stem]
-    assert [name for name in names if doctest.testmod(importlib.import_module(f"vae_loc.{name}")).failed] == []
+    assert [name for name in names if doctest.testmod(importlib.import_module(name)).failed] == []
 
 
 def test_no_test_imports_another_one():
@@ -176,4 +178,5 @@ def test_each_test_module_mirrors_a_module():
     for path in TESTS:
         inside = path.relative_to(ROOT / "tests")
         if path.name.startswith("test_") and inside.parts[0] not in NOT_MIRRORED:
-            assert (PACKAGE / inside.parent / path.name.removeprefix("test_")).is_file(), inside
+            own = inside.parent / path.name.removeprefix("test_")
+            assert (PACKAGE / own).is_file() or (ROOT / own).is_file(), inside

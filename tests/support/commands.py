@@ -19,17 +19,17 @@ MADE = {f"scan_t1_{kind}" for kind in KINDS}  # of scan_t1.nii
 TINY = ["--latents", "4", "--image-size", "32", "--threads", "1", "--quiet"]  # options of the quickest training
 
 
-def run(monkeypatch, capsys, *arguments):
+def run(monkeypatch, capsys, *arguments, program=app):
     """Run a command in this process as the shell would; return its exit code and what it said."""
     monkeypatch.setattr("sys.argv", ["vae-loc", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
-        main()
+        main(program)
     return ended.value.code, capsys.readouterr()
 
 
-def invoke(*arguments, code=0):
+def invoke(*arguments, code=0, program=app):
     """Run a command by typer's runner, which must end with `code`; return its result."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(program, [str(argument) for argument in arguments])
     assert result.exit_code == code, (result.output, result.exception)
     return result
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from support.commands import invoke
+from support.commands import invoke, run
 
+from reproduction.__main__ import app
 from vae_loc.system.progress import Bars
 
 QUIET = Bars(True)
@@ -13,7 +14,12 @@ SETTINGS = [{"letter": letter} for letter in "abc"]
 
 def run_quickly(experiment, *arguments):
     """Run an experiment of the paper as a smoke test."""
-    return invoke("reproduce", experiment, *arguments, "--quick", "--quiet")
+    return invoke(experiment, *arguments, "--quick", "--quiet", program=app)
+
+
+def run_experiment(monkeypatch, capsys, *arguments):
+    """Run an experiment as the shell would; return its exit code and its output."""
+    return run(monkeypatch, capsys, *arguments, program=app)
 
 
 def toy(key):

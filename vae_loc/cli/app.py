@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -14,7 +15,6 @@ from vae_loc.cli.doctor import doctor
 from vae_loc.cli.evaluate import evaluate
 from vae_loc.cli.models import export, info
 from vae_loc.cli.report import report, view
-from vae_loc.cli.reproduce import reproduce
 from vae_loc.cli.score import score, segment
 from vae_loc.cli.train import train
 from vae_loc.errors import VaeLocError, machine_fault
@@ -39,15 +39,14 @@ app.command()(train)
 app.command()(export)
 app.command()(calibrate)
 app.command()(evaluate)
-app.command()(reproduce)
 app.command()(doctor)
 app.command()(info)
 
 
-def main() -> None:
-    """Run the command line; a fault of the user's is one line on stderr and an exit code."""
+def main(program: Callable[[], None] = app) -> None:
+    """Run a command line; a fault of the user's is one line on stderr and an exit code."""
     try:
-        app()
+        program()
     except VaeLocError as error:
         complain(f"vae-loc: {error}")
         sys.exit(error.exit_code)

@@ -1,11 +1,10 @@
 """The networks and the ELBO terms, in one file.
 
-Zimmerer et al., MICCAI 2019, arXiv:1907.02796. Tensors are (B, C, H, W); those of `DenseVAE` (B, P).
+Zimmerer et al., MICCAI 2019, arXiv:1907.02796. Tensors are (B, C, H, W).
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import cast
 
 import torch
@@ -59,45 +58,6 @@ class VAE(nn.Module):
         grid = (z @ first.weight.flatten(1)).reshape(-1, *first.weight.shape[1:])
         decoded: Tensor = self.decoder[1:](grid + cast(Tensor, first.bias)[:, None, None])
         return decoded.float()
-
-
-class DenseVAE(nn.Module):
-    """The fully connected VAE of the paper's FashionMNIST experiments, for flat images (B, pixels).
-
-    Parameters
-    ----------
-    latents : size of z
-    hidden : widths of the hidden layers of the encoder; the decoder mirrors them
-    sigmoid : whether g(z) is kept between 0 and 1
-    """
-
-    def __init__(
-        self, *, pixels: int = 784, latents: int = 20, hidden: tuple[int, ...] = (400, 400), sigmoid: bool = False
-    ) -> None:
-        super().__init__()
-        self.latents = latents
-        self.encoder = _dense((pixels, *hidden, 2 * latents))
-        self.decoder = _dense((latents, *hidden[::-1], pixels))
-        if sigmoid:
-            self.decoder.append(nn.Sigmoid())
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mu and log sigma of q(z|x), each (B, latents), for images (B, pixels)."""
-        mu, log_sigma = self.encoder(x).float().chunk(2, dim=1)
-        return mu, log_sigma.clamp(*LOG_SIGMA_RANGE)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Return g(z), (B, pixels), for z (B, latents)."""
-        decoded: Tensor = self.decoder(z)
-        return decoded.float()
-
-
-def _dense(widths: tuple[int, ...]) -> nn.Sequential:
-    """Return linear layers of these widths with ReLU between them."""
-    layers: list[nn.Module] = []
-    for wide, next_wide in pairwise(widths):
-        layers += [nn.Linear(wide, next_wide), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
 
 
 def kl_divergence(mu: Tensor, log_sigma: Tensor) -> Tensor:

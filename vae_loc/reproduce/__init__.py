@@ -1,5 +1,0 @@
-"""The experiments of the paper, one folder each, beside what the paper reports.
-
-A *setting* is one choice of latents, c, image size and the like; a *run* is a setting with a seed; a *sweep* is a table
-of runs that grows row by row. `authors` holds the variants of the authors' own scripts, which nothing else uses.
-"""
