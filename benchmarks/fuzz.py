@@ -35,7 +35,7 @@ from vae_loc.model.onnx_export import derived_graphs
 from vae_loc.model.onnx_graph import check_graph
 from vae_loc.model.vae import VAE
 from vae_loc.scans.volume import read_volume, write_volume
-from vae_loc.scoring.aligned_scan import preprocessing
+from vae_loc.scoring.aligned_scan import PREPROCESSING
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES
 
 MAX_SECONDS, MAX_BYTES = 1.0, 500_000_000
@@ -148,7 +148,7 @@ def model_seeds(folder: Path) -> list[bytes]:
         format_version=FORMAT_VERSION,
         contrast="t1",
         network=network,
-        preprocessing=preprocessing("gauss-newton"),
+        preprocessing=PREPROCESSING,
         training=Training(subjects=2, holdout_subjects=1, slices=9, epochs=1, seed=0, brain_mask="auto", versions={}),
         healthy=healthy,
     )

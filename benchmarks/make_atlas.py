@@ -99,7 +99,6 @@ def subjects(shared: Path, template: np.ndarray) -> list[Subject]:
             image_size=SIDE,
             contrast="t1",
             template=template,
-            registration="gauss-newton",
         )
         if canonical.warnings:
             raise SystemExit(f"{case.subject}: {canonical.warnings[0]}")

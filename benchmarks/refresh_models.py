@@ -24,7 +24,7 @@ from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.volume import read_labels
-from vae_loc.scoring.aligned_scan import preprocessing, registration_of
+from vae_loc.scoring.aligned_scan import PREPROCESSING
 from vae_loc.scoring.findings import candidates_of, healthy_findings
 from vae_loc.scoring.locate import locate
 from vae_loc.system.writing import together, write_json
@@ -60,7 +60,7 @@ def without_site(path: Path, shared: Path) -> Checkpoint:
     record, old = read_record(path.with_suffix(".training.json")), load_checkpoint(path)
     reference = reference_cases(shared)
     update = {
-        "preprocessing": preprocessing(registration_of(old)),
+        "preprocessing": PREPROCESSING,
         "healthy": None,
         "format_version": FORMAT_VERSION,
         "training": old.facts.training.model_copy(update={"reference_subjects": len(reference)}),

@@ -24,12 +24,16 @@ from scipy.spatial.transform import Rotation
 from vae_loc.model.checkpoint import load_checkpoint
 from vae_loc.model.shipped import find_model
 from vae_loc.preprocessing.canonical import CanonicalVolume, to_canonical
+from vae_loc.preprocessing.itk_registration import align_by_itk
 from vae_loc.preprocessing.open_scan import open_scan
-from vae_loc.preprocessing.registration import Registration, align
+from vae_loc.preprocessing.registration import align
 from vae_loc.scans.cases import find_cases
 
 CONTRASTS = ("t1", "t2", "flair")
-WAYS: tuple[Registration, ...] = ("gauss-newton", "itk")
+WAYS = {
+    "gauss-newton": lambda *given: align(*given)[0],  # with the others behind it, where it fits badly
+    "itk": align_by_itk,
+}
 TURN_DEG, SHIFT_MM, ZOOM, SHEAR = 15, 15, 0.15, 0.05  # of each axis
 BLOCK = 23  # one of so many brain points is measured
 Brain = tuple[np.ndarray, np.ndarray]  # intensities and mask, (N, N, N)
@@ -144,9 +148,9 @@ class Cube:
     brain: CanonicalVolume
     template: np.ndarray
 
-    def aligned(self, image: Brain, way: Registration) -> np.ndarray:
+    def aligned(self, image: Brain, way: str) -> np.ndarray:
         """Return where an image of this brain is put."""
-        return align(*image, self.template, self.brain.grid.pixel_mm, registration=way)[0]
+        return WAYS[way](*image, self.template, self.brain.grid.pixel_mm)
 
     def distance_mm(self, affine: np.ndarray, expected: np.ndarray) -> float:
         """Return the mean distance of brain points under two affines."""
@@ -165,10 +169,10 @@ def cubes(folder: Path, contrast: str, models: Path | None, count: int | None = 
     return [Cube(to_canonical(scan.volume, scan.brain, contrast=contrast), template) for scan in scans]
 
 
-def moved_and_found(cubes: list[Cube], rng: np.random.Generator) -> tuple[dict[Registration, list[float]], ...]:
+def moved_and_found(cubes: list[Cube], rng: np.random.Generator) -> tuple[dict[str, list[float]], ...]:
     """Return how far off both ways are on moved brains in mm, and the CPU seconds they take."""
-    off: dict[Registration, list[float]] = {way: [] for way in WAYS}
-    seconds: dict[Registration, list[float]] = {way: [] for way in WAYS}
+    off: dict[str, list[float]] = {way: [] for way in WAYS}
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     for cube in cubes:
         own, by = (cube.brain.data, cube.brain.mask), random_affine(rng)
         image = another_scanner(moved(own, by, cube.brain.grid.pixel_mm), rng)
@@ -181,9 +185,9 @@ def moved_and_found(cubes: list[Cube], rng: np.random.Generator) -> tuple[dict[R
     return off, seconds
 
 
-def spoiled_and_found(spoil: Spoil, cubes: list[Cube], rng: np.random.Generator) -> dict[Registration, list[float]]:
+def spoiled_and_found(spoil: Spoil, cubes: list[Cube], rng: np.random.Generator) -> dict[str, list[float]]:
     """Return how far off both ways are on spoiled brains, mm."""
-    off: dict[Registration, list[float]] = {way: [] for way in WAYS}
+    off: dict[str, list[float]] = {way: [] for way in WAYS}
     for cube in cubes:
         own = cube.brain.data, cube.brain.mask
         image = spoil(own, rng)
@@ -192,7 +196,7 @@ def spoiled_and_found(spoil: Spoil, cubes: list[Cube], rng: np.random.Generator)
     return off
 
 
-def row(name: str, found: dict[Registration, list[float]]) -> str:
+def row(name: str, found: dict[str, list[float]]) -> str:
     """Return one row of a table: median, nine of ten, largest."""
     shown = (f"{np.median(mm):.2f} / {np.percentile(mm, 90):.2f} / {max(mm):.2f}" for mm in found.values())
     return f"| {name} | " + " | ".join(shown) + " |"

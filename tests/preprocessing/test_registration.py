@@ -18,11 +18,10 @@ def test_a_moved_brain_is_brought_back(brain_cube, template, by):
 TILTED = moved(zoom=0.92, turn_rad=0.2, shift_mm=8.0)
 
 
-@pytest.mark.parametrize("registration", ["gauss-newton", "itk"])
-def test_both_registrations_find_a_tilted_brain(brain_cube, template, registration):
-    affine, fits = align(*moved_cube(brain_cube, TILTED), template, 3.0, registration=registration)
+def test_a_tilted_brain_is_found(brain_cube, template):
+    affine, fits = align(*moved_cube(brain_cube, TILTED), template, 3.0)
     assert fits
-    assert off_mm(brain_cube, affine, TILTED) < {"gauss-newton": 0.6, "itk": 3.0}[registration]
+    assert off_mm(brain_cube, affine, TILTED) < 0.6
 
 
 LOOKS = {

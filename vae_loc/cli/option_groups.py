@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 PANELS = {
-    "Result": ("method", "contrast", "model", "polarity", "raw", "registration", "force"),
+    "Result": ("method", "contrast", "model", "polarity", "raw", "force"),
     "Mask": ("false_findings", "threshold", "fpr", "min_size"),
     "Files": ("output", "report", "percentile", "dicom_seg", "brain_mask", "volume", "series"),
     "Cohort": ("persons", "jobs", "skip_existing", "shard", "scheduler", "insecure"),

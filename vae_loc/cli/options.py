@@ -126,13 +126,6 @@ class InputOptions:
     volume: Annotated[
         int | None, typer.Option("--volume", min=0, metavar="N", help="Which volume of a 4D file, from 0.")
     ] = None
-    registration: Annotated[
-        Literal["gauss-newton", "itk"] | None,
-        typer.Option(
-            help="How brains are aligned. Default: as the model's own were.",
-            show_default=False,
-        ),
-    ] = None
     series: Annotated[
         str | None,
         typer.Option(

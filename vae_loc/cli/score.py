@@ -106,7 +106,6 @@ def _score_options(
         threads=machine.threads,
         polarity=maps.polarity,
         raw=maps.raw,
-        registration=inputs.registration,
         files=files,
         dicom_seg=dicom_seg,
         force=inputs.force,

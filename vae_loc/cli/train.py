@@ -60,9 +60,6 @@ class LearningOptions:
         Literal["fp32", "bf16"],
         typer.Option("--precision", help="Precision of the network's products while it learns; bf16 is faster."),
     ] = "fp32"
-    registration: Annotated[
-        Literal["gauss-newton", "itk"], typer.Option(help="How brains are aligned to their mean.")
-    ] = "gauss-newton"
     holdout: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share of the SUBJECTS held out.")] = 0.2
 
     def training_options(self) -> TrainingOptions:
@@ -84,7 +81,6 @@ class LearningOptions:
             schedule=self.schedule,
             coarse_noise_sd=self.coarse_noise,
             precision=self.precision,
-            registration=self.registration,
         )
 
 

@@ -25,7 +25,7 @@ from vae_loc.preprocessing.regions import (
     share_outside,
     without_thin_parts,
 )
-from vae_loc.preprocessing.registration import Registration, align
+from vae_loc.preprocessing.registration import align
 from vae_loc.preprocessing.resampling import (
     Grid,
     doubled,
@@ -88,7 +88,6 @@ def to_canonical(
     image_size: int = 64,
     contrast: str = "t1",
     template: FloatArray | None = None,
-    registration: Registration = "gauss-newton",
     grid: Grid | None = None,
 ) -> CanonicalVolume:
     """Bring a brain onto the canonical grid and intensity scale.
@@ -100,7 +99,6 @@ def to_canonical(
     ----------
     contrast : where CSF is dark, a rim of it is taken off the mask, so that wide and tight masks agree
     template : float32 (I, I, I) to which the brain is aligned; None keeps the pose of the scanner
-    registration : how it is aligned
     grid : where the brain is known to lie; then nothing is aligned
 
     Raises
@@ -108,9 +106,7 @@ def to_canonical(
     UnusableInput : if the brain is too small, or of one intensity.
     """
     brain = smooth_brain(volume, mask, image_size=image_size)
-    canonical = canonical_brain(
-        brain, image_size=image_size, contrast=contrast, template=template, registration=registration, grid=grid
-    )
+    canonical = canonical_brain(brain, image_size=image_size, contrast=contrast, template=template, grid=grid)
     warnings = canonical.warnings + _coverage_warnings(brain, canonical.grid)
     return replace(with_fine(canonical, brain), warnings=warnings)
 
@@ -176,7 +172,6 @@ def canonical_brain(
     image_size: int = 64,
     contrast: str = "t1",
     template: FloatArray | None = None,
-    registration: Registration = "gauss-newton",
     grid: Grid | None = None,
 ) -> CanonicalVolume:
     """Sample a brain on the canonical grid, aligned to a template where there is one; see `to_canonical`.
@@ -190,7 +185,7 @@ def canonical_brain(
     values, mask = _sampled(brain, grid)
     warnings: tuple[str, ...] = ()
     if template is not None and not known:
-        moved, fits = align(values, mask, template, grid.pixel_mm, registration=registration)
+        moved, fits = align(values, mask, template, grid.pixel_mm)
         if fits:
             grid = moved_grid(grid, moved)
             values, mask = _sampled(brain, grid)

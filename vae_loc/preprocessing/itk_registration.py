@@ -1,4 +1,4 @@
-"""SimpleITK's affine registration by mutual information: slower; for comparison, and where the other way fits badly.
+"""SimpleITK's affine registration by mutual information: slower, for brains that the other way fits badly.
 
 SimpleITK sees both cubes in their own frame, so that no conversion to LPS is needed.
 """

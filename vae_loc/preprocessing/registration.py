@@ -13,7 +13,6 @@ doi:10.1023/B:VISI.0000011205.11775.fd). Where that fits badly, SimpleITK's mutu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +31,6 @@ from vae_loc.preprocessing.template_levels import (
 )
 from vae_loc.vocabulary import BoolArray, FloatArray
 
-Registration = Literal["gauss-newton", "itk"]
-
 CUT_SD, SD_PER_MAD = 6.0, 1.4826  # robust standard deviations from which on a voxel has no say
 CURVE_RIDGE, MOTION_RIDGE = 1e-3, 1e-6  # of the mean diagonal: a part of the curve may have no voxel
 STILL_MM = 0.02  # a smaller step ends a level of one pixel a block
@@ -48,8 +45,6 @@ def align(
     mask: BoolArray,
     template: FloatArray,
     pixel_mm: float,
-    *,
-    registration: Registration = "gauss-newton",
 ) -> tuple[Affine, bool]:
     """Return the affine (4, 4) from template mm to brain mm, and whether it is plausible; else the identity.
 
@@ -57,15 +52,11 @@ def align(
     ----------
     data, mask : float32 and bool (N, N, N) of the brain, any intensity scale, any contrast
     template : float32 (N, N, N), what `build_template` made
-    registration : `itk` aligns by mutual information alone, for comparison
     """
     brain = template > BRAIN_OFFSET
     if not mask.any() or not brain.any():
         return np.eye(4), False
     start, limits = _start(mask, brain, pixel_mm)
-    if registration == "itk":
-        affine = align_by_itk(data, mask, template, pixel_mm)
-        return (affine, True) if plausible(affine, start[:3, 3]) else (np.eye(4), False)
     levels = template_levels(template, pixel_mm)
     image = windowed(data, mask)
     images = [joined(image, level.block) for level in levels]

@@ -7,16 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from vae_loc.preprocessing.pose import windowed
-from vae_loc.preprocessing.registration import Registration, align
+from vae_loc.preprocessing.registration import align
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 ROUNDS = 3
 TEMPLATE_SUBJECTS = 30  # their mean is smooth; more cost time
 
 
-def build_template(
-    brains: Sequence[tuple[FloatArray, BoolArray]], pixel_mm: float, *, registration: Registration = "gauss-newton"
-) -> FloatArray:
+def build_template(brains: Sequence[tuple[FloatArray, BoolArray]], pixel_mm: float) -> FloatArray:
     """Return the mean of brains, float32 (N, N, N), after they were aligned to it, in rounds.
 
     Its size is the brains' mean size: each round undoes the mean affine. It is rounded to the 16 bits in which models
@@ -32,7 +30,7 @@ def build_template(
     template: FloatArray = np.mean(images, axis=0, dtype=np.float32)
     middle = (template.shape[0] - 1) / 2
     for _ in range(ROUNDS):
-        affines = [align(data, mask, template, pixel_mm, registration=registration)[0] for data, mask in brains]
+        affines = [align(data, mask, template, pixel_mm)[0] for data, mask in brains]
         back = np.linalg.inv(np.mean(affines, axis=0))
         aligned = []
         for image, affine in zip(images, affines, strict=True):

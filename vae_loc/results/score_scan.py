@@ -12,7 +12,6 @@ from vae_loc.errors import OurBug, UnusableInput, VaeLocError, machine_fault, pr
 from vae_loc.model.network import Model, load_model
 from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.open_scan import Scan, counting_mask, open_scan
-from vae_loc.preprocessing.registration import Registration
 from vae_loc.results.cohort_table import Entry, Status, facts_of, failure, trusted_summary
 from vae_loc.results.output_names import OutputNames
 from vae_loc.results.scan_outputs import Files, write_outputs
@@ -40,7 +39,6 @@ class ScoreOptions:
     brain_mask : None takes the mask beside each scan where there is one, else `auto`
     volume : which volume of 4D files, from 0
     threads : CPU threads of the network, in each process
-    registration : how brains are aligned; None aligns as the model's healthy brains were
     raw : the paper's bare scores instead of those normalised by place and scan
     files : which files a scan leaves besides its maps
     dicom_seg : whether masks are also written as DICOM Segmentations of the series that the scans came from
@@ -56,7 +54,6 @@ class ScoreOptions:
     threads: int = 1
     polarity: Polarity = "any"
     raw: bool = False
-    registration: Registration | None = None
     files: Files = field(default_factory=Files)
     dicom_seg: bool = False
     force: bool = False
@@ -70,7 +67,6 @@ class ScoreOptions:
             "volume": self.volume,
             "polarity": self.polarity,
             "raw": self.raw,
-            "registration": self.registration,
             "percentile": self.files.percentile,
             "report": self.files.report,
             "force": self.force,
@@ -124,7 +120,6 @@ def locate_scan(scan: Scan, case: Case, options: ScoreOptions) -> tuple[Located,
         methods=options.methods,
         polarity=options.polarity,
         raw=options.raw,
-        registration=options.registration,
     )
     return accepted(located, force=options.force), model, notes
 

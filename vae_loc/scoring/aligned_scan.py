@@ -24,55 +24,45 @@ from vae_loc.preprocessing.canonical import (
 from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.preprocessing.pose import BRAIN_OFFSET
 from vae_loc.preprocessing.pseudo_contrast import Appear
-from vae_loc.preprocessing.registration import Registration
 from vae_loc.vocabulary import FloatArray
 
 RAW_SMOOTHING_FWHM_MM = 6.0  # two canonical pixels: the same rule for all five bare maps (design [9])
 MIN_OUTLINE_DICE = 0.88  # of brain and mean brain: .92 and more in whole brains, .77 and less where a part is missing
-POSES: dict[Registration, str] = {"itk": "affine to template", "gauss-newton": "affine to template by Gauss-Newton"}
+PREPROCESSING = Preprocessing(  # of slices, as a model's facts state it
+    field_of_view_mm=FIELD_OF_VIEW_MM,
+    intensity="median-iqr",
+    clip_sd=CLIP_SD,
+    background_sd=BACKGROUND_SD,
+    smoothing_fwhm_mm=RAW_SMOOTHING_FWHM_MM,
+    pose="affine to template by Gauss-Newton",
+    mask="without dark rim",
+    normalisation="two scales, levelled, by place, by scan; log-normal KL-Grad",
+)
 
 
-def preprocessing(registration: Registration) -> Preprocessing:
-    """Return how slices are prepared here, as a model's facts state it."""
-    return Preprocessing(
-        field_of_view_mm=FIELD_OF_VIEW_MM,
-        intensity="median-iqr",
-        clip_sd=CLIP_SD,
-        background_sd=BACKGROUND_SD,
-        smoothing_fwhm_mm=RAW_SMOOTHING_FWHM_MM,
-        pose=POSES[registration],
-        mask="without dark rim",
-        normalisation="two scales, levelled, by place, by scan; log-normal KL-Grad",
-    )
-
-
-def registration_of(model: Checkpoint) -> Registration:
-    """Return by which registration a model's healthy brains were aligned.
+def refuse_other_preprocessing(model: Checkpoint) -> None:
+    """Refuse a model whose healthy brains were not prepared as brains are prepared here.
 
     Raises
     ------
     UnusableModel : if the model was trained on slices prepared in another way.
     """
-    for registration in POSES:
-        if model.facts.preprocessing == preprocessing(registration):
-            return registration
-    raise UnusableModel(model.digest[:12], "was trained on slices prepared otherwise; train it again")
+    if model.facts.preprocessing != PREPROCESSING:
+        raise UnusableModel(model.digest[:12], "was trained on slices prepared otherwise; train it again")
 
 
-def canonical_of(
-    scan: Scan, model: Model, appear: Appear | None = None, *, registration: Registration | None = None
-) -> CanonicalVolume:
+def canonical_of(scan: Scan, model: Model, appear: Appear | None = None) -> CanonicalVolume:
     """Return a brain as the model's network expects it.
 
     Parameters
     ----------
     appear : gives the brain another look; for models of synthesized contrasts
-    registration : how the brain is aligned; None aligns as the model's healthy brains were
 
     Raises
     ------
     UnusableModel : if the model was trained on slices prepared in another way.
     """
+    refuse_other_preprocessing(model.checkpoint)
     facts, template = model.facts, model.reference.get("template")
     contrast = facts.contrast if appear is None else facts.training.synthesized_from or facts.contrast
     bring = functools.partial(
@@ -81,7 +71,6 @@ def canonical_of(
         image_size=facts.network.image_size,
         contrast=contrast,
         template=template,
-        registration=registration or registration_of(model.checkpoint),
     )
     canonical = bring(scan.brain)
     if template is not None and outline_dice(canonical, template) < MIN_OUTLINE_DICE:

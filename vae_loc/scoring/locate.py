@@ -14,7 +14,6 @@ from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical
 from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.preprocessing.pseudo_contrast import Appear
-from vae_loc.preprocessing.registration import Registration
 from vae_loc.preprocessing.slices import from_slices, substantial, to_slices
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.aligned_scan import RAW_SMOOTHING_FWHM_MM, canonical_of
@@ -130,7 +129,6 @@ def locate(
     methods: Sequence[Method] = ("combi",),
     polarity: Polarity = "any",
     raw: bool = False,
-    registration: Registration | None = None,
     appear: Appear | None = None,
 ) -> Located:
     """Score one scan.
@@ -140,7 +138,6 @@ def locate(
     methods : which maps
     polarity : `bright` or `dark` keeps only what is brighter or darker than the model expects
     raw : whether the maps are the bare scores of the paper instead of those normalised by place and scan
-    registration : how the brain is aligned; None aligns as the model's healthy brains were
     appear : gives the brain another look before it is scored; for models of synthesized contrasts
 
     Raises
@@ -151,7 +148,7 @@ def locate(
     """
     if PLACE_Z in methods:
         _refuse_place_z(model, raw=raw)
-    canonical = canonical_of(scan, model, appear, registration=registration)
+    canonical = canonical_of(scan, model, appear)
     scores = score_canonical(canonical, model, methods)
     signed_raw = _signed(scores)
     modes = model.checkpoint.modes

@@ -17,7 +17,7 @@ from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.prepared_scan import PreparedScan, prepare_scan
 from vae_loc.preprocessing.pseudo_contrast import Appear
 from vae_loc.scans.cases import Case
-from vae_loc.scoring.aligned_scan import registration_of
+from vae_loc.scoring.aligned_scan import refuse_other_preprocessing
 from vae_loc.scoring.findings import extent_fpr, healthy_findings, strengths_of
 from vae_loc.scoring.healthy_modes import count_for
 from vae_loc.scoring.locate import CanonicalScores, score_canonical, spread_of
@@ -93,13 +93,13 @@ def healthy_brain(
     model: Checkpoint, case: Case, scan: PreparedScan, appear: Appear | None = None, *, learned: bool = False
 ) -> HealthyBrain:
     """Return a healthy brain on the model's canonical grid; see `HealthyBrain`."""
+    refuse_other_preprocessing(model)
     facts = model.facts
     canonical = canonical_brain(
         scan.smooth,
         image_size=facts.network.image_size,
         contrast=facts.contrast if appear is None else facts.training.synthesized_from or facts.contrast,
         template=model.reference.get("template"),
-        registration=registration_of(model),
     )
     return HealthyBrain(case, scan, canonical, appear, learned)
 

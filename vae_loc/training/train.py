@@ -13,11 +13,10 @@ from vae_loc.model.onnx_export import derived_graphs
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, canonical_brain
 from vae_loc.preprocessing.prepared_scan import PreparedScan
 from vae_loc.preprocessing.pseudo_contrast import MADE_CONTRASTS, Appear, appearance_of
-from vae_loc.preprocessing.registration import Registration
 from vae_loc.preprocessing.slices import to_slices
 from vae_loc.preprocessing.template import TEMPLATE_SUBJECTS, build_template
 from vae_loc.scans.cases import Case, split_subjects
-from vae_loc.scoring.aligned_scan import preprocessing
+from vae_loc.scoring.aligned_scan import PREPROCESSING
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.versions import versions
@@ -65,7 +64,6 @@ class TrainingOptions:
     schedule: Schedule = "short"
     coarse_noise_sd: float | None = None
     precision: Precision = "fp32"
-    registration: Registration = "gauss-newton"
 
     @property
     def real_contrast(self) -> str:
@@ -209,7 +207,7 @@ def _facts(
         format_version=FORMAT_VERSION,
         contrast=options.contrast,
         network=NetworkSize(latents=options.latents, image_size=options.image_size, c=options.c),
-        preprocessing=preprocessing(options.registration),
+        preprocessing=PREPROCESSING,
         training=Training(
             subjects=training,
             holdout_subjects=held_out,
@@ -234,7 +232,7 @@ def _template(scans: Sequence[PreparedScan], options: TrainingOptions, bars: Bar
         canonical = canonical_brain(scan.smooth, image_size=options.image_size, contrast=options.real_contrast)
         brains.append((canonical.data, canonical.mask))
         advance(scan.path.name)
-    return build_template(brains, FIELD_OF_VIEW_MM / options.image_size, registration=options.registration)
+    return build_template(brains, FIELD_OF_VIEW_MM / options.image_size)
 
 
 def _aligned(case: Case, scan: PreparedScan, template: FloatArray, options: TrainingOptions) -> HealthyBrain:
@@ -244,7 +242,6 @@ def _aligned(case: Case, scan: PreparedScan, template: FloatArray, options: Trai
         image_size=options.image_size,
         contrast=options.real_contrast,
         template=template,
-        registration=options.registration,
     )
     appear = _appearance(case.subject, options) if options.synthesize_from else None
     return HealthyBrain(case, scan, canonical, appear)

@@ -32,7 +32,6 @@ class Recipe(_Part):
     schedule: str
     coarse_noise_sd: float
     precision: str = "fp32"
-    registration: str = "itk"
 
 
 class TrainedFacts(_Part):
