@@ -1,15 +1,11 @@
-"""How the findings of a scan meet its lesions: found, false, first, at each rate; made now or read from disk."""
+"""How the findings of a scan meet its lesions: found, false, first, at each rate."""
 
-import json
 from dataclasses import replace
 
-import nibabel as nib
 import numpy as np
 import pytest
-from support.commands import invoke
 from support.scans import opened
 
-from vae_loc.errors import UnusableInput
 from vae_loc.evaluation.lesions import find_lesions
 from vae_loc.evaluation.record import Missing
 from vae_loc.evaluation.scan_findings import (
@@ -18,12 +14,8 @@ from vae_loc.evaluation.scan_findings import (
     count_findings,
     findings_of,
     scan_findings,
-    written_findings,
 )
 from vae_loc.model.network import Model
-from vae_loc.results.output_names import FolderNames
-from vae_loc.results.scan_summary import read_summary
-from vae_loc.scans.volume import read_volume
 from vae_loc.scoring.locate import locate
 from vae_loc.scoring.segmentation import Segmentation, segment
 from vae_loc.vocabulary import METHODS
@@ -114,75 +106,9 @@ def without_healthy_findings(model):
     return Model(replace(model.checkpoint, facts=facts), model.score_terms)
 
 
-def test_a_model_without_healthy_findings_has_a_reason_instead(patient, trained, tmp_path):
-    older = without_healthy_findings(trained)
-    volume, names = patient.volume, FolderNames(tmp_path, None)
-    for made in (findings_of(patient, older), written_findings(names, volume, None, older, METHODS)):
-        assert set(made) == set(METHODS)
-        for of in made.values():
-            assert isinstance(of, Missing)
-            assert "calibrate MODEL --healthy" in of.reason
-
-
-@pytest.fixture
-def written(patients, model_file, trained, tmp_path):
-    """Return the findings of Combi that `segment` wrote with some options, after a change of its files."""
-
-    def read(*options, change=lambda folder: None):
-        scan = patients / "p1_t1.nii.gz"
-        invoke("segment", scan, "-m", model_file, "-o", tmp_path, "-q", *options)
-        change(tmp_path)
-        names = FolderNames(tmp_path, None)
-        summary = read_summary(names.scores(scan))
-        return written_findings(names, read_volume(scan), summary, trained, ["combi"])["combi"]
-
-    return read
-
-
-def test_what_segment_wrote_are_the_findings_made(written, patient, trained):
-    found, made = written("--false-findings", 2), findings_of(patient, trained)["combi"]
-    assert np.array_equal(found.numbers, made.numbers)
-    assert (found.strengths, found.min_strengths) == (made.strengths, made.min_strengths)
-
-
-def test_written_findings_have_the_rates_up_to_the_one_they_were_written_at(written):
-    assert list(written().min_strengths) == [0.05, 0.1]
-
-
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        (("--fpr", "0.05"), "made by healthy fpr 0.05, not by --false-findings"),
-        (("--threshold", "3"), "made by option, not by --false-findings"),
-        (("--false-findings", "0.01"), "at 0.01 false findings, below 0.05"),
-        (("--method", "rec-error"), "none lie beside the maps"),
-    ],
-)
-def test_masks_of_another_rule_have_a_reason_instead(written, options, reason):
-    assert reason in written(*options).reason
-
-
-def test_a_numbered_mask_that_is_not_the_listed_one_is_refused(written):
-    def change(folder):
-        path = folder / "p1_t1_desc-combi_dseg.nii.gz"
-        image = nib.load(path)
-        numbers = np.asarray(image.dataobj).astype(np.uint8)
-        numbers[0, 0, 0] = 200
-        nib.save(nib.Nifti1Image(numbers, image.affine, image.header), path)
-
-    with pytest.raises(
-        UnusableInput, match=r"desc-combi_dseg\.nii\.gz: expected findings 1 to \d+ as listed, found 200"
-    ):
-        written("--false-findings", 2, change=change)
-
-
-def test_maps_without_findings_are_evaluated_by_their_voxels(patients, model_file, tmp_path):
-    invoke("score", patients / "p1_t1.nii.gz", "-m", model_file, "-o", tmp_path, "-q")
-    options = ["--labels", "{subject}_seg.nii.gz", "-m", model_file, "--maps", tmp_path, "-o", tmp_path / "e"]
-    said = invoke("evaluate", patients / "p1_t1.nii.gz", *options).stdout
-    record = json.loads((tmp_path / "e/evaluation.json").read_text())
-    reason = "none lie beside the maps (--maps); vae-loc segment writes them"
-    assert record["findings"]["combi"] == {"value": None, "reason": reason}
-    assert record["findings"]["kl-grad"]["reason"] == "no such map among those given (--maps)"
-    assert f"No findings of combi: {reason}" in said
-    assert record["pixel"]["combi"]["per_subject"]["auroc"]["mean"] > 0.5
+def test_a_model_without_healthy_findings_has_a_reason_instead(patient, trained):
+    made = findings_of(patient, without_healthy_findings(trained))
+    assert set(made) == set(METHODS)
+    for of in made.values():
+        assert isinstance(of, Missing)
+        assert "calibrate MODEL --healthy" in of.reason

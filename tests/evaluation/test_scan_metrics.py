@@ -5,7 +5,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
-from support.commands import invoke, rows, run
+from support.commands import invoke, rows
 
 from vae_loc.evaluation.baselines import BASELINES
 from vae_loc.evaluation.metrics import rank
@@ -40,16 +40,3 @@ def test_per_subject_figures_are_those_of_the_maps_on_disk(evaluated, patients, 
     row = next(row for row in table_of(evaluated[0]) if (row["subject"], row["map"]) == ("p1", "rec-error"))
     assert float(row["auroc"]) == pytest.approx(expected.auroc, abs=1e-9)
     assert float(row["oracle_dice"]) == pytest.approx(expected.best_dice, abs=1e-9)
-
-
-def test_maps_of_another_model_are_refused(patients, model_file, tmp_path, monkeypatch, capsys):
-    invoke("score", patients / "p0_t1.nii.gz", "-m", model_file, "-o", tmp_path, "--method", "all", "-q")
-    scores = tmp_path / "p0_t1_scores.json"
-    content = json.loads(scores.read_text())
-    content["model"]["sha256"] = "0" * 64
-    scores.write_text(json.dumps(content))
-    options = ["--labels", "{subject}_seg.nii.gz", "-m", model_file, "--maps", tmp_path, "-o", tmp_path / "e"]
-    code, said = run(monkeypatch, capsys, "evaluate", patients / "p0_t1.nii.gz", *options)
-    assert code == 5
-    assert "vae-loc: 000000000000: made these maps, not " in said.err
-    assert not (tmp_path / "e").exists()

@@ -1,4 +1,4 @@
-"""The command that compares maps with annotations: evaluate."""
+"""The command evaluate."""
 
 from __future__ import annotations
 
@@ -31,13 +31,6 @@ def evaluate(
     contrast: Annotated[
         str | None, typer.Option(help="What the scans are (t1, t2, flair), to choose the model.", show_default=False)
     ] = None,
-    maps: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of maps that `segment` or `score` wrote with this model. Findings are read from what "
-            "`segment` wrote, up to its --false-findings. Default: score the scans."
-        ),
-    ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for tables and figures.")] = Path("evaluation"),
     healthy: HealthyOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap.")] = 0,
@@ -62,7 +55,6 @@ def evaluate(
         model=model,
         contrast=contrast,
         labels=labels,
-        maps=maps,
         healthy=healthy or [],
         brain_mask=parsed_brain_mask(brain_mask),
         device=prepared_device(device, threads),

@@ -1,4 +1,4 @@
-"""Scores that need no model. What does not beat them has learned nothing."""
+"""Scores that need no model; a map that does not beat them has learned nothing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from vae_loc.scans.volume import Volume
 from vae_loc.scoring.normalised_maps import intensity_features, normalised_maps, with_polarity
 from vae_loc.vocabulary import PLACE_Z, BoolArray, FloatArray, Polarity
 
-BASELINES = ("intensity", "negative-intensity", "equalised-intensity", "place-z", "place-z-bright", "place-z-dark")
+BASELINES = ("intensity", "negative-intensity", "place-z", "place-z-bright", "place-z-dark")
 OF_PLACE_Z: dict[str, Polarity] = {"place-z": "any", "place-z-bright": "bright", "place-z-dark": "dark"}
-BINS = 256  # of the histogram equalisation
 
 
 def baseline_maps(
@@ -20,18 +19,11 @@ def baseline_maps(
     """Return the baselines of a scan, float32 (I, J, K) each.
 
     intensity, negative-intensity : the scan, and its negative
-    equalised-intensity : the share of brain voxels that are darker; ranks a single scan as intensity does
     place-z : the map of `score --method place-z`: the intensity in place of the residual, smoothed, levelled and set
         against healthy brains at the same place, exactly as the maps are; `-bright` and `-dark` keep one sign. Only if
         `reference` has it
     """
-    from skimage.exposure import equalize_hist
-
-    maps = {
-        "intensity": volume.data,
-        "negative-intensity": -volume.data,
-        "equalised-intensity": equalize_hist(volume.data, nbins=BINS, mask=brain).astype(np.float32),
-    }
+    maps = {"intensity": volume.data, "negative-intensity": -volume.data}
     if "intensity.mean" in reference:
         features = intensity_features(canonical)
         z = normalised_maps(features, canonical.mask, reference, [PLACE_Z], contrast=contrast)[PLACE_Z]

@@ -8,7 +8,7 @@ from vae_loc.evaluation.healthy_rates import HealthyScan
 from vae_loc.evaluation.lesions import CLASS_NAMES
 from vae_loc.evaluation.metrics import subject_interval
 from vae_loc.evaluation.record import FindingPoint, FindingTable, Interval, Missing
-from vae_loc.evaluation.scan_findings import FINDING_RATES, HEADLINE_RATE, NO_MAP, RateFigures, ScanFindings
+from vae_loc.evaluation.scan_findings import FINDING_RATES, HEADLINE_RATE, RateFigures, ScanFindings
 from vae_loc.vocabulary import METHODS, Method
 
 NO_HEALTHY = "no healthy scans were given (--healthy)"
@@ -17,10 +17,10 @@ NO_HEALTHY = "no healthy scans were given (--healthy)"
 def finding_tables(
     scans: Sequence[Mapping[Method, ScanFindings | Missing]], healthy: Sequence[HealthyScan], *, seed: int
 ) -> dict[str, FindingTable | Missing]:
-    """Return what the findings of each map achieve; a map that any scan has no findings of is missing."""
+    """Return the figures of each map's findings; a map of which a scan has no findings is missing."""
     tables: dict[str, FindingTable | Missing] = {}
     for method in METHODS:
-        of = [scan.get(method, Missing(reason=NO_MAP)) for scan in scans]
+        of = [scan[method] for scan in scans]
         missing = next((one for one in of if isinstance(one, Missing)), None)
         known = [one for one in of if not isinstance(one, Missing)]
         tables[method] = missing or _table(known, [scan.findings[method] for scan in healthy], healthy, seed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +35,6 @@ from vae_loc.evaluation.record import (
 from vae_loc.evaluation.scan_findings import HEADLINE_RATE
 from vae_loc.evaluation.scan_metrics import PAPER, MapRow, Measured, SliceRow, annotated_scan, measure
 from vae_loc.evaluation.score_store import ScoreStore
-from vae_loc.evaluation.uad_imag import common_oracle_dice, uad_imag
 from vae_loc.model.network import Model
 from vae_loc.scans.annotations import LabelledCase
 from vae_loc.scans.cases import Case
@@ -48,6 +46,7 @@ Rates = dict[str, NDArray[np.float64]]  # of a curve, by name
 CURVE_POINTS = 200  # of a curve that is kept
 PER_SUBJECT = ("auroc", "average_precision", "oracle_dice", "dice_calibrated")
 SLICE_SCORES = ("rec", "kl", "elbo", "brain area")
+NO_SLICES = "no slice is healthy or diseased for certain"
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,6 @@ def evaluate(
     pairs: Sequence[LabelledCase],
     model: Model,
     *,
-    maps: Path | None = None,
     healthy: Sequence[Case] = (),
     brain_mask: BrainMask | None = None,
     seed: int = 0,
@@ -82,14 +80,13 @@ def evaluate(
 
     Parameters
     ----------
-    maps : a folder of maps already written; None scores the scans
     healthy : healthy scans that the model never saw: their voxels above its thresholds, and their findings
     brain_mask : None takes the mask beside each scan where there is one, else `auto`
 
     Raises
     ------
     UnusableInput : if no scan can be used; a single unusable one is noted in `failed`.
-    UnusableModel : if the maps were made by another model.
+    UnusableModel : if the model has no healthy statistics, and healthy scans are given.
 
     Holds one scan at a time; scores wait sorted in a temporary file (`ScoreStore`).
     """
@@ -99,14 +96,13 @@ def evaluate(
         advance = bars("measuring", len(pairs))
         for pair in pairs:
             try:
-                measured.append(measure(annotated_scan(pair, model, maps=maps, brain_mask=brain_mask), model, store))
+                measured.append(measure(annotated_scan(pair, model, brain_mask=brain_mask), model, store))
             except UnusableInput as error:
                 failed.append(error)
             advance(pair.case.scan.name)
         if not measured:
             raise failed[0]
         figures, curves = _pixel(measured, store, seed, bars)
-        common = _common_oracles(measured, store)
     unseen = measure_healthy(healthy, model, brain_mask=brain_mask, progress=bars("healthy", len(healthy)))
     record = EvaluationRecord(
         model=EvaluatedModel(sha256=model.digest, contrast=model.facts.contrast),
@@ -116,7 +112,6 @@ def evaluate(
         pixel=figures,
         baselines_that_beat_the_model=beaten_by(figures),
         slices=_slices([row for one in measured for row in one.slices], seed),
-        uad_imag=uad_imag(figures, common, unseen),
         healthy_calibration=healthy_rates(unseen, seed=seed) if unseen else Missing(reason=NO_HEALTHY),
         seed=seed,
         versions=versions(),
@@ -163,12 +158,6 @@ def _per_subject(rows: Sequence[MapRow], seed: int) -> dict[str, Interval]:
     return {name: subject_interval(subjects, values, seed=seed) for name, values in columns.items()}
 
 
-def _common_oracles(measured: Sequence[Measured], store: ScoreStore) -> dict[str, float | None]:
-    """Return the oracle Dice of each map at one threshold for all subjects."""
-    subjects = {name: [row.subject for one in measured for row in one.rows if row.map == name] for name in METHODS}
-    return {name: common_oracle_dice(*store.parts(name), of) for name, of in subjects.items() if of}
-
-
 def _pooled(store: ScoreStore, name: str, seed: int) -> tuple[PooledFigures, Rates]:
     """Rank all subjects together; intervals and curve from `BINS` bins."""
     positives, negatives = store.parts(name)
@@ -200,10 +189,9 @@ def _slices(rows: Sequence[SliceRow], seed: int) -> SliceTable:
 
 
 def _slice_figures(rows: Sequence[SliceRow], name: str, diseased: BoolArray, seed: int) -> SliceFigures:
-    values = [row.scores[name] for row in rows]
-    if not rows or any(value is None for value in values):
-        return SliceFigures(auroc=None, reason="the maps came without the scores of their slices")
-    scores = np.array(values, dtype=np.float64)
+    if not rows:
+        return SliceFigures(auroc=None, reason=NO_SLICES)
+    scores = np.array([row.scores[name] for row in rows])
     subjects = sorted({row.subject for row in rows})
     owner = np.array([subjects.index(row.subject) for row in rows])
     sides = [[np.sort(scores[(owner == i) & side]) for i in range(len(subjects))] for side in (diseased, ~diseased)]

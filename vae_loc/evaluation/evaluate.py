@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vae_loc.errors import UnusableOption
 from vae_loc.evaluation.cohort_metrics import Evaluation, evaluate, records
 from vae_loc.evaluation.cohort_model import model_for, refuse_several, stated_contrast
 from vae_loc.evaluation.plots import save_figures
@@ -28,14 +27,12 @@ class EvaluationOptions:
     model : a model's name or file; None chooses a shipped one by `contrast`, names or intensities
     contrast : what the scans are, to choose the model
     labels : a path with `{subject}`, or a table of scans and labels
-    maps : a folder of maps that were written before; None scores the scans
     healthy : healthy scans that the model never saw
     """
 
     model: str | None = None
     contrast: str | None = None
     labels: str | None = None
-    maps: Path | None = None
     healthy: Sequence[Path] = ()
     brain_mask: BrainMask | None = None
     device: str = "cpu"
@@ -45,14 +42,12 @@ class EvaluationOptions:
 def evaluate_files(
     scans: Sequence[Path], output: Path, options: EvaluationOptions, *, bars: BarMaker
 ) -> tuple[Evaluation, list[Path]]:
-    """Evaluate a model, or the maps it wrote, and write all figures; the JSON comes last.
+    """Evaluate a model and write all figures; the JSON comes last.
 
     Raises
     ------
     UnusableOption, UnusableInput, UnusableModel : as `evaluate`, `find_labelled` and `model_for`.
     """
-    if options.maps is not None and not options.maps.is_dir():
-        raise UnusableOption("--maps", f"expected a folder of maps, got {options.maps}")
     table, record = output / "evaluation.csv", output / "evaluation.json"
     check_place(table)
     refuse_inputs([table, record], [*scans, *options.healthy, *([Path(options.labels)] if options.labels else [])])
@@ -60,7 +55,6 @@ def evaluate_files(
     result = evaluate(
         pairs,
         model,
-        maps=options.maps,
         healthy=healthy,
         brain_mask=options.brain_mask,
         seed=options.seed,

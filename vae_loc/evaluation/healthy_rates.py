@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vae_loc.evaluation.metrics import subject_interval, subject_means
-from vae_loc.evaluation.record import HealthyRates, HealthyShares, Missing
+from vae_loc.evaluation.metrics import subject_interval
+from vae_loc.evaluation.record import HealthyRates, Missing
 from vae_loc.evaluation.scan_findings import count_findings, findings_of
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.network import Model
@@ -69,15 +69,6 @@ def healthy_rates(scans: Sequence[HealthyScan], *, seed: int) -> HealthyRates:
         for method in METHODS
     }
     return HealthyRates(subjects=len(set(subjects)), stated=list(STATED_SHARES), measured=dict(measured))
-
-
-def healthy_shares(scans: Sequence[HealthyScan], method: Method, stated: float) -> HealthyShares:
-    """Return the share of each subject's voxels above the threshold of a stated share, one of `STATED_SHARES`."""
-    place = STATED_SHARES.index(stated)
-    means = subject_means([scan.subject for scan in scans], [scan.shares[method][place] for scan in scans])
-    shares = {subject: mean for subject, mean in means.items() if mean is not None}
-    values = list(shares.values())
-    return HealthyShares(minimum=min(values), median=float(np.median(values)), maximum=max(values), by_subject=shares)
 
 
 def _shares(located: Located, model: Model) -> dict[Method, list[float]]:

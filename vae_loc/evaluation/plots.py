@@ -28,7 +28,7 @@ COLOURS: dict[str, str] = dict(
     zip(METHODS, ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00"), strict=True)
 )  # colour-blind safe
 BASELINE_COLOUR = "#888888"
-BASELINE_STYLES = dict(zip(BASELINES, ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1))), strict=True))
+BASELINE_STYLES = dict(zip(BASELINES, ("-", "--", "-.", (0, (5, 1)), (0, (1, 1))), strict=True))
 SIZE_INCHES = (6.4, 4.8)
 DOTS_PER_INCH = 120
 MATPLOTLIB_FOLDERS = ("MPLCONFIGDIR", "XDG_CONFIG_HOME")

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from vae_loc.vocabulary import RESEARCH_ONLY
 
-SCHEMA_VERSION = 2  # since 2 with findings and uad_imag, and without lesions, the FROC of thresholds
+SCHEMA_VERSION = 3  # since 3 without uad_imag; since 2 with findings
 INTERVAL = "95 %, bootstrap over subjects, 2000 resamples"
 
 
@@ -15,7 +15,7 @@ class _Part(BaseModel):
 
 
 class Missing(_Part):
-    """A figure that cannot be told, and why."""
+    """An undefined figure and the reason."""
 
     value: None = None
     reason: str
@@ -99,32 +99,6 @@ class FindingTable(_Part):
     points: list[FindingPoint]
 
 
-class HealthyShares(_Part):
-    """The share of each healthy subject's brain voxels above a threshold, and the spread of these shares."""
-
-    minimum: float
-    median: float
-    maximum: float
-    by_subject: dict[str, float]
-
-
-class UadImagFigures(_Part):
-    """One map under the protocol of UAD-IMAG, arXiv:2512.01534, inside the brain.
-
-    Attributes
-    ----------
-    oracle_dice : ORACLE: each subject at its own best threshold in hindsight
-    common_oracle_dice : ORACLE: the mean over subjects at the one threshold that is best for it in hindsight
-    dice_at_1_percent : at the value that 1 % of the model's healthy voxels exceed; no annotation is used
-    healthy_above : the share of each `--healthy` subject's voxels above that value
-    """
-
-    oracle_dice: Interval
-    common_oracle_dice: float | None
-    dice_at_1_percent: Interval
-    healthy_above: HealthyShares | Missing
-
-
 class HealthyRates(_Part):
     """The measured share of healthy voxels above each stated share's threshold, per map."""
 
@@ -164,7 +138,6 @@ class EvaluationRecord(_Part):
     pixel: dict[str, MapFigures]
     baselines_that_beat_the_model: dict[str, list[str]]
     slices: SliceTable
-    uad_imag: dict[str, UadImagFigures | Missing]
     healthy_calibration: HealthyRates | Missing
     seed: int
     interval: str = INTERVAL

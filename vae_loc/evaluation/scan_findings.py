@@ -1,21 +1,14 @@
-"""The findings of one scan, made now or read from disk, and how they meet its lesions at each rate."""
+"""The findings of one scan, and how they meet its lesions at each rate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from vae_loc.errors import UnusableInput
 from vae_loc.evaluation.lesions import Lesions, are_found, by_size, overlap
 from vae_loc.evaluation.record import Missing
-from vae_loc.model.facts import HealthyFindings
 from vae_loc.model.network import Model
-from vae_loc.results.output_names import OutputNames
-from vae_loc.results.scan_summary import MaskSummary, ScanSummary
-from vae_loc.scans.volume import Volume, read_numbers
 from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS, Numbers, Segmentation, segment
@@ -25,8 +18,6 @@ FINDING_RATES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # expected false findings per h
 HEADLINE_RATE = DEFAULT_FALSE_FINDINGS  # what `segment` does by default
 
 NO_HEALTHY_FINDINGS = "the model has no healthy findings; give it some: vae-loc calibrate MODEL --healthy SCANS"
-NO_MAP = "no such map among those given (--maps)"
-NOT_SEGMENTED = "none lie beside the maps (--maps); vae-loc segment writes them"
 
 
 @dataclass(frozen=True)
@@ -87,27 +78,6 @@ def findings_of(located: Located, model: Model) -> dict[Method, Findings | Missi
     return {method: _made(located, model, method) for method in located.signed_maps}
 
 
-def written_findings(
-    names: OutputNames, volume: Volume, summary: ScanSummary | None, model: Model, methods: Iterable[Method]
-) -> dict[Method, Findings | Missing]:
-    """Return the findings that `segment` wrote beside each map of a scan.
-
-    Parameters
-    ----------
-    summary : the scores JSON of the scan; None if there is none
-    methods : of which there are maps
-
-    Raises
-    ------
-    UnusableInput : if a numbered mask cannot be read, or has other numbers than the JSON.
-    """
-    masks: Mapping[Method, MaskSummary] = (summary.masks if summary else None) or {}
-    return {
-        method: _read(names.path(volume.path, method, "dseg.nii.gz"), masks.get(method), volume, model, method)
-        for method in methods
-    }
-
-
 def scan_findings(
     findings: Findings, truth: BoolArray, brain: BoolArray, lesions: Lesions, subject: str
 ) -> ScanFindings:
@@ -143,31 +113,6 @@ def _made(located: Located, model: Model, method: Method) -> Findings | Missing:
     known = known_findings(model.facts, method)
     if known is None:
         return Missing(reason=NO_HEALTHY_FINDINGS)
-    largest = max(FINDING_RATES)
-    segmented = segment(located, model, method, Segmentation(false_findings=largest))
+    segmented = segment(located, model, method, Segmentation(false_findings=max(FINDING_RATES)))
     strengths = tuple(finding.strength for finding in segmented.findings)
-    return Findings(segmented.numbers, strengths, _min_strengths(known, largest))
-
-
-def _read(path: Path, mask: MaskSummary | None, volume: Volume, model: Model, method: Method) -> Findings | Missing:
-    known = known_findings(model.facts, method)
-    if known is None:
-        return Missing(reason=NO_HEALTHY_FINDINGS)
-    if mask is None or not path.is_file():
-        return Missing(reason=NOT_SEGMENTED)
-    if mask.false_findings is None:
-        return Missing(reason=f"the masks were made by {mask.threshold_from}, not by --false-findings; segment again")
-    min_strengths = _min_strengths(known, mask.false_findings)
-    if not min_strengths:
-        least = min(FINDING_RATES)
-        return Missing(reason=f"the masks were made at {mask.false_findings:g} false findings, below {least:g}")
-    numbers = read_numbers(path, volume)
-    if int(numbers.max()) != len(mask.findings):
-        listed = len(mask.findings)
-        raise UnusableInput(path, f"expected findings 1 to {listed} as listed, found {numbers.max()}; segment again")
-    return Findings(numbers, tuple(finding.strength for finding in mask.findings), min_strengths)
-
-
-def _min_strengths(known: HealthyFindings, largest: float) -> dict[float, float]:
-    """Return the strength that a finding must exceed at each rate up to the `largest`."""
-    return {rate: strength_for(known, rate) for rate in FINDING_RATES if rate <= largest}
+    return Findings(segmented.numbers, strengths, {rate: strength_for(known, rate) for rate in FINDING_RATES})

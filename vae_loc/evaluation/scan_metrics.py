@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from vae_loc.errors import UnusableInput, UnusableModel
 from vae_loc.evaluation.baselines import baseline_maps
 from vae_loc.evaluation.lesions import find_lesions
 from vae_loc.evaluation.metrics import above, dice_at, rank_sorted
 from vae_loc.evaluation.record import AnnotatedFacts, Missing
-from vae_loc.evaluation.scan_findings import Findings, ScanFindings, findings_of, scan_findings, written_findings
+from vae_loc.evaluation.scan_findings import Findings, ScanFindings, findings_of, scan_findings
 from vae_loc.evaluation.score_store import ScoreStore
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import CanonicalVolume, onto_grid
 from vae_loc.preprocessing.open_scan import Scan, open_scan
 from vae_loc.preprocessing.slices import substantial, to_slices
-from vae_loc.results.output_names import FolderNames
-from vae_loc.results.scan_summary import ScanSummary, read_summary
 from vae_loc.scans.annotations import LabelledCase
-from vae_loc.scans.volume import read_labels, read_volume
-from vae_loc.scoring.aligned_scan import canonical_of
+from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.locate import SampleScores, locate
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, BoolArray, BrainMask, FloatArray, Method
 
@@ -52,11 +47,11 @@ class MapRow:
 
 @dataclass(frozen=True)
 class SliceRow:
-    """One slice that is healthy or diseased for certain, with its scores; None where the maps came without."""
+    """One slice that is healthy or diseased for certain, with its scores."""
 
     subject: str
     diseased: bool
-    scores: dict[str, float | None]
+    scores: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -72,14 +67,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class AnnotatedScan:
-    """A scan with its annotation and its maps, scored now or read from disk.
+    """A scan with its annotation and its maps.
 
     Attributes
     ----------
     truth : bool (I, J, K) on the scan's own grid, the annotated voxels
     maps : float32 (I, J, K) each
     findings : those of each map, or why there are none
-    samples : the sample-wise scores, None where the maps came without
     """
 
     pair: LabelledCase
@@ -88,24 +82,19 @@ class AnnotatedScan:
     canonical: CanonicalVolume
     maps: dict[Method, FloatArray]
     findings: dict[Method, Findings | Missing]
-    samples: SampleScores | None
+    samples: SampleScores
     warnings: tuple[str, ...]
 
 
-def annotated_scan(
-    pair: LabelledCase, model: Model, *, maps: Path | None = None, brain_mask: BrainMask | None = None
-) -> AnnotatedScan:
-    """Return a scan with its annotation, and score it, or read its maps from the folder `maps`.
+def annotated_scan(pair: LabelledCase, model: Model, *, brain_mask: BrainMask | None = None) -> AnnotatedScan:
+    """Return a scan with its annotation and its scores.
 
     Raises
     ------
-    UnusableInput : if scan, annotation or a map cannot be used.
-    UnusableModel : if the maps were made by another model.
+    UnusableInput : if scan or annotation cannot be used.
     """
     scan = open_scan(pair.case, brain_mask=brain_mask)
     truth, notes = read_labels(pair.label, scan.volume)
-    if maps is not None:
-        return _with_written_maps(pair, scan, truth, notes, model, maps)
     located = locate(scan, model, methods=METHODS)
     warnings = notes + scan.volume.warnings + located.canonical.warnings
     findings = findings_of(located, model)
@@ -137,61 +126,6 @@ def measure(scan: AnnotatedScan, model: Model, store: ScoreStore) -> Measured:
         for method, of in scan.findings.items()
     }
     return Measured(rows, _slice_rows(scan), findings, facts, scan.warnings)
-
-
-def _with_written_maps(
-    pair: LabelledCase, scan: Scan, truth: BoolArray, notes: tuple[str, ...], model: Model, folder: Path
-) -> AnnotatedScan:
-    """Return a scan with the maps and scores that `score` or `segment` wrote into a folder."""
-    names, volume = FolderNames(folder, None), scan.volume
-    canonical = canonical_of(scan, model)
-    maps: dict[Method, FloatArray] = {}
-    for method in METHODS:
-        path = names.path(volume.path, method, "anomaly.nii.gz")
-        if not path.is_file():
-            continue
-        written = read_volume(path)
-        if written.data.shape != volume.data.shape or not np.allclose(written.affine, volume.affine, atol=1e-3):
-            raise UnusableInput(path, f"expected a map on the grid of {volume.path.name}; score the scan again")
-        maps[method] = written.data
-    if not maps:
-        raise UnusableInput(folder, f"expected maps of {volume.path.name}, found none; run `vae-loc score` first")
-    path = names.scores(volume.path)
-    summary = _read_summary(path, model)
-    samples, missing = _samples_of(summary, path, canonical)
-    findings = written_findings(names, volume, summary, model, maps)
-    return AnnotatedScan(pair, scan, truth, canonical, maps, findings, samples, (*notes, *volume.warnings, *missing))
-
-
-def _read_summary(path: Path, model: Model) -> ScanSummary | None:
-    """Return the scores JSON of maps that this model made; None if there is none.
-
-    Raises
-    ------
-    UnusableModel : if another model made the maps.
-    """
-    try:
-        summary = read_summary(path)
-    except UnusableInput:
-        return None
-    made_by = summary.model.sha256
-    if made_by != model.digest:
-        raise UnusableModel(made_by[:12], f"made these maps, not {model.digest[:12]}; give its file with -m")
-    return summary
-
-
-def _samples_of(
-    summary: ScanSummary | None, path: Path, canonical: CanonicalVolume
-) -> tuple[SampleScores | None, tuple[str, ...]]:
-    """Return the sample-wise scores of the scores JSON of a scan, or why there are none."""
-    if summary is None:
-        return None, (f"{path.name} is missing or unreadable: no figures for slices and findings",)
-    stack = to_slices(canonical)
-    if len(summary.slices) != len(stack.pixels):
-        count = len(summary.slices)
-        return None, (f"{path.name} has {count} slices, not {len(stack.pixels)}: no figures for slices",)
-    slices = {name: np.array([getattr(row, name) for row in summary.slices]) for name in SAMPLE_SCORES}
-    return SampleScores(stack.positions_mm, substantial(stack), slices, {}), ()
 
 
 def _coverage(scan: AnnotatedScan) -> FloatArray:
@@ -245,8 +179,7 @@ def _slice_rows(scan: AnnotatedScan) -> list[SliceRow]:
     area = stack.mask.sum(axis=(1, 2))
     rows = []
     for index in np.flatnonzero((diseased | healthy) & substantial(stack)):
-        scores: dict[str, float | None] = {"brain area": float(area[index])}
-        for name in SAMPLE_SCORES:
-            scores[name] = None if scan.samples is None else float(scan.samples.slices[name][index])
+        scores = {"brain area": float(area[index])}
+        scores |= {name: float(scan.samples.slices[name][index]) for name in SAMPLE_SCORES}
         rows.append(SliceRow(scan.pair.case.subject, bool(diseased[index]), scores))
     return rows

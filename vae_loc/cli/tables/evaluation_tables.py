@@ -9,7 +9,7 @@ import numpy as np
 
 from vae_loc.evaluation.cohort_metrics import Evaluation
 from vae_loc.evaluation.lesions import CLASS_NAMES
-from vae_loc.evaluation.record import FindingPoint, FindingTable, HealthyShares, Interval, Missing
+from vae_loc.evaluation.record import FindingPoint, FindingTable, Interval, Missing
 from vae_loc.training.labelled_thresholds import FoldDice
 from vae_loc.vocabulary import METHODS
 
@@ -28,8 +28,8 @@ POOLED = ("AUROC", "AP", "AUROC, paper's")  # the last counts the background
 
 
 def evaluation_tables(result: Evaluation) -> list[Table]:
-    """Return the tables of findings, then those of voxels: ranking, masks, all pooled, and UAD-IMAG's protocol."""
-    return [*_finding_tables(result), *_voxel_tables(result), _uad_imag_table(result)]
+    """Return the tables of findings, then those of voxels: ranking, masks, and all pooled."""
+    return [*_finding_tables(result), *_voxel_tables(result)]
 
 
 def _finding_tables(result: Evaluation) -> list[Table]:
@@ -101,28 +101,6 @@ def _voxel_tables(result: Evaluation) -> list[Table]:
         all_voxels = (figures.pooled.auroc, figures.pooled.average_precision) if figures.pooled else (None, None)
         pooled.add_row(name, *map(_number, (*all_voxels, figures.paper_protocol.auroc)), style=style)
     return [ranked, masks, pooled]
-
-
-def _uad_imag_table(result: Evaluation) -> Table:
-    """Return the Dice of UAD-IMAG's protocol, and the spread of healthy subjects' voxels above the threshold."""
-    caption = (
-        "Oracles know the annotation and are no results: the best threshold of each subject, and the best for all.\n"
-        "Healthy: each subject's own share of voxels above the value that 1 % of the model's healthy voxels exceed."
-    )
-    columns = ("oracle Dice", "oracle for all", "Dice at 1 %", "healthy above: median (range)")
-    table = _table("The protocol of UAD-IMAG (arXiv:2512.01534)", columns, caption)
-    for name, of in result.record.uad_imag.items():
-        if isinstance(of, Missing):
-            continue
-        oracles = _interval(of.oracle_dice), _number(of.common_oracle_dice)
-        table.add_row(name, *oracles, _interval(of.dice_at_1_percent), _spread(of.healthy_above))
-    return table
-
-
-def _spread(shares: HealthyShares | Missing) -> str:
-    if isinstance(shares, Missing):
-        return "-"
-    return f"{shares.median:.1%} ({shares.minimum:.1%} to {shares.maximum:.1%})"
 
 
 def _table(title: str, columns: Iterable[str], caption: str | None = None, *, first: str = "map") -> Table:
