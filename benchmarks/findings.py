@@ -329,7 +329,7 @@ def met(signed: FloatArray, extent: float, level: float, one: Diseased) -> Met:
     covered = np.count_nonzero(marked & one.truth)
     return Met(
         found=covered >= FOUND_SHARE * np.count_nonzero(one.truth),
-        first=strongest is not None and strongest.label in touching,
+        first=strongest is not None and strongest.strength > level and strongest.label in touching,
         false=len(strong - touching),
         dice=2 * covered / (np.count_nonzero(marked) + np.count_nonzero(one.truth)),
         ap=average_precision(np.abs(signed), one.truth, doubled_mask(one.host.canonical.mask)),
@@ -426,10 +426,9 @@ def patient_row(cohort: str, case: Case, label: Path, model: Model) -> tuple[str
     truth &= scan.brain
     located = locate(scan, model)
     segmented = segment(located, model, "combi", Segmentation())
-    everything = segment(located, model, "combi", Segmentation(false_findings=5.0))
     touching = set(np.unique(segmented.numbers[truth])) - {0}
     covered = np.count_nonzero(segmented.mask & truth)
-    first = bool(everything.findings) and 1 in np.unique(everything.numbers[truth])
+    first = 1 in touching  # findings are numbered from the strongest; without one there is none
     dice = 2 * covered / max(1, np.count_nonzero(segmented.mask) + np.count_nonzero(truth))
     values, brain = located.maps["combi"], scan.brain
     ranking = rank_sorted([np.sort(values[brain & truth])], [np.sort(values[brain & ~truth])])

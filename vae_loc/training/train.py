@@ -49,7 +49,7 @@ class TrainingOptions:
     """The choices of a training.
 
     `epochs` None stands for the schedule's own number, `coarse_noise_sd` None for `COARSE_NOISE_SD` on real
-    scans and none on synthesized ones, whose appearances vary enough (docs/measured/detection.md).
+    scans and none on synthesized ones, whose appearances vary enough.
     """
 
     contrast: str = "t1"
