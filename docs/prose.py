@@ -1,12 +1,14 @@
-"""Rules for the prose of Markdown pages: length of lines, one sentence on a line, clipped phrases.
+"""Rules for prose: length of lines, one sentence on a line, clipped phrases, a noun for each "what".
 
-python docs/prose.py FILE...    shows the faults of these files only
+python docs/prose.py FILE...        shows the faults of these files only
+python docs/prose.py --docstrings   shows the "what" clauses of docstrings and pages
 
 Generated pages and Python code keep only the rule on clipped phrases.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -24,6 +26,8 @@ CLIPPED = {
     r"\bThe story of\b|\bthe house\b|\bat the door\b|\bcalls? home\b|\breports? home\b": "no private metaphors",
     r"\blook whether all\b|\bwhat is heavy\b|\bLIKE THOSE\b": "a noun for each 'what'",
 }
+OPENING = re.compile(r"(?:What|(?:Return|Yield|Tell|Say) what|(?:Tell|Say) whether)\b(?!.*\?$)")  # not of a question
+ELLIPSIS = re.compile(r"\bha(?:s|ve) (?:a say|no say|one as)\b")
 SENTENCE_END = re.compile(r"(?<![A-Z])(?<!al)(?<!vs)(?<!e\.g)(?<!i\.e)(?<!Fig)[.!?][`\"')\]*]* +(?=[A-Z`\[\"*])")
 
 
@@ -55,6 +59,26 @@ def layout(line: str) -> list[str]:
     return faults
 
 
+def clauses(line: str) -> list[str]:
+    """Return the "what" clause that a line opens with, and elliptic phrases outside quoted code."""
+    words = [match[0] for match in (OPENING.match(line), ELLIPSIS.search(re.sub(r"`[^`]*`", "", line))) if match]
+    return [f"'{word}': a noun for each 'what', and a whole sentence" for word in words]
+
+
+def docstring_faults(path: Path) -> list[str]:
+    """Return the clauses of the first lines of a Python file's docstrings, each with its line number."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    documented = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)]
+    texts = [(getattr(node, "lineno", 1), ast.get_docstring(node) or "") for node in documented]
+    return [f"{number}: {fault}" for number, text in texts for fault in clauses(text.partition("\n")[0])]
+
+
+def page_clauses(page: Path) -> list[str]:
+    """Return the clauses of a Markdown page, each with its line number."""
+    lines = prose_lines(page.read_text())
+    return [f"{number}: {fault}" for number, line in lines for fault in clauses(line)]
+
+
 def faults(page: Path, name: str) -> list[str]:
     """Return the faults of a page, each with its line number."""
     text = page.read_text()
@@ -75,5 +99,10 @@ def code_faults(path: Path) -> list[str]:
 
 
 if __name__ == "__main__":
+    if "--docstrings" in sys.argv[1:]:
+        root = Path(__file__).resolve().parents[1]
+        code = [(path, docstring_faults(path)) for path in sorted((root / "vae_loc").rglob("*.py"))]
+        pages = [(path, page_clauses(path)) for path in sorted({*root.glob("*.md"), *root.glob("docs/**/*.md")})]
+        sys.exit("\n".join(f"{path.relative_to(root)}:{one}" for path, found in code + pages for one in found) or 0)
     shown = [f"{path}:{fault}" for path in sys.argv[1:] for fault in faults(Path(path), path)]
     sys.exit("\n".join(shown) or 0)

@@ -82,3 +82,20 @@ def test_a_stated_number_is_that_of_the_code(text, fault, tmp_path):
     (tmp_path / "page.md").write_text(text)
     found = stated.faults(tmp_path / "page.md")
     assert found == [] if fault is None else fault in found[0]
+
+
+@pytest.mark.parametrize(
+    ("first_line", "found"),
+    [
+        ("What the network says.", "What"),
+        ("Return what all but one subject say.", "Return what"),
+        ("Tell whether two grids agree.", "Tell whether"),
+        ("Return the weights of voxels, of which outliers have no say.", "have no say"),
+        ("Return whether two grids agree.", None),
+        ("Return the statistics of all subjects but one.", None),
+    ],
+)
+def test_a_docstring_has_a_noun_for_each_what(first_line, found, tmp_path):
+    (tmp_path / "module.py").write_text(f'def function():\n    """{first_line}\n\n    What follows is free.\n    """\n')
+    faults = prose.docstring_faults(tmp_path / "module.py")
+    assert [fault.split("'")[1] for fault in faults] == ([found] if found else [])
