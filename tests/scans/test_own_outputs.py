@@ -24,11 +24,11 @@ def test_a_folder_scored_in_place_twice_scores_its_scans_alone(good, small_model
 
 
 def test_a_map_of_any_name_is_no_scan_and_that_is_said(good, small_model, caplog):
-    invoke("score", good, "-m", small_model, "-o", good.with_name("heat.nii.gz"))
+    invoke("score", good, "-m", small_model, "-o", good.with_name("heat.nii.gz"), "--percentile")
     logging.getLogger("vae_loc").propagate = True
     with caplog.at_level("WARNING"):
         assert [case.scan for case in find_cases([good.parent])] == [good]
-    said = "2 files are outputs of vae-loc, or named like them, and no scans: heat.nii.gz, heat_signed.nii.gz"
+    said = "2 files are outputs of vae-loc, or named like them, and no scans: heat.nii.gz, heat_percentile.nii.gz"
     assert said in caplog.text
 
 

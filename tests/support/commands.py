@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from vae_loc.cli.app import app, main
 
 COMMAND = [sys.executable, "-m", "vae_loc"]
-KINDS = ("desc-combi_anomaly.nii.gz", "desc-combi_signed.nii.gz", "desc-combi_anomaly.png", "scores.json")
+KINDS = ("desc-combi_anomaly.nii.gz", "desc-combi_anomaly.png", "scores.json")
 MADE = {f"scan_t1_{kind}" for kind in KINDS}  # of scan_t1.nii
 TINY = ["--latents", "4", "--image-size", "32", "--threads", "1", "--quiet"]  # options of the quickest training
 

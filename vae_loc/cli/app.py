@@ -14,9 +14,9 @@ from vae_loc.cli.console import complain, say
 from vae_loc.cli.doctor import doctor
 from vae_loc.cli.evaluate import evaluate
 from vae_loc.cli.models import export, info
-from vae_loc.cli.report import report, view
 from vae_loc.cli.score import score, segment
 from vae_loc.cli.train import train
+from vae_loc.cli.view import view
 from vae_loc.errors import VaeLocError, machine_fault
 from vae_loc.system.versions import own_version
 
@@ -32,7 +32,6 @@ app = typer.Typer(
 )
 app.command()(score)
 app.command()(segment)
-app.command()(report)
 app.command()(view)
 app.command(context_settings={"allow_extra_args": True})(bids)
 app.command()(train)

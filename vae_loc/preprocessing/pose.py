@@ -59,14 +59,6 @@ def halved_grid(grid: Grid) -> Grid:
     return Grid((2 * first, 2 * second, 2 * third), grid.affine @ halving, grid.pixel_mm / 2)
 
 
-def doubled_grid(grid: Grid) -> Grid:
-    """Return the cube of twice the voxel's edge that covers the same: what `halved_grid` halved."""
-    doubling = np.diag([2.0, 2.0, 2.0, 1.0])
-    doubling[:3, 3] = 0.5
-    first, second, third = grid.shape
-    return Grid((first // 2, second // 2, third // 2), grid.affine @ doubling, grid.pixel_mm * 2)
-
-
 def plausible(affine: Affine, expected_mm: NDArray[np.float64] | None = None) -> bool:
     """Tell whether an affine (4, 4) may take one adult's head to another's: no big zoom, shear, turn or shift.
 

@@ -33,7 +33,7 @@ PERSON_TABLE_COLUMNS = {name: {"Description": said} for name, said in PERSON_COL
 PERSON_NUMBERED = "Findings of all contrasts of the session, numbered from the rarest in healthy people"
 NUMBERED = "Findings, numbered from the strongest; the table beside it says what is known of each"
 PLAIN_SUFFIX = "T1w"  # whose derivatives are named without it; a FLAIR of the same session must not collide
-IGNORED = ("*_anomaly.nii.gz", "*_signed.nii.gz", "*_scores.json", "figures", "cohort*.csv", "*.html")
+IGNORED = ("*_anomaly.nii.gz", "*_scores.json", "figures", "cohort*.csv", "*.html")
 # no slash: the folder itself too
 README = """# Derivatives of vae-loc
 
@@ -45,7 +45,7 @@ Anomaly maps of brain MRI, each scan's on its own grid. Research use only; not a
 - `*_desc-personfindings_dseg.nii.gz`, `.tsv`: the findings of all contrasts of one session, on the first scan's grid
 - `*_desc-brain_mask.nii.gz`: the brain that was looked at
 - `*_report.html`: a page per scan to look at; `cohort.html`: all of them
-- `*_anomaly.nii.gz`: the map in its own units; `*_signed.nii.gz`: the same with its sign, on the mean brain's grid
+- `*_anomaly.nii.gz`: the map in its own units
 - `*_scores.json`: scores, findings, warnings, model, versions
 
 Derivatives of scans that are no T1w carry the scan's suffix in `desc-`.
@@ -72,7 +72,6 @@ class Derivatives:
         of_map, findings = (f"{other}{signed_name(name, self.polarity)}" for name in (method, FINDINGS))
         name = {
             "anomaly.nii.gz": f"space-orig_desc-{of_map}_anomaly.nii.gz",
-            "signed.nii.gz": f"desc-{of_map}_signed.nii.gz",
             "percentile.nii.gz": f"space-orig_{label}_probseg.nii.gz",
             "mask.nii.gz": f"{label}_mask.nii.gz",
             "dseg.nii.gz": f"desc-{findings}_dseg.nii.gz",

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from vae_loc.scoring.locate import Located
 
 MASK_KINDS = ("mask.nii.gz", "dseg.nii.gz", "dseg.tsv")  # 0 and 1; numbered by finding; what is known of each
-SIGNED = "signed.nii.gz"  # the map as it was made, on the grid of the mean brain: `report` makes other findings of it
-KINDS = ("anomaly.nii.gz", SIGNED, "percentile.nii.gz", *MASK_KINDS, "anomaly.png")
+KINDS = ("anomaly.nii.gz", "percentile.nii.gz", *MASK_KINDS, "anomaly.png")
 PERSON_KINDS = ("anomaly.nii.gz", "dseg.nii.gz", "dseg.tsv")
 PERSON_SCORES = "_desc-person_scores.json"
 PAGE_ENDING = "_report.html"

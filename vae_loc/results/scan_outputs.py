@@ -15,10 +15,9 @@ from vae_loc.model.facts import LEVELS
 from vae_loc.model.network import Model
 from vae_loc.results.finding_table import findings_tsv
 from vae_loc.results.montage import Pointed, Shown, montage_png
-from vae_loc.results.output_names import MASK_KINDS, SIGNED, OutputNames
+from vae_loc.results.output_names import MASK_KINDS, OutputNames
 from vae_loc.results.scan_page import Picture, scan_page
 from vae_loc.results.scan_summary import MaskSummary, Provenance, ScanSummary, mask_summary, summarize
-from vae_loc.results.stored.signed_map import write_signed
 from vae_loc.scans.own_outputs import files_of
 from vae_loc.scans.volume import stem, write_volume
 from vae_loc.scoring.findings import known_findings, strength_for
@@ -125,11 +124,10 @@ def _remove_segmentation(numbered: Path) -> None:
 
 
 def _write_map(located: Located, model: Model, names: OutputNames, files: Files, method: Method) -> list[Path]:
-    """Write a map, on the scan's grid and signed as it was made, and, if asked to, percentiles; return the paths."""
+    """Write a map on the scan's grid and, if asked to, percentiles; return the paths."""
     scan = located.volume.path
-    paths = [names.path(scan, method, kind) for kind in ("anomaly.nii.gz", SIGNED)]
+    paths = [names.path(scan, method, "anomaly.nii.gz")]
     write_volume(paths[0], located.maps[method], located.volume)
-    write_signed(paths[1], located, method)
     if files.percentile:
         paths.append(names.path(scan, method, "percentile.nii.gz"))
         percentiles = _percentiles(located, model, method) * np.float32(names.percentile_top / 100)

@@ -182,7 +182,7 @@ def _viewer(
     span = min(least, lowest), max(most, highest)
     return {
         "scan": layer(volume.data, crop, low=span[0], high=span[1]),
-        "expected": layer(np.where(brain, expected_scan(located, model), least), crop, low=span[0], high=span[1]),
+        "expected": layer(np.where(brain, expected_scan(located), least), crop, low=span[0], high=span[1]),
         "expected_mm": FIELD_OF_VIEW_MM / model.facts.network.image_size,
         "windows": {
             name: [float(value) for value in np.percentile(inside, shares)] for name, shares in WINDOWS.items()

@@ -47,16 +47,13 @@ class SliceValues(SampleValues):
 
 
 class MapSummary(_Part):
-    """What is known of a map without a mask.
+    """The facts of a map without a mask.
 
-    Attributes
-    ----------
-    flagged : share of brain voxels above the score that 5 % of healthy voxels exceed; None without healthy statistics
-    signed2ras_mm : affine (4, 4) of the signed map, exact, which its NIfTI file holds in single precision
+    `flagged` is the share of brain voxels above the score that 5 % of healthy voxels exceed; None without healthy
+    statistics.
     """
 
     flagged: float | None
-    signed2ras_mm: list[list[float]] | None = None
 
 
 class MaskSummary(_Part):
@@ -160,7 +157,7 @@ def summarize(
         slices=slices,
         brain_ml=located.scan.brain_ml,
         brain_mask=located.scan.brain_source,
-        maps={method: _map_summary(located, model, method) for method in located.maps},
+        maps={method: MapSummary(flagged=_flagged(located, model, method)) for method in located.maps},
         masks=masks,
         warnings=list(located.warnings),
         template2ras_mm=_template2ras_mm(located, model),
@@ -255,11 +252,6 @@ def _with_percentiles(values: dict[str, float], quantiles: dict[str, list[float]
         for name, value in values.items()
     }
     return {**values, **percentiles}
-
-
-def _map_summary(located: Located, model: Model, method: Method) -> MapSummary:
-    affine: list[list[float]] = located.frame(method).grid.affine.tolist()
-    return MapSummary(flagged=_flagged(located, model, method), signed2ras_mm=affine)
 
 
 def _flagged(located: Located, model: Model, method: Method) -> float | None:

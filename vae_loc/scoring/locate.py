@@ -51,11 +51,13 @@ class CanonicalScores:
     raw_maps : float32 (I, I, I), the bare scores of each method, smoothed over the brain
     features : what the normalised maps are made of
     residual : float32 (I, I, I), x - g(mu), smoothed as the bare scores are
+    reconstruction : float32 (I, I, I), g(mu)
     """
 
     raw_maps: dict[Method, FloatArray]
     features: Features
     residual: FloatArray
+    reconstruction: FloatArray
     samples: SampleScores
 
 
@@ -71,6 +73,7 @@ class Located:
         than expected; 0 where not of the polarity that was asked for. On the canonical grid, (I, I, I), or on that of
         half its pixel, (2I, 2I, 2I)
     scores : sample-wise scores
+    reconstruction : float32 (I, I, I), g(mu) on the canonical grid
     warnings : what the user should know, one line each
     bare : whether `maps` are the bare scores
     refusals : why the scan should not have been scored (`scan_gate`), one sentence each; they are warnings too
@@ -83,6 +86,7 @@ class Located:
     signed_maps: dict[Method, FloatArray]
     signed_raw_maps: dict[Method, FloatArray]
     scores: SampleScores
+    reconstruction: FloatArray
     warnings: tuple[str, ...]
     bare: bool = False
     refusals: tuple[str, ...] = ()
@@ -161,7 +165,9 @@ def locate(
     verdict = judged(scan, canonical, model)
     unlike = _unlike_healthy(scores.features, canonical, model, verdict.tissue)
     warnings = scan.volume.warnings + canonical.warnings + verdict.refusals + verdict.warnings + unlike
-    located = Located(scan, canonical, maps, raw_maps, scores.samples, warnings, refusals=verdict.refusals)
+    located = Located(
+        scan, canonical, maps, raw_maps, scores.samples, scores.reconstruction, warnings, refusals=verdict.refusals
+    )
     return located.as_raw() if raw else located
 
 
@@ -199,7 +205,8 @@ def score_canonical(canonical: CanonicalVolume, model: Model, methods: Sequence[
     fields = {name: from_slices(values, stack, canonical) for name, values in scores.fields.items()}
     features = features_of(fields, canonical, curve=model.facts.training.synthesized_from is not None)
     raw_maps = {method: smooth(scores.map(method)) for method in methods if method in METHODS}
-    return CanonicalScores(raw_maps, features, smooth(scores.fields["residual"]), samples)
+    reconstruction = canonical.data - fields["residual"]
+    return CanonicalScores(raw_maps, features, smooth(scores.fields["residual"]), reconstruction, samples)
 
 
 def _signed(scores: CanonicalScores) -> dict[Method, FloatArray]:

@@ -1,0 +1,96 @@
+"""Scan, scores JSON, page or folder -> the page to look at, and its browser."""
+
+from __future__ import annotations
+
+import os
+import webbrowser
+from pathlib import Path
+
+from vae_loc.errors import UnusableInput
+from vae_loc.results.cohort_table import TABLE, is_cohort_table, write_page
+from vae_loc.results.output_names import PAGE_ENDING, PERSON_SCORES, is_page
+from vae_loc.results.scan_page import look_of
+from vae_loc.results.scan_summary import read_summary
+from vae_loc.scans.own_outputs import SCORES_ENDING
+
+
+def find_page(result: Path, results: Path | None = None) -> Path:
+    """Return the page of a result; that of a cohort is made of its table if it is missing.
+
+    Parameters
+    ----------
+    result : a scan, its scores JSON or page, or a folder of results, whose page is the cohort's if it has several scans
+    results : the folder of a scan's results; None looks in the current folder and then in that of the scan
+
+    Raises
+    ------
+    UnusableInput : if there is no such result, or it has no page.
+    """
+    if result.is_dir():
+        return _page_in(result)
+    if result.suffix.lower() == ".html":
+        if is_page(result):
+            return result
+        raise UnusableInput(result, "expected a page that vae-loc made, found none; name the folder of results")
+    if result.name.endswith(SCORES_ENDING) and not result.name.endswith(PERSON_SCORES):
+        return _page_of(result)
+    return _page_of(_scores_of(result, [results] if results else [Path(), result.parent]))
+
+
+def open_page(page: Path) -> bool:
+    """Open a page in the browser; return whether there is one that can draw, or that $BROWSER names."""
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return False
+    in_terminal = type(browser) is webbrowser.GenericBrowser  # lynx or w3m, which draw nothing and wait
+    if in_terminal and not os.environ.get("BROWSER"):
+        return False
+    return browser.open(page.absolute().as_uri())
+
+
+def _page_in(folder: Path) -> Path:
+    """Return the page of a folder of results: the cohort's, or that of its only scan."""
+    table, scores = folder / TABLE, _scores_in(folder)
+    if is_page(table.with_suffix(".html")):
+        return table.with_suffix(".html")
+    if is_cohort_table(table) and len(scores) != 1:
+        return write_page(table)
+    if not scores:
+        mend = "run `vae-loc segment --report` first"
+        raise UnusableInput(folder, f"expected scores of scans (*{SCORES_ENDING}), found none; {mend}")
+    if len(scores) > 1:
+        raise UnusableInput(folder, f"expected one scan or {TABLE}, found {len(scores)} scans; name one of them")
+    return _page_of(scores[0])
+
+
+def _page_of(scores: Path) -> Path:
+    """Return the page that a scores JSON names."""
+    _, page = look_of(scores, read_summary(scores).files)
+    if page is None or not is_page(page):
+        mend = "run the command that made the scores again, with --report"
+        raise UnusableInput(scores, f"expected a page (*{PAGE_ENDING}) beside it, found none; {mend}")
+    return page
+
+
+def _scores_in(folder: Path) -> list[Path]:
+    """Return the scores JSONs of scans in a folder, by name."""
+    return sorted(path for path in folder.glob(f"*{SCORES_ENDING}") if not path.name.endswith(PERSON_SCORES))
+
+
+def _scores_of(scan: Path, folders: list[Path]) -> Path:
+    """Return the scores JSON of a scan, the newest one of the first folder that has any."""
+    for folder in folders:
+        if own := [path for path in _scores_in(folder) if _is_of(path, scan)]:
+            return max(own, key=lambda path: path.stat().st_mtime)
+    looked = " and ".join(str(folder.absolute()) for folder in dict.fromkeys(folders))
+    raise UnusableInput(scan, f"expected scores of it in {looked}, found none; name the folder with --results")
+
+
+def _is_of(scores: Path, scan: Path) -> bool:
+    """Return whether a scores JSON is of a scan, by its path or else by its file name."""
+    try:
+        stated = Path(read_summary(scores).scan)
+    except UnusableInput:
+        return False
+    return stated.absolute() == scan.absolute() or (not stated.exists() and stated.name == scan.name)
