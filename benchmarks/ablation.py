@@ -280,7 +280,7 @@ def network(part: str, seed: int, people: People, work: Path) -> Model:
         shipped = people.shipped
         facts = shipped.facts.model_copy(update={"healthy": None})
         weights = train(TRAININGS[part], seed, people.healthy)
-        bare = checkpoint(facts, weights, {"template": shipped.reference["template"]}, shipped.checkpoint.graphs)
+        bare = checkpoint(facts, weights, {"template": shipped.reference["template"]})
         save_checkpoint(bare, path)
     return ready(load_checkpoint(path))
 

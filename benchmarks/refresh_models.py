@@ -65,9 +65,7 @@ def without_site(path: Path, shared: Path) -> Checkpoint:
         "format_version": FORMAT_VERSION,
         "training": old.facts.training.model_copy(update={"reference_subjects": len(reference)}),
     }
-    bare = checkpoint(
-        old.facts.model_copy(update=update), old.weights, {"template": old.reference["template"]}, old.graphs
-    )
+    bare = checkpoint(old.facts.model_copy(update=update), old.weights, {"template": old.reference["template"]})
     synthesized = bare.facts.training.synthesized_from is not None
     scans = [shared / "ixi" / f"{subject}_t1.nii.gz" for subject in record.training_subjects + record.holdout_subjects]
     return calibrate_cases(

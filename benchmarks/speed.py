@@ -134,13 +134,13 @@ def scoring(options: argparse.Namespace) -> Iterator[str]:
     """All five maps, and Combi alone, against the authors' four passes; share of the matrix-product limit."""
     import torch
 
-    from vae_loc.model.onnx_graph import load_graph
+    from vae_loc.model.graph import load_graph
     from vae_loc.model.vae import VAE
 
     checkpoint, model, x = shipped()
     ours = VAE(latents=checkpoint.facts.network.latents)
     ours.load_state_dict(model.state_dict())
-    run = {name: load_graph(graph, checkpoint.weights, MODEL) for name, graph in checkpoint.graphs.items()}
+    run = {name: load_graph(name, checkpoint.facts.network, checkpoint.weights) for name in ("kl", "all")}
     pixels = x.numpy()
     times = in_turns(
         {

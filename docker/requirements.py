@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tomllib
 
-NOT_FOR_SCORING = ("onnx>", "onnxscript", "torch")
+NOT_FOR_SCORING = ("torch",)
 
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 extras = [name.strip() for name in "".join(sys.argv[1:]).strip("[]").split(",") if name.strip()]

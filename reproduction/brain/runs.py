@@ -117,7 +117,7 @@ def image_size_of(model: VAE) -> int:
     """Return H = W of the slices that a network takes."""
     from torch import nn
 
-    from vae_loc.model.vae import SHRINKAGE
+    from vae_loc.model.graph import SHRINKAGE
 
     last = next(layer for layer in reversed(list(model.encoder)) if isinstance(layer, nn.Conv2d))
     size: int = last.kernel_size[0] * SHRINKAGE

@@ -1,5 +1,6 @@
 """A damaged, tampered or foreign model is refused before a tensor is built."""
 
+import json
 import pickle
 
 import numpy as np
@@ -8,7 +9,8 @@ from safetensors.numpy import load, save
 
 from vae_loc.errors import UnusableModel
 from vae_loc.model.checkpoint import healthy_threshold, load_checkpoint, save_checkpoint, with_reference
-from vae_loc.model.facts import Healthy, quantiles
+from vae_loc.model.facts import FORMAT_VERSION, Healthy, quantiles
+from vae_loc.model.shipped import find_model
 from vae_loc.vocabulary import METHODS
 
 
@@ -25,6 +27,21 @@ def test_places_of_any_memory_order_survive_the_round_trip(model_file, tmp_path)
     save_checkpoint(model, tmp_path / "again.safetensors")
     raw = load((tmp_path / "again.safetensors").read_bytes())
     np.testing.assert_array_equal(raw["place.mean"], reference["mean"])
+
+
+@pytest.mark.parametrize("name", ["t1", "t2", "flair"])
+def test_a_model_of_format_5_keeps_its_digest_and_is_saved_as_one_of_the_present_format(tmp_path, name):
+    path = find_model(name)
+    model = load_checkpoint(path)
+    assert model.facts.format_version == 5
+    assert model.digest == json.loads(path.with_suffix(".training.json").read_text())["model_sha256"]
+    save_checkpoint(model, tmp_path / "new.safetensors")
+    again = load_checkpoint(tmp_path / "new.safetensors")
+    assert again.facts == model.facts.model_copy(update={"format_version": FORMAT_VERSION})
+    assert not any(tensor.startswith("graph.") for tensor in load((tmp_path / "new.safetensors").read_bytes()))
+    for mine, theirs in ((again.weights, model.weights), (again.reference, model.reference)):
+        assert mine.keys() == theirs.keys()
+        assert all(np.array_equal(mine[key], theirs[key]) for key in mine)
 
 
 def test_thresholds_rise_as_the_false_positive_rate_falls(model_file):

@@ -19,9 +19,7 @@ def made(trained, *, reference=None, healthy=None, weights=None, network=None):
         facts = facts.model_copy(update={"healthy": facts.healthy.model_copy(update=healthy(facts.healthy))})
     if network is not None:
         facts = facts.model_copy(update={"network": facts.network.model_copy(update=network)})
-    return checkpoint(
-        facts, weights or of.weights, reference(of.reference) if reference else of.reference, of.graphs, of.modes
-    )
+    return checkpoint(facts, weights or of.weights, reference(of.reference) if reference else of.reference, of.modes)
 
 
 def without(name):

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import torch
 
+from vae_loc.model.facts import NetworkSize
+from vae_loc.model.graph import load_graph
 from vae_loc.model.network import Model
-from vae_loc.model.onnx_export import derived_graphs
-from vae_loc.model.onnx_graph import load_graph
 from vae_loc.model.vae import VAE
 
 LATENTS, IMAGE_SIZE = 16, 64
@@ -20,10 +20,10 @@ def random_vae():
 
 
 def score_terms_of(vae):
-    """Return what a `Model` has of a network: a function that gives the graph of a name, loaded."""
-    graphs = derived_graphs(LATENTS, IMAGE_SIZE)
+    """Return the `score_terms` of a `Model`: a function that loads the graph of a name."""
+    size = NetworkSize(latents=LATENTS, image_size=IMAGE_SIZE, c=1)
     weights = {name: weight.numpy() for name, weight in vae.state_dict().items()}
-    return lambda name: load_graph(graphs[name], weights, "test")
+    return lambda name: load_graph(name, size, weights)
 
 
 def bare_model(score_terms, c):

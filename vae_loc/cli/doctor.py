@@ -26,11 +26,7 @@ from vae_loc.system.versions import installed_version, own_version
 MIN_FREE_GB = 1.0  # of disk: the outputs of some tens of scans
 REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:.*;.*extra == ['\"]([\w-]+)['\"])?")
 # what scoring on a CPU does without, and who needs it
-NOT_FOR_SCORING = {
-    "torch": "training and GPUs",
-    "onnx": "training",
-    "onnxscript": "training",
-}
+NOT_FOR_SCORING = {"torch": "training and GPUs"}
 State = Literal["ok", "absent", "fault"]
 
 

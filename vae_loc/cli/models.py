@@ -53,7 +53,7 @@ def export(
     The ONNX file takes slices x (B, 1, H, W) and c, and gives residual, KL, Rec, and the gradients of both.
     Example: vae-loc export t1 -o t1.onnx
     """
-    from vae_loc.model.onnx_export import export as written
+    from vae_loc.model.graph import export as written
     from vae_loc.model.shipped import find_model
 
     written(find_model(model), output)

@@ -1,8 +1,9 @@
 """Model + facts <-> one safetensors file, proved whole before a tensor is built (design [6]).
 
 The file's only metadata entry, `vae_loc`, is JSON: the facts below and a SHA-256 over facts and tensors. Weights
-are float32, what is known by place (`place.*`) and healthy modes (`modes.*`) float16, the ONNX graphs (`graph.*`)
-bytes. No pickle. A file may be hostile and its SHA-256 right: sizes, types and shapes are compared first.
+are float32; healthy statistics by place (`place.*`) and healthy modes (`modes.*`) are float16. No pickle. A file may
+be hostile and its SHA-256 right: sizes, types and shapes are compared first. The ONNX graphs of formats 4 and 5
+(`graph.*`) are hashed and otherwise ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from vae_loc.errors import UnusableModel
-from vae_loc.model.facts import FORMATS_READ, LEVELS, Facts, Healthy, Labelled
+from vae_loc.model.facts import FORMAT_VERSION, FORMATS_READ, LEVELS, Facts, Healthy, Labelled
 from vae_loc.model.meaning import meaningless
 from vae_loc.system.file_types import looks_like
 from vae_loc.system.reading import opened
@@ -44,15 +45,13 @@ class Checkpoint:
     reference : float32 (I, I, I) on the canonical grid, of 16 bits: `template`, the cohort's mean brain,
         and the healthy `<feature>.mean` and `<feature>.sd` of what the maps are made of
     modes : float32 (K, N), of 16 bits, by feature: how healthy brains vary where `<feature>.sd` is positive, N voxels
-    graphs : ONNX, without weights: `kl` gives what needs no gradient of Rec, `all` everything (`onnx_export`)
-    digest : SHA-256 of facts, weights, reference, modes and graphs
-    path : where it was read from, for messages
+    digest : SHA-256 of facts, weights, reference and modes
+    path : the file that it was read from, for messages
     """
 
     facts: Facts
     weights: dict[str, FloatArray]
     reference: dict[str, FloatArray]
-    graphs: dict[str, bytes]
     digest: str
     path: Path | None = None
     modes: dict[str, FloatArray] = field(default_factory=dict)
@@ -62,17 +61,17 @@ def checkpoint(
     facts: Facts,
     weights: dict[str, FloatArray],
     reference: dict[str, FloatArray],
-    graphs: dict[str, bytes],
     modes: dict[str, FloatArray] | None = None,
 ) -> Checkpoint:
-    """Return a checkpoint with its digest.
+    """Return a checkpoint of the present format with its digest.
 
     Parameters
     ----------
     weights : float32, by parameter name
     reference, modes : float32 (I, I, I) and (K, N), rounded here to the 16 bits in which they are stored
     """
-    model = Checkpoint(facts, weights, _halved(reference), graphs, "", modes=_halved(modes or {}))
+    facts = facts.model_copy(update={"format_version": FORMAT_VERSION})
+    model = Checkpoint(facts, weights, _halved(reference), "", modes=_halved(modes or {}))
     return replace(model, digest=_digest(facts, _tensors(model)))
 
 
@@ -84,19 +83,20 @@ def with_reference(
 ) -> Checkpoint:
     """Return a copy of `model` with other statistics by place and modes, and healthy quantiles if given."""
     facts = model.facts if healthy is None else model.facts.model_copy(update={"healthy": healthy})
-    return checkpoint(facts, model.weights, reference, model.graphs, modes)
+    return checkpoint(facts, model.weights, reference, modes)
 
 
 def with_labelled(model: Checkpoint, labelled: Labelled) -> Checkpoint:
-    """Return a copy of `model` that knows thresholds from annotated subjects."""
+    """Return a copy of `model` with thresholds from annotated subjects."""
     facts = model.facts.model_copy(update={"labelled": labelled})
-    return checkpoint(facts, model.weights, model.reference, model.graphs, model.modes)
+    return checkpoint(facts, model.weights, model.reference, model.modes)
 
 
 def save_checkpoint(model: Checkpoint, path: Path) -> None:
-    """Write one safetensors file, whole or not at all; the same model gives the same bytes."""
+    """Write one safetensors file of the present format, whole or not at all; the same model gives the same bytes."""
     from safetensors.numpy import save
 
+    model = checkpoint(model.facts, model.weights, model.reference, model.modes)
     header = json.dumps({"facts": json.loads(model.facts.model_dump_json()), "sha256": model.digest}, sort_keys=True)
     write_atomically(path, save(_tensors(model), metadata={"vae_loc": header}))
 
@@ -121,14 +121,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise UnusableModel(path, f"its tensors are damaged ({error}); fetch it again") from error
     reference = {name: values.astype(np.float32) for name, values in _named(tensors, REFERENCE).items()}
     modes = {name: values.astype(np.float32) for name, values in _named(tensors, MODES).items()}
-    graphs = {name: values.tobytes() for name, values in _named(tensors, GRAPH).items()}
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((REFERENCE, MODES, GRAPH))}
     if odd := next(meaningless(facts, weights, reference, modes), None):
         what = "is missing, of another shape, not finite, or cannot be"
         raise UnusableModel(path, f"its {odd} {what}; train or fetch it again")
-    if graphs.keys() != {"kl", "all"}:
-        raise UnusableModel(path, "its graphs are not those of its format; train or fetch it again")
-    return Checkpoint(facts, weights, reference, graphs, digest, path, modes)
+    return Checkpoint(facts, weights, reference, digest, path, modes)
 
 
 def healthy_threshold(model: Checkpoint, method: Method, fpr: float, *, raw: bool = False) -> float:
@@ -169,8 +166,7 @@ def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
 def _tensors(model: Checkpoint) -> Tensors:
     reference = {f"{REFERENCE}{name}": tensor.astype(np.float16) for name, tensor in model.reference.items()}
     modes = {f"{MODES}{name}": tensor.astype(np.float16) for name, tensor in model.modes.items()}
-    graphs = {f"{GRAPH}{name}": np.frombuffer(raw, dtype=np.uint8) for name, raw in model.graphs.items()}
-    tensors = {**model.weights, **reference, **modes, **graphs}
+    tensors = {**model.weights, **reference, **modes}
     return {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}  # as safetensors 0.8 needs them
 
 

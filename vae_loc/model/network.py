@@ -1,4 +1,4 @@
-"""Model file -> Model: a checkpoint and what runs its network, by onnxruntime on the CPU, by torch elsewhere."""
+"""Model file -> Model: a checkpoint and a function for its network, by onnxruntime on the CPU, by torch elsewhere."""
 
 from __future__ import annotations
 
@@ -7,23 +7,17 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
 
 from vae_loc.errors import UnusableModel, UnusableOption
 from vae_loc.model.checkpoint import Checkpoint, load_checkpoint
 from vae_loc.model.facts import Facts
-from vae_loc.model.onnx_graph import TERMS, RunGraph, check_graph, load_graph
+from vae_loc.model.graph import GraphName, RunGraph, load_graph, weight_shapes
 from vae_loc.model.shipped import find_model
 from vae_loc.system.threads import set_threads, threads
 from vae_loc.vocabulary import FloatArray
 
-FIRST_DECODED = "decoder.0.weight"  # (latents, channels, code, code), the code a 16th of the image's side
-CODE_STRIDE = 16
 KEPT_MODELS = 4  # in memory of a process: the three shipped ones and another
 
-GraphName = Literal["kl", "all"]
 ScoreTerms = Callable[[GraphName], RunGraph]  # gives what computes the terms of `kl`, or all of them
 
 
@@ -70,25 +64,20 @@ def load_model(name: str | Path, device: str = "cpu") -> Model:
 
 
 def ready(checkpoint: Checkpoint, device: str = "cpu") -> Model:
-    """Return a checkpoint with what runs its network.
+    """Return a checkpoint with the function that runs its network.
 
     Raises
     ------
-    UnusableModel : if the tensors are not those of the network that the header describes, or a graph is none of ours.
+    UnusableModel : if the tensors are not those of the network that the header describes.
     """
+    size, weights = checkpoint.facts.network, checkpoint.weights
+    if odd := sorted(weight_shapes(size).items() ^ {(name, weight.shape) for name, weight in weights.items()}):
+        what = f"its tensors do not fit the network in its header ({len(odd)} differ, first {odd[0][0]})"
+        raise UnusableModel(checkpoint.path or checkpoint.digest[:12], f"{what}; fetch it again")
     if device != "cpu":
         run = _torch_network(checkpoint, device)
         return Model(checkpoint, lambda _: run)
-    name = _name(checkpoint)
-    network = checkpoint.facts.network
-    first = checkpoint.weights.get(FIRST_DECODED, np.empty((0, 0, 0, 0))).shape
-    if (first[0], first[-1] * CODE_STRIDE) != (network.latents, network.image_size):
-        raise _unfit(name, f"{FIRST_DECODED} is {first}, for {network.latents} latents of {network.image_size} pixels")
-    for kind, graph in checkpoint.graphs.items():
-        check_graph(graph, checkpoint.weights, name, TERMS[kind])
-    return Model(
-        checkpoint, functools.cache(lambda graph: load_graph(checkpoint.graphs[graph], checkpoint.weights, name))
-    )
+    return Model(checkpoint, functools.cache(lambda graph: load_graph(graph, size, weights)))
 
 
 def prepared_device(device: str, count: int) -> str:
@@ -130,19 +119,14 @@ def _loaded(path: Path, status: tuple[int, int, int], device: str, thread_count:
 
 
 def _torch_network(checkpoint: Checkpoint, device: str) -> RunGraph:
-    """Return what runs `vae.score_terms` on a torch device, with frozen parameters."""
+    """Return the function that runs `vae.score_terms` on a torch device, with frozen parameters."""
     import torch
 
     from vae_loc.model.vae import SCORE_TERMS, VAE, score_terms
 
     torch.set_num_threads(threads())
-    network = checkpoint.facts.network
-    with torch.device("meta"):  # takes no memory: the header may lie about the size
-        model = VAE(latents=network.latents, image_size=network.image_size)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    odd = sorted(expected.items() ^ {(name, weight.shape) for name, weight in checkpoint.weights.items()})
-    if odd:
-        raise _unfit(_name(checkpoint), f"{len(odd)} differ, first {odd[0][0]}")
+    with torch.device("meta"):  # no memory for weights that are replaced at once
+        model = VAE(latents=checkpoint.facts.network.latents, image_size=checkpoint.facts.network.image_size)
     weights = {name: torch.from_numpy(weight.copy()) for name, weight in checkpoint.weights.items()}
     model.load_state_dict(weights, assign=True)
     model.requires_grad_(False).eval().to(device)
@@ -152,11 +136,3 @@ def _torch_network(checkpoint: Checkpoint, device: str) -> RunGraph:
         return {name: term.float().cpu().numpy() for name, term in zip(SCORE_TERMS, terms, strict=True)}
 
     return run
-
-
-def _name(checkpoint: Checkpoint) -> str | Path:
-    return checkpoint.path or checkpoint.digest[:12]
-
-
-def _unfit(name: str | Path, what: str) -> UnusableModel:
-    return UnusableModel(name, f"its tensors do not fit the network in its header ({what}); fetch it again")

@@ -10,8 +10,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-CHANNELS = (16, 32, 64, 256)  # feature maps of the four strided convolutions, as in the paper
-SHRINKAGE = 2 ** len(CHANNELS)  # each strided layer halves H and W
+from vae_loc.model.graph import CHANNELS, KERNEL, SHRINKAGE
+
 LEAK = 0.01  # slope of LeakyReLU below zero, PyTorch's default as in the authors' code
 LOG_SIGMA_RANGE = (-10.0, 10.0)  # keeps exp() finite in float32
 SCORE_TERMS = ("residual", "kl", "rec", "kl-gradient", "rec-gradient")  # what `score_terms` returns
@@ -36,12 +36,12 @@ class VAE(nn.Module):
         down: list[nn.Module] = []
         up: list[nn.Module] = []
         for c_in, c_out in zip((1, *CHANNELS), CHANNELS, strict=False):
-            down += [nn.Conv2d(c_in, c_out, 4, stride=2, padding=1), nn.LeakyReLU(LEAK)]
+            down += [nn.Conv2d(c_in, c_out, KERNEL, stride=2, padding=1), nn.LeakyReLU(LEAK)]
         down += [nn.Conv2d(CHANNELS[-1], 2 * latents, last)]  # (B, 2 * latents, 1, 1)
         up += [nn.ConvTranspose2d(latents, CHANNELS[-1], last), nn.LeakyReLU(LEAK)]
         for c_in, c_out in zip(CHANNELS[:0:-1], CHANNELS[-2::-1], strict=True):
-            up += [nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1), nn.LeakyReLU(LEAK)]
-        up += [nn.ConvTranspose2d(CHANNELS[0], 1, 4, stride=2, padding=1)]  # (B, 1, H, W)
+            up += [nn.ConvTranspose2d(c_in, c_out, KERNEL, stride=2, padding=1), nn.LeakyReLU(LEAK)]
+        up += [nn.ConvTranspose2d(CHANNELS[0], 1, KERNEL, stride=2, padding=1)]  # (B, 1, H, W)
         self.encoder = nn.Sequential(*down)
         self.decoder = nn.Sequential(*up)
 
@@ -88,7 +88,7 @@ def negative_elbo(
 
 @torch.enable_grad()
 def score_terms(model: VAE, x: Tensor, c: float | Tensor) -> tuple[Tensor, ...]:
-    """Return all that the maps are made of, as `SCORE_TERMS`, for slices x (B, 1, H, W) and z = mu.
+    """Return the terms of all maps, in the order of `SCORE_TERMS`, for slices x (B, 1, H, W) and z = mu.
 
     The residual x - g(mu) (B, 1, H, W), KL and Rec of each slice (B,), and dKL/dx and dRec/dx (B, 1, H, W): one
     forward pass, and two backward passes with respect to the input alone. Of slices, not of the batch:

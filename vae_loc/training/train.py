@@ -9,7 +9,6 @@ from pathlib import Path
 from vae_loc.errors import UnusableOption
 from vae_loc.model.checkpoint import checkpoint, save_checkpoint
 from vae_loc.model.facts import FORMAT_VERSION, Facts, NetworkSize, Training
-from vae_loc.model.onnx_export import derived_graphs
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, canonical_brain
 from vae_loc.preprocessing.prepared_scan import PreparedScan
 from vae_loc.preprocessing.pseudo_contrast import MADE_CONTRASTS, Appear, appearance_of
@@ -117,9 +116,8 @@ def train_cohort(
         slices = [_slices(part, options) for part in brains[:2]]
         fit, weights, history = _fitted(options, slices, group, state, resume, bars)
         facts = _facts(options, split, len(slices[0]), len(history.epochs), healthy.brain_mask)
-        graphs = derived_graphs(options.latents, options.image_size)
         model = calibrate_healthy(
-            checkpoint(facts, weights, {"template": template}, graphs),
+            checkpoint(facts, weights, {"template": template}),
             _judging(brains),
             device=group.device,
             store=store,
