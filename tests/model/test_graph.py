@@ -64,7 +64,7 @@ def test_the_graphs_of_a_shipped_model_equal_torch(name):
 
 
 def test_a_graph_in_a_file_is_never_read(model_file, tmp_path):
-    """Files of formats 4 and 5 hold graphs, which count for nothing but the SHA-256."""
+    """Files of format 5 hold graphs, which count for nothing but the SHA-256."""
     raw = model_file.read_bytes()
     size = int.from_bytes(raw[:8], "little")
     said = json.loads(raw[8 : 8 + size])["__metadata__"]
@@ -77,6 +77,7 @@ def test_a_graph_in_a_file_is_never_read(model_file, tmp_path):
         np.testing.assert_array_equal(value, ready(new).score_terms("kl")(x, 1.0)[name])
 
 
+@pytest.mark.full
 def test_the_package_data_are_what_their_script_makes():
     pytest.importorskip("onnxscript")
     made = runpy.run_path(str(ROOT / "benchmarks/make_graphs.py"))["graphs"]()

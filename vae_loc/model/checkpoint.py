@@ -2,8 +2,8 @@
 
 The file's only metadata entry, `vae_loc`, is JSON: the facts below and a SHA-256 over facts and tensors. Weights
 are float32; healthy statistics by place (`place.*`) and healthy modes (`modes.*`) are float16. No pickle. A file may
-be hostile and its SHA-256 right: sizes, types and shapes are compared first. The ONNX graphs of formats 4 and 5
-(`graph.*`) are hashed and otherwise ignored.
+be hostile and its SHA-256 right: sizes, types and shapes are compared first. The ONNX graphs of format 5 (`graph.*`)
+are hashed and otherwise ignored.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT_VERSION = 6  # of the files written: since 5 with findings and modes, since 6 without ONNX graphs
-FORMATS_READ = (4, 5, FORMAT_VERSION)
+FORMAT_VERSION = 6  # of the files written: since 6 without ONNX graphs
+FORMATS_READ = (5, FORMAT_VERSION)
 # probabilities at which healthy quantiles are stored: even steps, then a fine upper tail
 LEVELS = np.unique(np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 0.999, 37), np.linspace(0.999, 1, 21)]))
 Quantiles = Annotated[list[float], Field(min_length=len(LEVELS), max_length=len(LEVELS))]
@@ -71,7 +71,7 @@ class Healthy(_Facts):
 
     `maps` pools in-brain voxels on the scans' own grids, `raw_maps` those of the bare scores; `slices`
     and `volumes` hold the sample-wise Rec, KL and ELBO. `findings` are those of each map, and `spread` is that of a
-    scan's voxels in healthy standard deviations; models of 0.5 and older have neither.
+    scan's voxels in healthy standard deviations; None of a model that was calibrated without them.
     """
 
     subjects: int
