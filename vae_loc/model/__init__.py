@@ -1,5 +1,5 @@
-"""The network, the file that holds it, and what runs it; this package knows no scan.
+"""The network, the file that holds it, and the graphs that run it; nothing here depends on scans.
 
-A *checkpoint* is a model file: *facts* (JSON), weights, statistics *by place* on the canonical grid, ONNX graphs. A
-*model* is a checkpoint that is ready to score slices.
+A *checkpoint* is a model file: *facts* (JSON), weights, statistics *by place* on the canonical grid. A *model* is a
+checkpoint that is ready to score slices.
 """
