@@ -1,4 +1,4 @@
-"""A failing disk and SIGKILL leave whole files; `benchmarks/crash.py` tries every point, here are some of them."""
+"""A failing disk and SIGKILL leave whole files; `benchmarks.robustness.crash` tries every point, here some."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import pytest
 from support.places import ROOT
 
-BENCHMARK = ROOT / "benchmarks" / "crash.py"
+BENCHMARK = [sys.executable, "-m", "benchmarks.robustness.crash"]
 
 
 @pytest.mark.full
@@ -23,6 +23,6 @@ BENCHMARK = ROOT / "benchmarks" / "crash.py"
 )
 def test_every_file_is_old_or_new_and_the_next_run_succeeds(arguments):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, str(BENCHMARK), *arguments], capture_output=True, text=True, env=environment)
+    done = subprocess.run([*BENCHMARK, *arguments], capture_output=True, text=True, env=environment, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "all as promised" in done.stdout

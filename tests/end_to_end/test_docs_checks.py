@@ -50,7 +50,7 @@ def test_whole_sentences_tables_and_code_are_left_alone(page, text):
 
 
 def test_a_generated_page_keeps_only_the_rule_on_phrases(page):
-    head = "Made by `python benchmarks/speed.py`. It has two sentences.\n"
+    head = "Made by `python -m benchmarks.measured.speed`. It has two sentences.\n"
     assert page(head) == []
     assert page(head + "It takes 3 s a scan.\n")
 

@@ -80,7 +80,7 @@ def test_a_graph_in_a_file_is_never_read(model_file, tmp_path):
 @pytest.mark.full
 def test_the_package_data_are_what_their_script_makes():
     pytest.importorskip("onnxscript")
-    made = runpy.run_path(str(ROOT / "benchmarks/make_graphs.py"))["graphs"]()
+    made = runpy.run_path(str(ROOT / "benchmarks/tools/make_graphs.py"))["graphs"]()
     assert made == {path.stem: path.read_bytes() for path in GRAPHS.iterdir()}
 
 

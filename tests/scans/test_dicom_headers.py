@@ -23,7 +23,7 @@ def test_a_description_names_the_contrast(text, contrast):
 
 
 def test_a_value_of_impossible_length_is_a_damaged_file():
-    """Found by benchmarks/fuzz_coverage.py: pydicom decodes values late, and raises what is no ValueError."""
+    """Found by fuzz_coverage of benchmarks: pydicom decodes values late, and raises what is no ValueError."""
     raw = bytearray(Path(get_testdata_file("MR_small.dcm", download=False)).read_bytes())
     group_length = raw.index(b"\x02\x00\x00\x00UL") + 6
     raw[group_length : group_length + 2] = b"\x03\x00"
@@ -32,7 +32,7 @@ def test_a_value_of_impossible_length_is_a_damaged_file():
 
 
 def test_a_value_of_an_unknown_kind_is_a_damaged_file(tmp_path):
-    """Found by benchmarks/fuzz_coverage.py: the frame of reference is parsed when it is asked for."""
+    """Found by fuzz_coverage of benchmarks: the frame of reference is parsed when it is asked for."""
     raw = Path(get_testdata_file("MR_small.dcm", download=False)).read_bytes()
     (tmp_path / "a.dcm").write_bytes(raw.replace(b"\x20\x00\x52\x00UI", b"\x20\x00\x52\x00Ui"))
     with pytest.raises(UnusableInput, match=r"is damaged \(NotImplementedError\)"):

@@ -1,7 +1,7 @@
 """Graphs of the network and its scores for onnxruntime: package data, completed with the shapes of one network.
 
 `graphs/kl.pb` and `graphs/all.pb` are serialised GraphProtos of ONNX, made from `vae.score_terms` by
-`benchmarks/make_graphs.py`. They lack only what depends on the network's size: weights, and the shapes of reshapes.
+`benchmarks/tools/make_graphs.py`. They lack only what depends on the network's size: weights and shapes of reshapes.
 These are appended here, field by field (https://protobuf.dev/programming-guides/encoding). No graph is ever read from
 a model file.
 """

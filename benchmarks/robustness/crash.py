@@ -1,7 +1,7 @@
 """What is on disk after a failing disk, and after SIGKILL at any moment.
 
-python benchmarks/crash.py faults   # every open, write, fsync and rename of score and train fails once
-python benchmarks/crash.py kills    # SIGKILL before and after each of them, and at random times
+python -m benchmarks.robustness.crash faults   # every open, write, fsync and rename of score and train fails once
+python -m benchmarks.robustness.crash kills    # SIGKILL before and after each of them, and at random times
 
 Each attempt starts in a fresh folder, every other one with older outputs in place. Afterwards every file must
 be whole: the old one or the one that an undisturbed run writes, byte for byte; a failed run says one line,
@@ -24,8 +24,6 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.corpus import BRAIN, raw_scan
 
 from vae_loc.cli.app import main as command_line

@@ -1,8 +1,8 @@
 """A failing disk, and SIGKILL, at the calls of the C library: those of nibabel, safetensors, ITK and all others too.
 
-    python benchmarks/library_faults.py faults             # every call fails once, with each error
-    python benchmarks/library_faults.py kills              # SIGKILL at every call
-    python benchmarks/library_faults.py faults --step 7 --commands score report
+    python -m benchmarks.robustness.library_faults faults             # every call fails once, with each error
+    python -m benchmarks.robustness.library_faults kills              # SIGKILL at every call
+    python -m benchmarks.robustness.library_faults faults --step 7 --commands score report
 
 `crash.py` disturbs Python's own calls; this loads a library before the C library (needs `cc` and Linux) in which
 open, read, write, fsync, rename, mkdir and unlink of files below the attempt's folder fail, or kill the process.
@@ -25,9 +25,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import crash
-from crash import EXIT_CODES, TINY, prepare, run, tiny_model
 from support.bids import write_dataset
+
+from benchmarks.robustness.crash import EXIT_CODES, TINY, prepare, run, tiny_model
 
 SOURCE = Path(__file__).with_suffix(".c")
 KINDS = ("open", "read", "write", "fsync", "rename", "mkdir", "unlink")
@@ -166,11 +166,10 @@ def preloaded() -> ctypes.CDLL:
         library = Path(tempfile.mkdtemp()) / "faults.so"
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"], check=True)
         os.environ |= {"LD_PRELOAD": str(library), "VAE_LOC_FAULTS": str(library)}
-        os.execv(sys.executable, [sys.executable, *sys.argv])
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.robustness.library_faults", *sys.argv[1:]])
     return ctypes.CDLL(os.environ["VAE_LOC_FAULTS"])
 
 
 if __name__ == "__main__":
-    assert crash  # it puts tests/ on the path
     LIBRARY = preloaded()
     main()

@@ -1,6 +1,6 @@
 """Several contrasts of one person: is T1 + T2 + FLAIR better than the best single one, and by which rule?
 
-    python benchmarks/persons.py --shared ../shared/data -o docs/measured/persons.md
+    python -m benchmarks.measured.persons --shared ../shared/data -o docs/measured/persons.md
 
 The rule was chosen on healthy people and on lesions transplanted into them, not on the patients.
 The healthy people are the held-out IXI subjects and ds002748; their T2 and FLAIR are made from their T1.
@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from findings import FOUND_SHARE, KINDS, average_precision, interval
-from person_maps import CONTRASTS, SCANNERS, Person, people_of
-from person_patients import patients_page
 
+from benchmarks.measured.findings import FOUND_SHARE, KINDS, average_precision, interval
+from benchmarks.measured.person_maps import CONTRASTS, SCANNERS, Person, people_of
+from benchmarks.measured.person_patients import patients_page
 from vae_loc.model.facts import HealthyFindings
 from vae_loc.results.persons.merged_findings import Seen, merged, person_map
 from vae_loc.scoring.findings import (
@@ -61,7 +61,7 @@ def main() -> None:
     torch.set_num_threads(1)
     began = time.perf_counter()
     text = (
-        "# Several contrasts of one person\n\nMade by `python benchmarks/persons.py`; seed 0, one thread, "
+        "# Several contrasts of one person\n\nMade by `python -m benchmarks.measured.persons`; seed 0, one thread, "
         f"{platform.machine()}, torch {torch.__version__}.\n" + (__doc__ or "").split("\n\n", 2)[2]
     )
     trial = Trial(people_of(options.models, options.shared))

@@ -1,9 +1,9 @@
 """Coverage-guided fuzzing of every reader: each input is read or refused by one exception class.
 
     pip install '.[fuzz]'
-    python benchmarks/fuzz_coverage.py --fixed                     # the same inputs each time, about three minutes
-    python benchmarks/fuzz_coverage.py --seconds 180               # three minutes in all
-    python benchmarks/fuzz_coverage.py --seconds 28800 --corpus c  # a night; `c` keeps what reached new code
+    python -m benchmarks.robustness.fuzz_coverage --fixed                     # the same inputs each time, about three minutes
+    python -m benchmarks.robustness.fuzz_coverage --seconds 180               # three minutes in all
+    python -m benchmarks.robustness.fuzz_coverage --seconds 28800 --corpus c  # a night; `c` keeps what reached new code
 
 Targets: a NIfTI file, a DICOM file in a folder, a CSV table of scans, a BIDS dataset, a model. The fuzzer is atheris
 (libFuzzer), which sees the branches taken in vae_loc and in the libraries that parse. An input that takes more than 1 s
@@ -41,8 +41,7 @@ TABLE = "scan,mask,subject,contrast\np1_t1.nii.gz,,p1,t1\n'=1+1',p1_mask.nii.gz,
 
 def nifti_target(folder: Path) -> tuple[Callable[[bytes], None], list[bytes]]:
     """Read a scan from a file; the first byte of an input chooses its name's ending."""
-    from fuzz import seeds
-
+    from benchmarks.robustness.fuzz import seeds
     from vae_loc.scans.volume import read_volume
 
     def one(data: bytes) -> None:
@@ -116,8 +115,7 @@ def bids_target(folder: Path) -> tuple[Callable[[bytes], None], list[bytes]]:
 
 def model_target(folder: Path) -> tuple[Callable[[bytes], None], list[bytes]]:
     """Load a model whose SHA-256 is mended first, so that the rest is reached."""
-    from fuzz import model_seeds, signed
-
+    from benchmarks.robustness.fuzz import model_seeds, signed
     from vae_loc.model.checkpoint import load_checkpoint
 
     def one(data: bytes) -> None:
@@ -176,7 +174,7 @@ def main() -> int:
     how = ["--fixed"] if options.fixed else ["--seconds", str(max(1, options.seconds // len(TARGETS)))]
     for target in TARGETS:
         began = time.monotonic()
-        command = [sys.executable, __file__, "--target", target, *how]
+        command = [sys.executable, "-m", "benchmarks.robustness.fuzz_coverage", "--target", target, *how]
         done = subprocess.run(
             [*command, *(["--corpus", str(options.corpus)] if options.corpus else [])],
             capture_output=True,

@@ -1,7 +1,7 @@
 """Do two checkouts make the same files of the sample scans? Maps, masks and pictures by the byte, scores by value.
 
     git worktree add /tmp/before v0.5.0
-    python benchmarks/same_outputs.py /tmp/before .
+    python -m benchmarks.robustness.same_outputs /tmp/before .
 
 Versions, the version of the schema and how long a scan took may differ; SHA-256 of files that hold them are left out too.
 """
@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-SAMPLES = Path(__file__).resolve().parents[1] / "sample_data"
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_data"
 RUNS = {  # folder of the outputs -> arguments
     "all-maps": ["score", "scans", "--method", "all"],
     "raw": ["score", "scans", "--raw", "--percentile", "--polarity", "dark"],

@@ -1,6 +1,6 @@
 """How unusual the shared scans are for each shipped model: which scans it warns about, and which it refuses.
 
-    python benchmarks/scan_gate.py --shared ../shared/data -o docs/measured/scan-gate.md
+    python -m benchmarks.measured.scan_gate --shared ../shared/data -o docs/measured/scan-gate.md
 
 - Outline: Dice of mask and mean brain after alignment, least and median.
 - Spread: deviation of the typical voxel, as a multiple of that in the most unusual healthy scan (of 1 if that is less),
@@ -10,7 +10,7 @@
 - Refused: scans that are not scored without `--force`.
 
 The last table has files that are no brain scans, and hard cases.
-They are made of one scan of each folder and contrast, and of objects that are no heads (`benchmarks/gate_nonsense.py`).
+They are made of one scan of each folder and contrast, and of objects that are no heads (`benchmarks/measured/gate_nonsense.py`).
 Everything ran on one thread.
 """
 
@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from findings import cases_in
-from gate_nonsense import hard, nonsense, objects
 
+from benchmarks.measured.findings import cases_in
+from benchmarks.measured.gate_nonsense import hard, nonsense, objects
 from vae_loc.errors import UnusableInput
 from vae_loc.model.network import Model, load_model
 from vae_loc.preprocessing.open_scan import Scan, open_scan
@@ -50,7 +50,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     text = (
-        "# What the models warn about\n\nMade by `python benchmarks/scan_gate.py`. "
+        "# What the models warn about\n\nMade by `python -m benchmarks.measured.scan_gate`. "
         + (__doc__ or "").split("\n\n", 2)[2]
     )
     for name in CONTRASTS:

@@ -1,6 +1,6 @@
 """deepbet's networks (TorchScript, in its wheel) -> the ONNX files that vae-loc carries.
 
-    pip install deepbet==1.0.2 && python benchmarks/export_deepbet.py
+    pip install deepbet==1.0.2 && python -m benchmarks.tools.export_deepbet
 
 The convolution of the first layer, 7x7x7 with a stride of 2, becomes one of 4x4x4 over blocks of 2x2x2 voxels; the two
 classes' logits become their difference, and the softmax is left out; weights are rounded to 16 bits.
@@ -17,7 +17,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-FOLDER = Path(__file__).parents[1] / "vae_loc" / "preprocessing" / "deepbet"
+FOLDER = Path(__file__).parents[2] / "vae_loc" / "preprocessing" / "deepbet"
 NETWORKS = {"box": ("bbox_model", 128), "brain": ("model", 256)}  # name -> file in the wheel, side of its input
 SMALL = 64  # tensors of fewer numbers stay 32 bits
 

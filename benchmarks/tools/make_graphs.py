@@ -1,7 +1,7 @@
 """Make the package data `vae_loc/model/graphs/*.pb`: the ONNX graphs of the network and its scores, for every size.
 
     pip install '.[graphs]'
-    python benchmarks/make_graphs.py
+    python -m benchmarks.tools.make_graphs
 
 The network and its terms are written once, in `vae_loc/model/vae.py`. Autograd is traced through `vae.score_terms`, so
 that the graphs hold the backward passes too, as ordinary convolutions. `vae_loc/model/graph.py` adds weights and

@@ -1,7 +1,7 @@
 """How fast it is: every comparison side by side in one process, as ratios with their spread.
 
-python benchmarks/speed.py -o docs/measured/speed.md
-python benchmarks/speed.py --only scoring training
+python -m benchmarks.measured.speed -o docs/measured/speed.md
+python -m benchmarks.measured.speed --only scoring training
 
 CPU time of one thread. The things compared take turns, so that whatever else the machine does falls on all of
 them; a ratio is the median over the rounds, with the smallest and largest. Seed 0.
@@ -31,8 +31,8 @@ import nibabel as nib
 import numpy as np
 
 MODEL = "t1"
-SAMPLES, SAMPLE = Path(__file__).parent.parent / "sample_data", "IXI012"
-UNET = Path(__file__).parent.parent / "vae_loc/preprocessing/deepbet/box.onnx"
+SAMPLES, SAMPLE = Path(__file__).parents[2] / "sample_data", "IXI012"
+UNET = Path(__file__).parents[2] / "vae_loc/preprocessing/deepbet/box.onnx"
 SHAPE = (240, 240, 155)  # of the large scan, 1 mm: that of BraTS
 SLICES = 64
 Rows = list[tuple[str, ...]]
@@ -390,12 +390,13 @@ def child(*command: str | Path) -> tuple[float, float]:
 def whole(options: argparse.Namespace) -> Iterator[str]:
     """The command, cold, against a naive script; and a folder of scans."""
     python = sys.executable
+    own = (python, "-m", "benchmarks.measured.speed")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scan, mask = large_scan(folder)
         commands = {
-            "naive script": (python, __file__, "--naive", scan, mask, folder / "naive.nii.gz"),
-            "floor: one small U-Net": (python, __file__, "--floor", scan, folder / "floor.nii.gz"),
+            "naive script": (*own, "--naive", scan, mask, folder / "naive.nii.gz"),
+            "floor: one small U-Net": (*own, "--floor", scan, folder / "floor.nii.gz"),
             "vae-loc score": (python, "-m", "vae_loc", "score", scan, "-m", MODEL, "-o", folder / "out"),
             "vae-loc score --method all": (python, "-m", "vae_loc", "score", scan, "-m", MODEL, "-o", folder / "all",
                                            "--method", "all"),
@@ -525,7 +526,7 @@ def main() -> None:
         return naive(*options.naive)
     if options.floor:
         return floor(*options.floor)
-    lines = [f"{machine()}. Made by `python benchmarks/speed.py`: {options.rounds} rounds, seed 0."]
+    lines = [f"{machine()}. Made by `python -m benchmarks.measured.speed`: {options.rounds} rounds, seed 0."]
     for name in options.only:
         start = len(lines)
         lines += ["", f"### {PARTS[name].__doc__.splitlines()[0]}", ""]

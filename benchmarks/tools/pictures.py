@@ -1,6 +1,6 @@
 """The pictures of README.md and docs/tutorial.md: what the tutorial's commands write for sample_data, as a browser shows it.
 
-    python benchmarks/pictures.py results/
+    python -m benchmarks.tools.pictures results/
 
 needs Chromium and its driver, as the tests of pages do. `results/` is what the tutorial's second step wrote.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"
 SCAN, STROKE = "synthetic-mass_t1", "crtut_t2"
 WIDTH, QUALITY = 1000, 80

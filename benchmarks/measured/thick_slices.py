@@ -1,6 +1,6 @@
 """Healthy T1 scans thinned to the thick slices of clinical 2-D scans, beside the full scans: alignment, level, findings.
 
-    python benchmarks/thick_slices.py --shared ../shared/data -o docs/measured/thick-slices.md
+    python -m benchmarks.measured.thick_slices --shared ../shared/data -o docs/measured/thick-slices.md
 
 Each scan is averaged along one of its voxel axes over slices of 3 to 8 mm, as a 2-D acquisition without gaps does; its
 brain mask likewise. Off: mean distance over brain points from where the full scan is put. Flagged: share of the voxels
@@ -140,7 +140,7 @@ def main() -> None:
     lines = [
         "# Thick slices",
         "",
-        f"Made by `python benchmarks/thick_slices.py` on {platform.machine()}, one thread.",
+        f"Made by `python -m benchmarks.measured.thick_slices` on {platform.machine()}, one thread.",
         "",
         f"Healthy T1 scans of {len(cases)} people of two scanners, averaged to slices as a clinical 2-D scan has them.",
         "Off: mean distance over the brain from where the full scan is put, mm; median / nine of ten / largest.",

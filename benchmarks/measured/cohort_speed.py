@@ -1,6 +1,6 @@
 """What a cohort costs: scans per minute by worker processes, the share lost to all but scans, memory, and waiting.
 
-python benchmarks/cohort.py --scans 24 --repeats 3 -o docs/measured/cohort-speed.md
+python -m benchmarks.measured.cohort_speed --scans 24 --repeats 3 -o docs/measured/cohort-speed.md
 
 The scans are copies of one sample scan (synthetic-mass_t1, 120x120x90, and patient07_t1, 182x218x182), each with a
 brain mask. CPU times hold on a busy machine too; wall times, and scans per minute, only on an idle one.
@@ -23,11 +23,11 @@ import time
 from datetime import date, datetime
 from pathlib import Path
 
-from speed import AS_INSTALLED  # sets one BLAS thread, before numpy is imported
+from benchmarks.measured.speed import AS_INSTALLED  # sets one BLAS thread, before numpy is imported
 
 import numpy as np  # isort: skip
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = {"2 mm head, 1.3 M voxels": "synthetic-mass_t1", "1 mm brain, 7.2 M voxels": "patient07_t1"}
 ENVIRONMENT = AS_INSTALLED | {"OMP_NUM_THREADS": "1"}
 
@@ -153,7 +153,7 @@ def table(
     lines = [
         "# The cost of a cohort",
         "",
-        f"Made by `python benchmarks/cohort.py {' '.join(sys.argv[1:])}`.",
+        f"Made by `python -m benchmarks.measured.cohort_speed {' '.join(sys.argv[1:])}`.",
         f"{date.today()}, {len(os.sched_getaffinity(0))} CPUs ({cpu}), Python {platform.python_version()}.",
         f"Medians over runs, and their range. Load of the machine: {os.getloadavg()[2]:.1f}.",
         "",

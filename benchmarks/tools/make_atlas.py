@@ -1,6 +1,6 @@
 """Make the atlas of `vae_loc/scoring/atlas/` from the label maps of the IXI brains, and measure it by 5 folds.
 
-    python benchmarks/make_atlas.py --shared ../shared/data
+    python -m benchmarks.tools.make_atlas --shared ../shared/data
 
 Each brain is aligned to the template of a T1 model. Its map votes at 8 points for the label of each 3 mm pixel of its
 own brain mask, so that a pixel at the surface has the label of the brains that reach it. The names of the labels in
@@ -286,7 +286,7 @@ PAGE = """# Atlas
 
 The atlas names the side, the lobe and the region of a finding. It is a majority of automatic label maps.
 
-Made by `python benchmarks/make_atlas.py --model {model}` on {machine}, seed {seed}.
+Made by `python -m benchmarks.tools.make_atlas --model {model}` on {machine}, seed {seed}.
 Data: the {all} IXI T1 scans of the project, and their MUSE label maps by DLMUSE (CBICA).
 Each brain was aligned to the template of the model, affinely.
 Each map voted at 8 points for the label of each 3 mm pixel of its own brain.

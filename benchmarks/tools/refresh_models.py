@@ -1,6 +1,6 @@
 """Take the healthy statistics of the shipped models anew, after their definition has changed; the weights stay.
 
-    python benchmarks/refresh_models.py --shared ../shared/data
+    python -m benchmarks.tools.refresh_models --shared ../shared/data
 
 Subjects and their appearances are those of the training (`models/*.training.json`, seed 0), the reference is
 ds002748: the result is what `vae-loc train --reference` would now write with these weights. T2 is then calibrated on

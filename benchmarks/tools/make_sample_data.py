@@ -1,6 +1,6 @@
 """Make `sample_data/` from the shared scans: copies, our own brain masks, one synthetic mass.
 
-python benchmarks/make_sample_data.py --shared ../shared/data -o sample_data
+python -m benchmarks.tools.make_sample_data --shared ../shared/data -o sample_data
 """
 
 from __future__ import annotations

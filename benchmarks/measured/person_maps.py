@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from findings import Healthy, features, healthy_brains, widened
-from transplants import FLUID_SD, KINDS, SPOT_SD, blended, blob, cases_in
 
+from benchmarks.measured.findings import Healthy, features, healthy_brains, widened
+from benchmarks.transplants import FLUID_SD, KINDS, SPOT_SD, blended, blob, cases_in
 from vae_loc.model.network import load_model
 from vae_loc.preprocessing.canonical import BACKGROUND_SD, CanonicalVolume, onto_grid
 from vae_loc.preprocessing.open_scan import open_scan

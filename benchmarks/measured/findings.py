@@ -1,6 +1,6 @@
 """What `segment` finds by default: in healthy people, in healthy people with a transplanted lesion, in patients.
 
-    python benchmarks/findings.py --shared ../shared/data -o docs/measured/findings.md
+    python -m benchmarks.measured.findings --shared ../shared/data -o docs/measured/findings.md
 
 The healthy people are the held-out IXI subjects and ds002748.
 They lie in five folds, and each fold is judged by statistics, modes and a threshold of the others.
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from refresh_models import site_cases, without_site
-from transplants import KINDS, cases_in, gliomas_of, lesions_in
 
+from benchmarks.tools.refresh_models import site_cases, without_site
+from benchmarks.transplants import KINDS, cases_in, gliomas_of, lesions_in
 from vae_loc.evaluation.baselines import baseline_maps
 from vae_loc.evaluation.lesions import FOUND_SHARE
 from vae_loc.evaluation.metrics import mean_interval, rank_sorted
@@ -118,7 +118,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     text = (
-        "# Findings\n\nMade by `python benchmarks/findings.py`; seed 0, one thread, "
+        "# Findings\n\nMade by `python -m benchmarks.measured.findings`; seed 0, one thread, "
         f"{platform.machine()}, torch {torch.__version__}.\n" + (__doc__ or "").split("\n\n", 2)[2]
     )
     for contrast in options.only or CONTRASTS:

@@ -1,6 +1,6 @@
 """Both registrations on brains that were moved by a known affine, or spoiled: how far off, and how long.
 
-    python benchmarks/registration.py --shared ../shared/data -o docs/measured/registration.md
+    python -m benchmarks.measured.registration --shared ../shared/data -o docs/measured/registration.md
 
 Moved: healthy T1 of two scanners and gliomas of three contrasts, turned by up to 26 degrees, shifted by up to 15 mm, zoomed
 by 0.85 to 1.15 along each axis and sheared, then another curve of intensity, shading and noise. Spoiled: healthy T1 of
@@ -229,7 +229,7 @@ def main() -> None:
         print(spoiled[-1], flush=True)
     head = "| median / nine of ten / largest | " + " | ".join(WAYS) + " |\n|---|---|---|\n"
     text = (
-        f"# Registration\n\nMade by `python benchmarks/registration.py` on {platform.machine()}, one thread, seed 0.\n"
+        f"# Registration\n\nMade by `python -m benchmarks.measured.registration` on {platform.machine()}, one thread, seed 0.\n"
         "Distances are in mm over the brain.\n\n"
         "Brains were moved by a known affine: turned by up to 26 degrees, shifted by up to 15 mm, zoomed by 0.85 to 1.15 "
         "along each axis, and sheared.\n"

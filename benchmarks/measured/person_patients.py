@@ -10,8 +10,8 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from findings import FOUND_SHARE, interval
 
+from benchmarks.measured.findings import FOUND_SHARE, interval
 from vae_loc.evaluation.metrics import rank_sorted
 from vae_loc.results.persons.common_grid import read_output
 from vae_loc.results.persons.person_summary import PersonSummary, read_person

@@ -1,6 +1,6 @@
 """Train the networks of `python -m reproduction fashion-mnist --protocol paper` side by side, on one GPU.
 
-    python benchmarks/fashion_side_by_side.py -o docs/reproduction/fashion-mnist-paper --seeds 3 --device cuda
+    python -m reproduction.fashion_mnist.side_by_side -o docs/reproduction/fashion-mnist-paper --seeds 3 --device cuda
 
 A GPU has little to do with one network of this size, and processes that share it wait for each other.
 Here networks of one shape are one network with a further axis: matrix products in batches.
@@ -41,6 +41,7 @@ from reproduction.fashion_mnist.training import (
     network_of,
 )
 from reproduction.sweep import RUNS, Key, keys_of, known_rows, name_of, ordered, row_of
+from vae_loc.cli.console import say
 from vae_loc.model.vae import LOG_SIGMA_RANGE, kl_divergence, squared_error
 from vae_loc.system.reading import to_csv
 from vae_loc.system.writing import write_atomically
@@ -236,9 +237,8 @@ def main() -> None:
     missing = [key for key in keys if name_of(key) not in rows]
     began = time.perf_counter()
     for key, results in side_by_side(missing, options.data, protocol_of("paper"), options.device):
-        print(
-            f"{time.perf_counter() - began:.0f} s", *key.values(), *(f"{v:.4g}" for v in results.values()), flush=True
-        )
+        figures = " ".join([*key.values(), *(f"{value:.4g}" for value in results.values())])
+        say(f"{time.perf_counter() - began:.0f} s {figures}")
         rows[name_of(key)] = row_of(key, results)
         write_atomically(table, to_csv(ordered(rows, keys)))
 

@@ -1,6 +1,6 @@
 """Evaluate the shipped model on the shared scans: `docs/measured/evaluation.md`.
 
-    python benchmarks/evaluation.py --shared ../shared/data -o docs/measured/evaluation.md
+    python -m benchmarks.measured.evaluation --shared ../shared/data -o docs/measured/evaluation.md
 
 Gliomas and multiple sclerosis (T1), and whether "5 % of healthy voxels" holds: the held-out healthy
 subjects are halved, one half calibrates, the other is flagged.
@@ -43,7 +43,7 @@ def main() -> None:
     contrast = model.facts.contrast
     text = (
         f"# Evaluation of the model {options.model}\n\nModel {model.digest[:12]}, {contrast}. Made by "
-        f"`python benchmarks/evaluation.py -m {options.model}`; seed 0, {platform.machine()}, torch {torch.__version__}. "
+        f"`python -m benchmarks.measured.evaluation -m {options.model}`; seed 0, {platform.machine()}, torch {torch.__version__}. "
         "What the figures mean, and which to trust: [metrics.md](../reference/metrics.md).\n"
     )
     for cohort, labels in COHORTS.items():

@@ -1,6 +1,6 @@
 """FashionMNIST: time of an epoch of each protocol against the authors' loop, in one process.
 
-    python benchmarks/reproduce_speed.py [--images 12800] [--repeats 3]
+    python -m benchmarks.measured.reproduction_speed [--images 12800] [--repeats 3]
 
 The authors' loop: a DataLoader with one worker, batches of 128, a sampler over the images of nine classes,
 the loss by torch.distributions, loss.item() every step. Its Dataset here scales bytes to floats; theirs goes

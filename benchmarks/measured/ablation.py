@@ -1,6 +1,6 @@
 """What each part of the method is worth: it is taken out alone, and the T1 model is judged anew.
 
-    python benchmarks/ablation.py --shared ../shared/data -o docs/measured/ablation.csv
+    python -m benchmarks.measured.ablation --shared ../shared/data -o docs/measured/ablation.csv
 
 Parts of the training: the network is trained anew without one, as `vae-loc train` does.
 Parts of the scoring: the networks as kept stay, and one part is taken out of what follows them.
@@ -28,13 +28,13 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
-import findings
 import numpy as np
 import torch
-from findings import Diseased, Healthy, Sick, average_precision, healthy_people, transplanted, trial
 from torch import Tensor
-from transplants import KINDS, Glioma, gliomas_of
 
+from benchmarks.measured import findings
+from benchmarks.measured.findings import Diseased, Healthy, Sick, average_precision, healthy_people, transplanted, trial
+from benchmarks.transplants import KINDS, Glioma, gliomas_of
 from vae_loc.evaluation.metrics import mean_interval
 from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
 from vae_loc.model.network import Model, load_model, ready
@@ -360,7 +360,7 @@ def page(rows: list[dict]) -> str:
     said = (__doc__ or "").split("\n\n", 2)[2]
     text = (
         "# What each part is worth\n\n"
-        f"Made by `python benchmarks/ablation.py`; {platform.machine()}, torch {torch.__version__}, one thread.\n\n{said}\n"
+        f"Made by `python -m benchmarks.measured.ablation`; {platform.machine()}, torch {torch.__version__}, one thread.\n\n{said}\n"
     )
     by_run: dict[tuple[str, int, str], dict] = {(row["part"], int(row["seed"]), row["kind"]): row for row in rows}
     for title, parts in (("Parts of the training", TRAININGS), ("Parts of the scoring", {KEPT: None, **SCORINGS})):

@@ -1,6 +1,6 @@
 """The picture of docs/explanation/method.md: one slice of a scan at each step on the way to its map and findings.
 
-    python benchmarks/steps.py
+    python -m benchmarks.tools.steps
 
 Writes docs/images/steps.jpg from sample_data/crtut_t2.nii.gz and the shipped model t2. The slice is that of the
 strongest voxel. The patient's right is on the left.
@@ -28,7 +28,7 @@ from vae_loc.scoring.slice_scores import score_slices
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SCAN = ROOT / "sample_data" / "crtut_t2.nii.gz"
 PICTURE = ROOT / "docs" / "images" / "steps.jpg"
 FALSE_FINDINGS = 0.1

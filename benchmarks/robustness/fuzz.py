@@ -1,6 +1,6 @@
 """Mutated NIfTIs and models: each is read or refused by one exception class, in bounded time and memory.
 
-python benchmarks/fuzz.py --nifti 100000 --models 20000 --seed 0
+python -m benchmarks.robustness.fuzz --nifti 100000 --models 20000 --seed 0
 
 A seeded mutator: flips, overwrites, inserts and deletes bytes, cuts, swaps and repeats blocks, and sets
 header fields to interesting numbers; models also get a right SHA-256 after every other mutation, so that

@@ -1,6 +1,6 @@
 """deepbet against brainextractor (a port of FSL BET; `pip install brainextractor`) on IXI's masks.
 
-    python benchmarks/brain_extraction.py --data ../shared/data/ixi --n 20 -o docs/measured/brain-extraction.md
+    python -m benchmarks.measured.brain_extraction --data ../shared/data/ixi --n 20 -o docs/measured/brain-extraction.md
 
 IXI's masks are automatic and intracranial-like, so the Dice says how near a tool is to them, not to the truth.
 """
@@ -59,7 +59,7 @@ def main() -> None:
         )
     text = (
         f"# Brain extraction\n\n{len(cases)} IXI scans, one thread, {platform.machine()}. "
-        f"Made by `python benchmarks/brain_extraction.py --n {options.n}`.\n\n" + "\n".join(lines) + "\n\n"
+        f"Made by `python -m benchmarks.measured.brain_extraction --n {options.n}`.\n\n" + "\n".join(lines) + "\n\n"
         "The reference masks are automatic and intracranial-like; a Dice here is agreement with them.\n"
     )
     print(text)

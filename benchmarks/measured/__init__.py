@@ -1,0 +1,1 @@
+"""The scripts behind the figures of docs/measured, one for each page."""
