@@ -1,13 +1,11 @@
 """One scan: outputs that are whole and fit are taken, all others are made again."""
 
-import functools
-
 import pytest
 from support.commands import rows, run
 from support.corpus import GOOD, MASK, raw_scan
 
 from vae_loc.results.output_names import folder_names
-from vae_loc.results.score_scan import ScoreOptions, Task, score_task, stamp_of
+from vae_loc.results.score_scan import ScoreOptions, Task, score_task
 from vae_loc.scans.cases import find_cases
 
 
@@ -73,25 +71,10 @@ class TestSkipExisting:
         assert (tmp_path / "out" / "a_t1_scores.json").stat().st_ino != before
 
 
-def test_a_task_begun_again_finds_what_it_had_finished(good, tmp_path, small_model):
-    (case,) = find_cases([good])
-    where = folder_names(tmp_path / "out", scans=[case.scan], methods=1)
-    work = functools.partial(score_task, ScoreOptions(model=str(small_model)))
-    first = work(Task(case, where, None, skip_existing=False))
-    made = stamp_of(where.scores(case.scan))
-    again = work(Task(case, where, None, skip_existing=False))
-    assert (again.status, again.written) == ("done", ())
-    assert again.facts == first.facts
-    assert stamp_of(where.scores(case.scan)) == made
-    anew = work(Task(case, where, made, skip_existing=False))  # another run, which was not asked to trust it
-    assert anew.written == first.written
-    assert stamp_of(where.scores(case.scan)) != made
-
-
 def test_whatever_is_wrong_with_a_scan_is_in_its_entry(tmp_path, small_model):
     (tmp_path / "bad_t1.nii").write_bytes(GOOD[:-1])
     (case,) = find_cases([tmp_path / "bad_t1.nii"])
     where = folder_names(tmp_path / "out", scans=[case.scan], methods=1)
-    entry = score_task(ScoreOptions(model=str(small_model)), Task(case, where, None, skip_existing=False))
+    entry = score_task(ScoreOptions(model=str(small_model)), Task(case, where, skip_existing=False))
     assert (entry.status, entry.exit_code, entry.written) == ("failed", 4, ())
     assert "cut off" in entry.error

@@ -19,11 +19,11 @@ pytest.importorskip("distributed")
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "words"), [("nowhere.json", "expected dask, slurm"), ("tcp://127.0.0.1:1", "was not reached")]
+    ("scheduler", "words"), [("nowhere.json", "expected dask, slurm"), ("tls://127.0.0.1:1", "was not reached")]
 )
 def test_a_scheduler_that_is_not_there_is_named(scheduler, words, good, tmp_path, small_model, monkeypatch, capsys):
     monkeypatch.setattr("vae_loc.system.dask_cluster.TIMEOUT_S", 1)
-    arguments = ["score", good, "-m", small_model, "-o", tmp_path / "out", "--scheduler", scheduler, "--insecure"]
+    arguments = ["score", good, "-m", small_model, "-o", tmp_path / "out", "--scheduler", scheduler]
     code, said = run(monkeypatch, capsys, *arguments)
     assert code == 2
     assert words in said.err.splitlines()[-1]
@@ -32,7 +32,7 @@ def test_a_scheduler_that_is_not_there_is_named(scheduler, words, good, tmp_path
 
 def test_a_local_cluster_gives_what_one_process_gives():
     numbers = list(range(6))
-    found = on_cluster(square, numbers, scheduler="dask", jobs=2, insecure=True)
+    found = on_cluster(square, numbers, scheduler="dask", jobs=2)
     assert sorted(found) == [(number, number * number) for number in numbers]
 
 
@@ -70,14 +70,14 @@ def test_a_local_cluster_lets_nobody_in_who_has_not_its_keys():
     assert sorted([*found, *running]) == [(0, 4), (1, 9)]
 
 
-def test_without_cryptography_a_local_cluster_is_refused_unless_insecure(monkeypatch):
+def test_without_cryptography_a_local_cluster_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    with pytest.raises(UnusableOption, match="needs cryptography for TLS"):
+    with pytest.raises(UnusableOption, match="needs cryptography; pip install"):
         next(on_cluster(square, [2], scheduler="dask", jobs=1))
 
 
 @pytest.mark.parametrize("kind", ["address", "file"])
-def test_a_cluster_without_tls_is_refused_unless_insecure(tmp_path, kind):
+def test_a_cluster_without_tls_is_refused(tmp_path, kind):
     scheduler = "tcp://127.0.0.1:1"
     if kind == "file":
         (tmp_path / "s.json").write_text(f'{{"address": "{scheduler}"}}')

@@ -203,10 +203,6 @@ class MachineOptions:
             show_default=False,
         ),
     ] = None
-    insecure: Annotated[
-        bool,
-        typer.Option("--insecure", help="A dask cluster without TLS: whoever reaches its ports can run code in it."),
-    ] = False
     shard: Annotated[
         str | None,
         typer.Option(
@@ -229,7 +225,6 @@ class MachineOptions:
             scheduler=self.scheduler,
             shard=parsed_shard(self.shard),
             skip_existing=self.skip_existing,
-            insecure=self.insecure,
         )
 
 

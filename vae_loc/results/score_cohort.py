@@ -46,7 +46,6 @@ class RunOptions:
     scheduler : `dask`, `slurm`, an address or a file: a dask cluster scores the scans
     shard : (part, parts), from 1: only this part of the scans
     skip_existing : leave alone what is whole and was made by the same model and options from the same scan
-    insecure : whether a cluster may do without TLS
     persons : where scans are segmented, also merge those of one person that differ in contrast
     """
 
@@ -54,7 +53,6 @@ class RunOptions:
     scheduler: str | None = None
     shard: tuple[int, int] = (1, 1)
     skip_existing: bool = False
-    insecure: bool = False
     persons: bool = True
 
 
@@ -271,10 +269,9 @@ def _converted(
 
 
 def _task(case: Case, names: OutputNames, run: RunOptions, series: Series | None) -> Task:
-    from vae_loc.results.score_scan import Task, stamp_of
+    from vae_loc.results.score_scan import Task
 
-    older = None if run.skip_existing else stamp_of(names.scores(case.scan))
-    return Task(case, names.only(case.scan), older, run.skip_existing, series)
+    return Task(case, names.only(case.scan), run.skip_existing, series)
 
 
 def _tell(entry: Entry, names: OutputNames, options: ScoreOptions, listener: Listener, said: set[str]) -> None:
@@ -296,5 +293,5 @@ def _engine(jobs: int, run: RunOptions) -> Engine:
     if run.scheduler is not None:
         from vae_loc.system.dask_cluster import on_cluster
 
-        return functools.partial(on_cluster, scheduler=run.scheduler, jobs=jobs, insecure=run.insecure)
+        return functools.partial(on_cluster, scheduler=run.scheduler, jobs=jobs)
     return in_turn if jobs == 1 else functools.partial(in_processes, jobs=jobs, preload="vae_loc.results.score_scan")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -12,7 +11,7 @@ from vae_loc.errors import OurBug, UnusableInput, VaeLocError, machine_fault, pr
 from vae_loc.model.network import Model, load_model
 from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.open_scan import Scan, counting_mask, open_scan
-from vae_loc.results.cohort_table import Entry, Status, facts_of, failure, trusted_summary
+from vae_loc.results.cohort_table import Entry, facts_of, failure, trusted_summary
 from vae_loc.results.output_names import OutputNames
 from vae_loc.results.scan_outputs import Files, write_outputs
 from vae_loc.results.scan_summary import Inputs, Provenance, ScanSummary, read_summary
@@ -25,8 +24,6 @@ from vae_loc.system.reading import sha256_of
 from vae_loc.system.threads import set_threads
 from vae_loc.system.writing import refuse_inputs
 from vae_loc.vocabulary import BrainMask, Method, Polarity
-
-Stamp = tuple[int, int]  # of a file: inode, time of change in ns
 
 
 @dataclass(frozen=True)
@@ -76,15 +73,13 @@ class ScoreOptions:
 
 @dataclass(frozen=True)
 class Task:
-    """A scan to score, unless outputs that may be trusted are there: any but those of the stamp `older`.
+    """One scan to score; with `skip_existing`, outputs of the same scan, model and options that are whole stay.
 
-    A task that is begun again, because its process died, thereby finds what it had finished. It travels
-    between processes, so `names` knows this scan alone.
+    A task travels between processes, so `names` holds this scan alone.
     """
 
     case: Case
     names: OutputNames
-    older: Stamp | None
     skip_existing: bool
     series: Series | None = None
 
@@ -137,15 +132,6 @@ def score_task(options: ScoreOptions, task: Task) -> Entry:
     return failure(task.case, fault, time.perf_counter() - began)
 
 
-def stamp_of(path: Path) -> Stamp | None:
-    """Return what changes when a file is written anew; None if there is none."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
-
-
 def _entry_of(options: ScoreOptions, task: Task) -> Entry:
     """Return the entry of a scan whose outputs may be trusted, or score it."""
     case, names = task.case, task.names
@@ -156,8 +142,7 @@ def _entry_of(options: ScoreOptions, task: Task) -> Entry:
     summary = _trusted(options, task, provenance)
     if summary is None:
         return score_scan(case, options, names, provenance)
-    status: Status = "skipped" if task.skip_existing else "done"
-    return Entry(case, status, None, names.scores(case.scan), facts_of(summary), mask=_mask_file(case, options))
+    return Entry(case, "skipped", None, names.scores(case.scan), facts_of(summary), mask=_mask_file(case, options))
 
 
 def _mask_file(case: Case, options: ScoreOptions) -> Path | None:
@@ -169,7 +154,7 @@ def _mask_file(case: Case, options: ScoreOptions) -> Path | None:
 def _trusted(options: ScoreOptions, task: Task, provenance: Provenance) -> ScanSummary | None:
     """Return the scores of outputs that may stand for scoring the scan again, or None."""
     scores = task.names.scores(task.case.scan)
-    if stamp_of(scores) in (None, task.older):
+    if not (task.skip_existing and scores.exists()):
         return None
     contrast = task.case.contrast or options.contrast or contrast_of(task.case.scan)
     known = [options.model] if options.model else [name for name in shipped_models() if contrast in (None, name)]

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from vae_loc.errors import UnusableInput, UnusableOption
 from vae_loc.system.reading import read_text
@@ -22,8 +22,7 @@ ResultT = TypeVar("ResultT")
 
 LOCAL, SLURM = "dask", "slurm"
 # The second death of a worker makes its task a failure, as with worker processes. dask blames all tasks that a worker
-# was given, so it is given one at a time.
-# The workers' HTTP servers, which cannot be left out, have no page.
+# was given, so it is given one at a time. The workers' HTTP servers, which cannot be left out, have no page.
 OURS = {
     "distributed.scheduler.allowed-failures": 1,
     "distributed.scheduler.worker-saturation": 1.0,
@@ -36,7 +35,7 @@ SLURM_JOB = {"cores": 1, "processes": 1, "memory": "4 GB"}  # where dask-jobqueu
 
 
 def on_cluster(
-    work: Callable[[TaskT], ResultT], tasks: Sequence[TaskT], *, scheduler: str, jobs: int, insecure: bool = False
+    work: Callable[[TaskT], ResultT], tasks: Sequence[TaskT], *, scheduler: str, jobs: int
 ) -> Iterator[tuple[int, ResultT | None]]:
     """Yield index and result of every task as it is done, on a dask.distributed cluster; None if it kills workers.
 
@@ -45,16 +44,14 @@ def on_cluster(
     work : a function of a module that the workers can import, and its `functools.partial`
     scheduler : `dask` for a cluster of `jobs` processes on this machine, `slurm` for one of `jobs` SLURM jobs, as
         dask-jobqueue's settings describe them, an address, or a scheduler file
-    insecure : whether the cluster may do without TLS: then whoever reaches its ports can run code in it
 
-    dask begins a task again whose worker died, and also one that was done, if its result had not been
-    fetched: `work` must find what it had finished.
+    dask begins a task again whose worker died, and also one that was done, if its result had not been fetched.
 
     Raises
     ------
-    UnusableOption : if there is no such cluster, or its workers do not have this package.
+    UnusableOption : if there is no such cluster, it has no TLS, or its workers do not have this package.
     """
-    with _client(scheduler, jobs, insecure) as client:
+    with _client(scheduler, jobs) as client:
         from distributed import KilledWorker, as_completed
 
         here = functools.partial(_here, os.getcwd(), work)
@@ -76,81 +73,54 @@ def _here(folder: str, work: Callable[[TaskT], ResultT], task: TaskT) -> ResultT
 
 
 @contextlib.contextmanager
-def _client(scheduler: str, jobs: int, insecure: bool) -> Iterator[Client]:
+def _client(scheduler: str, jobs: int) -> Iterator[Client]:
+    """Connect to a cluster, which is started here if it is `dask` or `slurm`, with TLS by keys of this run alone."""
     try:
+        import cryptography  # noqa: F401 - dask makes keys by it, and misses it late
         import dask
-        from distributed import Client, LocalCluster
+        from distributed import Client, LocalCluster, Security
+
+        if scheduler == SLURM:
+            from dask_jobqueue import SLURMCluster
     except ImportError as error:
         raise UnusableOption("--scheduler", f"needs {error.name}; pip install 'vae-loc[cluster]'") from error
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(OURS))
+        if scheduler not in (LOCAL, SLURM):
+            yield stack.enter_context(_running(scheduler))
+            return
+        keys = {"security": Security.temporary(), "protocol": "tls://"}
+        page = "127.0.0.1:0"
         if scheduler == LOCAL:
             cluster = LocalCluster(
-                n_workers=jobs,
-                threads_per_worker=1,
-                dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,
-                **_secured(insecure),
+                n_workers=jobs, threads_per_worker=1, dashboard_address=page, silence_logs=logging.CRITICAL, **keys
             )
-            stack.enter_context(cluster)
-            cluster.scheduler.http_server.stop()  # no page is shown
-            yield stack.enter_context(Client(cluster))
-        elif scheduler == SLURM:
-            yield stack.enter_context(Client(stack.enter_context(_slurm_cluster(jobs, insecure))))
         else:
-            yield stack.enter_context(_running(scheduler, insecure))
+            own = dask.config.get("jobqueue.slurm", {})
+            job = {name: value for name, value in SLURM_JOB.items() if not own.get(name)}
+            # the jobs find the keys in the working folder, where no other user may read them
+            cluster = SLURMCluster(
+                **job, **keys, shared_temp_directory=os.getcwd(), scheduler_options={"dashboard_address": page}
+            )
+            cluster.scale(jobs=jobs)
+        stack.enter_context(cluster)
+        cluster.scheduler.http_server.stop()  # no page is shown
+        yield stack.enter_context(Client(cluster))
 
 
-def _secured(insecure: bool) -> dict[str, Any]:
-    """Return what gives a cluster TLS with keys of its own, which live as long as it does; nothing if insecure."""
-    if insecure:
-        return {}
-    from distributed import Security
-
-    try:
-        return {"security": Security.temporary(), "protocol": "tls://"}
-    except ImportError as error:
-        raise UnusableOption(
-            "--scheduler",
-            "needs cryptography for TLS; pip install 'vae-loc[cluster]', or give --insecure: then whoever reaches the "
-            "ports of the cluster, as every user of this machine, can run code in it",
-        ) from error
-
-
-def _slurm_cluster(jobs: int, insecure: bool) -> contextlib.AbstractContextManager[object]:
-    try:
-        import dask
-        from dask_jobqueue import SLURMCluster
-    except ImportError as error:
-        raise UnusableOption("--scheduler", f"slurm needs {error.name}; pip install 'vae-loc[cluster]'") from error
-    unsaid = {name: value for name, value in SLURM_JOB.items() if not dask.config.get(f"jobqueue.slurm.{name}", None)}
-    secured = _secured(insecure)
-    if secured:  # where the jobs find the keys, which no other user may read
-        secured["shared_temp_directory"] = os.getcwd()
-    cluster = SLURMCluster(**unsaid, **secured, scheduler_options={"dashboard_address": "127.0.0.1:0"})
-    cluster.scheduler.http_server.stop()
-    cluster.scale(jobs=jobs)
-    return cluster  # type: ignore[no-any-return]
-
-
-def _running(scheduler: str, insecure: bool) -> Client:
+def _running(scheduler: str) -> Client:
     """Return a client of a cluster that runs already; with TLS by dask's own settings (distributed.comm.tls)."""
     from distributed import Client
 
     if "://" not in scheduler and not Path(scheduler).is_file():
-        raise UnusableOption("--scheduler", f"expected dask, slurm, tcp://host:port or a file, got {scheduler}")
+        raise UnusableOption("--scheduler", f"expected dask, slurm, tls://host:port or a file, got {scheduler}")
     address = scheduler if "://" in scheduler else _stated_address(Path(scheduler))
-    if not insecure and not address.startswith("tls://"):
-        raise UnusableOption(
-            "--scheduler",
-            f"expected a cluster with TLS (tls://), found {address}: whoever reaches its ports can run code in it; "
-            "start it with TLS, or give --insecure",
-        )
+    if not address.startswith("tls://"):
+        why = "whoever reaches its ports can run code in it; start it with TLS"
+        raise UnusableOption("--scheduler", f"expected a cluster with TLS (tls://), found {address}: {why}")
     try:
-        if "://" in scheduler:
-            return Client(scheduler, timeout=TIMEOUT_S)
-        return Client(scheduler_file=scheduler, timeout=TIMEOUT_S)
-    except (OSError, ValueError) as error:
+        return Client(address, timeout=TIMEOUT_S)
+    except (OSError, ValueError, TypeError) as error:
         raise UnusableOption("--scheduler", f"{scheduler} was not reached: {error}") from error
 
 
