@@ -31,7 +31,7 @@ def check(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def tests(session: nox.Session) -> None:
-    """Run all tests, or those that pytest's arguments choose: `nox -s tests -- tests/scans -k nifti`."""
+    """Run the quick tests, or those that pytest's arguments choose: `nox -s tests -- --full tests/scans -k nifti`."""
     session.run("pytest", *session.posargs)
 
 
@@ -93,5 +93,5 @@ def lock(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def ci(session: nox.Session) -> None:
-    """Run everything, in fresh environments, as CI does. It takes about an hour."""
+    """Run everything, in fresh environments, as CI does. It takes about 25 minutes."""
     session.run("bash", ".ci/run", env={**os.environ})

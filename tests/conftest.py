@@ -26,15 +26,20 @@ from vae_loc.scans.volume import read_volume
 sys.path.append(str(ROOT))  # of `reproduction`, which is not installed
 
 
+BROWSER = "shown"  # the fixture of each test module that opens a page in Chromium
+
+
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="Run the exhaustive tests too, those with the mark `full`.")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m full` looks for the mark
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--full"):
-        for item in items:
-            if item.get_closest_marker("full"):
-                item.add_marker(pytest.mark.skip(reason="exhaustive: --full runs it"))
+    for item in items:
+        if BROWSER in item.fixturenames:
+            item.add_marker(pytest.mark.full)
+        if item.get_closest_marker("full") and not config.getoption("--full"):
+            item.add_marker(pytest.mark.skip(reason="exhaustive: --full runs it"))
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from support.commands import finish, rows, script, stand_in, start
 from support.corpus import GOOD
 
 pytest.importorskip("distributed")
+pytestmark = pytest.mark.full
 SCANS = 8
 
 

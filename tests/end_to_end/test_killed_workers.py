@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.commands import finish, rows, start, wait_for
 from support.corpus import GOOD, RANDOM
+from support.marks import full
 
 
 def workers_of(process):
@@ -51,7 +52,7 @@ class TestKilled:
         scans = [json.loads(line)["scan"] for line in log.read_text().splitlines() if '"scan": ' in line]
         assert len(scans) == len(set(scans)) == 8
 
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+    @pytest.mark.parametrize("number", [signal.SIGTERM, full(signal.SIGKILL)])
     def test_the_end_of_the_command_is_the_end_of_its_workers(self, arguments, tmp_path, number):
         log = tmp_path / "log.jsonl"
         process = start(*arguments, "--log-json", log)
@@ -63,6 +64,7 @@ class TestKilled:
         assert code == (-number if number == signal.SIGKILL else 128 + number), err
         wait_for(lambda: not any(map(lives, workers)), 10)
 
+    @pytest.mark.full
     def test_a_scan_of_random_bytes_is_a_row_in_processes_too(self, arguments, tmp_path):
         (tmp_path / "in" / "s03_t1.nii").write_bytes(GOOD[:352] + RANDOM)
         code, _, err = finish(start(*arguments))

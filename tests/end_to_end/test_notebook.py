@@ -16,6 +16,7 @@ def cells():
     return [cell | {"text": "".join(cell["source"])} for cell in content["cells"]]
 
 
+@pytest.mark.full
 def test_every_cell_runs_in_turn(cells, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "docs" / "how-to"
     folder.mkdir(parents=True)

@@ -1,6 +1,7 @@
 """The command as a process: signals, streams, limits, other users, no network, nothing left behind."""
 
 import fcntl
+import itertools
 import os
 import resource
 import shutil
@@ -15,14 +16,20 @@ import nibabel as nib
 import pytest
 from support.commands import MADE, finish, names, run, start, wait_for
 from support.corpus import BRAIN, GOOD, bomb, raw_scan
+from support.marks import full, some
 
 from vae_loc.system.writing import PREFIX, SUFFIX
 
 IS_ROOT = os.geteuid() == 0 if hasattr(os, "geteuid") else False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("delay_s", [0.05, 0.3, 1.0, 2.0])
+@pytest.mark.parametrize(
+    ("number", "delay_s"),
+    some(
+        list(itertools.product([signal.SIGINT, signal.SIGTERM], [0.05, 0.3, 1.0, 2.0])),
+        (signal.SIGINT, 0.3), (signal.SIGTERM, 1.0),
+    ),
+)  # fmt: skip
 def test_a_signal_ends_a_run_without_a_traceback_and_with_all_or_nothing(tmp_path, good, small_model, number, delay_s):
     process = start("score", good, "-m", small_model, "-o", tmp_path / "out")
     time.sleep(delay_s)
@@ -55,7 +62,7 @@ def test_what_a_killed_run_left_is_swept_and_what_a_living_one_writes_is_not(tmp
         assert names(out) == MADE | {f"{PREFIX}living{SUFFIX}"}
 
 
-@pytest.mark.parametrize("how", ["closed", "broken pipe"])
+@pytest.mark.parametrize("how", [full("closed"), "broken pipe"])
 def test_nobody_listening_is_no_fault(tmp_path, good, small_model, how):
     read_end, write_end = os.pipe()
     os.close(read_end)
@@ -123,6 +130,7 @@ def test_a_claim_of_terabytes_costs_neither_time_nor_memory(tmp_path, small_mode
     assert ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime < 2
 
 
+@pytest.mark.full
 def test_too_little_memory_is_one_line_with_what_to_lower(tmp_path, small_model, healthy_folder):
     def little():
         resource.setrlimit(resource.RLIMIT_AS, (2_500_000_000, 2_500_000_000))
@@ -135,7 +143,7 @@ def test_too_little_memory_is_one_line_with_what_to_lower(tmp_path, small_model,
     assert not (tmp_path / "m.safetensors").exists()
 
 
-@pytest.mark.parametrize("megabytes", [300, 400, 500])
+@pytest.mark.parametrize("megabytes", [full(300), 400, full(500)])
 def test_a_machine_of_little_memory_is_one_line(tmp_path, good, small_model, megabytes):
     limit = megabytes * 1_000_000
     options = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))}
@@ -145,7 +153,7 @@ def test_a_machine_of_little_memory_is_one_line(tmp_path, good, small_model, meg
     assert not names(tmp_path / "out")
 
 
-@pytest.mark.parametrize(("files", "jobs"), [(10, 2), (24, 2), (24, 1)])
+@pytest.mark.parametrize(("files", "jobs"), [full(10, 2), (24, 2), full(24, 1)])
 def test_few_file_handles_are_one_line_or_enough(tmp_path, good, small_model, files, jobs):
     (tmp_path / "two_t1.nii").write_bytes(good.read_bytes())
     options = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))}
@@ -155,6 +163,7 @@ def test_few_file_handles_are_one_line_or_enough(tmp_path, good, small_model, fi
     assert jobs == 1 or ("open files" in err and err.count("\n") == 1)
 
 
+@pytest.mark.full
 def test_a_full_log_is_one_line_and_what_was_scored_is_whole(tmp_path, good, small_model):
     arguments = ["score", good, "-m", small_model, "-o", tmp_path / "out", "--log-json", "/dev/full"]
     code, _, err = finish(start(*arguments))
@@ -162,6 +171,7 @@ def test_a_full_log_is_one_line_and_what_was_scored_is_whole(tmp_path, good, sma
     assert err == "vae-loc: /dev/full: could not be written: No space left on device; what was scored is whole\n"
 
 
+@pytest.mark.full
 def test_an_output_folder_of_any_bytes_takes_a_page(tmp_path, good, small_model):
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     code, _, err = finish(start("score", good, "-m", small_model, "-o", folder, "--report"))
@@ -188,7 +198,7 @@ def test_nothing_touches_the_network(tmp_path, good, small_model):
     assert "network" not in done.stderr
 
 
-@pytest.mark.parametrize("home", [None, "/dev/null", "/proc"])
+@pytest.mark.parametrize("home", [None, full("/dev/null"), full("/proc")])
 def test_it_runs_without_a_home(tmp_path, good, small_model, home):
     unset = ("HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY")
     environment = {k: v for k, v in os.environ.items() if k not in unset}
@@ -216,6 +226,7 @@ def become_nobody():
     os.setuid(54321)
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to become another user")
 def test_it_runs_as_a_user_that_nobody_knows(open_place, small_model):
     try:
@@ -260,6 +271,7 @@ def test_what_a_user_may_not_read_or_write_is_named(open_place, small_model, mon
     assert not out.exists()
 
 
+@pytest.mark.full
 def test_two_runs_with_the_same_output_leave_whole_files(tmp_path, good, small_model):
     arguments = ["score", good, "-m", small_model, "-o", tmp_path / "out"]
     processes = [start(*arguments) for _ in range(2)]

@@ -8,6 +8,7 @@ import sys
 
 import nibabel as nib
 import pytest
+from support.marks import full
 from support.places import SAMPLES
 
 REFUSE = """
@@ -37,7 +38,7 @@ def without_torch(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("command", ["score", "segment"])
+@pytest.mark.parametrize("command", [full("score"), "segment"])
 def test_a_scan_is_scored_where_torch_is_absent(without_torch, scan, tmp_path, command):
     done = without_torch(command, scan, "-m", "t1", "-o", tmp_path / "out", "--method", "all", "--device", "auto")
     assert done.returncode == 0, done.stderr
