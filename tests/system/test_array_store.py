@@ -58,6 +58,33 @@ def test_many_arrays_do_not_touch_each_other(kinds):
             assert_same(one, expected)
 
 
+def test_arrays_of_several_mapped_parts_do_not_touch_each_other(monkeypatch):
+    monkeypatch.setattr("vae_loc.system.array_store.CHUNK_BYTES", 5000)
+    given = [array_of((n, 7), dtype, "CF"[n % 2], n) for n in (1, 90, 3, 700, 2, 8, 60) for dtype in DTYPES]
+    with ArrayStore() as store:
+        found = [store.kept(array) for array in given]
+        for one, expected in zip(found, given, strict=True):
+            assert_same(one, expected)
+
+
+MANY = """
+import resource
+import numpy as np
+from vae_loc.system.array_store import ArrayStore
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+with ArrayStore() as store:
+    arrays = [store.kept(np.full(9, number)) for number in range(200)]
+    print(sum(int(array[0]) for array in arrays))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+def test_many_arrays_hold_few_files_open():
+    done = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("19900\n", "")
+
+
 @pytest.mark.parametrize("view", [lambda a: a[::2], lambda a: a[:, ::-1], lambda a: a.T[1:, :], lambda a: a[:, 1:3]])
 def test_the_values_of_a_view_are_kept(view):
     given = view(np.arange(24, dtype=np.float32).reshape(4, 6))

@@ -12,46 +12,30 @@ from vae_loc.evaluation.scan_findings import FINDING_RATES, HEADLINE_RATE, RateF
 from vae_loc.vocabulary import METHODS, Method
 
 NO_HEALTHY = "no healthy scans were given (--healthy)"
+NO_HEALTHY_FINDINGS = "the model has no healthy findings; give it some: vae-loc calibrate MODEL --healthy SCANS"
 
 
 def finding_tables(
-    scans: Sequence[Mapping[Method, ScanFindings | Missing]], healthy: Sequence[HealthyScan], *, seed: int
+    scans: Sequence[Mapping[Method, ScanFindings]], healthy: Sequence[HealthyScan], *, seed: int
 ) -> dict[str, FindingTable | Missing]:
-    """Return the figures of each map's findings; a map of which a scan has no findings is missing."""
+    """Return the figures of each map's findings at each rate; a map without findings in any scan is missing."""
     tables: dict[str, FindingTable | Missing] = {}
     for method in METHODS:
-        of = [scan[method] for scan in scans]
-        missing = next((one for one in of if isinstance(one, Missing)), None)
-        known = [one for one in of if not isinstance(one, Missing)]
-        tables[method] = missing or _table(known, [scan.findings[method] for scan in healthy], healthy, seed)
+        if not all(method in scan for scan in scans):
+            tables[method] = Missing(reason=NO_HEALTHY_FINDINGS)
+            continue
+        of, counts = [scan[method] for scan in scans], [(scan.subject, scan.findings[method]) for scan in healthy]
+        points = [
+            _point(of, [(subject, found[rate]) for subject, found in counts], rate, seed) for rate in FINDING_RATES
+        ]
+        tables[method] = FindingTable(headline=HEADLINE_RATE, points=points)
     return tables
 
 
-def _table(
-    scans: Sequence[ScanFindings], counts: Sequence[Mapping[float, int]], healthy: Sequence[HealthyScan], seed: int
-) -> FindingTable:
-    """Return the points at the rates that every scan has findings at."""
-    rates = [rate for rate in FINDING_RATES if all(rate in scan.rates for scan in scans)]
-    subjects = [scan.subject for scan in healthy]
-    points = []
-    for rate in rates:
-        findings, with_any = (
-            _measured(subjects, values, seed)
-            for values in ([float(of[rate]) for of in counts], [float(of[rate] > 0) for of in counts])
-        )
-        points.append(_point(scans, rate, findings, with_any, seed))
-    return FindingTable(headline=HEADLINE_RATE, points=points)
-
-
-def _measured(subjects: Sequence[str], values: Sequence[float], seed: int) -> Interval | Missing:
-    return subject_interval(subjects, values, seed=seed) if subjects else Missing(reason=NO_HEALTHY)
-
-
-def _point(
-    scans: Sequence[ScanFindings], rate: float, findings: Interval | Missing, with_any: Interval | Missing, seed: int
-) -> FindingPoint:
-    """Return what the findings of all scans achieve at one rate."""
+def _point(scans: Sequence[ScanFindings], healthy: Sequence[tuple[str, int]], rate: float, seed: int) -> FindingPoint:
+    """Return the figures of all scans' findings at one rate; `healthy` holds subject and findings of each scan."""
     subjects = [scan.subject for scan in scans]
+    others = [subject for subject, _ in healthy]
     figures = [scan.rates[rate] for scan in scans]
     lesions_found = {size: sum(of.found[size] for of in figures) for size in CLASS_NAMES}
     lesions = {size: sum(scan.lesions[size] for scan in scans) for size in CLASS_NAMES}
@@ -59,6 +43,9 @@ def _point(
 
     def mean(values: Sequence[float | None]) -> Interval:
         return subject_interval(subjects, values, seed=seed)
+
+    def measured(values: Sequence[float]) -> Interval | Missing:
+        return subject_interval(others, values, seed=seed) if others else Missing(reason=NO_HEALTHY)
 
     return FindingPoint(
         rate=rate,
@@ -69,8 +56,8 @@ def _point(
         sensitivity=sum(lesions_found.values()) / total if total else None,
         false_per_patient=mean([float(of.false) for of in figures]),
         dice=mean([of.dice for of in figures]),
-        healthy_findings=findings,
-        healthy_with_any=with_any,
+        healthy_findings=measured([float(found) for _, found in healthy]),
+        healthy_with_any=measured([float(found > 0) for _, found in healthy]),
     )
 
 

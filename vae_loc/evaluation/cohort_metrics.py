@@ -1,8 +1,8 @@
-"""Annotated scans -> tables: what a reviewer would ask for. Definitions: `docs/reference/metrics.md`."""
+"""Annotated scans -> the figures of a cohort. Definitions: `docs/reference/metrics.md`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -33,11 +33,12 @@ from vae_loc.evaluation.record import (
     SliceTable,
 )
 from vae_loc.evaluation.scan_findings import HEADLINE_RATE
-from vae_loc.evaluation.scan_metrics import PAPER, MapRow, Measured, SliceRow, annotated_scan, measure
+from vae_loc.evaluation.scan_metrics import PAPER, MapRow, Measured, SliceRow, measure
 from vae_loc.evaluation.score_store import ScoreStore
 from vae_loc.model.network import Model
 from vae_loc.scans.annotations import LabelledCase
 from vae_loc.scans.cases import Case
+from vae_loc.system.array_store import ArrayStore
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.versions import versions
 from vae_loc.vocabulary import METHODS, BoolArray, BrainMask
@@ -90,27 +91,21 @@ def evaluate(
 
     Holds one scan at a time; scores wait sorted in a temporary file (`ScoreStore`).
     """
-    measured: list[Measured] = []
-    failed: list[UnusableInput] = []
-    with ScoreStore() as store:
-        advance = bars("measuring", len(pairs))
-        for pair in pairs:
-            try:
-                measured.append(measure(annotated_scan(pair, model, brain_mask=brain_mask), model, store))
-            except UnusableInput as error:
-                failed.append(error)
-            advance(pair.case.scan.name)
-        if not measured:
-            raise failed[0]
-        figures, curves = _pixel(measured, store, seed, bars)
+    with ArrayStore() as arrays:
+        store = ScoreStore(arrays)
+        # each scan against its annotation
+        measured, failed = _measured(pairs, model, store, brain_mask, bars("measuring", len(pairs)))
+        # the voxels of all scans together
+        pixel, curves = _pixel(measured, store, seed, bars)
+    # healthy scans
     unseen = measure_healthy(healthy, model, brain_mask=brain_mask, progress=bars("healthy", len(healthy)))
     record = EvaluationRecord(
         model=EvaluatedModel(sha256=model.digest, contrast=model.facts.contrast),
         scans=[one.facts for one in measured],
         failed=[str(error) for error in failed],
         findings=finding_tables([one.findings for one in measured], unseen, seed=seed),
-        pixel=figures,
-        baselines_that_beat_the_model=beaten_by(figures),
+        pixel=pixel,
+        baselines_that_beat_the_model=beaten_by(pixel),
         slices=_slices([row for one in measured for row in one.slices], seed),
         healthy_calibration=healthy_rates(unseen, seed=seed) if unseen else Missing(reason=NO_HEALTHY),
         seed=seed,
@@ -119,15 +114,35 @@ def evaluate(
     return Evaluation(record, measured, curves, failed)
 
 
+def _measured(
+    pairs: Sequence[LabelledCase],
+    model: Model,
+    store: ScoreStore,
+    brain_mask: BrainMask | None,
+    progress: Callable[[str], None],
+) -> tuple[list[Measured], list[UnusableInput]]:
+    """Return the figures of each scan, and the faults of those that cannot be used; raise the first if none can."""
+    measured: list[Measured] = []
+    failed: list[UnusableInput] = []
+    for pair in pairs:
+        try:
+            measured.append(measure(pair, model, store, brain_mask=brain_mask))
+        except UnusableInput as error:
+            failed.append(error)
+        progress(pair.case.scan.name)
+    if not measured:
+        raise failed[0]
+    return measured, failed
+
+
 def beaten_by(pixel: dict[str, MapFigures]) -> dict[str, list[str]]:
     """Return, for AUROC and average precision, the baselines whose mean is not below the best map's."""
     beaten: dict[str, list[str]] = {}
     for figure in ("auroc", "average_precision"):
-        means = {name: of.per_subject[figure].mean for name, of in pixel.items() if of.per_subject}
-        best = max((mean for name in METHODS if (mean := means.get(name)) is not None), default=None)
-        beaten[figure] = [
-            name for name in BASELINES if best is not None and (mean := means.get(name)) is not None and mean >= best
-        ]
+        intervals = {name: of.per_subject[figure] for name, of in pixel.items() if of.per_subject}
+        means = {name: of.mean for name, of in intervals.items() if of.mean is not None}
+        best = max((means[name] for name in METHODS if name in means), default=np.inf)
+        beaten[figure] = [name for name in BASELINES if name in means and means[name] >= best]
     return beaten
 
 
@@ -179,7 +194,7 @@ def _pooled(store: ScoreStore, name: str, seed: int) -> tuple[PooledFigures, Rat
 
 
 def _slices(rows: Sequence[SliceRow], seed: int) -> SliceTable:
-    """Return how each score of slices tells the diseased ones from the healthy ones."""
+    """Return the AUROC of each score of slices, diseased against healthy."""
     diseased = np.array([row.diseased for row in rows], dtype=bool)
     return SliceTable(
         diseased=int(diseased.sum()),
@@ -192,9 +207,8 @@ def _slice_figures(rows: Sequence[SliceRow], name: str, diseased: BoolArray, see
     if not rows:
         return SliceFigures(auroc=None, reason=NO_SLICES)
     scores = np.array([row.scores[name] for row in rows])
-    subjects = sorted({row.subject for row in rows})
-    owner = np.array([subjects.index(row.subject) for row in rows])
-    sides = [[np.sort(scores[(owner == i) & side]) for i in range(len(subjects))] for side in (diseased, ~diseased)]
+    owner = np.array([row.subject for row in rows])
+    sides = [[np.sort(scores[(owner == of) & side]) for of in np.unique(owner)] for side in (diseased, ~diseased)]
     edges = np.unique(scores)
     interval = pooled_intervals(binned(sides[0], edges), binned(sides[1], edges), seed=seed)["auroc"]
     return SliceFigures(auroc=rank(diseased, scores).auroc, interval=interval)
@@ -215,12 +229,11 @@ def records(result: Evaluation) -> list[dict[str, object]]:
 def _finding_cells(measured: Measured, name: str) -> dict[str, object]:
     """Return how the findings of a map meet the lesions of a scan, at the rate of `segment` by default."""
     of = next((findings for method, findings in measured.findings.items() if method == name), None)
-    known = None if of is None or isinstance(of, Missing) else of
-    figures = known.rates.get(HEADLINE_RATE) if known else None
+    figures = of.rates[HEADLINE_RATE] if of else None
     return {
         "lesions": measured.facts.lesions,
         f"lesions_found {HEADLINE_RATE:g}": sum(figures.found.values()) if figures else None,
         f"false_findings {HEADLINE_RATE:g}": figures.false if figures else None,
         f"dice_findings {HEADLINE_RATE:g}": figures.dice if figures else None,
-        "lesion_rank": known.rank if known else None,
+        "lesion_rank": of.rank if of else None,
     }

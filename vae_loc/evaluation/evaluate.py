@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vae_loc.errors import UnusableInput, UnusableModel, UnusableOption
 from vae_loc.evaluation.cohort_metrics import Evaluation, evaluate, records
-from vae_loc.evaluation.cohort_model import model_for, refuse_several, stated_contrast
 from vae_loc.evaluation.plots import save_figures
 from vae_loc.model.network import Model, load_model
+from vae_loc.model.shipped import shipped_models
+from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.annotations import LabelledCase, find_labelled
-from vae_loc.scans.cases import Case, find_cases
+from vae_loc.scans.cases import Case, contrast_of, find_cases
+from vae_loc.scoring.choose_model import contrast_by_intensities, taken_by_intensities
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.reading import to_csv
 from vae_loc.system.writing import check_place, refuse_inputs, together, write_atomically, write_json
@@ -46,20 +50,15 @@ def evaluate_files(
 
     Raises
     ------
-    UnusableOption, UnusableInput, UnusableModel : as `evaluate`, `find_labelled` and `model_for`.
+    UnusableOption : if no model is named, and the scans are of several contrasts; or as `find_labelled`.
+    UnusableInput : if no scan can be used.
+    UnusableModel : if no shipped model is of the scans' contrast, or the model cannot be used.
     """
     table, record = output / "evaluation.csv", output / "evaluation.json"
     check_place(table)
     refuse_inputs([table, record], [*scans, *options.healthy, *([Path(options.labels)] if options.labels else [])])
     model, pairs, healthy = _cohort(scans, options)
-    result = evaluate(
-        pairs,
-        model,
-        healthy=healthy,
-        brain_mask=options.brain_mask,
-        seed=options.seed,
-        bars=bars,
-    )
+    result = evaluate(pairs, model, healthy=healthy, brain_mask=options.brain_mask, seed=options.seed, bars=bars)
     with together():
         write_atomically(table, to_csv(records(result)))
         figures = save_figures(result, output)
@@ -68,25 +67,55 @@ def evaluate_files(
 
 
 def _cohort(scans: Sequence[Path], options: EvaluationOptions) -> tuple[Model, list[LabelledCase], list[Case]]:
-    """Return the model, the annotated scans and the healthy ones; of folders only those of the model's contrast.
-
-    Raises
-    ------
-    UnusableOption : if the model is not named, and the scans are of several contrasts.
-    """
+    """Return the model, the annotated scans and the healthy ones; of folders only those of the model's contrast."""
     if options.model is not None:
         model = load_model(options.model, options.device)
         pairs = find_labelled(scans, options.labels, contrast=model.facts.contrast)
     else:
         pairs = find_labelled(scans, options.labels, contrast=options.contrast)
-        model = model_for(
-            [pair.case for pair in pairs],
-            contrast=options.contrast,
-            brain_mask=options.brain_mask,
-            device=options.device,
-        )
+        model = _shipped_model([pair.case for pair in pairs], options)
     own = model.facts.contrast
     healthy = find_cases(options.healthy, contrast=own) if options.healthy else []
     if options.model is None:
-        refuse_several({own, *(stated_contrast(case, options.contrast) or own for case in healthy)})
+        _refuse_several({own, *(_stated_contrast(case, options) or own for case in healthy)})
     return model, pairs, healthy
+
+
+def _shipped_model(cases: Sequence[Case], options: EvaluationOptions) -> Model:
+    """Return the shipped model of the contrast that all scans have: as stated, else by their intensities."""
+    contrasts: set[str] = set()
+    faults: list[UnusableInput] = []
+    for case in cases:
+        try:
+            contrasts.add(_stated_contrast(case, options) or _by_intensities(case, options.brain_mask))
+        except UnusableInput as error:  # the evaluation lists it
+            faults.append(error)
+    if not contrasts:
+        raise faults[0]
+    _refuse_several(contrasts)
+    (wanted,) = contrasts
+    known = shipped_models()
+    if wanted not in known:
+        raise UnusableModel(wanted, f"expected a contrast of a shipped model ({', '.join(known)}); give one with -m")
+    return load_model(wanted, options.device)
+
+
+def _stated_contrast(case: Case, options: EvaluationOptions) -> str | None:
+    """Return the contrast of a scan by its table, the option or its name; None if none of them states it."""
+    return case.contrast or options.contrast or contrast_of(case.scan)
+
+
+def _refuse_several(contrasts: Collection[str]) -> None:
+    if len(contrasts) > 1:
+        listed = ", ".join(sorted(contrasts))
+        raise UnusableOption(
+            "--contrast",
+            f"expected scans of one contrast, found {listed}; evaluate them one contrast at a time: name the scans of "
+            f"one, or a folder with --contrast {max(contrasts)}",
+        )
+
+
+def _by_intensities(case: Case, brain_mask: BrainMask | None) -> str:
+    contrast = contrast_by_intensities(open_scan(case, brain_mask=brain_mask))
+    logging.getLogger(__name__).warning(taken_by_intensities(case, contrast))
+    return contrast

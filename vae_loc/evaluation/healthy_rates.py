@@ -1,4 +1,4 @@
-"""Does what is expected of healthy scans hold? Healthy scans that the model never saw: voxels above, and findings."""
+"""Healthy scans that the model never saw: their voxels above healthy thresholds, and their findings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vae_loc.evaluation.metrics import subject_interval
-from vae_loc.evaluation.record import HealthyRates, Missing
+from vae_loc.evaluation.record import HealthyRates
 from vae_loc.evaluation.scan_findings import count_findings, findings_of
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.network import Model
@@ -48,8 +48,7 @@ def measure_healthy(
     scans = []
     for case in cases:
         located = locate(open_scan(case, brain_mask=brain_mask), model, methods=METHODS)
-        made = findings_of(located, model)
-        counts = {method: count_findings(of) for method, of in made.items() if not isinstance(of, Missing)}
+        counts = {method: count_findings(of) for method, of in findings_of(located, model).items()}
         scans.append(HealthyScan(case.subject, _shares(located, model), counts))
         progress(case.scan.name)
     return scans

@@ -130,23 +130,18 @@ def mean_interval(values: Sequence[float | None], *, seed: int = 0) -> Interval:
     return Interval(mean=float(known.mean()), low=low, high=high, subjects=len(known))
 
 
-def subject_means(subjects: Sequence[str], values: Sequence[float | None]) -> dict[str, float | None]:
-    """Return the mean of each subject's scans, so that a subject counts once; None where no scan has a value.
-
-    >>> subject_means(["a", "b", "a"], [1.0, None, 0.0])
-    {'a': 0.5, 'b': None}
-    """
-    of: dict[str, list[float]] = {}
-    for subject, value in zip(subjects, values, strict=True):
-        known = of.setdefault(subject, [])
-        if value is not None:
-            known.append(value)
-    return {subject: float(np.mean(known)) if known else None for subject, known in of.items()}
-
-
 def subject_interval(subjects: Sequence[str], values: Sequence[float | None], *, seed: int = 0) -> Interval:
-    """Return `mean_interval` over subjects of the values of their scans."""
-    return mean_interval(list(subject_means(subjects, values).values()), seed=seed)
+    """Return `mean_interval` of the mean of each subject's scans, so that a subject counts once.
+
+    >>> found = subject_interval(["a", "b", "a"], [1.0, None, 0.0])
+    >>> found.mean, found.subjects
+    (0.5, 1)
+    """
+    known: dict[str, list[float]] = {subject: [] for subject in subjects}
+    for subject, value in zip(subjects, values, strict=True):
+        if value is not None:
+            known[subject].append(value)
+    return mean_interval([float(np.mean(of)) if of else None for of in known.values()], seed=seed)
 
 
 def binned(parts: Sequence[Floats], edges: Floats) -> Counts:
@@ -235,10 +230,21 @@ def _falling(
     parts = [part for part in (*positives, *negatives) if len(part)]
     cuts = _cuts(parts, max_scores)
     for low, high in zip(cuts[1:], cuts[:-1], strict=True):
-        counted = [_counts(side, low, high) for side in (positives, negatives)]
-        values = np.unique(np.concatenate([value for value, _ in counted]))[::-1]
+        # each class in one array, then where each distinct score begins in it
+        sides = [
+            np.sort(np.concatenate([_between(part, low, high) for part in of])) if of else np.zeros(0, np.float32)
+            for of in (positives, negatives)
+        ]
+        values = np.unique(np.concatenate(sides))
+        counts = [np.diff(np.searchsorted(side, values), append=len(side)) for side in sides]
         if len(values):
-            yield values, _aligned(values, *counted[0]), _aligned(values, *counted[1])
+            yield values[::-1], counts[0][::-1], counts[1][::-1]
+
+
+def _between(part: Floats, low: float, high: float) -> Floats:
+    """Return the scores (N,), ascending, in [low, high); all from `low` on if `high` is infinite."""
+    first, last = (np.searchsorted(part, part.dtype.type(edge)) for edge in (low, high))
+    return np.asarray(part[first : last if np.isfinite(high) else len(part)])
 
 
 def _cuts(parts: Sequence[Floats], max_scores: int) -> list[float]:
@@ -250,26 +256,3 @@ def _cuts(parts: Sequence[Floats], max_scores: int) -> list[float]:
     landmarks = np.sort(np.concatenate([np.asarray(part[::step], dtype=np.float64) for part in parts]))
     every = max(1, max_scores // step)
     return [np.inf, *np.unique(landmarks[every::every])[::-1], -np.inf]
-
-
-def _counts(side: Sequence[Floats], low: float, high: float) -> tuple[Floats, Counts]:
-    """Return the distinct scores in [low, high) of all parts together, ascending, and how often each occurs."""
-    values, counts = [], []
-    for part in side:
-        first, last = (np.searchsorted(part, part.dtype.type(edge)) for edge in (low, high))
-        span = np.asarray(part[first : last if np.isfinite(high) else len(part)])
-        distinct, times = np.unique(span, return_counts=True)
-        values.append(distinct)
-        counts.append(times)
-    if not values:
-        return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int64)
-    merged, where = np.unique(np.concatenate(values), return_inverse=True)
-    summed = np.bincount(where, weights=np.concatenate(counts), minlength=len(merged))
-    return merged, summed.astype(np.int64)
-
-
-def _aligned(values: Floats, distinct: Floats, counts: Counts) -> Counts:
-    """Return how often each of `values` (falling) occurs."""
-    result: Counts = np.zeros(len(values), dtype=np.int64)
-    result[len(values) - 1 - np.searchsorted(values[::-1], distinct)] = counts
-    return result

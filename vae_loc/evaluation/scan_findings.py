@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from vae_loc.evaluation.lesions import Lesions, are_found, by_size, overlap
-from vae_loc.evaluation.record import Missing
 from vae_loc.model.network import Model
 from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.locate import Located
@@ -16,8 +15,6 @@ from vae_loc.vocabulary import BoolArray, Method
 
 FINDING_RATES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # expected false findings per healthy scan
 HEADLINE_RATE = DEFAULT_FALSE_FINDINGS  # what `segment` does by default
-
-NO_HEALTHY_FINDINGS = "the model has no healthy findings; give it some: vae-loc calibrate MODEL --healthy SCANS"
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,17 @@ class ScanFindings:
     rates: dict[float, RateFigures]
 
 
-def findings_of(located: Located, model: Model) -> dict[Method, Findings | Missing]:
-    """Return the findings of each map of a scan, at the largest of `FINDING_RATES`."""
-    return {method: _made(located, model, method) for method in located.signed_maps}
+def findings_of(located: Located, model: Model) -> dict[Method, Findings]:
+    """Return the findings of each map of a scan up to the largest rate; none if the model has no healthy findings."""
+    made = {}
+    for method in located.signed_maps:
+        known = known_findings(model.facts, method)
+        if known is None:
+            continue
+        segmented = segment(located, model, method, Segmentation(false_findings=max(FINDING_RATES)))
+        strengths = tuple(finding.strength for finding in segmented.findings)
+        made[method] = Findings(segmented.numbers, strengths, {of: strength_for(known, of) for of in FINDING_RATES})
+    return made
 
 
 def scan_findings(
@@ -107,12 +112,3 @@ def scan_findings(
 def count_findings(findings: Findings) -> dict[float, int]:
     """Return how many findings there are at each rate."""
     return {rate: int(np.count_nonzero(findings.kept(rate))) for rate in findings.min_strengths}
-
-
-def _made(located: Located, model: Model, method: Method) -> Findings | Missing:
-    known = known_findings(model.facts, method)
-    if known is None:
-        return Missing(reason=NO_HEALTHY_FINDINGS)
-    segmented = segment(located, model, method, Segmentation(false_findings=max(FINDING_RATES)))
-    strengths = tuple(finding.strength for finding in segmented.findings)
-    return Findings(segmented.numbers, strengths, {rate: strength_for(known, rate) for rate in FINDING_RATES})

@@ -9,17 +9,17 @@ import numpy as np
 from vae_loc.evaluation.baselines import baseline_maps
 from vae_loc.evaluation.lesions import find_lesions
 from vae_loc.evaluation.metrics import above, dice_at, rank_sorted
-from vae_loc.evaluation.record import AnnotatedFacts, Missing
-from vae_loc.evaluation.scan_findings import Findings, ScanFindings, findings_of, scan_findings
+from vae_loc.evaluation.record import AnnotatedFacts
+from vae_loc.evaluation.scan_findings import ScanFindings, findings_of, scan_findings
 from vae_loc.evaluation.score_store import ScoreStore
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.network import Model
-from vae_loc.preprocessing.canonical import CanonicalVolume, onto_grid
-from vae_loc.preprocessing.open_scan import Scan, open_scan
+from vae_loc.preprocessing.canonical import onto_grid
+from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.slices import substantial, to_slices
 from vae_loc.scans.annotations import LabelledCase
 from vae_loc.scans.volume import read_labels
-from vae_loc.scoring.locate import SampleScores, locate
+from vae_loc.scoring.locate import Located, locate
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, BoolArray, BrainMask, FloatArray, Method
 
 FPRS = (0.01, 0.05, 0.10)  # healthy false-positive rates whose thresholds are judged
@@ -60,89 +60,74 @@ class Measured:
 
     rows: list[MapRow]
     slices: list[SliceRow]
-    findings: dict[Method, ScanFindings | Missing]
+    findings: dict[Method, ScanFindings]
     facts: AnnotatedFacts
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class AnnotatedScan:
-    """A scan with its annotation and its maps.
+class _AnnotatedScan:
+    """A scored scan with its annotation.
 
     Attributes
     ----------
     truth : bool (I, J, K) on the scan's own grid, the annotated voxels
-    maps : float32 (I, J, K) each
-    findings : those of each map, or why there are none
+    coverage : float32 (I, I, I), the annotated share of each canonical pixel
     """
 
     pair: LabelledCase
-    scan: Scan
+    located: Located
     truth: BoolArray
-    canonical: CanonicalVolume
-    maps: dict[Method, FloatArray]
-    findings: dict[Method, Findings | Missing]
-    samples: SampleScores
-    warnings: tuple[str, ...]
+    coverage: FloatArray
 
 
-def annotated_scan(pair: LabelledCase, model: Model, *, brain_mask: BrainMask | None = None) -> AnnotatedScan:
-    """Return a scan with its annotation and its scores.
+def measure(pair: LabelledCase, model: Model, store: ScoreStore, *, brain_mask: BrainMask | None = None) -> Measured:
+    """Score a scan, and compare maps, baselines and findings with its annotation; voxel scores go into the store.
 
     Raises
     ------
     UnusableInput : if scan or annotation cannot be used.
     """
-    scan = open_scan(pair.case, brain_mask=brain_mask)
-    truth, notes = read_labels(pair.label, scan.volume)
-    located = locate(scan, model, methods=METHODS)
-    warnings = notes + scan.volume.warnings + located.canonical.warnings
-    findings = findings_of(located, model)
-    return AnnotatedScan(pair, scan, truth, located.canonical, located.maps, findings, located.scores, warnings)
-
-
-def measure(scan: AnnotatedScan, model: Model, store: ScoreStore) -> Measured:
-    """Compare the maps and baselines of a scan with its annotation; the scores of its voxels go into the store."""
-    volume, brain = scan.scan.volume, scan.scan.brain
-    scores: dict[str, FloatArray] = {str(method): values for method, values in scan.maps.items()}
-    scores |= baseline_maps(volume, brain, scan.canonical, model.reference, contrast=model.facts.contrast)
-    covered = _coverage(scan) >= LESION_COVERAGE
-    rows = [_row(scan, name, values, covered, model, store) for name, values in scores.items()]
-    store.add(f"constant{PAPER}", covered.ravel(), scan.canonical.mask.astype(np.float32).ravel())
-    lesions = find_lesions(scan.truth, brain, volume.voxel_mm3)
-    to_ml = volume.voxel_mm3 / 1000
+    opened = open_scan(pair.case, brain_mask=brain_mask)
+    volume, brain = opened.volume, opened.brain
+    truth, notes = read_labels(pair.label, volume)
+    located = locate(opened, model, methods=METHODS)
+    canonical = located.canonical
+    # the annotation on the canonical grid, for the paper's protocol and for slices
+    coverage = onto_grid(truth.astype(np.float32), volume, np.ones_like(truth), canonical.grid)
+    scan = _AnnotatedScan(pair, located, truth, coverage)
+    # each map and baseline against the annotation
+    scores: dict[str, FloatArray] = {str(method): values for method, values in located.maps.items()}
+    scores |= baseline_maps(volume, brain, canonical, model.reference, contrast=model.facts.contrast)
+    rows = [_row(scan, name, values, model, store) for name, values in scores.items()]
+    store.add(f"constant{PAPER}", (coverage >= LESION_COVERAGE).ravel(), canonical.mask.astype(np.float32).ravel())
+    # findings against lesions
+    lesions = find_lesions(truth, brain, volume.voxel_mm3)
+    subject = pair.case.subject
+    findings = {
+        method: scan_findings(of, truth, brain, lesions, subject) for method, of in findings_of(located, model).items()
+    }
     facts = AnnotatedFacts(
-        subject=scan.pair.case.subject,
-        scan=str(scan.pair.case.scan),
-        label=str(scan.pair.label),
-        brain_ml=scan.scan.brain_ml,
-        lesion_ml=float(scan.truth.sum() * to_ml),
-        lesion_outside_brain_ml=float((scan.truth & ~brain).sum() * to_ml),
+        subject=subject,
+        scan=str(pair.case.scan),
+        label=str(pair.label),
+        brain_ml=opened.brain_ml,
+        lesion_ml=float(truth.sum() * (volume.voxel_mm3 / 1000)),
+        lesion_outside_brain_ml=float((truth & ~brain).sum() * (volume.voxel_mm3 / 1000)),
         lesions=len(lesions.sizes),
         specks=lesions.specks,
     )
-    findings = {
-        method: of if isinstance(of, Missing) else scan_findings(of, scan.truth, brain, lesions, facts.subject)
-        for method, of in scan.findings.items()
-    }
-    return Measured(rows, _slice_rows(scan), findings, facts, scan.warnings)
+    return Measured(rows, _slice_rows(scan), findings, facts, notes + volume.warnings + canonical.warnings)
 
 
-def _coverage(scan: AnnotatedScan) -> FloatArray:
-    """Return the share of each canonical pixel that is annotated, float32 (I, I, I)."""
-    everywhere = np.ones_like(scan.truth)
-    return onto_grid(scan.truth.astype(np.float32), scan.scan.volume, everywhere, scan.canonical.grid)
-
-
-def _row(
-    scan: AnnotatedScan, name: str, values: FloatArray, covered: BoolArray, model: Model, store: ScoreStore
-) -> MapRow:
+def _row(scan: _AnnotatedScan, name: str, values: FloatArray, model: Model, store: ScoreStore) -> MapRow:
     """Return the figures of one map or baseline; its scores go into the store."""
-    case, volume, brain = scan.pair.case, scan.scan.volume, scan.scan.brain
+    case, brain = scan.pair.case, scan.located.brain
     lesion, other = store.add(name, scan.truth[brain], values[brain])
-    lowest = min(0.0, float(values[brain].min()))  # the background, 0, must stay below the brain
-    small = onto_grid(values - lowest, volume, brain, scan.canonical.grid)
-    store.add(f"{name}{PAPER}", covered.ravel(), small.ravel())
+    # the paper's protocol: the canonical grid with its background, 0, which must stay below the brain
+    lowest = min(0.0, float(values[brain].min()))
+    small = onto_grid(values - lowest, scan.located.volume, brain, scan.located.canonical.grid)
+    store.add(f"{name}{PAPER}", (scan.coverage >= LESION_COVERAGE).ravel(), small.ravel())
     ranking = rank_sorted([lesion], [other])
     thresholds = {f"{fpr:.0%}": _threshold(model, name, fpr) for fpr in FPRS}
     calibrated = model.facts.labelled.thresholds.get(name) if model.facts.labelled else None
@@ -170,16 +155,15 @@ def _threshold(model: Model, name: str, fpr: float) -> float | None:
     return healthy_threshold(model.checkpoint, method, fpr)
 
 
-def _slice_rows(scan: AnnotatedScan) -> list[SliceRow]:
+def _slice_rows(scan: _AnnotatedScan) -> list[SliceRow]:
     """Return the slices that are healthy or diseased for certain, with their scores."""
-    stack = to_slices(scan.canonical)
-    covered = _coverage(scan)[:, :, stack.indices]
+    stack, samples = to_slices(scan.located.canonical), scan.located.scores.slices
+    covered = scan.coverage[:, :, stack.indices]
     diseased = (covered >= LESION_COVERAGE).sum(axis=(0, 1)) >= MIN_LESION_PIXELS * (covered.shape[0] / 64) ** 2
     healthy = covered.max(axis=(0, 1)) < ANY_COVERAGE
     area = stack.mask.sum(axis=(1, 2))
     rows = []
     for index in np.flatnonzero((diseased | healthy) & substantial(stack)):
-        scores = {"brain area": float(area[index])}
-        scores |= {name: float(scan.samples.slices[name][index]) for name in SAMPLE_SCORES}
+        scores = {"brain area": float(area[index])} | {name: float(samples[name][index]) for name in SAMPLE_SCORES}
         rows.append(SliceRow(scan.pair.case.subject, bool(diseased[index]), scores))
     return rows

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from vae_loc.errors import UnusableInput
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
+CHUNK_BYTES = 1 << 28  # of the file mapped at a time: each mapping holds a file open, and a process has few
+ALIGNED_BYTES = 64  # each array begins at a multiple of this
 
 
 class ArrayStore:
@@ -27,6 +29,7 @@ class ArrayStore:
         except OSError as error:
             raise _full(error) from error
         self._end = 0
+        self._chunk, self._start = np.zeros(0, dtype=np.uint8), 0  # the mapped part, and where it begins
 
     def kept(self, array: NDArray[ScalarT]) -> NDArray[ScalarT]:
         """Write an array to the file; return the same values, shape and order in memory, mapped from there.
@@ -37,15 +40,25 @@ class ArrayStore:
         """
         if not array.size:
             return array
-        order = "F" if array.flags.f_contiguous else "C"
+        is_fortran = array.flags.f_contiguous
+        start = -(-self._end // ALIGNED_BYTES) * ALIGNED_BYTES
+        self._end = start + array.nbytes
         try:
-            self._file.write(array.tobytes(order="A" if order == "F" else "C"))
+            if self._end > self._start + len(self._chunk):
+                self._map(start, max(CHUNK_BYTES, array.nbytes))
+            self._file.seek(start)
+            self._file.write(array.tobytes(order="A" if is_fortran else "C"))
             self._file.flush()
         except OSError as error:
             raise _full(error) from error
-        start, self._end = self._end, self._end + array.nbytes
-        mapped = np.memmap(self._file, dtype=array.dtype, mode="r", offset=start, shape=array.shape, order=order)  # type: ignore[call-overload]
-        return np.asarray(mapped)
+        stored = self._chunk[start - self._start : self._end - self._start].view(array.dtype)
+        return stored.reshape(array.shape, order="F" if is_fortran else "C")
+
+    def _map(self, start: int, length: int) -> None:
+        """Make the file longer, without content, and map the new part."""
+        self._file.truncate(start + length)
+        self._start = start
+        self._chunk = np.asarray(np.memmap(self._file, dtype=np.uint8, mode="r", offset=start, shape=(length,)))
 
     def __enter__(self) -> ArrayStore:
         """Start."""

@@ -17,6 +17,7 @@ from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.annotations import LabelledCase
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.locate import locate
+from vae_loc.system.array_store import ArrayStore
 from vae_loc.vocabulary import METHODS, BrainMask, FloatArray, Method
 
 PARTS = 5  # of the subjects: one to calibrate, four to report
@@ -60,7 +61,8 @@ def calibrate_labelled(
     """
     parts = split_parts([pair.case.subject for pair in pairs], seed=seed)
     model = ready(checkpoint, device)
-    with ScoreStore() as store:
+    with ArrayStore() as arrays:
+        store = ScoreStore(arrays)
         for pair in pairs:
             _add(store, pair, model, brain_mask)
             progress(pair.case.scan.name)
