@@ -24,9 +24,9 @@ def finding_ml() -> float:
     return float(match[1]) if match else float("nan")
 
 
-def t1_mb() -> float:
-    """Return the size of the T1 model's file in MB."""
-    return (ROOT / "models" / "t1.safetensors").stat().st_size / 1e6
+def model_mb() -> dict[str, float]:
+    """Return the size of each shipped model's file in MB."""
+    return {path.stem: path.stat().st_size / 1e6 for path in (ROOT / "models").glob("*.safetensors")}
 
 
 def learned_people() -> int:

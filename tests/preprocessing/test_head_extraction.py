@@ -57,7 +57,6 @@ def test_specks_do_not_widen_the_box(monkeypatch):
     assert boxes[1] == (slice(36, 84),) * 3
 
 
-@pytest.mark.full
 def test_the_networks_agree_with_deepbet_s_own_mask():
     volume = read_volume(SAMPLES / "IXI012_t1.nii.gz")
     own = read_mask(SAMPLES / "IXI012_brainmask.nii.gz", volume)  # by deepbet 1.0.2
