@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, TypedDict, overload
 from nibabel.spatialimages import SpatialImage
 
 from vae_loc.errors import UnusableInput, UnusableOption
-from vae_loc.preprocessing.brain_mask import find_brain
-from vae_loc.preprocessing.open_scan import Scan, counting_mask, open_scan
+from vae_loc.preprocessing.open_scan import counting_mask, with_brain
 from vae_loc.results.interactive.scan_result import ScanResult
-from vae_loc.results.score_scan import ScoreOptions, locate_scan
 from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.image_in_memory import NAMELESS, image_volume, name_of
-from vae_loc.scans.volume import stem
+from vae_loc.scans.volume import read_volume, stem
+from vae_loc.scoring.choose_model import locate_scan
+from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.scoring.segmentation import SegmentedMap
 from vae_loc.vocabulary import METHODS, BrainMask, Method, Polarity
 
@@ -129,50 +129,37 @@ def segment(
 
 
 def _options(methods: Sequence[Method], **choices: Unpack[Choices]) -> ScoreOptions:
-    """Return what was asked for, as the commands keep it."""
+    """Return the choices as the commands state them."""
     if unknown := sorted(choices.keys() - Choices.__annotations__.keys()):
         raise TypeError(f"got an unexpected keyword argument {unknown[0]!r}")
     if isinstance(methods, str) or not methods or set(methods) - set(METHODS):
         raise UnusableOption("methods", f"expected a list of some of {', '.join(METHODS)}, got {methods!r}")
-    model = choices.get("model")
+    model, mask = choices.get("model"), choices.get("brain_mask")
+    words: dict[str, BrainMask | None] = {"auto": "auto", "none": "none", "None": None}
     return ScoreOptions(
         methods=list(methods),
         model=None if model is None else str(model),
         contrast=choices.get("contrast"),
-        brain_mask=_brain_mask(choices.get("brain_mask")),
+        brain_mask=words[str(mask)] if str(mask) in words else Path(str(mask)),
         polarity=choices.get("polarity", "any"),
         device=choices.get("device", "cpu"),
         force=choices.get("force", False),
     )
 
 
-def _brain_mask(given: BrainMask | str | None) -> BrainMask | None:
-    """Return a brain mask as the commands keep it: a file's path, `auto`, `none`, or None."""
-    if given is None:
-        return None
-    words: dict[str, BrainMask] = {"auto": "auto", "none": "none"}
-    return words.get(str(given)) or Path(given)
-
-
 def _localized(scan: OneScan, options: ScoreOptions) -> ScanResult:
     """Return the result of one scan; notes on the choice of its model are logged."""
-    case, opened = _opened(scan, options)
+    if isinstance(scan, SpatialImage):
+        path, volume = name_of(scan), image_volume(scan)
+        case = Case(path, stem(path), None) if path == NAMELESS else _case_of(path)
+    else:
+        case = _case_of(Path(scan))
+        volume = read_volume(case.scan)
+    opened = with_brain(volume, counting_mask(case, options.brain_mask))
     located, model, notes = locate_scan(opened, case, options)
     for note in notes:
         logging.getLogger(__name__).warning(note)
     return ScanResult(case, options, located, model, notes, in_memory=isinstance(scan, SpatialImage))
-
-
-def _opened(scan: OneScan, options: ScoreOptions) -> tuple[Case, Scan]:
-    """Return a scan and its brain, read from a file or taken from memory."""
-    if not isinstance(scan, SpatialImage):
-        case = _case_of(Path(scan))
-        return case, open_scan(case, brain_mask=options.brain_mask)
-    volume = image_volume(scan)
-    path = name_of(scan)
-    case = Case(path, stem(path), None) if path == NAMELESS else _case_of(path)
-    brain, source = find_brain(volume, counting_mask(case, options.brain_mask))
-    return case, Scan(volume, brain, source)
 
 
 def _case_of(path: Path) -> Case:

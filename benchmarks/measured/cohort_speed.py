@@ -103,11 +103,11 @@ def waiting(folder: Path, place: Path, count: int) -> dict[str, tuple[float, flo
     """Return (wall, CPU) seconds a scan of reading, scoring and writing in one process, files not in the page cache."""
     from vae_loc.model.network import load_model
     from vae_loc.results.output_names import folder_names
-    from vae_loc.results.scan_outputs import Files, write_outputs
+    from vae_loc.results.scan_outputs import write_outputs
     from vae_loc.results.scan_summary import Inputs, Provenance
-    from vae_loc.results.score_scan import ScoreOptions
     from vae_loc.scans.cases import find_cases
     from vae_loc.scans.volume import read_volume
+    from vae_loc.scoring.score_options import Files, ScoreOptions
     from vae_loc.system.threads import set_threads
 
     set_threads(1)
@@ -138,8 +138,9 @@ def _located(volume, model, mask):
     from vae_loc.preprocessing.brain_mask import find_brain
     from vae_loc.preprocessing.open_scan import Scan
     from vae_loc.scoring.locate import locate
+    from vae_loc.scoring.score_options import ScoreOptions
 
-    located = locate(Scan(volume, *find_brain(volume, mask)), model)
+    located = locate(Scan(volume, *find_brain(volume, mask)), model, ScoreOptions(force=True))
     assert located.maps
     return located
 

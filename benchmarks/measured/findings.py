@@ -47,7 +47,8 @@ from vae_loc.scoring.findings import (
 from vae_loc.scoring.healthy_modes import count_for
 from vae_loc.scoring.locate import locate, score_canonical
 from vae_loc.scoring.normalised_maps import Features, normalised_maps
-from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS, Segmentation, segment
+from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS, ScoreOptions, Segmentation
+from vae_loc.scoring.segmentation import segment
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.training.cross_fit import CrossFit, FoldedBrain, Statistics, folds_of
 from vae_loc.training.healthy_reference import calibrate_cases
@@ -373,7 +374,9 @@ def real_page(before: Checkpoint, cases: Sequence[Case], shared: Path) -> str:
         ("before the calibration", [ready(before)] * len(cases)),
         (f"calibrated on the {len(cases) - 1} others", calibrated),
     ):
-        located = [locate(open_scan(case), model) for case, model in zip(cases, models, strict=True)]
+        located = [
+            locate(open_scan(case), model, ScoreOptions(force=True)) for case, model in zip(cases, models, strict=True)
+        ]
         pairs = list(zip(located, models, strict=True))
         counts = [len(segment(one, model, "combi", Segmentation()).findings) for one, model in pairs]
         shares = [
@@ -424,7 +427,7 @@ def patient_row(cohort: str, case: Case, label: Path, model: Model) -> tuple[str
     scan = open_scan(case)
     truth, _ = read_labels(label, scan.volume)
     truth &= scan.brain
-    located = locate(scan, model)
+    located = locate(scan, model, ScoreOptions(force=True))
     segmented = segment(located, model, "combi", Segmentation())
     touching = set(np.unique(segmented.numbers[truth])) - {0}
     covered = np.count_nonzero(segmented.mask & truth)

@@ -15,10 +15,8 @@ from benchmarks.measured.findings import FOUND_SHARE, interval
 from vae_loc.evaluation.metrics import rank_sorted
 from vae_loc.results.persons.common_grid import read_output
 from vae_loc.results.persons.person_summary import PersonSummary, read_person
-from vae_loc.results.scan_outputs import Files
 from vae_loc.results.score_cohort import RunOptions, score_cohort
-from vae_loc.results.score_scan import ScoreOptions
-from vae_loc.scoring.segmentation import Segmentation
+from vae_loc.scoring.score_options import Files, ScoreOptions, Segmentation
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 CONTRASTS = ("t1", "t2", "flair")

@@ -34,7 +34,7 @@ from vae_loc.scoring.findings import (
     strength_for,
     strengths_of,
 )
-from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS
+from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 SHOWN = {  # which contrasts show the lesion: the others are those of the healthy host

@@ -33,7 +33,8 @@ from vae_loc.preprocessing.open_scan import Scan, open_scan
 from vae_loc.scans.cases import Case
 from vae_loc.scoring.aligned_scan import canonical_of, outline_dice
 from vae_loc.scoring.locate import locate, score_canonical, spread_of
-from vae_loc.scoring.scan_gate import judged
+from vae_loc.scoring.scan_gate import verdict_on
+from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.scoring.tissue_contrast import contrast_by_tissue
 
 FOLDERS = ("ixi", "ds002748", "ds011", "gliomas", "ms", "ms_tabriz", "stroke")
@@ -80,7 +81,7 @@ def row(title: str, cases: list[Case], model: Model) -> str:
         outlines.append(outline_dice(canonical, template))
         spreads.append(spread_of(features, canonical.mask, model.reference) / max(1.0, healthy.spread[-1]))
         tissues[contrast_by_tissue(canonical, template)] += 1
-        located = locate(scan, model)
+        located = locate(scan, model, ScoreOptions(force=True))
         warned += any(UNLIKE in warning for warning in located.warnings)
         refused += bool(located.refusals)
     told = ", ".join(f"{count} {contrast}" for contrast, count in tissues.most_common())
@@ -110,7 +111,7 @@ def _is_refused(make: Callable[[], Scan], model: Model) -> bool:
         scan = make()
     except UnusableInput:  # no brain was found in it
         return True
-    return bool(judged(scan, canonical_of(scan, model), model).refusals)
+    return bool(verdict_on(scan, canonical_of(scan, model), model, force=True).refusals)
 
 
 if __name__ == "__main__":

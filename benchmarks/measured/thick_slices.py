@@ -27,7 +27,8 @@ from vae_loc.model.shipped import find_model
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scoring.locate import Located, locate
-from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS, Segmentation, segment
+from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS, ScoreOptions, Segmentation
+from vae_loc.scoring.segmentation import segment
 from vae_loc.training.training_record import read_record
 
 THICKNESSES_MM = (3.0, 5.0, 6.5, 8.0)
@@ -75,7 +76,7 @@ def averaged(data: np.ndarray, axis: int, every: int) -> np.ndarray:
 
 def scored(case: Case, model: Model) -> Located:
     """Score one scan by Combi."""
-    return locate(open_scan(case), model)
+    return locate(open_scan(case), model, ScoreOptions(force=True))
 
 
 def met(located: Located, full: Located, model: Model) -> Met:

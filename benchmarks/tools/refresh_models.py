@@ -27,6 +27,7 @@ from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import PREPROCESSING
 from vae_loc.scoring.findings import candidates_of, healthy_findings
 from vae_loc.scoring.locate import locate
+from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.system.writing import together, write_json
 from vae_loc.training.healthy_reference import PRIOR_SUBJECTS, calibrate_cases
 from vae_loc.training.training_record import read_record
@@ -113,7 +114,7 @@ def rest_of(case: Case, label: Path, model: Model) -> dict[str, list[float]]:
     """Return, for each map, the strengths of the candidates that touch no lesion, strongest first."""
     scan = open_scan(case)
     truth, _ = read_labels(label, scan.volume)
-    located = locate(scan, model, methods=MAPS)
+    located = locate(scan, model, ScoreOptions(methods=MAPS, force=True))
     strengths: dict[str, list[float]] = {}
     for method, known in model.facts.healthy.findings.items():
         frame = located.frame(method)

@@ -23,6 +23,7 @@ from vae_loc.scans.cases import find_cases
 from vae_loc.scoring.findings import candidates_of, false_findings, known_findings
 from vae_loc.scoring.locate import locate
 from vae_loc.scoring.normalised_maps import at_place, features_of
+from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.scoring.slice_scores import score_slices
 
 mpl.use("Agg")
@@ -38,7 +39,7 @@ def main() -> None:
     """Draw the steps."""
     scan = open_scan(find_cases([SCAN])[0])
     model = load_model(find_model("t2"))
-    located = locate(scan, model)
+    located = locate(scan, model, ScoreOptions(force=True))
     brain = located.canonical
     stack = to_slices(brain)
     scores = score_slices(model, stack, ["combi"])

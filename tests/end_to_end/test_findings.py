@@ -11,7 +11,7 @@ from support.marks import full
 from support.phantoms import AFFINE, BALL, SHAPE, phantom, save
 
 import vae_loc
-from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS
+from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS
 
 ORIENTATIONS = [
     np.column_stack([axes, signs])

@@ -9,7 +9,8 @@ from vae_loc.evaluation.healthy_rates import STATED_SHARES, measure_healthy
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.cases import find_cases
 from vae_loc.scoring.locate import locate
-from vae_loc.scoring.segmentation import Segmentation, segment
+from vae_loc.scoring.score_options import ScoreOptions, Segmentation
+from vae_loc.scoring.segmentation import segment
 from vae_loc.vocabulary import METHODS
 
 
@@ -31,7 +32,7 @@ def test_findings_of_healthy_scans_are_those_that_segment_gives(healthy_folder, 
     scans = measure_healthy(cases, trained, brain_mask=None, progress=lambda _: None)
     assert [scan.subject for scan in scans] == ["sub0", "sub1"]
     for case, scan in zip(cases, scans, strict=True):
-        located = locate(open_scan(case), trained, methods=METHODS)
+        located = locate(open_scan(case), trained, ScoreOptions(methods=METHODS, force=True))
         for method in METHODS:
             for rate, count in scan.findings[method].items():
                 rule = Segmentation(false_findings=rate)

@@ -16,7 +16,8 @@ from vae_loc.evaluation.scan_findings import (
 )
 from vae_loc.model.network import Model
 from vae_loc.scoring.locate import locate
-from vae_loc.scoring.segmentation import Segmentation, segment
+from vae_loc.scoring.score_options import ScoreOptions, Segmentation
+from vae_loc.scoring.segmentation import segment
 from vae_loc.vocabulary import METHODS
 
 SHAPE = (30, 30, 30)
@@ -86,7 +87,7 @@ def test_without_an_annotation_in_the_brain_dice_is_undefined_and_every_finding_
 @pytest.fixture(scope="module")
 def patient(patients, trained):
     """One patient, scored."""
-    return locate(opened(patients / "p1_t1.nii.gz"), trained, methods=METHODS)
+    return locate(opened(patients / "p1_t1.nii.gz"), trained, ScoreOptions(methods=METHODS, force=True))
 
 
 def test_one_segmentation_gives_the_findings_of_each_rate(patient, trained):

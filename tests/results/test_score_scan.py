@@ -5,8 +5,9 @@ from support.commands import rows, run
 from support.corpus import GOOD, MASK, raw_scan
 
 from vae_loc.results.output_names import folder_names
-from vae_loc.results.score_scan import ScoreOptions, Task, score_task
+from vae_loc.results.score_scan import Task, score_task
 from vae_loc.scans.cases import find_cases
+from vae_loc.scoring.score_options import ScoreOptions
 
 
 class TestSkipExisting:

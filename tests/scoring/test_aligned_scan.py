@@ -39,7 +39,7 @@ def test_a_mask_without_the_lower_brain_lies_where_the_whole_brain_does(masked, 
 
 
 def test_a_whole_mask_is_not_extracted_again(masked, trained, monkeypatch):
-    monkeypatch.setattr("vae_loc.scoring.aligned_scan.find_brain", None)
+    monkeypatch.setattr("vae_loc.scoring.aligned_scan.with_brain", None)
     assert canonical_of(masked(-100), trained).warnings == ()
 
 

@@ -15,6 +15,7 @@ from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.scans.cases import find_cases
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.choose_model import choose_model, contrast_by_intensities
+from vae_loc.scoring.score_options import DEFAULTS, ScoreOptions
 from vae_loc.scoring.tissue_contrast import contrast_by_tissue
 
 
@@ -34,7 +35,7 @@ def nameless(tmp_path):
 def test_a_scan_without_a_contrast_in_its_name_is_told_by_its_tissues(nameless, contrast):
     case = nameless(contrast)
     scan = open_scan(case)
-    model, notes = choose_model(case, scan)
+    model, notes = choose_model(case, scan, DEFAULTS)
     assert model is load_model(contrast)
     assert "by its intensities" in notes[0]
     assert contrast_by_intensities(scan) == contrast
@@ -57,16 +58,16 @@ def test_the_table_counts_before_the_option_and_the_option_before_the_name(namel
         (by_name, "t2", "t2"),
         (by_name, None, "t1"),
     ):
-        model, notes = choose_model(chosen, opened_scan, contrast=option)
+        model, notes = choose_model(chosen, opened_scan, ScoreOptions(contrast=option))
         assert (model.facts.contrast, notes) == (expected, ())
 
 
 def test_a_model_that_is_named_counts_before_all(nameless, scan, model_file):
     case = replace(nameless("t1"), contrast="flair")
-    model, notes = choose_model(case, opened(scan), name=str(model_file), contrast="t2")
+    model, notes = choose_model(case, opened(scan), ScoreOptions(model=str(model_file), contrast="t2"))
     assert (model, notes) == (load_model(model_file), ())
 
 
 def test_a_contrast_without_a_shipped_model_is_refused(nameless, scan):
     with pytest.raises(UnusableModel, match="pd: expected a contrast of a shipped model"):
-        choose_model(replace(nameless("t1"), contrast="pd"), opened(scan))
+        choose_model(replace(nameless("t1"), contrast="pd"), opened(scan), DEFAULTS)

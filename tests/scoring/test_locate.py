@@ -16,6 +16,7 @@ from vae_loc.model.facts import rounded
 from vae_loc.model.network import Model
 from vae_loc.scans.volume import write_volume
 from vae_loc.scoring.locate import locate
+from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.vocabulary import MAPS, METHODS
 
 
@@ -69,7 +70,7 @@ def test_sheared_affines_are_kept(tmp_path, trained):
 
 
 def test_raw_maps_are_those_of_raw_and_bare_is_said(scan, trained):
-    found, raw = locate(opened(scan), trained), locate(opened(scan), trained, raw=True)
+    found, raw = locate(opened(scan), trained), locate(opened(scan), trained, ScoreOptions(raw=True))
     assert (found.bare, raw.bare, found.as_raw().bare) == (False, True, True)
     assert np.array_equal(raw.maps["combi"], found.raw_maps["combi"])
     assert np.array_equal(found.as_raw().maps["combi"], found.raw_maps["combi"])
@@ -79,7 +80,7 @@ def test_raw_maps_are_those_of_raw_and_bare_is_said(scan, trained):
 def test_bright_and_dark_share_out_the_map(tmp_path, trained):
     path = save(tmp_path / "b_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, gain=3)[0], AFFINE)
     found = {
-        polarity: locate(opened(path), trained, methods=METHODS, polarity=polarity).signed_maps
+        polarity: locate(opened(path), trained, ScoreOptions(methods=METHODS, polarity=polarity)).signed_maps
         for polarity in ("any", "bright", "dark")
     }
     for method in METHODS:
@@ -116,7 +117,7 @@ def test_slices_prepared_in_another_way_are_refused(trained, scan):
 
 
 def test_place_z_is_the_baseline_and_has_findings_of_its_own(scan, trained):
-    found = locate(opened(scan), trained, methods=MAPS)
+    found = locate(opened(scan), trained, ScoreOptions(methods=MAPS))
     baseline = baseline_maps(found.volume, found.brain, found.canonical, trained.reference, contrast="t1")["place-z"]
     np.testing.assert_allclose(found.maps["place-z"], baseline, atol=1e-5)
     assert set(found.raw_maps) == set(METHODS)
@@ -125,10 +126,10 @@ def test_place_z_is_the_baseline_and_has_findings_of_its_own(scan, trained):
 
 def test_place_z_is_refused_where_nothing_healthy_is_known_of_it_and_has_no_bare_score(scan, trained):
     with pytest.raises(UnusableOption, match="--raw: expected a map of the paper"):
-        locate(opened(scan), trained, methods=["place-z"], raw=True)
+        locate(opened(scan), trained, ScoreOptions(methods=["place-z"], raw=True))
     older = {name: of for name, of in trained.facts.healthy.maps.items() if name != "place-z"}
     healthy = trained.facts.healthy.model_copy(update={"maps": older})
     facts = trained.facts.model_copy(update={"healthy": healthy})
     model = replace(trained, checkpoint=replace(trained.checkpoint, facts=facts))
     with pytest.raises(UnusableModel, match="no healthy statistics of place-z"):
-        locate(opened(scan), model, methods=["place-z"])
+        locate(opened(scan), model, ScoreOptions(methods=["place-z"]))

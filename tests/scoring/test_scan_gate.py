@@ -19,7 +19,7 @@ from vae_loc.preprocessing.brain_mask import find_brain
 from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.locate import locate
-from vae_loc.scoring.scan_gate import equal_share, judged
+from vae_loc.scoring.scan_gate import equal_share, verdict_on
 
 REAL = ("patient07_t1", "patient07_t2", "patient07_flair", "IXI012_t1", "crtut_t2")
 T1 = "IXI012_t1"
@@ -33,7 +33,7 @@ def samples():
 
 def verdict(scan, contrast):
     model = load_model(contrast)
-    return judged(scan, canonical_of(scan, model), model)
+    return verdict_on(scan, canonical_of(scan, model), model, force=True)
 
 
 def changed(scan, data=None, brain=None, affine=None):
@@ -177,7 +177,7 @@ def test_a_phantom_is_refused(samples, contrast, kind):
 
 def test_the_gate_knows_the_phantoms_of_a_model_of_phantoms(scan, trained):
     found = opened(scan)
-    assert judged(found, canonical_of(found, trained), trained).refusals == ()
+    assert verdict_on(found, canonical_of(found, trained), trained, force=True).refusals == ()
 
 
 @pytest.mark.parametrize("contrast", ["t2", "flair"])

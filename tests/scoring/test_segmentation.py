@@ -13,7 +13,8 @@ from vae_loc.model.network import Model
 from vae_loc.preprocessing.resampling import Grid
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.anatomy import atlas
-from vae_loc.scoring.segmentation import Segmentation, segment
+from vae_loc.scoring.score_options import Segmentation
+from vae_loc.scoring.segmentation import segment
 from vae_loc.vocabulary import METHODS
 
 SHAPE = (8, 9, 10)

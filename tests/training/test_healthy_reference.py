@@ -10,6 +10,7 @@ from vae_loc.model.checkpoint import healthy_threshold, with_reference
 from vae_loc.model.network import ready
 from vae_loc.scans.cases import find_cases
 from vae_loc.scoring.locate import locate
+from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.training.healthy_reference import calibrate_cases
 
 
@@ -18,7 +19,7 @@ def test_a_healthy_brain_is_judged_by_the_others(tmp_path, healthy_folder, train
     odd = save(tmp_path / "odd_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, gain=3.0)[0], AFFINE)
     bare = with_reference(trained.checkpoint, {"template": trained.reference["template"]})
     calibrated = calibrate_cases(bare, find_cases([*sorted(healthy_folder.glob("sub*_t1.nii.gz")), odd]))
-    by_all = locate(opened(odd), ready(calibrated), methods=["rec-error"]).maps["rec-error"].max()
+    by_all = locate(opened(odd), ready(calibrated), ScoreOptions(methods=["rec-error"])).maps["rec-error"].max()
     assert max(calibrated.facts.healthy.maps["rec-error"]) > 2 * by_all
 
 

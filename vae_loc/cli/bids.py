@@ -72,9 +72,8 @@ def bids(
     cohort.csv, one row per scan, and cohort.html, the same to look at.
     Example: vae-loc bids dataset dataset/derivatives/vae-loc participant --participant-label 01 02
     """
-    from vae_loc.results.scan_outputs import Files
     from vae_loc.results.score_bids import Dataset, collect_dataset, score_dataset
-    from vae_loc.results.score_scan import ScoreOptions
+    from vae_loc.scoring.score_options import Files, ScoreOptions
 
     dataset = Dataset(
         raw=bids_dir,

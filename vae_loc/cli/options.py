@@ -15,7 +15,7 @@ from vae_loc.errors import UnusableOption
 
 if TYPE_CHECKING:
     from vae_loc.results.score_cohort import RunOptions
-    from vae_loc.scoring.segmentation import Segmentation
+    from vae_loc.scoring.score_options import Segmentation
     from vae_loc.vocabulary import BrainMask, Method
 
 # written out, not imported from the library: a command that only shows its help imports no numpy
@@ -174,7 +174,7 @@ class MaskOptions:
 
     def segmentation(self) -> Segmentation:
         """Return how masks are made."""
-        from vae_loc.scoring.segmentation import Segmentation
+        from vae_loc.scoring.score_options import Segmentation
 
         threshold, false_findings = (finite(name, getattr(self, name)) for name in ("threshold", "false_findings"))
         return Segmentation(threshold, parsed_share(self.fpr), false_findings, parsed_cubic_mm(self.min_size))

@@ -23,8 +23,7 @@ from vae_loc.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from vae_loc.results.scan_outputs import Files
-    from vae_loc.results.score_scan import ScoreOptions
+    from vae_loc.scoring.score_options import Files, ScoreOptions
 
 
 @with_groups
@@ -41,8 +40,8 @@ def score(
 
     Example: vae-loc score sample_data/crtut_t2.nii.gz -o results --method all
     """
-    from vae_loc.results.scan_outputs import Files
     from vae_loc.results.score_cohort import score_cohort
+    from vae_loc.scoring.score_options import Files
 
     files = Files(percentile=maps.percentile, report=maps.report)
     options, run = _score_options(model, maps, inputs, machine, files), machine.run_options()
@@ -73,8 +72,8 @@ def segment(
     scans (vae-loc calibrate) has a threshold of its own.
     Example: vae-loc segment sample_data/crtut_t2.nii.gz -o results
     """
-    from vae_loc.results.scan_outputs import Files
     from vae_loc.results.score_cohort import score_cohort
+    from vae_loc.scoring.score_options import Files
 
     files = Files(segmentation=mask.segmentation(), percentile=maps.percentile, report=maps.report)
     options = _score_options(model, maps, inputs, machine, files, dicom_seg=dicom_seg)
@@ -94,7 +93,7 @@ def _score_options(
     dicom_seg: bool = False,
 ) -> ScoreOptions:
     """Return what the options of a command ask of each scan."""
-    from vae_loc.results.score_scan import ScoreOptions
+    from vae_loc.scoring.score_options import ScoreOptions
 
     return ScoreOptions(
         methods=maps.methods,

@@ -15,6 +15,7 @@ from vae_loc.model.network import Model
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.cases import Case
 from vae_loc.scoring.locate import Located, locate
+from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.vocabulary import METHODS, BrainMask, Method
 
 STATED_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # of healthy voxels above a threshold
@@ -47,7 +48,7 @@ def measure_healthy(
     """
     scans = []
     for case in cases:
-        located = locate(open_scan(case, brain_mask=brain_mask), model, methods=METHODS)
+        located = locate(open_scan(case, brain_mask=brain_mask), model, ScoreOptions(methods=METHODS, force=True))
         counts = {method: count_findings(of) for method, of in findings_of(located, model).items()}
         scans.append(HealthyScan(case.subject, _shares(located, model), counts))
         progress(case.scan.name)

@@ -10,7 +10,8 @@ from vae_loc.evaluation.lesions import Lesions, are_found, by_size, overlap
 from vae_loc.model.network import Model
 from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.locate import Located
-from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS, Numbers, Segmentation, segment
+from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS, Segmentation
+from vae_loc.scoring.segmentation import Numbers, segment
 from vae_loc.vocabulary import BoolArray, Method
 
 FINDING_RATES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # expected false findings per healthy scan

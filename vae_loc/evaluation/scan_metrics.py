@@ -20,6 +20,7 @@ from vae_loc.preprocessing.slices import substantial, to_slices
 from vae_loc.scans.annotations import LabelledCase
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.locate import Located, locate
+from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, BoolArray, BrainMask, FloatArray, Method
 
 FPRS = (0.01, 0.05, 0.10)  # healthy false-positive rates whose thresholds are judged
@@ -91,7 +92,7 @@ def measure(pair: LabelledCase, model: Model, store: ScoreStore, *, brain_mask: 
     opened = open_scan(pair.case, brain_mask=brain_mask)
     volume, brain = opened.volume, opened.brain
     truth, notes = read_labels(pair.label, volume)
-    located = locate(opened, model, methods=METHODS)
+    located = locate(opened, model, ScoreOptions(methods=METHODS, force=True))
     canonical = located.canonical
     # the annotation on the canonical grid, for the paper's protocol and for slices
     coverage = onto_grid(truth.astype(np.float32), volume, np.ones_like(truth), canonical.grid)

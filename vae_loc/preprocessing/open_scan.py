@@ -43,9 +43,13 @@ def open_scan(case: Case, *, brain_mask: BrainMask | None = None, volume: int | 
     ------
     UnusableInput : if scan or mask cannot be used, or no plausible brain is found.
     """
-    read = read_volume(case.scan, volume=volume)
-    brain, source = find_brain(read, counting_mask(case, brain_mask))
-    return Scan(read, brain, source)
+    return with_brain(read_volume(case.scan, volume=volume), counting_mask(case, brain_mask))
+
+
+def with_brain(volume: Volume, how: BrainMask) -> Scan:
+    """Return a scan with its brain, found as asked for; see `find_brain`."""
+    brain, source = find_brain(volume, how)
+    return Scan(volume, brain, source)
 
 
 def counting_mask(case: Case, brain_mask: BrainMask | None) -> BrainMask:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,37 +21,14 @@ from vae_loc.scans.own_outputs import files_of
 from vae_loc.scans.volume import stem, write_volume
 from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.locate import Located
-from vae_loc.scoring.segmentation import (
-    DEFAULT_FALSE_FINDINGS,
-    DEFAULT_FPR,
-    Finding,
-    Segmentation,
-    SegmentedMap,
-    segment,
-    signed_on_grid,
-)
+from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS, DEFAULT_FPR, Files, Segmentation
+from vae_loc.scoring.segmentation import Finding, SegmentedMap, segment, signed_on_grid
 from vae_loc.system.reading import opened, sha256_of
 from vae_loc.system.writing import together, write_atomically, write_json
 from vae_loc.vocabulary import FloatArray, Method
 
 NUMBERED, SEGMENTATION_HEAD_BYTES = "dseg.nii.gz", 1 << 16  # the end of a name, and how much of a file names its maker
 CEILING_FPR = 0.01  # where findings are not known, full colour is twice what this share of healthy voxels exceeds
-
-
-@dataclass(frozen=True)
-class Files:
-    """Which files a scan leaves besides its maps, pictures and scores.
-
-    Attributes
-    ----------
-    segmentation : how masks are made; None makes none
-    percentile : whether each map is also written as the percentile among healthy voxels
-    report : whether a page for people is written
-    """
-
-    segmentation: Segmentation | None = None
-    percentile: bool = False
-    report: bool = False
 
 
 def write_outputs(

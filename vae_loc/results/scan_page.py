@@ -25,7 +25,7 @@ from vae_loc.results.page_volumes import Crop, crop_to, layer
 from vae_loc.results.scan_summary import Z_DIGITS, ScanSummary
 from vae_loc.scoring.expected_scan import expected_scan
 from vae_loc.scoring.locate import Located
-from vae_loc.scoring.segmentation import DEFAULT_FPR
+from vae_loc.scoring.score_options import DEFAULT_FPR
 from vae_loc.system.reading import opened
 from vae_loc.vocabulary import SAMPLE_SCORES, BoolArray, FloatArray, Method
 

@@ -14,7 +14,8 @@ from vae_loc.model.network import Model
 from vae_loc.results.finding_table import FindingSummary, finding_summaries, nothing_found
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.locate import Located
-from vae_loc.scoring.segmentation import DEFAULT_FPR, SegmentedMap
+from vae_loc.scoring.score_options import DEFAULT_FPR
+from vae_loc.scoring.segmentation import SegmentedMap
 from vae_loc.system.reading import are_whole, read_text
 from vae_loc.system.versions import versions
 from vae_loc.vocabulary import RESEARCH_ONLY, SAMPLE_SCORES, Method, Polarity

@@ -21,7 +21,7 @@ from vae_loc.scans.bids_dataset import check_dataset, find_scans
 from vae_loc.scans.cases import Case, shard_of, sift
 
 if TYPE_CHECKING:
-    from vae_loc.results.score_scan import ScoreOptions
+    from vae_loc.scoring.score_options import ScoreOptions
     from vae_loc.vocabulary import Polarity
 
 

@@ -29,7 +29,8 @@ from vae_loc.system.worker_processes import default_jobs, in_processes, in_turn,
 
 if TYPE_CHECKING:
     from vae_loc.results.persons.person_outputs import PersonResult
-    from vae_loc.results.score_scan import ScoreOptions, Task
+    from vae_loc.results.score_scan import Task
+    from vae_loc.scoring.score_options import ScoreOptions
 
     Engine = Callable[[Callable[[Task], Entry], Sequence[Task]], Iterator[tuple[int, Entry | None]]]
 

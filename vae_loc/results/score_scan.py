@@ -3,72 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vae_loc.errors import OurBug, UnusableInput, VaeLocError, machine_fault, printable
-from vae_loc.model.network import Model, load_model
+from vae_loc.model.network import load_model
 from vae_loc.model.shipped import shipped_models
-from vae_loc.preprocessing.open_scan import Scan, counting_mask, open_scan
+from vae_loc.preprocessing.open_scan import counting_mask, open_scan
 from vae_loc.results.cohort_table import Entry, facts_of, failure, trusted_summary
 from vae_loc.results.output_names import OutputNames
-from vae_loc.results.scan_outputs import Files, write_outputs
+from vae_loc.results.scan_outputs import write_outputs
 from vae_loc.results.scan_summary import Inputs, Provenance, ScanSummary, read_summary
 from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scans.dicom_headers import Series
 from vae_loc.scans.nifti import pair
-from vae_loc.scoring.choose_model import choose_model
-from vae_loc.scoring.locate import Located, accepted, locate
+from vae_loc.scoring.choose_model import locate_scan
+from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.system.reading import sha256_of
 from vae_loc.system.threads import set_threads
 from vae_loc.system.writing import refuse_inputs
-from vae_loc.vocabulary import BrainMask, Method, Polarity
-
-
-@dataclass(frozen=True)
-class ScoreOptions:
-    """What to make of each scan.
-
-    Attributes
-    ----------
-    model : a model's name or file; None chooses a shipped one by `contrast`, name or intensities
-    brain_mask : None takes the mask beside each scan where there is one, else `auto`
-    volume : which volume of 4D files, from 0
-    threads : CPU threads of the network, in each process
-    raw : the paper's bare scores instead of those normalised by place and scan
-    files : which files a scan leaves besides its maps
-    dicom_seg : whether masks are also written as DICOM Segmentations of the series that the scans came from
-    force : whether scans are scored that do not look like a brain MRI; their outputs say so
-    """
-
-    methods: Sequence[Method] = ("combi",)
-    model: str | None = None
-    contrast: str | None = None
-    brain_mask: BrainMask | None = None
-    volume: int | None = None
-    device: str = "cpu"
-    threads: int = 1
-    polarity: Polarity = "any"
-    raw: bool = False
-    files: Files = field(default_factory=Files)
-    dicom_seg: bool = False
-    force: bool = False
-
-    def stated(self) -> dict[str, object]:
-        """Return what shapes the outputs of a scan besides scan and model, as its JSON states it."""
-        return {
-            "methods": list(self.methods),
-            "contrast": self.contrast,
-            "brain_mask": str(self.brain_mask or "beside, or auto"),
-            "volume": self.volume,
-            "polarity": self.polarity,
-            "raw": self.raw,
-            "percentile": self.files.percentile,
-            "report": self.files.report,
-            "force": self.force,
-            "segmentation": None if self.files.segmentation is None else asdict(self.files.segmentation),
-        }
+from vae_loc.vocabulary import BrainMask
 
 
 @dataclass(frozen=True)
@@ -98,25 +52,6 @@ def score_scan(case: Case, options: ScoreOptions, names: OutputNames, provenance
     notes += tuple(f"warning: {printable(case.scan)}: {warning}" for warning in located.warnings)
     mask = _mask_file(case, options)
     return Entry(case, "done", None, names.scores(case.scan), facts_of(summary), tuple(paths), notes, mask=mask)
-
-
-def locate_scan(scan: Scan, case: Case, options: ScoreOptions) -> tuple[Located, Model, tuple[str, ...]]:
-    """Return the maps of a scan that is read, the model that was chosen for it, and notes on the choice.
-
-    Raises
-    ------
-    UnusableInput : if it is no brain MRI, and that is not forced.
-    UnusableModel : if the model cannot be used, or is of other data.
-    """
-    model, notes = choose_model(case, scan, name=options.model, contrast=options.contrast, device=options.device)
-    located = locate(
-        scan,
-        model,
-        methods=options.methods,
-        polarity=options.polarity,
-        raw=options.raw,
-    )
-    return accepted(located, force=options.force), model, notes
 
 
 def score_task(options: ScoreOptions, task: Task) -> Entry:

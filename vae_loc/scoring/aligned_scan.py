@@ -13,7 +13,6 @@ from vae_loc.errors import UnusableInput, UnusableModel
 from vae_loc.model.checkpoint import Checkpoint
 from vae_loc.model.facts import Preprocessing
 from vae_loc.model.network import Model
-from vae_loc.preprocessing.brain_mask import find_brain
 from vae_loc.preprocessing.canonical import (
     BACKGROUND_SD,
     CLIP_SD,
@@ -21,7 +20,7 @@ from vae_loc.preprocessing.canonical import (
     CanonicalVolume,
     to_canonical,
 )
-from vae_loc.preprocessing.open_scan import Scan
+from vae_loc.preprocessing.open_scan import Scan, with_brain
 from vae_loc.preprocessing.pose import BRAIN_OFFSET
 from vae_loc.preprocessing.pseudo_contrast import Appear
 from vae_loc.vocabulary import FloatArray
@@ -87,7 +86,7 @@ def _realigned(
     """
     if scan.brain_source == "file":
         with contextlib.suppress(UnusableInput):
-            extracted = bring(find_brain(scan.volume, "auto")[0])
+            extracted = bring(with_brain(scan.volume, "auto").brain)
             if outline_dice(extracted, template) >= MIN_OUTLINE_DICE:
                 known = bring(scan.brain, grid=extracted.grid)
                 said = "its mask lacks a part of the brain, which was extracted to align the scan; the mask is scored"

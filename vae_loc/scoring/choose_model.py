@@ -1,4 +1,4 @@
-"""Which shipped model fits a scan: as the user says, by the file's name, else by its intensities."""
+"""Scan -> the model that fits it, by the options, the file's name or the intensities -> its maps."""
 
 from __future__ import annotations
 
@@ -8,29 +8,39 @@ from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scoring.aligned_scan import canonical_of
+from vae_loc.scoring.locate import Located, locate
+from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.scoring.tissue_contrast import contrast_by_tissue
 
 ATLAS = "t1"  # the shipped model whose template tells where the tissues lie
 
 
-def choose_model(
-    case: Case, scan: Scan, *, name: str | None = None, contrast: str | None = None, device: str = "cpu"
-) -> tuple[Model, tuple[str, ...]]:
+def locate_scan(scan: Scan, case: Case, options: ScoreOptions) -> tuple[Located, Model, tuple[str, ...]]:
+    """Return the maps of a scan that is read, the model that was chosen for it, and notes on the choice.
+
+    Raises
+    ------
+    UnusableInput : if it is no brain MRI, and that is not forced.
+    UnusableModel : if the model cannot be used, or is of other data.
+    """
+    model, notes = choose_model(case, scan, options)
+    return locate(scan, model, options), model, notes
+
+
+def choose_model(case: Case, scan: Scan, options: ScoreOptions) -> tuple[Model, tuple[str, ...]]:
     """Return the model for a scan, and what the user should know of the choice.
 
-    Parameters
-    ----------
-    name : a shipped model's name or a file, which decides; None chooses a shipped model
-    contrast : what the scan is, unless its case states it; None tells it by the file's name, else by intensities
+    The model of the options decides, then the contrast: of the case, else of the options, of the file's name, or of
+    the intensities.
 
     Raises
     ------
     UnusableModel : if no shipped model is of this contrast, or the model cannot be used.
     """
-    if name is not None:
-        return load_model(name, device), ()
+    if options.model is not None:
+        return load_model(options.model, options.device), ()
     notes: tuple[str, ...] = ()
-    wanted = case.contrast or contrast or contrast_of(case.scan)
+    wanted = case.contrast or options.contrast or contrast_of(case.scan)
     if wanted is None:
         wanted = contrast_by_intensities(scan)
         notes = (taken_by_intensities(case, wanted),)
@@ -39,7 +49,7 @@ def choose_model(
         raise UnusableModel(
             wanted, f"expected a contrast of a shipped model ({', '.join(known)}); give a model with -m"
         )
-    return load_model(wanted, device), notes
+    return load_model(wanted, options.device), notes
 
 
 def taken_by_intensities(case: Case, contrast: str) -> str:

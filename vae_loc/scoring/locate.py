@@ -9,21 +9,21 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.errors import UnusableInput, UnusableModel, UnusableOption
+from vae_loc.errors import UnusableModel, UnusableOption
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical
 from vae_loc.preprocessing.open_scan import Scan
-from vae_loc.preprocessing.pseudo_contrast import Appear
 from vae_loc.preprocessing.slices import from_slices, substantial, to_slices
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.aligned_scan import RAW_SMOOTHING_FWHM_MM, canonical_of
 from vae_loc.scoring.normalised_maps import Features, features_of, normalised_maps, with_polarity, z_by_place
 from vae_loc.scoring.robust_fit import SD_PER_MAD
-from vae_loc.scoring.scan_gate import judged
+from vae_loc.scoring.scan_gate import verdict_on
+from vae_loc.scoring.score_options import DEFAULTS, ScoreOptions
 from vae_loc.scoring.slice_scores import score_slices
 from vae_loc.scoring.smoothing import smoothed
 from vae_loc.scoring.tissue_contrast import TissueFit
-from vae_loc.vocabulary import METHODS, PLACE_Z, BoolArray, FloatArray, Method, Polarity
+from vae_loc.vocabulary import METHODS, PLACE_Z, BoolArray, FloatArray, Method
 
 MAX_SPREAD = 1.5  # of the most unusual healthy scan's: beyond it, something else than a brain of this contrast
 MAX_SYNTHESIZED_SPREAD = 3.5  # where healthy scans were made from T1: real ones reach 1.8 (one, cut off, 3.1)
@@ -126,49 +126,40 @@ class Located:
         return dict(zip(maps, on_grid, strict=True))
 
 
-def locate(
-    scan: Scan,
-    model: Model,
-    *,
-    methods: Sequence[Method] = ("combi",),
-    polarity: Polarity = "any",
-    raw: bool = False,
-    appear: Appear | None = None,
-) -> Located:
+def locate(scan: Scan, model: Model, options: ScoreOptions = DEFAULTS) -> Located:
     """Score one scan.
-
-    Parameters
-    ----------
-    methods : which maps
-    polarity : `bright` or `dark` keeps only what is brighter or darker than the model expects
-    raw : whether the maps are the bare scores of the paper instead of those normalised by place and scan
-    appear : gives the brain another look before it is scored; for models of synthesized contrasts
 
     Raises
     ------
-    UnusableModel : if the model was trained on slices prepared in another way, or knows no place-z of healthy people.
+    UnusableModel : if the model was trained on slices prepared in another way, or has no place-z of healthy people.
     UnusableOption : if bare scores of place-z are asked for.
-    UnusableInput : if the brain is too small, or of one intensity.
+    UnusableInput : if the brain is too small, or of one intensity, or if the scan is no brain MRI and not forced.
     """
-    if PLACE_Z in methods:
-        _refuse_place_z(model, raw=raw)
-    canonical = canonical_of(scan, model, appear)
-    scores = score_canonical(canonical, model, methods)
+    if PLACE_Z in options.methods:
+        _refuse_place_z(model, raw=options.raw)
+    canonical = canonical_of(scan, model)
+    verdict = verdict_on(scan, canonical, model, force=options.force)
+    scores = score_canonical(canonical, model, options.methods)
     signed_raw = _signed(scores)
-    modes = model.checkpoint.modes
-    contrast = model.facts.contrast
-    signed = normalised_maps(scores.features, canonical.mask, model.reference, methods, modes, contrast=contrast)
+    signed = normalised_maps(
+        scores.features,
+        canonical.mask,
+        model.reference,
+        options.methods,
+        model.checkpoint.modes,
+        contrast=model.facts.contrast,
+    )
     signed = signed or signed_raw
     maps, raw_maps = (
-        {method: with_polarity(values, polarity) for method, values in of.items()} for of in (signed, signed_raw)
+        {method: with_polarity(values, options.polarity) for method, values in of.items()}
+        for of in (signed, signed_raw)
     )
-    verdict = judged(scan, canonical, model)
     unlike = _unlike_healthy(scores.features, canonical, model, verdict.tissue)
     warnings = scan.volume.warnings + canonical.warnings + verdict.refusals + verdict.warnings + unlike
     located = Located(
         scan, canonical, maps, raw_maps, scores.samples, scores.reconstruction, warnings, refusals=verdict.refusals
     )
-    return located.as_raw() if raw else located
+    return located.as_raw() if options.raw else located
 
 
 def _refuse_place_z(model: Model, *, raw: bool) -> None:
@@ -177,19 +168,6 @@ def _refuse_place_z(model: Model, *, raw: bool) -> None:
     if model.facts.healthy is None or PLACE_Z not in model.facts.healthy.maps:
         mend = "calibrate it anew with `vae-loc calibrate --healthy`, or choose another --method"
         raise UnusableModel(model.digest[:12], f"has no healthy statistics of place-z; {mend}")
-
-
-def accepted(located: Located, *, force: bool = False) -> Located:
-    """Return a scored scan, unless it is one that should not have been scored.
-
-    Raises
-    ------
-    UnusableInput : saying why, and how to have it scored all the same; never if that is forced.
-    """
-    if located.refusals and not force:
-        path, said = located.volume.path, "; ".join(located.refusals)
-        raise UnusableInput(path, f"expected a brain MRI, but {said}; check the file, or give --force to score it")
-    return located
 
 
 def score_canonical(canonical: CanonicalVolume, model: Model, methods: Sequence[Method]) -> CanonicalScores:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_loc.errors import UnusableInput
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import CanonicalVolume, canonical_brain, smooth_brain, standardized
 from vae_loc.preprocessing.open_scan import Scan
@@ -61,8 +62,21 @@ class Verdict:
     tissue: TissueFit | None
 
 
-def judged(scan: Scan, canonical: CanonicalVolume, model: Model) -> Verdict:
-    """Return what speaks against a scan that was brought onto the model's canonical grid."""
+def verdict_on(scan: Scan, canonical: CanonicalVolume, model: Model, *, force: bool) -> Verdict:
+    """Return the verdict on a scan that was brought onto the model's canonical grid.
+
+    Raises
+    ------
+    UnusableInput : with the refusals, and how to have the scan scored all the same; never if that is forced.
+    """
+    verdict = _verdict(scan, canonical, model)
+    if verdict.refusals and not force:
+        path, said = scan.volume.path, "; ".join(verdict.refusals)
+        raise UnusableInput(path, f"expected a brain MRI, but {said}; check the file, or give --force to score it")
+    return verdict
+
+
+def _verdict(scan: Scan, canonical: CanonicalVolume, model: Model) -> Verdict:
     refusals, warnings = [*_of_another_kind(scan)], []
     low, high = USUAL_ML
     if not POSSIBLE_ML[0] <= scan.brain_ml <= POSSIBLE_ML[1]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import HealthyFindings
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
@@ -20,14 +19,12 @@ from vae_loc.scoring.findings import (
     false_findings,
     healthy_as_strong,
     known_findings,
-    strength_for,
 )
 from vae_loc.scoring.locate import Located
+from vae_loc.scoring.score_options import Rule, Segmentation
 from vae_loc.vocabulary import BoolArray, FloatArray, Method
 
 ROUNDING = 1e-6  # of a voxel: a finding of exactly the smallest size is kept
-DEFAULT_FPR = 0.05  # share of healthy voxels beyond the threshold that maps are described by
-DEFAULT_FALSE_FINDINGS = 0.1  # expected per healthy scan
 Voxels = NDArray[np.intp]  # (N, 3), indices of the scan's own grid
 Numbers = NDArray[np.unsignedinteger]  # (I, J, K), the number of each voxel's finding, 0 where none
 
@@ -61,19 +58,6 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Rule:
-    """Which voxels are marked: beyond `threshold`, in regions that are stronger than `min_strength` somewhere.
-
-    `source` says where both come from; `false_findings` is the number expected per healthy scan, None for a threshold.
-    """
-
-    threshold: float
-    min_strength: float
-    source: str
-    false_findings: float | None = None
-
-
-@dataclass(frozen=True)
 class SegmentedMap:
     """The findings of one map, strongest first, and their numbers, uint8 or uint16 (I, J, K) on the scan's own grid."""
 
@@ -89,38 +73,6 @@ class SegmentedMap:
     def __repr__(self) -> str:
         """Return one line: how many findings there are, and by which rule."""
         return f"<SegmentedMap: {len(self.findings)} findings, {self.rule.source}>"
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """How findings are told from the rest of a map.
-
-    The first that is given counts: a threshold, the share of healthy voxels beyond it, the expected number of false
-    findings per healthy scan. Without any, the model's thresholds from annotated scans count, else
-    `DEFAULT_FALSE_FINDINGS`; bare scores and models without healthy findings take `DEFAULT_FPR`.
-    """
-
-    threshold: float | None = None
-    fpr: float | None = None
-    false_findings: float | None = None
-    min_size_mm3: float = 100.0
-
-    def rule(self, model: Model, method: Method, *, bare: bool) -> Rule:
-        """Return which voxels of a map are marked."""
-        labelled = model.facts.labelled
-        known = known_findings(model.facts, method, bare=bare)
-        if self.threshold is not None:
-            return Rule(self.threshold, 0.0, "option")
-        asked = self.fpr is not None or self.false_findings is not None
-        if not asked and labelled is not None and method in labelled.thresholds and not bare:
-            source = f"labelled calibration on {labelled.calibration_subjects} subjects"
-            return Rule(labelled.thresholds[method], 0.0, source)
-        if self.fpr is None and known is not None:
-            expected = DEFAULT_FALSE_FINDINGS if self.false_findings is None else self.false_findings
-            least = strength_for(known, expected)
-            return Rule(known.extent, least, f"{expected:g} false findings per healthy scan", expected)
-        fpr = DEFAULT_FPR if self.fpr is None else self.fpr
-        return Rule(healthy_threshold(model.checkpoint, method, fpr, raw=bare), 0.0, f"healthy fpr {fpr:g}")
 
 
 def segment(located: Located, model: Model, method: Method, segmentation: Segmentation) -> SegmentedMap:

@@ -12,7 +12,7 @@ from vae_loc.model.checkpoint import Checkpoint, healthy_threshold, load_checkpo
 from vae_loc.scans.annotations import find_labelled
 from vae_loc.scans.cases import find_cases
 from vae_loc.scoring.findings import known_findings, strength_for
-from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS, DEFAULT_FPR
+from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS, DEFAULT_FPR
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.writing import check_place, refuse_inputs
 from vae_loc.training.closing_words import FEW_SUBJECTS

@@ -17,6 +17,7 @@ from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.annotations import LabelledCase
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.locate import locate
+from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.vocabulary import METHODS, BrainMask, FloatArray, Method
 
@@ -153,7 +154,7 @@ def _add(store: ScoreStore, pair: LabelledCase, model: Model, brain_mask: BrainM
     """Score an annotated scan, and keep the scores of its voxels."""
     scan = open_scan(pair.case, brain_mask=brain_mask)
     truth, _ = read_labels(pair.label, scan.volume)
-    located = locate(scan, model, methods=METHODS)
+    located = locate(scan, model, ScoreOptions(methods=METHODS, force=True))
     for method in METHODS:
         store.add(method, truth[scan.brain], located.maps[method][scan.brain])
 

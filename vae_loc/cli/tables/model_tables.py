@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vae_loc.errors import printable
 from vae_loc.model.checkpoint import Checkpoint, healthy_threshold
 from vae_loc.scoring.findings import known_findings, strength_for
-from vae_loc.scoring.segmentation import DEFAULT_FALSE_FINDINGS
+from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS
 from vae_loc.vocabulary import METHODS, Method
 
 if TYPE_CHECKING:

@@ -13,14 +13,15 @@ from vae_loc.model.network import Model
 from vae_loc.preprocessing.open_scan import Scan, counting_mask
 from vae_loc.results.interactive.scan_figure import scan_figure
 from vae_loc.results.output_names import folder_names, refuse_clashes
-from vae_loc.results.scan_outputs import Files, pointed_at, shown_of, write_outputs
+from vae_loc.results.scan_outputs import pointed_at, shown_of, write_outputs
 from vae_loc.results.scan_summary import Provenance
-from vae_loc.results.score_scan import ScoreOptions, inputs_of
+from vae_loc.results.score_scan import inputs_of
 from vae_loc.scans.cases import Case
 from vae_loc.scans.image_in_memory import digest_of
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.locate import Located, SampleScores
-from vae_loc.scoring.segmentation import Finding, Segmentation, SegmentedMap, segment, signed_on_grid
+from vae_loc.scoring.score_options import Files, ScoreOptions, Segmentation
+from vae_loc.scoring.segmentation import Finding, SegmentedMap, segment, signed_on_grid
 from vae_loc.vocabulary import BoolArray, FloatArray, Method
 
 if TYPE_CHECKING:

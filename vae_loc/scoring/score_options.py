@@ -1,0 +1,125 @@
+"""The options of a run, stated once: one frozen value that travels whole, from the command to each scan's task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+from vae_loc.model.checkpoint import healthy_threshold
+from vae_loc.model.network import Model
+from vae_loc.scoring.findings import known_findings, strength_for
+from vae_loc.vocabulary import BrainMask, Method, Polarity
+
+DEFAULT_FPR = 0.05  # share of healthy voxels beyond the threshold that maps are described by
+DEFAULT_FALSE_FINDINGS = 0.1  # expected per healthy scan
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which voxels are marked: beyond `threshold`, in regions that are stronger than `min_strength` somewhere.
+
+    `source` says where both come from; `false_findings` is the number expected per healthy scan, None for a threshold.
+    """
+
+    threshold: float
+    min_strength: float
+    source: str
+    false_findings: float | None = None
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """How findings are told from the rest of a map.
+
+    The first that is given counts: a threshold, the share of healthy voxels beyond it, the expected number of false
+    findings per healthy scan. Without any, the model's thresholds from annotated scans count, else
+    `DEFAULT_FALSE_FINDINGS`; bare scores and models without healthy findings take `DEFAULT_FPR`.
+    """
+
+    threshold: float | None = None
+    fpr: float | None = None
+    false_findings: float | None = None
+    min_size_mm3: float = 100.0
+
+    def rule(self, model: Model, method: Method, *, bare: bool) -> Rule:
+        """Return which voxels of a map are marked."""
+        labelled = model.facts.labelled
+        known = known_findings(model.facts, method, bare=bare)
+        if self.threshold is not None:
+            return Rule(self.threshold, 0.0, "option")
+        asked = self.fpr is not None or self.false_findings is not None
+        if not asked and labelled is not None and method in labelled.thresholds and not bare:
+            source = f"labelled calibration on {labelled.calibration_subjects} subjects"
+            return Rule(labelled.thresholds[method], 0.0, source)
+        if self.fpr is None and known is not None:
+            expected = DEFAULT_FALSE_FINDINGS if self.false_findings is None else self.false_findings
+            least = strength_for(known, expected)
+            return Rule(known.extent, least, f"{expected:g} false findings per healthy scan", expected)
+        fpr = DEFAULT_FPR if self.fpr is None else self.fpr
+        return Rule(healthy_threshold(model.checkpoint, method, fpr, raw=bare), 0.0, f"healthy fpr {fpr:g}")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Which files a scan leaves besides its maps, pictures and scores.
+
+    Attributes
+    ----------
+    segmentation : how masks are made; None makes none
+    percentile : whether each map is also written as the percentile among healthy voxels
+    report : whether a page for people is written
+    """
+
+    segmentation: Segmentation | None = None
+    percentile: bool = False
+    report: bool = False
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """What is made of each scan.
+
+    Attributes
+    ----------
+    methods : which maps
+    model : a model's name or file; None chooses a shipped one by `contrast`, name or intensities
+    brain_mask : None takes the mask beside each scan where there is one, else `auto`
+    volume : which volume of 4D files, from 0
+    threads : CPU threads of the network, in each process
+    polarity : `bright` or `dark` keeps only what is brighter or darker than the model expects
+    raw : the paper's bare scores instead of those normalised by place and scan
+    files : which files a scan leaves besides its maps
+    dicom_seg : whether masks are also written as DICOM Segmentations of the series that the scans came from
+    force : whether scans are scored that do not look like a brain MRI; their outputs state it
+    """
+
+    methods: Sequence[Method] = ("combi",)
+    model: str | None = None
+    contrast: str | None = None
+    brain_mask: BrainMask | None = None
+    volume: int | None = None
+    device: str = "cpu"
+    threads: int = 1
+    polarity: Polarity = "any"
+    raw: bool = False
+    files: Files = field(default_factory=Files)
+    dicom_seg: bool = False
+    force: bool = False
+
+    def stated(self) -> dict[str, object]:
+        """Return what shapes the outputs of a scan besides scan and model, as its JSON states it."""
+        return {
+            "methods": list(self.methods),
+            "contrast": self.contrast,
+            "brain_mask": str(self.brain_mask or "beside, or auto"),
+            "volume": self.volume,
+            "polarity": self.polarity,
+            "raw": self.raw,
+            "percentile": self.files.percentile,
+            "report": self.files.report,
+            "force": self.force,
+            "segmentation": None if self.files.segmentation is None else asdict(self.files.segmentation),
+        }
+
+
+DEFAULTS = ScoreOptions()
