@@ -1,7 +1,7 @@
 """Numbers in pages that are compared with the code.
 
 A number of a page with a comment behind it is compared with the constant, or the result of the function, that the
-comment names: `0.1<!-- vae_loc.scoring.segmentation:DEFAULT_FALSE_FINDINGS -->`, `4<!-- module:PAIR[0] -->`.
+comment names: `0.1<!-- vae_loc.scoring.score_options:DEFAULT_FALSE_FINDINGS -->`, `4<!-- module:PAIR[0] -->`.
 Of a list the length is compared, and a percentage with a share.
 """
 

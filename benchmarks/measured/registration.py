@@ -24,9 +24,8 @@ from scipy.spatial.transform import Rotation
 from vae_loc.model.checkpoint import load_checkpoint
 from vae_loc.model.shipped import find_model
 from vae_loc.preprocessing.canonical import CanonicalVolume, to_canonical
-from vae_loc.preprocessing.itk_registration import align_by_itk
 from vae_loc.preprocessing.open_scan import open_scan
-from vae_loc.preprocessing.registration import align
+from vae_loc.preprocessing.registration import align, align_by_itk
 from vae_loc.scans.cases import find_cases
 
 CONTRASTS = ("t1", "t2", "flair")

@@ -30,8 +30,9 @@ from benchmarks.measured.gate_nonsense import hard, nonsense, objects
 from vae_loc.errors import UnusableInput
 from vae_loc.model.network import Model, load_model
 from vae_loc.preprocessing.open_scan import Scan, open_scan
+from vae_loc.preprocessing.outline import outline_dice
 from vae_loc.scans.cases import Case
-from vae_loc.scoring.aligned_scan import canonical_of, outline_dice
+from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.locate import locate, score_canonical, spread_of
 from vae_loc.scoring.scan_gate import verdict_on
 from vae_loc.scoring.score_options import ScoreOptions
@@ -78,7 +79,7 @@ def row(title: str, cases: list[Case], model: Model) -> str:
         scan = open_scan(case)
         canonical = canonical_of(scan, model)
         features = score_canonical(canonical, model, ["rec-error"]).features
-        outlines.append(outline_dice(canonical, template))
+        outlines.append(outline_dice(canonical.mask, template))
         spreads.append(spread_of(features, canonical.mask, model.reference) / max(1.0, healthy.spread[-1]))
         tissues[contrast_by_tissue(canonical, template)] += 1
         located = locate(scan, model, ScoreOptions(force=True))

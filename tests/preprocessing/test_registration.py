@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from support.cubes import moved, moved_cube, off_mm
+import SimpleITK as sitk
+from support.cubes import PIXEL_MM, moved, moved_cube, off_mm
 
-from vae_loc.preprocessing.registration import align
+from vae_loc.preprocessing.registration import align, align_by_itk
 
 
 @pytest.mark.parametrize("by", [moved(), moved(zoom=1.1), moved(turn_rad=0.15), moved(shift_mm=6.0)])
@@ -91,3 +92,36 @@ def test_what_is_no_brain_is_left_where_it_is(template):
     affine, fits = align(data, mask, template, 3.0)
     assert not fits
     np.testing.assert_array_equal(affine, np.eye(4))
+
+
+LEANING = moved(zoom=0.95, turn_rad=0.1, shift_mm=5.0)
+
+
+@pytest.fixture
+def threads():
+    """Set the threads that ITK's filters start with; put them back."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    yield sitk.ProcessObject.SetGlobalDefaultNumberOfThreads
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["same contrast", "inverted"])
+def test_itk_finds_a_tilted_brain_in_any_contrast(brain_cube, template, sign):
+    data, mask = moved_cube(brain_cube, LEANING)
+    affine = align_by_itk(sign * data, mask, template, PIXEL_MM)
+    assert off_mm(brain_cube, affine, LEANING) < 2.0 < off_mm(brain_cube, np.eye(4), LEANING)
+
+
+def test_threads_change_no_number_of_itk(brain_cube, template, threads):
+    brain = moved_cube(brain_cube, LEANING)
+    affines = []
+    for count in (1, 2):
+        threads(count)
+        affines.append(align_by_itk(*brain, template, PIXEL_MM))
+    np.testing.assert_array_equal(*affines)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_itk_leaves_a_brain_where_it_is_without_a_template(brain_cube, value):
+    flat = np.full(brain_cube.data.shape, value, dtype=np.float32)
+    np.testing.assert_array_equal(align_by_itk(brain_cube.data, brain_cube.mask, flat, PIXEL_MM), np.eye(4))

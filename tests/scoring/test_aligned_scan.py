@@ -5,8 +5,9 @@ import pytest
 from support.phantoms import AFFINE, SHAPE, phantom, save
 
 from vae_loc.preprocessing.open_scan import open_scan
+from vae_loc.preprocessing.outline import outline_dice
 from vae_loc.scans.cases import find_cases
-from vae_loc.scoring.aligned_scan import canonical_of, outline_dice
+from vae_loc.scoring.aligned_scan import canonical_of
 
 
 @pytest.fixture
@@ -48,5 +49,5 @@ def test_a_brain_of_which_a_part_is_missing_is_said(tmp_path, trained):
     data[:, :, : SHAPE[2] // 2 + 2] = 0
     (case,) = find_cases([save(tmp_path / "half_t1.nii.gz", data, AFFINE)])
     canonical = canonical_of(open_scan(case), trained)
-    assert outline_dice(canonical, trained.reference["template"]) < 0.88
+    assert outline_dice(canonical.mask, trained.reference["template"]) < 0.88
     assert any("mean brain" in text for text in canonical.warnings)

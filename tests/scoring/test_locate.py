@@ -93,7 +93,7 @@ def test_noise_in_the_shape_of_a_brain_is_said_to_be_unlike_healthy_scans(tmp_pa
     noise = np.random.default_rng(0).uniform(50, 150, data.shape).astype(np.float32) * inside
     for scan, unlike in ((data, False), (noise, True)):
         path = save(tmp_path / "b_t1.nii.gz", scan, AFFINE)
-        warnings = locate(opened(path), trained).warnings
+        warnings = locate(opened(path), trained, ScoreOptions(force=True)).warnings
         assert any("do not trust map and findings" in warning for warning in warnings) == unlike
 
 

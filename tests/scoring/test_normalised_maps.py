@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from vae_loc.preprocessing.robust_fit import FIELD_CUT_SD, own_scale
 from vae_loc.scoring.normalised_maps import (
-    CUT_SD,
     at_place,
     levelled,
     mean_and_sd,
@@ -14,7 +14,6 @@ from vae_loc.scoring.normalised_maps import (
     relative_to_place,
     with_polarity,
 )
-from vae_loc.scoring.robust_fit import own_scale
 from vae_loc.scoring.smoothing import smoothed, two_scales
 from vae_loc.vocabulary import METHODS
 
@@ -202,7 +201,7 @@ def test_what_is_left_is_that_of_a_bisquare_fit():
     x, y, z, mask = ball()
     noise = np.random.default_rng(0).exponential(size=mask.shape).astype(np.float32) * mask
     rest = levelled(noise, mask)[mask].astype(np.float64)
-    cut = CUT_SD * 1.4826 * np.median(np.abs(rest))
+    cut = FIELD_CUT_SD * 1.4826 * np.median(np.abs(rest))
     weight = np.maximum(1 - (rest / cut) ** 2, 0) ** 2
     for column in (np.ones_like(x), y, z, x**2):
         weighted = weight * column[mask]

@@ -16,9 +16,9 @@ from vae_loc.preprocessing.head_extraction import NoBrain, extract_brain
 from vae_loc.preprocessing.regions import Box, bounding_box, depth_mm, distance_mm, filled, largest_component
 from vae_loc.preprocessing.resampling import interpolated
 from vae_loc.scans.volume import Volume, read_mask
+from vae_loc.scans.voxels import BRAIN_RANGE_ML
 from vae_loc.vocabulary import BoolArray, BrainMask, FloatArray
 
-BRAIN_RANGE_ML = (600.0, 2500.0)  # below the smallest adult brain, beyond the largest intracranial volume
 SIDE_RANGE_MM = (60.0, 240.0)  # of the mask's bounding box: a slab of a brain to a long head
 BOX_FILLING_RANGE = (0.3, 0.75)  # mask / bounding box; brains 0.4 to 0.6, an ellipsoid 0.52, a full box 1
 MIN_LARGEST_SHARE = 0.8  # of the voxels deepbet calls brain, in one piece

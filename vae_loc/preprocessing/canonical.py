@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
-from vae_loc.preprocessing.blocks import blocks_around
 from vae_loc.preprocessing.pose import grid_around, halved_grid, moved_grid
 from vae_loc.preprocessing.regions import (
     bounding_box,
@@ -28,6 +27,7 @@ from vae_loc.preprocessing.regions import (
 from vae_loc.preprocessing.registration import align
 from vae_loc.preprocessing.resampling import (
     Grid,
+    blocks_around,
     doubled,
     doubled_mask,
     interpolated,

@@ -15,7 +15,7 @@ from vae_loc.vocabulary import BoolArray, FloatArray
 ABSURD = 1e30  # no scanner's unit: a sentinel for missing, or damage
 CT_AIR, CT_AIR_SHARE = (-1100.0, -900.0), 0.1  # Hounsfield units around a head, and how much of them at least
 MAX_MISSING_SHARE = 0.5  # of the voxels; beyond it the rest must have the size of a brain
-LEFT_RANGE_ML = (600.0, 2500.0)  # of what is no NaN in a stripped brain: the range of brains (`brain_mask`)
+BRAIN_RANGE_ML = (600.0, 2500.0)  # below the smallest adult brain, beyond the largest intracranial volume
 SPARSE = 16  # one of so many is looked at before all are
 
 
@@ -59,8 +59,8 @@ def content(
     missing_count = 0 if missing is None else int(np.count_nonzero(missing))
     background = missing_count > MAX_MISSING_SHARE * array.size
     left_ml = (array.size - missing_count) * voxel_mm3 / 1000
-    if background and not LEFT_RANGE_ML[0] <= left_ml <= LEFT_RANGE_ML[1]:
-        low, high = LEFT_RANGE_ML
+    low, high = BRAIN_RANGE_ML
+    if background and not low <= left_ml <= high:
         raise UnusableInput(
             path,
             f"expected a scan, {missing_count} of {array.size} voxels are NaN or infinite, and the other "

@@ -7,8 +7,6 @@ import functools
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-
 from vae_loc.errors import UnusableInput, UnusableModel
 from vae_loc.model.checkpoint import Checkpoint
 from vae_loc.model.facts import Preprocessing
@@ -21,12 +19,11 @@ from vae_loc.preprocessing.canonical import (
     to_canonical,
 )
 from vae_loc.preprocessing.open_scan import Scan, with_brain
-from vae_loc.preprocessing.pose import BRAIN_OFFSET
+from vae_loc.preprocessing.outline import ALIGNED_OUTLINE, outline_dice
 from vae_loc.preprocessing.pseudo_contrast import Appear
 from vae_loc.vocabulary import FloatArray
 
 RAW_SMOOTHING_FWHM_MM = 6.0  # two canonical pixels: the same rule for all five bare maps (design [9])
-MIN_OUTLINE_DICE = 0.88  # of brain and mean brain: .92 and more in whole brains, .77 and less where a part is missing
 PREPROCESSING = Preprocessing(  # of slices, as a model's facts state it
     field_of_view_mm=FIELD_OF_VIEW_MM,
     intensity="median-iqr",
@@ -72,7 +69,7 @@ def canonical_of(scan: Scan, model: Model, appear: Appear | None = None) -> Cano
         template=template,
     )
     canonical = bring(scan.brain)
-    if template is not None and outline_dice(canonical, template) < MIN_OUTLINE_DICE:
+    if template is not None and outline_dice(canonical.mask, template) < ALIGNED_OUTLINE:
         canonical = _realigned(canonical, scan, template, bring)
     return canonical if appear is None else appear(canonical)
 
@@ -87,16 +84,9 @@ def _realigned(
     if scan.brain_source == "file":
         with contextlib.suppress(UnusableInput):
             extracted = bring(with_brain(scan.volume, "auto").brain)
-            if outline_dice(extracted, template) >= MIN_OUTLINE_DICE:
+            if outline_dice(extracted.mask, template) >= ALIGNED_OUTLINE:
                 known = bring(scan.brain, grid=extracted.grid)
                 said = "its mask lacks a part of the brain, which was extracted to align the scan; the mask is scored"
                 return replace(known, warnings=(*known.warnings, said))
     said = "its outline differs from the model's mean brain: a part is missing, or it is not aligned well"
     return canonical if canonical.warnings else replace(canonical, warnings=(said,))
-
-
-def outline_dice(canonical: CanonicalVolume, template: FloatArray) -> float:
-    """Return the Dice of a brain's mask and that of the mean brain, 0 to 1: .9 and more where they are aligned."""
-    brain = template > BRAIN_OFFSET
-    either = int(np.count_nonzero(canonical.mask)) + int(np.count_nonzero(brain))
-    return 2 * int(np.count_nonzero(canonical.mask & brain)) / max(1, either)

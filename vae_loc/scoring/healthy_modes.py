@@ -15,14 +15,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from vae_loc.scoring.robust_fit import robust_fit
+from vae_loc.preprocessing.robust_fit import MODES_CUT_SD, robust_fit
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 MODES = 20  # 60 % of the variance of 155 brains; 5 to 40 find as much
 SUBJECTS_PER_MODE = 5  # fewer brains have fewer modes
 MIN_MODES = 5  # fewer are not worth their noise
 CLIP_SD = 4.0  # of z' before the components are taken: one odd brain is no mode
-CUT_SD = 2.5  # robust standard deviations from which on a voxel has no say in a scan's fit
 RIDGE = 1.0
 MAX_COEFFICIENT_SD = 3.0  # healthy brains have no more of a mode
 
@@ -72,7 +71,7 @@ def without_modes(values: FloatArray, mask: BoolArray, known: BoolArray, modes: 
         return rest
     columns = np.ascontiguousarray(modes[:, inside].T)
     seen = values[known][inside]
-    terms = robust_fit(columns, seen, cut_sd=CUT_SD, ridge=RIDGE)
+    terms = robust_fit(columns, seen, cut_sd=MODES_CUT_SD, ridge=RIDGE)
     held = np.clip(terms, -MAX_COEFFICIENT_SD, MAX_COEFFICIENT_SD).astype(np.float32)
     rest[mask & known] = seen - columns @ held
     return rest

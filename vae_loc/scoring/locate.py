@@ -13,11 +13,11 @@ from vae_loc.errors import UnusableModel, UnusableOption
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical
 from vae_loc.preprocessing.open_scan import Scan
+from vae_loc.preprocessing.robust_fit import SD_PER_MAD
 from vae_loc.preprocessing.slices import from_slices, substantial, to_slices
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.aligned_scan import RAW_SMOOTHING_FWHM_MM, canonical_of
 from vae_loc.scoring.normalised_maps import Features, features_of, normalised_maps, with_polarity, z_by_place
-from vae_loc.scoring.robust_fit import SD_PER_MAD
 from vae_loc.scoring.scan_gate import verdict_on
 from vae_loc.scoring.score_options import DEFAULTS, ScoreOptions
 from vae_loc.scoring.slice_scores import score_slices

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from vae_loc.preprocessing.canonical import CanonicalVolume
 from vae_loc.preprocessing.resampling import doubled_mask, low_passed
+from vae_loc.preprocessing.robust_fit import FIELD_CUT_SD, own_scale, robust_fit
 from vae_loc.scoring.fine_scale import fine_evidence, fine_intensity, fused
 from vae_loc.scoring.healthy_modes import without_modes
-from vae_loc.scoring.robust_fit import own_scale, robust_fit
 from vae_loc.scoring.slice_scores import Field
 from vae_loc.scoring.smoothing import two_scales
 from vae_loc.vocabulary import PLACE_Z, BoolArray, FloatArray, Method, Polarity
@@ -34,7 +34,6 @@ MIN_COUNT = 0.5  # smoothed number of brains; below it a place is unknown
 MIN_SHARE = 0.5  # of the healthy brains; where fewer have brain, it is the border of a mask that is judged
 MIN_SD_SHARE = 0.3  # of the median spread: nowhere are healthy brains all alike
 FIELD_ORDER = 2  # of the polynomial of the scan's own field
-CUT_SD = 2.0  # robust standard deviations from which on a voxel has no say in the field: disease is large
 LOG_SD = 0.25  # of a normalised ratio: between the 0.14 of healthy brains and the 0.3 of patients
 
 
@@ -47,7 +46,7 @@ def levelled(values: FloatArray, mask: BoolArray, expected: FloatArray | None = 
     expected : the intensity that the model expects, smoothed likewise; where given, a curve of second
         order over it goes too: a synthesized contrast is never quite the scan's
 
-    A bisquare fit: a voxel beyond `CUT_SD` robust standard deviations has no say.
+    A bisquare fit: a voxel beyond `FIELD_CUT_SD` robust standard deviations has no weight.
     """
     inside = np.argwhere(mask) / ((mask.shape[0] - 1) / 2) - 1
     columns = _symmetric(inside)
@@ -55,7 +54,7 @@ def levelled(values: FloatArray, mask: BoolArray, expected: FloatArray | None = 
         curve = expected[mask].astype(np.float64)
         columns = np.column_stack([columns, curve, curve**2])
     result = np.zeros_like(values)
-    result[mask] = values[mask] - columns @ robust_fit(columns, values[mask], cut_sd=CUT_SD)
+    result[mask] = values[mask] - columns @ robust_fit(columns, values[mask], cut_sd=FIELD_CUT_SD)
     return result
 
 

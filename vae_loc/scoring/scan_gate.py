@@ -18,29 +18,34 @@ from vae_loc.errors import UnusableInput
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import CanonicalVolume, canonical_brain, smooth_brain, standardized
 from vae_loc.preprocessing.open_scan import Scan
+from vae_loc.preprocessing.outline import (
+    MAX_OUTLINE_LOSS,
+    MIN_OUTLINE_GAIN,
+    NO_OUTLINE,
+    POOR_OUTLINE,
+    TURNED_OUTLINE,
+    cut_faces,
+    outline_dice,
+)
 from vae_loc.preprocessing.pose import BRAIN_OFFSET
-from vae_loc.preprocessing.regions import bounding_box
+from vae_loc.preprocessing.robust_fit import SD_PER_MAD
 from vae_loc.scans.nifti import Header
-from vae_loc.scans.voxels import looks_like_ct
-from vae_loc.scoring.aligned_scan import outline_dice
+from vae_loc.scans.voxels import BRAIN_RANGE_ML, looks_like_ct
 from vae_loc.scoring.smoothing import smoothed
 from vae_loc.scoring.tissue_contrast import TissueFit, detail_of, tissue_fit
 from vae_loc.vocabulary import BoolArray, FloatArray
 
-USUAL_ML, POSSIBLE_ML = (600.0, 2500.0), (100.0, 3000.0)  # of a brain mask: warned about, and refused, beyond
+POSSIBLE_ML = (100.0, 3000.0)  # of a brain mask: refused beyond, warned about beyond `BRAIN_RANGE_ML`
 STATISTICS, LABELS = range(2, 25), (1002, 1003)  # intent codes of NIfTI-1: t, F, z, p; a label, a region's name
 MAX_EQUAL_SHARE = 0.5  # of neighbouring voxels that are equal: scans of 8 bits .09 at most, label maps .76 and more
 MAX_LABELS = 1024  # values in a label map
-MIN_OUTLINE = 0.9  # Dice with the mean brain, below which a scan is warned about: ellipsoids .90, whole brains .92
-NO_OUTLINE = 0.55  # where nothing was aligned: whole brains .92 and more, with a part missing .66
-POOR_OUTLINE, POOR_MATCH = 0.72, 0.19  # of fruit .70 and .18
-CUT_FACE, MAX_CUTS = 0.35, 2  # of a face of the brain's box that is brain; such faces of a part of a brain
+MAX_CUTS = 2  # faces of a part of a brain that are cut straight; a block has six
+POOR_MATCH = 0.19  # correlation of the detail, below which the outline must be a brain's: fruit .18
 CLEAR_MATCH = 0.3  # correlation of the detail with that of two tissues, from which on no more is asked
-MIN_MATCH = 0.1  # of the detail, with any of the mean brain or with its mirror image: noise .09, real scans .18
+NO_MATCH = 0.1  # of the detail, with any of the mean brain or with its mirror image: noise .09, real scans .18
 KNOTS_PERCENT = (2, 15, 30, 45, 60, 75, 90, 98)  # of the mean brain's intensities, of the curve that is fitted
-TURNED_OUTLINE, MAX_STRETCH = 0.92, 1.25  # outline below which, and zoom of axes beyond which, other poses are tried
-MAX_LOSS = 0.06  # of Dice, of the aligned brain turned as it is; more, and aligning it anew does not make up for it
-GAIN_OUTLINE, GAIN_MATCH = 0.03, 1.3  # what another pose must gain to be the right one
+MAX_ZOOM_RATIO = 1.25  # of two axes, beyond which other poses are tried
+MIN_MATCH_GAIN = 1.3  # factor of the detail's correlation that another pose must gain to be the right one
 TURNS = {"upside down": (-1, 1, -1), "mirrored front to back": (-1, -1, 1), "turned over": (1, -1, -1)}
 SHARP_FWHM_MM = (4.0, 8.0)
 MIN_SHARPNESS = 0.88  # of the mean brain's own, which is blurred: real scans 1.08 and more, blurred by 8 mm .87
@@ -78,7 +83,7 @@ def verdict_on(scan: Scan, canonical: CanonicalVolume, model: Model, *, force: b
 
 def _verdict(scan: Scan, canonical: CanonicalVolume, model: Model) -> Verdict:
     refusals, warnings = [*_of_another_kind(scan)], []
-    low, high = USUAL_ML
+    low, high = BRAIN_RANGE_ML
     if not POSSIBLE_ML[0] <= scan.brain_ml <= POSSIBLE_ML[1]:
         refusals.append(f"its brain mask holds {scan.brain_ml:.3g} ml; brains have {low:g} to {high:g} ml")
     elif not low <= scan.brain_ml <= high:
@@ -87,7 +92,7 @@ def _verdict(scan: Scan, canonical: CanonicalVolume, model: Model) -> Verdict:
     if template is None:
         return Verdict(tuple(refusals), tuple(warnings), None)
     tissue = tissue_fit(canonical, template)
-    outline = outline_dice(canonical, template)
+    outline = outline_dice(canonical.mask, template)
     refusals += _without_anatomy(scan, canonical, template, outline, tissue)
     if not refusals and (posed := _posed(scan, canonical, model, outline)):
         refusals.append(posed)
@@ -141,7 +146,7 @@ def _without_anatomy(
 
     Half a brain has neither either, but a straight cut, which fruit and noise have not.
     """
-    part = 0 < straight_cuts(scan.brain) <= MAX_CUTS
+    part = 0 < int(cut_faces(scan.brain).sum()) <= MAX_CUTS
     if outline < NO_OUTLINE and not part:
         return (f"its brain mask does not have the shape of a brain (Dice {outline:.2f} with the mean brain)",)
     if tissue.match >= CLEAR_MATCH:
@@ -149,19 +154,9 @@ def _without_anatomy(
     match = anatomy_match(canonical, template)
     if outline < POOR_OUTLINE and match < POOR_MATCH and not part:
         return (f"neither its shape nor its detail is that of a brain (Dice {outline:.2f}, correlation {match:.2f})",)
-    if max(match, symmetry(canonical)) < MIN_MATCH and not part:
+    if max(match, symmetry(canonical)) < NO_MATCH and not part:
         return (f"its detail is not that of a brain (correlation {match:.2f} with the mean brain): noise?",)
     return ()
-
-
-def straight_cuts(brain: BoolArray) -> int:
-    """Return at how many of the six faces of its box a brain mask (I, J, K) is cut straight: it goes on beyond.
-
-    >>> straight_cuts(np.ones((3, 3, 3), dtype=bool))
-    6
-    """
-    inside = brain[bounding_box(brain)]
-    return sum(bool(np.take(inside, end, axis).mean() > CUT_FACE) for axis in range(3) for end in (0, -1))
 
 
 def anatomy_match(canonical: CanonicalVolume, template: FloatArray) -> float:
@@ -194,13 +189,14 @@ def sharpness(values: FloatArray, canonical: CanonicalVolume, template: FloatArr
 def _posed(scan: Scan, canonical: CanonicalVolume, model: Model, outline: float) -> str | None:
     """Return in which pose a brain is that fits the mean brain better in another one, or None."""
     zooms = np.linalg.svd(canonical.grid.affine[:3, :3], compute_uv=False)
-    if outline >= TURNED_OUTLINE and zooms.max() <= MAX_STRETCH * zooms.min():
+    if outline >= TURNED_OUTLINE and zooms.max() <= MAX_ZOOM_RATIO * zooms.min():
         return None
     template = model.reference["template"]
     own = anatomy_match(canonical, template)
     brain = smooth_brain(scan.volume, scan.brain, image_size=model.facts.network.image_size)
     for pose, signs in TURNS.items():
-        if outline - _turned_outline(canonical, template, signs) > MAX_LOSS:
+        as_it_is = canonical.mask[tuple(np.s_[::sign] for sign in signs)]
+        if outline - outline_dice(as_it_is, template) > MAX_OUTLINE_LOSS:
             continue
         turned = canonical_brain(
             replace(brain, affine=_about(brain.centre_mm, signs) @ brain.affine),
@@ -208,16 +204,10 @@ def _posed(scan: Scan, canonical: CanonicalVolume, model: Model, outline: float)
             contrast=model.facts.contrast,
             template=template,
         )
-        gained = outline_dice(turned, template) - outline
-        if gained >= GAIN_OUTLINE and anatomy_match(turned, template) >= max(MIN_MATCH, GAIN_MATCH * own):
+        gained = outline_dice(turned.mask, template) - outline
+        if gained >= MIN_OUTLINE_GAIN and anatomy_match(turned, template) >= max(NO_MATCH, MIN_MATCH_GAIN * own):
             return f"its header places the brain {pose}: turned, it fits the mean brain better (Dice {gained:+.2f})"
     return None
-
-
-def _turned_outline(canonical: CanonicalVolume, template: FloatArray, signs: tuple[int, int, int]) -> float:
-    """Return the Dice with the mean brain of an aligned brain that is turned about the middle of the grid."""
-    turned = canonical.mask[tuple(np.s_[::sign] for sign in signs)]
-    return outline_dice(replace(canonical, mask=turned), template)
 
 
 def _about(centre_mm: NDArray[np.float64], signs: tuple[int, int, int]) -> NDArray[np.float64]:
@@ -230,7 +220,7 @@ def _about(centre_mm: NDArray[np.float64], signs: tuple[int, int, int]) -> NDArr
 def _clipped(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return values (N,) cut at three robust standard deviations, so that a lesion has little say."""
     middle = np.median(values)
-    reach = 3 * 1.4826 * np.median(np.abs(values - middle))
+    reach = 3 * SD_PER_MAD * np.median(np.abs(values - middle))
     return np.clip(values, middle - reach, middle + reach)
 
 

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from vae_loc.preprocessing.canonical import CanonicalVolume, standardized
 from vae_loc.preprocessing.pose import BRAIN_OFFSET
-from vae_loc.scoring.normalised_maps import CUT_SD
-from vae_loc.scoring.robust_fit import robust_fit
+from vae_loc.preprocessing.robust_fit import FIELD_CUT_SD, robust_fit
 from vae_loc.scoring.smoothing import smoothed
 from vae_loc.vocabulary import BoolArray, FloatArray
 
@@ -63,7 +62,7 @@ def tissue_fit(canonical: CanonicalVolume, template: FloatArray) -> TissueFit:
     parts = (np.minimum(mean, GREY_SD), np.maximum(mean, GREY_SD))
     tissues = np.column_stack([detail_of(part, mask, canonical) for part in parts])
     detail = detail_of(canonical.data, mask, canonical)
-    slopes = robust_fit(tissues, detail, cut_sd=CUT_SD)
+    slopes = robust_fit(tissues, detail, cut_sd=FIELD_CUT_SD)
     fitted = tissues @ slopes
     spread = float(np.std(fitted) * np.std(detail))
     match = float(np.mean((fitted - fitted.mean()) * (detail - detail.mean()))) / spread if spread > 0 else 0.0
