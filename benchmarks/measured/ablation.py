@@ -184,7 +184,7 @@ SCORINGS = {
     "smoothed by 4 mm alone": Scoring([patched(smoothing, WIDE_SHARE=0.0)]),
     "smoothed by 14 mm alone": Scoring([patched(smoothing, WIDE_SHARE=1.0)]),
     "no fine evidence": Scoring(
-        [patched(fine_scale, APPEARANCES={"t1": replace(fine_scale.APPEARANCES["t1"], gain=0.0)})]
+        [patched(fine_scale, DISEASE_LOOKS={"t1": replace(fine_scale.DISEASE_LOOKS["t1"], gain=0.0)})]
     ),
     "both signs alike": Scoring([patched(fine_scale, AWAY_SHARE=1.0)]),
     "tried: low frequencies replaced, 60 mm": Scoring([patched(locate, features_of=without_low_frequencies(60.0))]),

@@ -26,7 +26,7 @@ from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, t
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.pose import BRAIN_OFFSET
 from vae_loc.scans.cases import find_cases
-from vae_loc.scoring.anatomy import FLUID, FOLDER, place_of, regions
+from vae_loc.scoring.anatomy import ATLAS_FOLDER, FLUID_LOBES, place_of, regions
 
 SIDE = 64  # pixels of the atlas along each axis
 PIXEL_MM = FIELD_OF_VIEW_MM / SIDE
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--model", default="t1", help="a T1 model, by name or file; its template is the mean brain")
-    parser.add_argument("--atlas", type=Path, default=FOLDER, help="folder for the two NIfTI files")
+    parser.add_argument("--atlas", type=Path, default=ATLAS_FOLDER, help="folder for the two NIfTI files")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/measured/atlas.md"))
     options = parser.parse_args()
     template = load_checkpoint(find_model(options.model)).reference["template"].astype(np.float16).astype(np.float32)
@@ -205,7 +205,7 @@ def judgement(labels: np.ndarray, subject: Subject, rng: np.random.Generator) ->
     """Compare an atlas with a brain's own map where the map has a label."""
     pixels = subject.mask & (subject.truth > 0)
     found, truth = labels[pixels], subject.truth[pixels]
-    tissue = ~np.isin(lobes_of(truth), FLUID)
+    tissue = ~np.isin(lobes_of(truth), FLUID_LOBES)
     same = [of(found) == of(truth) for of in (np.asarray, lobes_of, sides_of)]
     right = [float(np.mean(equal[among])) for among in (slice(None), tissue) for equal in same]
     lobe_dice = {lobe: dice(lobes_of(found) == lobe, lobes_of(truth) == lobe) for lobe in lobe_names()}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import affine_transform, zoom
 
-from vae_loc.scoring.anatomy import FLUID, FOLDER, Place, atlas, labels_for, place_of, regions
+from vae_loc.scoring.anatomy import ATLAS_FOLDER, FLUID_LOBES, Place, atlas, labels_for, place_of, regions
 
 PIXEL_MM = 3.0
 MOVED = np.array(
@@ -147,11 +147,11 @@ def test_a_place_reads_as_one_phrase():
 
 
 def test_every_label_of_the_atlas_has_one_row_and_every_structure_of_fluid_is_in_the_table():
-    with open(FOLDER / "regions.tsv", newline="") as file:
+    with open(ATLAS_FOLDER / "regions.tsv", newline="") as file:
         indices = [int(row["index"]) for row in csv.DictReader(file, delimiter="\t")]
     assert len(set(indices)) == len(indices)
     assert set(np.unique(atlas().labels)) - {0} <= set(indices)
-    assert set(FLUID) <= {region.lobe for region in regions().values()}
+    assert set(FLUID_LOBES) <= {region.lobe for region in regions().values()}
 
 
 def test_the_two_sides_of_a_region_have_the_same_name():
@@ -160,7 +160,7 @@ def test_the_two_sides_of_a_region_have_the_same_name():
 
 
 def test_the_licence_of_the_labels_lies_beside_them():
-    text = (FOLDER / "LICENSE").read_text()
+    text = (ATLAS_FOLDER / "LICENSE").read_text()
     assert 'All or portions of this licensed product (such portions are the "Software")' in text
     assert "PART B. DOWNLOADING AGREEMENT" in text
     assert "MODIFIED WORK" in text

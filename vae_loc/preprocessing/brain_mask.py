@@ -30,7 +30,7 @@ SKULL_DEPTH_MM = 24.0  # scalp and skull end above this depth
 MIN_SHELL_VOXELS = 20  # fewer give no median
 CLOSING_MM = 4.0  # bridges the sulci and ventricles that stripping left open
 COARSE_MM, FINE_MM = 2.0, 1.5  # voxels finer than the latter are looked at as if they had the former
-MIN_SHARE = 0.5  # of a coarse voxel, from which on it counts as foreground
+MIN_FOREGROUND_SHARE = 0.5  # of a coarse voxel, from which on it counts as foreground
 COMMON_SAMPLE = 20_000  # voxels of the faces that tell the background
 
 
@@ -75,7 +75,7 @@ def _stripped(volume: Volume) -> BoolArray | None:
     if max(np.mean(face != background) for face in faces) > MAX_FACE_SHARE or not low / 2 <= found_ml <= high:
         return None
     coarse = _coarse(foreground, volume)
-    closed = _closed(coarse.sampled(foreground) > MIN_SHARE, coarse.spacing_mm)
+    closed = _closed(coarse.sampled(foreground) > MIN_FOREGROUND_SHARE, coarse.spacing_mm)
     back = coarse.back(closed, foreground.shape)
     mask: BoolArray = (back > 0.5) | (foreground & (back > 0))
     if not low <= np.count_nonzero(mask) * volume.voxel_mm3 / 1000 <= high:

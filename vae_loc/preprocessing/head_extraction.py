@@ -18,11 +18,11 @@ from vae_loc.preprocessing.regions import Box, components
 from vae_loc.system.onnx_runtime import session
 from vae_loc.vocabulary import BoolArray, FloatArray
 
-FOLDER = Path(__file__).parent / "deepbet"
+NETWORKS = Path(__file__).parent / "deepbet"
 BOX_SIDE, BRAIN_SIDE = 128, 256  # of the networks' inputs
-PERCENTILES = (0.5, 99.5)  # of the whole volume, where intensities are clipped
+INPUT_PERCENTILES = (0.5, 99.5)  # of the whole volume, where intensities are clipped
 MEAN, SD = 0.449, 0.226  # of what the networks learned from
-MIN_SHARE = 0.02  # of a plane of the small volume that is brain, from which on it belongs to the box
+MIN_PLANE_SHARE = 0.02  # of a plane of the small volume that is brain, from which on it belongs to the box
 MARGIN = 0.1  # of the box's sides, on both ends
 Network = Callable[[FloatArray], FloatArray]  # blocks (8, N, N, N) -> logits (2 N, 2 N, 2 N)
 
@@ -46,7 +46,7 @@ def extract_brain(data: FloatArray) -> BoolArray:
     """
     whole = (slice(0, data.shape[0]), slice(0, data.shape[1]), slice(0, data.shape[2]))
     small = _blocks(data, whole, BOX_SIDE)
-    low, high = (float(edge) for edge in np.percentile(small, PERCENTILES))
+    low, high = (float(edge) for edge in np.percentile(small, INPUT_PERCENTILES))
     box = _box(_network("box")(_normalised(small, low, high)) > 0, data.shape)
     logits = _network("brain")(_normalised(_blocks(data, box, BRAIN_SIDE), low, high))
     brain = np.zeros(data.shape, dtype=bool)
@@ -62,7 +62,7 @@ def _box(brain: BoolArray, shape: tuple[int, ...]) -> Box:
     largest = numbers == 1 + np.argmax(sizes) if len(sizes) else brain
     spans = []
     for axis, count in enumerate(shape):
-        planes = np.flatnonzero(largest.mean(axis=tuple({0, 1, 2} - {axis})) > MIN_SHARE)
+        planes = np.flatnonzero(largest.mean(axis=tuple({0, 1, 2} - {axis})) > MIN_PLANE_SHARE)
         if not len(planes):
             raise NoBrain
         scale = count / len(brain)
@@ -101,7 +101,7 @@ def _normalised(data: FloatArray, low: float, high: float) -> FloatArray:
 @functools.cache
 def _network(name: str) -> Network:
     """Return one of the networks, loaded once in a process."""
-    run = session((FOLDER / f"{name}.onnx").read_bytes())
+    run = session((NETWORKS / f"{name}.onnx").read_bytes())
 
     def logits(blocks: FloatArray) -> FloatArray:
         values: FloatArray = run.run(None, {"x": blocks[None]})[0][0, 0]

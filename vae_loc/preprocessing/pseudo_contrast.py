@@ -22,7 +22,7 @@ MADE_CONTRASTS = ("t1", "t2", "flair")
 FLUID_PERCENTILE, WHITE_PERCENTILE = 2, 90  # of a T1 brain
 # T1 intensity of nothing, fluid, grey, white and the brightest white matter; white matter is near 1
 T1_LANDMARKS = (0.0, 0.22, 0.62, 0.95, 1.25)
-FLUID, WHITE = T1_LANDMARKS[1], 1.0
+FLUID_T1, WHITE_T1 = T1_LANDMARKS[1], 1.0
 GAMMA_RANGE = (0.75, 1.3)  # of T1: scanners and sequences differ by about this
 VENTRICLE_DEPTH_MM, VENTRICLE_T1 = 12.0, 0.35  # fluid this deep is a ventricle
 Rng = np.random.Generator
@@ -43,12 +43,12 @@ def appearance(canonical: CanonicalVolume, contrast: str, rng: Rng) -> Canonical
 def _looking(canonical: CanonicalVolume, tissue: NDArray[np.float64] | None, gamma: float) -> FloatArray:
     """Return the intensities of a T1 brain with another gamma, or with other values at `T1_LANDMARKS`."""
     low, high = np.percentile(canonical.data[canonical.mask], (FLUID_PERCENTILE, WHITE_PERCENTILE))
-    t1 = FLUID + (WHITE - FLUID) * (canonical.data - low) / ((high - low) or 1.0)
+    t1 = FLUID_T1 + (WHITE_T1 - FLUID_T1) * (canonical.data - low) / ((high - low) or 1.0)
     if tissue is None:
         return standardized((np.maximum(t1, 0) ** gamma).astype(np.float32), canonical.mask)
     values = np.interp(t1, T1_LANDMARKS, tissue)
     # beside a ventricle a voxel of half fluid, half white matter has the T1 of grey matter, and is none
-    share = np.clip((t1 - FLUID) / (T1_LANDMARKS[3] - FLUID), 0, 1)
+    share = np.clip((t1 - FLUID_T1) / (T1_LANDMARKS[3] - FLUID_T1), 0, 1)
     border = _ventricle_border(t1, canonical)
     values = np.where(border, tissue[1] + (tissue[3] - tissue[1]) * share, values)
     return standardized(values.astype(np.float32), canonical.mask)

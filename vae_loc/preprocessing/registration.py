@@ -44,7 +44,7 @@ STILL_MM, STILL_POINTS = 0.02, 17  # a smaller step ends a level of one pixel a 
 MIN_KNOWN = 0.25  # of the template's brain, else there is nothing to match
 HISTOGRAM_BINS = 32  # of mutual information
 SAMPLED_SHARE = 0.3  # of the voxels, on a regular grid: the same ones in every run
-ITERATIONS = 200  # a level at most; 0.4 s in all on a cube of 64
+ITK_ITERATIONS = 200  # a level at most; 0.4 s in all on a cube of 64
 STEPS_MM = (1.0, 0.01)  # of the optimizer, halved at every turn; a plain gradient descent ended 5 to 12 mm off
 RELAXATION = 0.5
 SHRINK_FACTORS, SIGMAS = (3, 1), (2, 0)  # coarse, fine
@@ -182,7 +182,7 @@ def align_by_itk(data: FloatArray, mask: BoolArray, template: FloatArray, pixel_
     method.SetMetricSamplingStrategy(method.REGULAR)
     method.SetMetricSamplingPercentage(SAMPLED_SHARE, 1)
     method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(*STEPS_MM, ITERATIONS, RELAXATION, 1e-6)
+    method.SetOptimizerAsRegularStepGradientDescent(*STEPS_MM, ITK_ITERATIONS, RELAXATION, 1e-6)
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetShrinkFactorsPerLevel(SHRINK_FACTORS)
     method.SetSmoothingSigmasPerLevel(SIGMAS)

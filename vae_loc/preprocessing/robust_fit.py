@@ -17,7 +17,7 @@ SD_PER_MAD = 1.4826  # of a normal distribution
 REGISTRATION_CUT_SD = 6.0  # of a brain's alignment: much differs between two people
 MODES_CUT_SD = 2.5  # of the fit of healthy modes
 FIELD_CUT_SD = 2.0  # of a scan's own field, and of its tissues: disease is large
-ITERATIONS = 12  # of the reweighted fit
+FIT_ITERATIONS = 12  # of the reweighted fit
 FITTED_VOXELS = 8000  # evenly spaced; more do not change a field of 7 terms, or 20 modes
 
 
@@ -59,7 +59,7 @@ def robust_fit(
     some, goal = columns[::step].astype(np.float64), values[::step].astype(np.float64)
     diagonal = ridge * np.eye(columns.shape[1])
     weight: NDArray[np.floating[Any]] = np.ones(len(goal))
-    for _ in range(ITERATIONS):
+    for _ in range(FIT_ITERATIONS):
         weighted = some * weight[:, None]
         terms = np.linalg.solve(weighted.T @ some + diagonal, weighted.T @ goal)
         off = goal - some @ terms

@@ -20,7 +20,7 @@ RESOLUTIONS = ((4, 1, 15, 1), (2, 2, 8, 1), (1, 4, 6, 2))
 KNOTS = np.array([0.0, 0.3, 0.45, 0.6, 0.75, 0.9, 1.0, 1.1, 1.3], dtype=np.float32)  # of the curve, intensities of T
 MIN_RIM, RIM_SIGMA = 0.1, 1.0  # share of brain around a voxel, blurred, from which on it counts: so the outline does
 NORM_MM = 60.0  # by which coordinates are scaled, so that turns and shifts weigh alike
-KEPT = 4  # templates in memory of a process
+KEPT_TEMPLATES = 4  # templates in memory of a process
 Limits = NDArray[np.float32]  # (2, 3), lowest and highest x, y, z in mm of what is known of an image
 
 
@@ -91,7 +91,7 @@ def sampled(image: FloatArray, level: TemplateLevel, affine: Affine) -> FloatArr
     return values
 
 
-@functools.lru_cache(maxsize=KEPT)
+@functools.lru_cache(maxsize=KEPT_TEMPLATES)
 def _levels(raw: bytes, size: int, pixel_mm: float) -> tuple[TemplateLevel, ...]:
     template = np.frombuffer(raw, dtype=np.float32).reshape((size,) * 3)
     return tuple(_level(template, pixel_mm, *of) for of in RESOLUTIONS)

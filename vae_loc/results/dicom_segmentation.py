@@ -16,7 +16,7 @@ from vae_loc.results.finding_table import FindingSummary
 from vae_loc.scans.dicom_files import DAMAGED
 from vae_loc.scans.dicom_headers import Series
 from vae_loc.scans.dicom_repair import repaired
-from vae_loc.scans.dicom_series import volume_of
+from vae_loc.scans.dicom_series import dicom_volume
 from vae_loc.scans.volume import read_numbers, read_volume, stem
 from vae_loc.system.versions import own_version
 from vae_loc.system.writing import write_atomically
@@ -68,7 +68,7 @@ def _segmentation_bytes(
     import highdicom as hd
     from pydicom.uid import ExplicitVRLittleEndian
 
-    source, images = volume_of(series), series.datasets()
+    source, images = dicom_volume(series), series.datasets()
     thickness_mm = float(source.spacing[0])
     emptied = {name for image in images for name in repaired(image, thickness_mm)}
     segmentation = hd.seg.Segmentation(

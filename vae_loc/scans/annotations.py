@@ -12,7 +12,7 @@ from vae_loc.scans.cases import Case, find_cases
 from vae_loc.system.reading import read_csv
 
 SUBJECT = "{subject}"
-COLUMNS = ("scan", "label")
+LABEL_COLUMNS = ("scan", "label")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _label_of(case: Case, pattern: str) -> Path:
 
 def _rows(table: Path) -> list[LabelledCase]:
     """Read a table; its paths start at its own folder."""
-    rows = read_csv(table, "a table of scans and labels", COLUMNS)
+    rows = read_csv(table, "a table of scans and labels", LABEL_COLUMNS)
     return [LabelledCase(find_cases([table.parent / row["scan"]])[0], table.parent / row["label"]) for row in rows]
 
 

@@ -26,10 +26,10 @@ HEADER_TAGS = ["SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescripti
                "Rows", "Columns", "NumberOfFrames", "ImageType"]  # fmt: skip
 NEEDED = ("SeriesInstanceUID", "Rows", "Columns", "NumberOfFrames")  # of these, what cannot be guessed
 NO_SCANS = ("SEG", "RTDOSE")  # modalities of images that are made of scans; ours too
-MR, UNKNOWN = "MR", ("", "OT")  # modalities of what the models are for, and of what may be it
+MR, UNKNOWN_MODALITIES = "MR", ("", "OT")  # modalities of what the models are for, and of what may be it
 MIN_SLICES = 5  # of a volume; a localizer has fewer of a kind
 MAX_LISTED = 100  # series
-CONTRASTS = (("t1", r"t1(?!rho)|mp-?rage|bravo|f?spgr|\btfe\b|vibe"), ("flair", r"flair|dark.?fluid"),
+NAMED_CONTRASTS = (("t1", r"t1(?!rho)|mp-?rage|bravo|f?spgr|\btfe\b|vibe"), ("flair", r"flair|dark.?fluid"),
              ("t2", r"t2(?![*]|.?star)"))  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def series_of(source: Path, wanted: str | None = None, *, contrast: str | None =
     if wanted is not None:
         chosen = [one for one in series if one.uid == wanted]
     else:
-        chosen = [one for one in series if one.volume and one.modality in (MR, *UNKNOWN)] or series
+        chosen = [one for one in series if one.volume and one.modality in (MR, *UNKNOWN_MODALITIES)] or series
         chosen = [one for one in chosen if one.contrast == contrast] or chosen if contrast else chosen
     if len(chosen) == 1:
         if len(series) > 1 and wanted is None:
@@ -117,7 +117,7 @@ def contrast_of_description(text: str) -> str | None:
     >>> [contrast_of_description(text) for text in ("t1_mprage_sag", "AX T2 FLAIR", "T1 FLAIR", "t2_tse", "t2*_gre")]
     ['t1', 'flair', 't1', 't2', None]
     """
-    return next((name for name, pattern in CONTRASTS if re.search(pattern, text.lower().replace("_", " "))), None)
+    return next((name for name, pattern in NAMED_CONTRASTS if re.search(pattern, text.lower().replace("_", " "))), None)
 
 
 def damaged() -> tuple[type[Exception], ...]:

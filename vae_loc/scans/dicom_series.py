@@ -18,7 +18,7 @@ import numpy as np
 from vae_loc.errors import UnusableInput
 from vae_loc.scans.cases import Case, contrast_of, unique_names
 from vae_loc.scans.dicom_files import dicom_names, has_magic, has_nifti
-from vae_loc.scans.dicom_headers import MR, UNKNOWN, Series, damaged, series_of, whole_number
+from vae_loc.scans.dicom_headers import MR, UNKNOWN_MODALITIES, Series, damaged, series_of, whole_number
 from vae_loc.scans.nifti import MAX_VOXELS
 from vae_loc.system.reading import opened
 from vae_loc.system.writing import write_atomically
@@ -107,7 +107,7 @@ def convert_dicom(
     return done
 
 
-def volume_of(series: Series) -> DicomVolume:
+def dicom_volume(series: Series) -> DicomVolume:
     """Return the series as highdicom reads it: array (slice, row, column), affine to LPS.
 
     Raises
@@ -152,7 +152,7 @@ def nifti_bytes(series: Series) -> bytes:
     # pydicom's and highdicom's, at odd headers: a value is parsed when it is first asked for
     faults: tuple[type[Exception], ...] = (RecursionError, ArithmeticError, AssertionError, *damaged())
     try:
-        volume = volume_of(series)
+        volume = dicom_volume(series)
     except faults as error:
         raise UnusableInput(series.source, f"series {series.uid} is damaged ({type(error).__name__})") from error
     if volume.array.ndim != 3:
@@ -184,7 +184,7 @@ def _write_once(path: Path, content: bytes) -> bool:
 
 
 def _refuse_other_modality(series: Series) -> None:
-    if series.modality not in (MR, *UNKNOWN):
+    if series.modality not in (MR, *UNKNOWN_MODALITIES):
         raise UnusableInput(
             series.source,
             f"expected an MR series, its modality is {series.modality}; the models are for MRI, --force scores it",

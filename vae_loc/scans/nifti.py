@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.system.file_types import GZIP, looks_like
-from vae_loc.system.reading import opened
+from vae_loc.system.reading import CHUNK_BYTES, opened
 
 Header = nib.Nifti1Header
 
@@ -29,7 +29,6 @@ MAX_TAIL_BYTES = 1_000_000  # after the voxels, and fewer than a slice: more mea
 MIN_TAIL_BYTES = 4096  # of slices so small that a disk block is larger
 MAX_OFFSET = 100_000_000  # of the voxels: header extensions hold text
 BOMB_BYTES, BOMB_RATIO = 64_000_000, 200  # scans deflate to a third or, stripped, to a tenth; zeros 1000-fold
-CHUNK_BYTES = 1 << 20
 HEADERS = ((nib.Nifti1Header, 348, b"1\0"), (nib.Nifti2Header, 540, b"2\0"))
 SCALARS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 REFUSED_TYPES = {1: "bits", 32: "complex64", 128: "RGB", 1536: "float128", 1792: "complex128", 2048: "complex256",

@@ -16,7 +16,7 @@ ABSURD = 1e30  # no scanner's unit: a sentinel for missing, or damage
 CT_AIR, CT_AIR_SHARE = (-1100.0, -900.0), 0.1  # Hounsfield units around a head, and how much of them at least
 MAX_MISSING_SHARE = 0.5  # of the voxels; beyond it the rest must have the size of a brain
 BRAIN_RANGE_ML = (600.0, 2500.0)  # below the smallest adult brain, beyond the largest intracranial volume
-SPARSE = 16  # one of so many is looked at before all are
+SPARSE_STEP = 16  # one of so many is looked at before all are
 
 
 @np.errstate(all="ignore")  # signalling NaN, and what overflows, are refused by name or counted
@@ -90,7 +90,7 @@ def _refuse_without_content(path: Path, values: FloatArray) -> None:
     low, high = float(values.min()), float(values.max())
     if low == high:
         raise UnusableInput(path, f"expected a scan, every voxel is {low:g}")
-    if not _between(values[::SPARSE], low, high).any() and not _between(values, low, high).any():
+    if not _between(values[::SPARSE_STEP], low, high).any() and not _between(values, low, high).any():
         raise UnusableInput(path, f"expected a scan, found only {low:g} and {high:g}: a mask; name the scan it is of")
 
 

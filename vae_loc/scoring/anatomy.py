@@ -27,9 +27,9 @@ Side = Literal["left", "right", "both", "midline"]
 Labels = NDArray[np.uint8]  # indices of `regions`, 0 where there is none
 Key = TypeVar("Key")
 
-FOLDER = Path(__file__).parent / "atlas"
+ATLAS_FOLDER = Path(__file__).parent / "atlas"
 MIN_SIDE = 0.3  # of a finding's pixels in a lobe, from which on a side counts beside the other
-FLUID = (
+FLUID_LOBES = (
     "surface cerebrospinal fluid",
     "lateral ventricle",
     "third ventricle",
@@ -37,7 +37,7 @@ FLUID = (
     "cistern behind the third ventricle",
 )
 MIN_FLUID = 0.5  # of a finding's pixels: with less it is named after the tissue beside the fluid, as a tumour is
-KEPT = 4  # atlases in memory of a process, one for each mean brain
+KEPT_ATLASES = 4  # atlases in memory of a process, one for each mean brain
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def labels_for(template: FloatArray, pixel_mm: float) -> Labels:
 def atlas() -> Atlas:
     """Return the atlas of the package, read once in a process."""
     names = "muse_majority", "mean_brain"
-    labels, brain = (read_image(FOLDER / f"{name}.nii.gz", lambda _: 0, may_be_sparse=True) for name in names)
+    labels, brain = (read_image(ATLAS_FOLDER / f"{name}.nii.gz", lambda _: 0, may_be_sparse=True) for name in names)
     pixel_mm = float(brain.header.get_zooms()[0])
     return Atlas(np.asarray(labels.stored, dtype=np.uint8), np.asarray(brain.stored, dtype=np.float32), pixel_mm)
 
@@ -149,7 +149,7 @@ def atlas() -> Atlas:
 @functools.cache
 def regions() -> Mapping[int, Region]:
     """Return the regions by their index in the labels, read once in a process."""
-    with open(FOLDER / "regions.tsv", newline="", encoding="utf-8") as file:
+    with open(ATLAS_FOLDER / "regions.tsv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     sides: dict[str, Literal["left", "right", "midline"]] = {"left": "left", "right": "right", "midline": "midline"}
     return {int(row["index"]): Region(sides[row["side"]], row["lobe"], row["region"]) for row in rows}
@@ -157,7 +157,7 @@ def regions() -> Mapping[int, Region]:
 
 def _main_lobe(counts: Counter[str]) -> str:
     """Return the lobe or structure with most pixels."""
-    fluid = Counter({lobe: counts[lobe] for lobe in FLUID})
+    fluid = Counter({lobe: counts[lobe] for lobe in FLUID_LOBES})
     counting = fluid if fluid.total() > MIN_FLUID * counts.total() else counts - fluid
     return counting.most_common(1)[0][0]
 
@@ -177,7 +177,7 @@ def _summed(counts: Mapping[int, int], key: Callable[[int], Key]) -> Counter[Key
     return sums
 
 
-@functools.lru_cache(maxsize=KEPT)
+@functools.lru_cache(maxsize=KEPT_ATLASES)
 def _labels(raw: bytes, size: int, pixel_mm: float) -> Labels:
     """Return `labels_for` a template given by its bytes, float32, C order."""
     template = np.frombuffer(raw, dtype=np.float32).reshape((size,) * 3)

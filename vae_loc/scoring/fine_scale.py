@@ -45,12 +45,12 @@ class Appearance:
     own_share: float = 0.0
 
 
-APPEARANCES = {
+DISEASE_LOOKS = {
     "t1": Appearance(sign=-1, gain=0.5, from_sd=3.0),
     "t2": Appearance(sign=1, gain=0.5, from_sd=3.0),
     "flair": Appearance(sign=1, gain=4.0, from_sd=2.0, own_share=0.5),
 }
-UNKNOWN = Appearance(sign=0, gain=0.5, from_sd=3.0)
+UNKNOWN_LOOK = Appearance(sign=0, gain=0.5, from_sd=3.0)
 
 
 def fine_intensity(canonical: CanonicalVolume, field: FloatArray) -> FloatArray:
@@ -75,7 +75,7 @@ def fine_evidence(values: FloatArray, mask: BoolArray, mean: FloatArray, sd: Flo
     mask : bool (I, I, I), the brain
     mean, sd : float32 (I, I, I), of x in healthy brains; where sd is 0 no healthy brain was, and e is 0
     """
-    look = APPEARANCES.get(contrast, UNKNOWN)
+    look = DISEASE_LOOKS.get(contrast, UNKNOWN_LOOK)
     told = sd > 0
     known = doubled_mask(mask & told)
     z = np.zeros_like(values)
@@ -106,7 +106,7 @@ def fused(values: FloatArray, evidence: FloatArray | None, mask: BoolArray, cont
     evidence : float32 (2I, 2I, 2I), e; None adds nothing
     mask : bool (I, I, I), the brain
     """
-    sign = APPEARANCES.get(contrast, UNKNOWN).sign
+    sign = DISEASE_LOOKS.get(contrast, UNKNOWN_LOOK).sign
     weighed = np.where(values * sign < 0, np.float32(AWAY_SHARE) * values, values)
     inside = np.where(doubled_mask(mask), doubled(weighed, mask), np.float32(0))
     return inside if evidence is None else inside + evidence

@@ -18,10 +18,10 @@ import numpy as np
 from vae_loc.preprocessing.robust_fit import MODES_CUT_SD, robust_fit
 from vae_loc.vocabulary import BoolArray, FloatArray
 
-MODES = 20  # 60 % of the variance of 155 brains; 5 to 40 find as much
+MAX_MODES = 20  # 60 % of the variance of 155 brains; 5 to 40 find as much
 SUBJECTS_PER_MODE = 5  # fewer brains have fewer modes
 MIN_MODES = 5  # fewer are not worth their noise
-CLIP_SD = 4.0  # of z' before the components are taken: one odd brain is no mode
+MODES_CLIP_SD = 4.0  # of z' before the components are taken: one odd brain is no mode
 RIDGE = 1.0
 MAX_COEFFICIENT_SD = 3.0  # healthy brains have no more of a mode
 
@@ -32,7 +32,7 @@ def count_for(subjects: int) -> int:
     >>> count_for(191), count_for(40), count_for(20)
     (20, 8, 0)
     """
-    count = min(MODES, subjects // SUBJECTS_PER_MODE)
+    count = min(MAX_MODES, subjects // SUBJECTS_PER_MODE)
     return count if count >= MIN_MODES else 0
 
 
@@ -44,7 +44,7 @@ def principal_modes(maps: Iterable[FloatArray], known: BoolArray, count: int) ->
     maps : float32 (I, I, I), z' of a brain each, 0 outside it
     known : bool (I, I, I), the N voxels that are looked at
     """
-    rows = np.stack([np.clip(values[known], -CLIP_SD, CLIP_SD) for values in maps])
+    rows = np.stack([np.clip(values[known], -MODES_CLIP_SD, MODES_CLIP_SD) for values in maps])
     rows -= rows.mean(axis=0)
     variance, directions = np.linalg.eigh((rows @ rows.T).astype(np.float64))
     strongest = slice(-1, -count - 1, -1)

@@ -31,7 +31,7 @@ Columns = NDArray[np.float64]  # (N, P): P fields at N brain voxels
 
 PLACE_SIGMA_PIXELS = 1.0  # by which mean and spread are smoothed: 31 subjects are few
 MIN_COUNT = 0.5  # smoothed number of brains; below it a place is unknown
-MIN_SHARE = 0.5  # of the healthy brains; where fewer have brain, it is the border of a mask that is judged
+MIN_BRAINS_SHARE = 0.5  # of the healthy brains; where fewer have brain, it is the border of a mask that is judged
 MIN_SD_SHARE = 0.3  # of the median spread: nowhere are healthy brains all alike
 FIELD_ORDER = 2  # of the polynomial of the scan's own field
 LOG_SD = 0.25  # of a normalised ratio: between the 0.14 of healthy brains and the 0.3 of patients
@@ -83,7 +83,7 @@ def _eighths(values: FloatArray) -> FloatArray:
 def mean_and_sd(sums: Moments) -> tuple[FloatArray, FloatArray]:
     """Return mean and standard deviation by place, float32 (I, I, I) each; sd is 0 where no brain was."""
     count, total, squares = (low_passed(part, (PLACE_SIGMA_PIXELS,) * 3) for part in sums)
-    known = count > max(MIN_COUNT, MIN_SHARE * float(count.max()))
+    known = count > max(MIN_COUNT, MIN_BRAINS_SHARE * float(count.max()))
     mean = np.divide(total, count, out=np.zeros_like(total), where=known)
     variance = np.divide(squares, count, out=np.zeros_like(total), where=known) - mean**2
     sd = np.sqrt(np.maximum(variance, 0))
