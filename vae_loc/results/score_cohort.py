@@ -224,12 +224,11 @@ def merge_persons(
     """
     from vae_loc.results.persons.write_persons import write_persons
 
-    wanted = run.persons and options.files.segmentation is not None
     persons = write_persons(
         cases,
         entries,
         names,
-        wanted=wanted,
+        wanted=run.persons and options.files.segmentation is not None,
         skip_existing=run.skip_existing,
         jobs=run.jobs,
         bars=listener.bars,
