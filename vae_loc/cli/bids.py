@@ -37,21 +37,15 @@ def bids(
     talk: TalkOptions,
     participant_label: Annotated[
         list[str] | None,
-        typer.Option(
-            "--participant-label", "--participant_label", help="Only these participants: 01 02 ...", show_default=False
-        ),
+        typer.Option("--participant-label", "--participant_label", help="Only these participants: 01 02 ..."),
     ] = None,
     session_label: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--session-label", "--session_label", help="Only this session; may be repeated.", show_default=False
-        ),
+        list[str] | None, typer.Option("--session-label", "--session_label", help="Only this session; may be repeated.")
     ] = None,
     contrast: Annotated[
         Literal["t1", "t2", "flair", "all"] | None,
         typer.Option(
-            help="Which scans: T1w, T2w, FLAIR. Default: all of the dataset; with --model, those of its contrast.",
-            show_default=False,
+            help="Which scans: T1w, T2w, FLAIR. Default: all of the dataset; with --model, those of its contrast."
         ),
     ] = None,
     model: ChosenModel = None,

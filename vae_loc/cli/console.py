@@ -44,31 +44,31 @@ def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
     ------
     typer.Exit : if a scan failed.
     """
-    if str(talk.log_json) != "-":
-        for entry in outcome.failed:
-            complain(f"vae-loc: {entry.error}")
-        for person in outcome.persons:
-            if person.error:
-                complain(f"vae-loc: {person.error}")
-    written = {
-        str(entry.case.scan): [str(path) for path in entry.written] for entry in outcome.entries if entry.written
-    }
+    events_on_stderr = str(talk.log_json) == "-"
+    if not events_on_stderr:
+        for error in [of.error for of in outcome.failed] + [of.error for of in outcome.persons if of.error]:
+            complain(f"vae-loc: {error}")
+    written = [path for of in outcome.entries for path in of.written]
+    written += [path for of in outcome.persons for path in of.written] + [*outcome.tables]
     if talk.as_json:
-        skipped = [str(entry.case.scan) for entry in outcome.entries if entry.status == "skipped"]
-        errors = [entry.error for entry in outcome.failed]
-        table = str(outcome.tables[0]) if outcome.tables else None
-        persons = {of.name: [str(path) for path in of.written] for of in outcome.persons if of.written}
-        said = {"written": written, "skipped": skipped, "failed": errors, "persons": persons, "table": table}
-        say(json.dumps(said, indent=1))
-    elif not talk.quiet:
-        paths = [path for paths in written.values() for path in paths]
-        paths += [str(path) for of in outcome.persons for path in of.written] + [str(path) for path in outcome.tables]
-        if paths:
-            say("\n".join(map(printable, paths)))
-    if not talk.quiet and str(talk.log_json) != "-":
+        say(json.dumps(_as_json(outcome), indent=1))
+    elif written and not talk.quiet:
+        say("\n".join(map(printable, written)))
+    if not (talk.quiet or events_on_stderr):
         _summarize(outcome)
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
+
+
+def _as_json(outcome: Outcome) -> dict[str, object]:
+    """Return the outcome of a run as --json prints it."""
+    return {
+        "written": {str(of.case.scan): [str(path) for path in of.written] for of in outcome.entries if of.written},
+        "skipped": [str(of.case.scan) for of in outcome.entries if of.status == "skipped"],
+        "failed": [of.error for of in outcome.failed],
+        "persons": {of.name: [str(path) for path in of.written] for of in outcome.persons if of.written},
+        "table": str(outcome.tables[0]) if outcome.tables else None,
+    }
 
 
 def _summarize(outcome: Outcome) -> None:

@@ -1,4 +1,4 @@
-"""What this installation and machine can do, and what is wrong with them."""
+"""The command doctor: the versions, packages, devices, models and disks of an installation, and their faults."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ MIN_FREE_GB = 1.0  # of disk: the outputs of some tens of scans
 REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:.*;.*extra == ['\"]([\w-]+)['\"])?")
 # what scoring on a CPU does without, and who needs it
 NOT_FOR_SCORING = {"torch": "training and GPUs"}
+MARKS = {"ok": "ok", "absent": "--", "fault": "!!"}
 State = Literal["ok", "absent", "fault"]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing looked at. `absent` is what not everybody needs; `exit_code` is that of a fault."""
+class Check:
+    """One thing looked at: `absent` is not needed by everybody; `exit_code` is that of a fault."""
 
     topic: str
     state: State
@@ -40,76 +41,76 @@ class Finding:
     exit_code: int = 0
 
 
-def examine(folder: Path) -> Iterator[Finding]:
-    """Look at versions, packages, devices, models and disks; `folder` is where outputs would go."""
-    yield Finding("vae-loc", "ok", f"{own_version()} in {Path(vae_loc.__file__).parent}")
-    yield Finding("python", "ok", f"{platform.python_version()}, {platform.platform()}")
+def examine(folder: Path) -> Iterator[Check]:
+    """Yield the state of versions, packages, devices, models and disks; outputs would go to `folder`."""
+    yield Check("vae-loc", "ok", f"{own_version()} in {Path(vae_loc.__file__).parent}")
+    yield Check("python", "ok", f"{platform.python_version()}, {platform.platform()}")
     yield from _packages()
-    yield Finding("processor", "ok", f"{os.cpu_count()} CPUs, {_memory_gb():.0f} GB of memory")
+    yield Check("processor", "ok", f"{os.cpu_count()} CPUs, {_memory_gb():.0f} GB of memory")
     yield from _devices()
     yield from _models()
     for place in dict.fromkeys((folder.absolute(), Path(tempfile.gettempdir()))):
         yield _disk(place)
 
 
-def _packages() -> Iterator[Finding]:
-    """Yield what the distribution says it needs, then each extra as a whole."""
+def _packages() -> Iterator[Check]:
+    """Yield each package that the distribution needs, then each extra as a whole."""
     try:
         needed = [match for text in requires("vae-loc") or [] if (match := REQUIREMENT.match(text))]
         extras = metadata("vae-loc").get_all("Provides-Extra") or []
     except PackageNotFoundError:
-        yield Finding("packages", "absent", "vae-loc is not installed here, it runs from a checkout")
+        yield Check("packages", "absent", "vae-loc is not installed here, it runs from a checkout")
         return
     for name in (match[1] for match in needed if match[2] is None):
         yield _package(name)
     for extra in (name for name in extras if name not in ("dev", "test")):
         names = [match[1] for match in needed if match[2] == extra]
         lacking = [name for name in names if installed_version(name) is None]
-        what = f"pip install 'vae-loc[{extra}]' adds {', '.join(lacking)}" if lacking else ", ".join(names)
-        yield Finding(f"extra {extra}", "absent" if lacking else "ok", what)
+        text = f"pip install 'vae-loc[{extra}]' adds {', '.join(lacking)}" if lacking else ", ".join(names)
+        yield Check(f"extra {extra}", "absent" if lacking else "ok", text)
 
 
-def _package(name: str) -> Finding:
+def _package(name: str) -> Check:
     installed = installed_version(name)
     if installed is not None:
-        return Finding(name, "ok", installed)
+        return Check(name, "ok", installed)
     if name in NOT_FOR_SCORING:
-        return Finding(name, "absent", f"missing; needed for {NOT_FOR_SCORING[name]}")
-    return Finding(name, "fault", "missing; install vae-loc again", 4)
+        return Check(name, "absent", f"missing; needed for {NOT_FOR_SCORING[name]}")
+    return Check(name, "fault", "missing; install vae-loc again", 4)
 
 
-def _devices() -> Iterator[Finding]:
+def _devices() -> Iterator[Check]:
     """Yield where the network can run."""
     if find_spec("torch") is None:
-        yield Finding("devices", "absent", "no PyTorch: cpu only, no training")
+        yield Check("devices", "absent", "no PyTorch: cpu only, no training")
         return
     import torch
 
     cuda = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
     mps = ["mps"] if torch.backends.mps.is_available() else []
-    yield Finding("devices", "ok", ", ".join(["cpu", *cuda, *mps]))
+    yield Check("devices", "ok", ", ".join(["cpu", *cuda, *mps]))
 
 
-def _models() -> Iterator[Finding]:
+def _models() -> Iterator[Check]:
     """Yield every shipped model, read and proved whole."""
     from vae_loc.model.checkpoint import load_checkpoint
     from vae_loc.model.shipped import find_model, shipped_models
 
     names = shipped_models()
     if not names:
-        yield Finding("models", "fault", "none are shipped with this installation; install vae-loc again", 5)
+        yield Check("models", "fault", "none are shipped with this installation; install vae-loc again", 5)
     for name in names:
         try:
             model = load_checkpoint(find_model(name))
         except UnusableModel as error:
-            yield Finding(f"model {name}", "fault", str(error), error.exit_code)
+            yield Check(f"model {name}", "fault", str(error), error.exit_code)
             continue
         healthy = model.facts.healthy
         text = f"{model.facts.contrast}, SHA-256 {model.digest[:16]}, {healthy.subjects if healthy else 0} healthy"
-        yield Finding(f"model {name}", "ok", text)
+        yield Check(f"model {name}", "ok", text)
 
 
-def _disk(place: Path) -> Finding:
+def _disk(place: Path) -> Check:
     """Return whether files can be written to a place, and how much of it is free."""
     from vae_loc.system.writing import check_place
 
@@ -118,20 +119,16 @@ def _disk(place: Path) -> Finding:
         check_place(place / "vae-loc-doctor.json")
         free_gb = shutil.disk_usage(place).free / 1e9
     except (VaeLocError, OSError) as error:
-        return Finding(topic, "fault", str(error), 4)
-    enough = free_gb >= MIN_FREE_GB
+        return Check(topic, "fault", str(error), 4)
     text = f"{free_gb:.1f} GB free, can be written"
-    return Finding(topic, "ok", text) if enough else Finding(topic, "fault", f"{text}; make room", 4)
+    return Check(topic, "ok", text) if free_gb >= MIN_FREE_GB else Check(topic, "fault", f"{text}; make room", 4)
 
 
 def _memory_gb() -> float:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    except (ValueError, OSError, AttributeError):  # not told on this system
+    except (ValueError, OSError, AttributeError):  # not known on this system
         return float("nan")
-
-
-MARKS = {"ok": "ok", "absent": "--", "fault": "!!"}
 
 
 def doctor(
@@ -143,11 +140,10 @@ def doctor(
     The exit code is 0, or that of the first fault. Put its output into a report of a problem.
     Example: vae-loc doctor results
     """
-    findings = list(examine(folder))
+    checks = list(examine(folder))
     if as_json:
-        say(json.dumps([asdict(finding) for finding in findings], indent=1))
+        say(json.dumps([asdict(check) for check in checks], indent=1))
     else:
-        say("\n".join(f"{MARKS[one.state]}  {one.topic:<20} {printable(one.text)}" for one in findings))
-    code = next((one.exit_code for one in findings if one.state == "fault"), 0)
-    if code:
+        say("\n".join(f"{MARKS[check.state]}  {check.topic:<20} {printable(check.text)}" for check in checks))
+    if code := next((check.exit_code for check in checks if check.state == "fault"), 0):
         raise typer.Exit(code)

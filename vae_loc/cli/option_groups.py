@@ -6,7 +6,7 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 PANELS = {
@@ -15,7 +15,8 @@ PANELS = {
     "Files": ("output", "report", "percentile", "dicom_seg", "brain_mask", "volume", "series"),
     "Cohort": ("persons", "jobs", "skip_existing", "shard", "scheduler"),
     "Machine": ("device", "threads", "quiet", "as_json", "log_json"),
-}  # of --help, in this order; what is in none stands first
+}  # of --help, in this order; a parameter of no panel stands first
+ORDER = [name for names in PANELS.values() for name in names]
 CommandT = TypeVar("CommandT", bound=Callable[..., None])
 
 
@@ -34,14 +35,13 @@ def with_groups(command: CommandT) -> CommandT:
     >>> print(inspect.signature(with_groups(greet)))
     (*, name: str, quiet: bool = False)
     """
-    hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint) and isinstance(hint, type)}
-    parameters = []
-    for name, parameter in inspect.signature(command).parameters.items():
-        if name in groups:
-            parameters += _parameters(groups[name])
-        else:
-            parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+    own = _parameters(command)
+    groups = {of.name: of.annotation for of in own if isinstance(of.annotation, type) and is_dataclass(of.annotation)}
+    spread = [_parameters(groups[of.name]) if of.name in groups else [of] for of in own]
+    parameters = sorted(
+        (_in_panel(parameter) for some in spread for parameter in some),
+        key=lambda of: ORDER.index(of.name) if of.name in ORDER else -1,
+    )
 
     @functools.wraps(command)
     def flat(**given: Any) -> None:
@@ -51,11 +51,19 @@ def with_groups(command: CommandT) -> CommandT:
         }
         command(**given, **gathered)
 
-    parameters = sorted((_in_panel(parameter) for parameter in parameters), key=_rank)
     del flat.__wrapped__  # type: ignore[attr-defined,unused-ignore]  # else the command's own signature would count
     flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined,unused-ignore]
     flat.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return flat  # type: ignore[return-value,unused-ignore]
+
+
+def _parameters(source: Callable[..., object]) -> list[inspect.Parameter]:
+    """Return the parameters of a command, or the fields of a group, with types in place of their names."""
+    hints = get_type_hints(source, include_extras=True)
+    return [
+        parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(source).parameters.items()
+    ]
 
 
 def _in_panel(parameter: inspect.Parameter) -> inspect.Parameter:
@@ -68,29 +76,6 @@ def _in_panel(parameter: inspect.Parameter) -> inspect.Parameter:
         return parameter
     shown = [copy.copy(extra) for extra in extras]
     for extra in shown:
-        if isinstance(extra, OptionInfo):
-            extra.rich_help_panel = panel
-            extra.metavar = "" if kind is bool else extra.metavar
+        extra.rich_help_panel = panel
+        extra.metavar = "" if kind is bool else extra.metavar
     return parameter.replace(annotation=Annotated[(kind, *shown)])
-
-
-def _rank(parameter: inspect.Parameter) -> tuple[int, int]:
-    """Return what parameters are ordered by: their panel, and their rank in it."""
-    for number, names in enumerate(PANELS.values()):
-        if parameter.name in names:
-            return number, names.index(parameter.name)
-    return -1, 0
-
-
-def _parameters(group: type) -> list[inspect.Parameter]:
-    """Return a parameter for each field of a group, with its default."""
-    hints = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=hints[field.name],
-        )
-        for field in fields(group)
-    ]

@@ -39,7 +39,6 @@ ChosenModel = Annotated[
         metavar="NAME|FILE",
         help="A shipped model (t1, t2, flair) or a .safetensors file. Default: by --contrast, else by the scan's "
         "name, else by its intensities.",
-        show_default=False,
     ),
 ]
 Output = Annotated[
@@ -51,7 +50,6 @@ BrainMaskOption = Annotated[
         metavar="FILE|auto|none",
         help="auto: a stripped scan is recognised, a whole head is extracted. none: all is brain. Default: "
         "<subject>_brainmask.nii.gz beside the scan, else auto.",
-        show_default=False,
     ),
 ]
 LabelsOption = Annotated[
@@ -60,27 +58,22 @@ LabelsOption = Annotated[
         metavar="PATTERN",
         help="Path of a scan's annotation, with {subject}, the scan's file name up to its last underscore; "
         "a bare name lies beside the scan. Or a .csv table with the columns scan and label. Or, of one scan, a file.",
-        show_default=False,
     ),
 ]
 HealthyOption = Annotated[
-    list[Path] | None,
-    typer.Option(metavar="SCAN", help="Healthy scans: a file, folder or list; may be repeated.", show_default=False),
+    list[Path] | None, typer.Option(metavar="SCAN", help="Healthy scans: a file, folder or list; may be repeated.")
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where the network runs.")]
 Threads = Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads of the network.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr, no paths on stdout.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of paths.")]
-PolarityOption = Annotated[
-    PolarityChoice, typer.Option("--polarity", help="Only what is brighter, or darker, than expected.")
-]
+PolarityOption = Annotated[PolarityChoice, typer.Option(help="Only what is brighter, or darker, than expected.")]
 Force = Annotated[
     bool,
     typer.Option("--force", help="Score what does not look like a brain MRI; the outputs say so. Do not trust them."),
 ]
 Report = Annotated[
-    bool,
-    typer.Option("--report", help="Also write a page per scan to look at: findings, viewer, scores."),
+    bool, typer.Option("--report", help="Also write a page per scan to look at: findings, viewer, scores.")
 ]
 
 
@@ -91,15 +84,13 @@ class MapOptions:
     method: Annotated[
         MethodChoice,
         typer.Option(
-            "--method",
             metavar="MAP",
             help="combi (KL-Grad x Rec-Error), rec-error, kl-grad, rec-grad, elbo-grad; place-z (no network); all (the "
             "paper's five).",
         ),
     ] = "combi"
     contrast: Annotated[
-        str | None,
-        typer.Option(metavar="t1|t2|flair", help="What the scans are, to choose the model.", show_default=False),
+        str | None, typer.Option(metavar="t1|t2|flair", help="What the scans are, to choose the model.")
     ] = None
     polarity: PolarityOption = "any"
     raw: Annotated[bool, typer.Option("--raw", help="The paper's bare scores, not normalised by place and scan.")] = (
@@ -123,14 +114,9 @@ class InputOptions:
     """What of the files given is scored."""
 
     brain_mask: BrainMaskOption = None
-    volume: Annotated[
-        int | None, typer.Option("--volume", min=0, metavar="N", help="Which volume of a 4D file, from 0.")
-    ] = None
+    volume: Annotated[int | None, typer.Option(min=0, metavar="N", help="Which volume of a 4D file, from 0.")] = None
     series: Annotated[
-        str | None,
-        typer.Option(
-            metavar="UID", help="Which series, where a DICOM folder or zip holds several.", show_default=False
-        ),
+        str | None, typer.Option(metavar="UID", help="Which series, where a DICOM folder or zip holds several.")
     ] = None
     force: Force = False
 
@@ -142,12 +128,10 @@ class MaskOptions:
     false_findings: Annotated[
         float | None,
         typer.Option(
-            "--false-findings",
             min=0.001,
             max=5,
             metavar="X",
             help="How many findings a healthy scan may be expected to have. [default: 0.1]",
-            show_default=False,
         ),
     ] = None
     threshold: Annotated[
@@ -158,7 +142,6 @@ class MaskOptions:
         typer.Option(
             metavar="SHARE",
             help="Instead: mark every voxel above what this share of healthy voxels exceeds: 0.05 or 5%.",
-            show_default=False,
         ),
     ] = None
     persons: Annotated[
@@ -189,10 +172,7 @@ class MachineOptions:
     jobs: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            metavar="N",
-            help="Worker processes. Default: one for each CPU, fewer for less than 4 scans each.",
-            show_default=False,
+            min=1, metavar="N", help="Worker processes. Default: one for each CPU, fewer for less than 4 scans each."
         ),
     ] = None
     scheduler: Annotated[
@@ -200,20 +180,16 @@ class MachineOptions:
         typer.Option(
             metavar="dask|slurm|FILE",
             help="Score on a dask cluster: a local one, one of SLURM jobs, or a scheduler's address or file.",
-            show_default=False,
         ),
     ] = None
     shard: Annotated[
         str | None,
         typer.Option(
-            metavar="I/N|slurm",
-            help="Only the I-th of N parts of the scans; slurm: as the SLURM array says.",
-            show_default=False,
+            metavar="I/N|slurm", help="Only the I-th of N parts of the scans; slurm: as the SLURM array says."
         ),
     ] = None
     skip_existing: Annotated[
-        bool,
-        typer.Option("--skip-existing", help="Leave alone what is whole and of the same scan, model and options."),
+        bool, typer.Option("--skip-existing", help="Leave alone what is whole and of the same scan, model and options.")
     ] = False
 
     def run_options(self) -> RunOptions:
@@ -235,10 +211,7 @@ class TalkOptions:
     quiet: Quiet = False
     as_json: AsJson = False
     log_json: Annotated[
-        Path | None,
-        typer.Option(
-            "--log-json", metavar="FILE|-", help="A line of JSON for every event; - is stderr.", show_default=False
-        ),
+        Path | None, typer.Option("--log-json", metavar="FILE|-", help="A line of JSON for every event; - is stderr.")
     ] = None
 
 

@@ -25,7 +25,6 @@ def view(
             "--results",
             metavar="FOLDER",
             help="Where the results of a scan are. Default: the current folder, then the scan's.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from vae_loc.evaluation.cohort_metrics import Evaluation
 from vae_loc.evaluation.lesions import CLASS_NAMES
-from vae_loc.evaluation.record import FindingPoint, FindingTable, Interval, Missing
+from vae_loc.evaluation.record import FindingTable, Interval, Missing
 from vae_loc.training.labelled_thresholds import FoldDice
 from vae_loc.vocabulary import METHODS
 
@@ -28,59 +28,39 @@ POOLED = ("AUROC", "AP", "AUROC, paper's")  # the last counts the background
 
 
 def evaluation_tables(result: Evaluation) -> list[Table]:
-    """Return the tables of findings, then those of voxels: ranking, masks, and all pooled."""
-    return [*_finding_tables(result), *_voxel_tables(result)]
-
-
-def _finding_tables(result: Evaluation) -> list[Table]:
-    """Return the findings of all maps at the default rate, and those of one map at all rates."""
+    """Return the tables of findings, all maps at the default rate and one at all rates, then those of voxels."""
     known = {name: of for name, of in result.record.findings.items() if isinstance(of, FindingTable)}
-    headline = _headline_table(result, known)
-    if not known:
-        return [headline]
-    name = SHOWN_MAP if SHOWN_MAP in known else next(iter(known))
-    return [headline, _rates_table(name, known[name])]
+    shown = SHOWN_MAP if SHOWN_MAP in known else next(iter(known), None)
+    rates = [] if shown is None else [_rates_table(shown, known[shown])]
+    return [_headline_table(result, known), *rates, *_voxel_tables(result)]
 
 
 def _headline_table(result: Evaluation, known: Mapping[str, FindingTable]) -> Table:
     rate = next((of.headline for of in known.values()), None)
     title = "Findings" if rate is None else f"Findings, at {rate:g} false ones expected per healthy scan"
     columns = ("patients found", "lesions", "false per patient", "per healthy scan", "lesion is first", "Dice")
-    table = _table(f"{title} {BRACKETS}", columns, _without_findings(result))
+    missing = {name: of.reason for name, of in result.record.findings.items() if isinstance(of, Missing)}
+    caption = f"No findings of {', '.join(missing)}: {next(iter(missing.values()))}" if missing else None
+    table = _table(f"{title} {BRACKETS}", columns, caption)
     for name, of in known.items():
-        point = next((point for point in of.points if point.rate == of.headline), None)
-        table.add_row(name, *(_finding_cells(point) if point else "-" * len(columns)))
+        (point,) = (point for point in of.points if point.rate == of.headline)
+        found = f"{sum(point.lesions_found.values())}/{sum(point.lesions.values())}"
+        false, healthy, dice = (
+            _interval(figure, ".2f") for figure in (point.false_per_patient, point.healthy_findings, point.dice)
+        )
+        patients, first = (_interval(figure, ".0%") for figure in (point.patients_found, point.strongest_is_lesion))
+        table.add_row(name, patients, found, false, healthy, first, dice)
     return table
 
 
-def _without_findings(result: Evaluation) -> str | None:
-    """Return which of the maps have no findings, and why."""
-    names: dict[str, list[str]] = {}
-    for name, of in result.record.findings.items():
-        if isinstance(of, Missing) and name in result.record.pixel:
-            names.setdefault(of.reason, []).append(name)
-    return "\n".join(f"No findings of {', '.join(of)}: {reason}" for reason, of in names.items()) or None
-
-
-def _finding_cells(point: FindingPoint) -> tuple[str, ...]:
-    return (
-        _share(point.patients_found),
-        f"{sum(point.lesions_found.values())}/{sum(point.lesions.values())}",
-        _interval(point.false_per_patient, digits=2),
-        _interval(point.healthy_findings, digits=2),
-        _share(point.strongest_is_lesion),
-        _interval(point.dice, digits=2),
-    )
-
-
 def _rates_table(name: str, of: FindingTable) -> Table:
-    """Return what one map finds at each rate, lesions by size."""
+    """Return the figures of one map at each rate, lesions by size."""
     title = f"Findings of {name} by the number of false ones expected per healthy scan: patients and lesions found"
     columns = ("patients", *CLASS_NAMES, "false per patient", "per healthy scan", "with any")
     table = _table(title, columns, first="expected")
     for point in of.points:
         sizes = (f"{point.lesions_found[size]}/{point.lesions[size]}" for size in CLASS_NAMES)
-        false, healthy = (_mean(of) for of in (point.false_per_patient, point.healthy_findings))
+        false, healthy = (_mean(of, ".2f") for of in (point.false_per_patient, point.healthy_findings))
         patients, with_any = (_mean(of, ".0%") for of in (point.patients_found, point.healthy_with_any))
         table.add_row(f"{point.rate:g}", patients, *sizes, false, healthy, with_any)
     return table
@@ -143,25 +123,18 @@ def _dice_cells(rows: Sequence[FoldDice]) -> tuple[str, str, str]:
     return f"{np.mean(known):.3f}" if known else "-", spread, str(len(known))
 
 
-def _number(value: object, digits: int = 3) -> str:
-    return f"{value:.{digits}f}" if isinstance(value, float) else "-"
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
-def _mean(values: Interval | Missing, form: str = ".2f") -> str:
-    return "-" if isinstance(values, Missing) or values.mean is None else f"{values.mean:{form}}"
+def _mean(values: Interval | Missing | None, form: str = ".3f") -> str:
+    return "-" if values is None or isinstance(values, Missing) or values.mean is None else f"{values.mean:{form}}"
 
 
-def _share(values: Interval) -> str:
-    """Return a share in percent, with its interval."""
-    if values.mean is None:
-        return "-"
-    if values.low is None or values.high is None:
-        return f"{values.mean:.0%}"
-    return f"{values.mean:.0%} [{100 * values.low:.0f}, {100 * values.high:.0f}]"
-
-
-def _interval(values: Interval | Missing | None, digits: int = 3) -> str:
-    if values is None or isinstance(values, Missing) or values.mean is None:
-        return "-"
-    mean, low, high = (_number(value, digits) for value in (values.mean, values.low, values.high))
-    return mean if values.low is None else f"{mean} [{low}, {high}]"
+def _interval(values: Interval | Missing | None, form: str = ".3f") -> str:
+    """Return a mean with its interval in brackets, where it has one."""
+    mean = _mean(values, form)
+    if not isinstance(values, Interval) or values.low is None or values.high is None:
+        return mean
+    low, high = (f"{value:{form}}".rstrip("%") for value in (values.low, values.high))
+    return f"{mean} [{low}, {high}]"
