@@ -16,7 +16,7 @@ from vae_loc.vocabulary import METHODS
 def test_segment_writes_maps_masks_scores_and_pictures(tmp_path, model_file, scan):
     listed = invoke("segment", scan, "-m", model_file, "-o", tmp_path / "out", "--method", "all").stdout.split()
     maps = {method.replace("-", "") for method in METHODS}
-    kinds = ("anomaly.nii.gz", "signed.nii.gz", "anomaly.png", "mask.nii.gz", "dseg.nii.gz", "dseg.tsv")
+    kinds = ("anomaly.nii.gz", "anomaly.png", "mask.nii.gz", "dseg.nii.gz", "dseg.tsv")
     expected = {f"pat_t1_desc-{n}_{kind}" for n in maps for kind in kinds}
     assert names(tmp_path / "out") == expected | {"pat_t1_scores.json"}
     assert sorted(listed) == sorted(str(path) for path in (tmp_path / "out").iterdir())
