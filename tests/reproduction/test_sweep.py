@@ -14,6 +14,7 @@ from reproduction.sweep import RUNS, aggregated, keys_of, sweep
 from vae_loc.errors import UnusableInput
 
 
+@pytest.mark.full
 def test_a_killed_sweep_resumes_to_the_identical_table(tmp_path):
     script = (
         "import time\n"

@@ -5,6 +5,7 @@ from support.commands import names
 from support.sweeps import run_experiment, run_quickly
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("protocol", ["fast", "authors"])
 def test_brain_quickly(tmp_path, healthy_folder, patient_folder, protocol):
     scans = ["--healthy", healthy_folder, "--patients", patient_folder, "--labels", "{subject}_seg.nii.gz"]

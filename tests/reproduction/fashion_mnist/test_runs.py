@@ -21,6 +21,7 @@ def fashion_folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["paper", "authors", "fast"])
 def test_the_same_seed_gives_the_identical_row(fashion_folder, name):
     key = {"protocol": name, "change": "", "latents": "3", "log_c": "1.4", "scaling": "2", "class": "5", "seed": "1"}
@@ -29,6 +30,7 @@ def test_the_same_seed_gives_the_identical_row(fashion_folder, name):
     assert perform_run(fashion_folder, 600, key | {"seed": "2"}) != one
 
 
+@pytest.mark.full
 def test_fashion_mnist_quickly(tmp_path, fashion_folder):
     run_quickly("fashion-mnist", "-o", tmp_path, "--data", fashion_folder)
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 3

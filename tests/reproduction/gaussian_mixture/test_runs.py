@@ -18,6 +18,7 @@ def test_the_mixtures_density_is_one_and_its_gradient_right():
     np.testing.assert_allclose(gradient[:, 0], slope, atol=1e-4)
 
 
+@pytest.mark.full
 def test_gaussian_mixture_quickly(tmp_path):
     run_quickly("gaussian-mixture", "-o", tmp_path)
     assert names(tmp_path) >= {"runs.csv", "table.csv", "figure.png", "figure.svg", "README.md"}
