@@ -1,4 +1,4 @@
-/* Fails, or kills the process at, the n-th call of an operation on files below a folder. See library_faults.py. */
+/* Fails, or kills the process at, the n-th call of an operation on files below a folder. See disturbed_calls.py. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
