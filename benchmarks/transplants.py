@@ -5,18 +5,18 @@ A patient's glioma, a hole filled with fluid, a small faint spot.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
+from benchmarks.cohorts import cases_in
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import CanonicalVolume, onto_grid
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.resampling import doubled, doubled_mask
-from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.smoothing import smoothed
@@ -26,7 +26,7 @@ KINDS = ("glioma", "hole", "spot")
 FLUID_SD = {"t1": -2.8, "t2": 2.8, "flair": -2.2}  # robust standard deviations from the brain's median
 SPOT_SD = {"t1": -1.5, "t2": 2.0, "flair": 2.0}
 MIN_PIXELS = 4  # of 3 mm; a smaller lesion is left out
-Body = Callable[[CanonicalVolume], tuple[FloatArray, ...]]  # of a brain: what a lesion in it looks like, both grids
+Pixels = tuple[FloatArray, FloatArray]  # intensities of a brain, and those at half the pixel
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,6 @@ class Glioma:
     canonical: CanonicalVolume
     lesion: BoolArray
     fine_lesion: BoolArray
-
-
-def cases_in(folder: Path, contrast: str) -> list[Case]:
-    """Return the scans of a contrast in a folder."""
-    return [case for file in sorted(folder.glob(f"*_{contrast}.nii.gz")) for case in find_cases([file])]
 
 
 def gliomas_of(model: Model, shared: Path) -> list[Glioma]:
@@ -58,22 +53,41 @@ def gliomas_of(model: Model, shared: Path) -> list[Glioma]:
     return gliomas
 
 
+@dataclass(frozen=True)
+class Placed:
+    """A lesion of one brain: its kind, its pixels of 3 mm, and its own part in the intensities of a hole or a spot."""
+
+    kind: str
+    inside: BoolArray
+    own: float
+
+    def values(self, contrast: str, host: CanonicalVolume, glioma: Pixels) -> Pixels:
+        """Return the intensities of the lesion in a contrast, also at half the pixel; those of a glioma are its own."""
+        if self.kind == "glioma":
+            return glioma
+        if self.kind == "hole":
+            fluid = np.float32(FLUID_SD[contrast] + self.own)
+            return np.full_like(host.data, fluid), np.full_like(host.fine, fluid)
+        lift = np.float32(SPOT_SD[contrast] * self.own)
+        return np.clip(host.data + lift, -3.5, 6), np.clip(host.fine + lift, -3.5, 6)
+
+
+def placed(mask: BoolArray, glioma: BoolArray, rng: np.random.Generator) -> list[Placed]:
+    """Return a glioma, a hole and a spot in a brain, each if it has pixels enough."""
+    hole, spot = blob(mask, rng.uniform(9, 22), rng), blob(mask, rng.uniform(4, 8), rng)
+    lift, noise = rng.uniform(0.8, 1.5), rng.normal(0, 0.3)
+    every = [Placed("glioma", glioma & mask, 0.0), Placed("hole", hole, noise), Placed("spot", spot, lift)]
+    return [one for one in every if one.inside.sum() >= MIN_PIXELS]
+
+
 def lesions_in(
     host: CanonicalVolume, glioma: Glioma, contrast: str, rng: np.random.Generator
 ) -> Iterator[tuple[str, CanonicalVolume, BoolArray]]:
     """Yield a brain with each kind of lesion: the kind, the brain, and where the lesion is at half the pixel."""
-    mask, patient = host.mask, glioma.canonical
-    hole, spot = blob(mask, rng.uniform(9, 22), rng), blob(mask, rng.uniform(4, 8), rng)
-    lift = SPOT_SD[contrast] * rng.uniform(0.8, 1.5)
-    fluid = np.float32(FLUID_SD[contrast] + rng.normal(0, 0.3))
-    bodies: tuple[tuple[str, BoolArray, Body], ...] = (
-        ("glioma", glioma.lesion & mask & patient.mask, lambda _: (patient.data, patient.fine)),
-        ("hole", hole, lambda own: (np.full_like(own.data, fluid), np.full_like(own.fine, fluid))),
-        ("spot", spot, lambda own: tuple(np.clip(x + np.float32(lift), -3.5, 6) for x in (own.data, own.fine))),
-    )
-    for kind, inside, body in bodies:
-        if inside.sum() >= MIN_PIXELS:
-            yield kind, blended(host, *body(host), inside), doubled_mask(inside)
+    patient = glioma.canonical
+    for one in placed(host.mask, glioma.lesion & patient.mask, rng):
+        values = one.values(contrast, host, (patient.data, patient.fine))
+        yield one.kind, blended(host, *values, one.inside), doubled_mask(one.inside)
 
 
 def blob(mask: BoolArray, radius_mm: float, rng: np.random.Generator) -> BoolArray:

@@ -16,7 +16,6 @@ One row for each run is appended at once: a killed run goes on where it was. Net
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import csv
 import platform
@@ -32,9 +31,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.measured import findings
-from benchmarks.measured.findings import Diseased, Healthy, Sick, average_precision, healthy_people, transplanted, trial
+from benchmarks import trial as trials
+from benchmarks.command import parser_of
 from benchmarks.transplants import KINDS, Glioma, gliomas_of
+from benchmarks.trial import Diseased, Healthy, Sick, average_precision, healthy_people, transplanted, trial, widened
 from vae_loc.evaluation.metrics import mean_interval
 from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
 from vae_loc.model.network import Model, load_model, ready
@@ -190,7 +190,7 @@ SCORINGS = {
     "tried: low frequencies replaced, 60 mm": Scoring([patched(locate, features_of=without_low_frequencies(60.0))]),
     "tried: low frequencies replaced, 30 mm": Scoring([patched(locate, features_of=without_low_frequencies(30.0))]),
     "tried: mean of Combi and place-z": Scoring(
-        [patched(findings, normalised_maps=with_place_z), patched(normalised_maps, normalised_maps=with_place_z)],
+        [patched(trials, normalised_maps=with_place_z), patched(normalised_maps, normalised_maps=with_place_z)],
         further=("intensity",),
     ),
     "tried: ensemble of three networks": Scoring(ensemble=True),
@@ -209,8 +209,7 @@ class People:
 
 def main() -> None:
     """Run what is missing, then write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser = parser_of(__doc__, shared=True)
     parser.add_argument("--work", type=Path, default=Path("build/ablation"), help="where trained networks are kept")
     parser.add_argument("--seed", type=int, action="append", help="may be repeated; default: 0, 1 and 2")
     parser.add_argument("--only", action="append", choices=[*TRAININGS, *SCORINGS], help="this row; may be repeated")
@@ -270,7 +269,9 @@ def judged(part: str, seed: int, people: People, work: Path) -> Iterator[dict]:
         for kind, rows in of.met(scoring.method, EXTENT_FPR).items():
             values = {name: [getattr(one, name) for one in rows] for name in ("found", "false", "dice", "ap")}
             yield row(part, seed, kind, **values)
-        yield row(part, seed, "patients", ap=list(patient_aps(people.patients, features, of.everyone, scoring.method)))
+        yield row(
+            part, seed, "patients", ap=list(patient_aps(people.patients, features, of.folds.everyone, scoring.method))
+        )
 
 
 def network(part: str, seed: int, people: People, work: Path) -> Model:
@@ -326,7 +327,7 @@ def patient_aps(
     """Yield the AP of each patient, judged by the statistics of all healthy people."""
     for patient in patients:
         mask = patient.canonical.mask
-        own = findings.widened(features(patient.canonical))
+        own = widened(features(patient.canonical))
         maps = normalised_maps.normalised_maps(own, mask, of.reference, (method,), of.modes, contrast="t1")
         yield average_precision(np.abs(maps[method]), patient.fine_lesion, doubled_mask(mask))
 

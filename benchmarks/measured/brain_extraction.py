@@ -7,7 +7,6 @@ IXI's masks are automatic and intracranial-like, so the Dice says how near a too
 
 from __future__ import annotations
 
-import argparse
 import platform
 import time
 from importlib.metadata import version
@@ -16,6 +15,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from benchmarks.command import finish, parser_of
 from vae_loc.preprocessing.brain_mask import find_brain
 from vae_loc.scans.cases import find_cases
 from vae_loc.scans.volume import Volume, read_mask, read_volume
@@ -32,10 +32,9 @@ def bet(volume: Volume) -> np.ndarray:
 
 def main() -> None:
     """Print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, output=True)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/ixi"))
     parser.add_argument("--n", type=int, default=20)
-    parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     tools = {"deepbet": lambda v: find_brain(v, "auto")[0], "brainextractor": bet}
     cases = find_cases([options.data])[:: max(1, 155 // options.n)][: options.n]
@@ -62,9 +61,7 @@ def main() -> None:
         f"Made by `python -m benchmarks.measured.brain_extraction --n {options.n}`.\n\n" + "\n".join(lines) + "\n\n"
         "The reference masks are automatic and intracranial-like; a Dice here is agreement with them.\n"
     )
-    print(text)
-    if options.output:
-        options.output.write_text(text)
+    finish(text, options.output)
 
 
 if __name__ == "__main__":

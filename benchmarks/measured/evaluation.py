@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from benchmarks.command import finish, parser_of
 from vae_loc.cli.tables.evaluation_tables import evaluation_tables
 from vae_loc.evaluation.cohort_metrics import Evaluation, evaluate
 from vae_loc.evaluation.healthy_rates import STATED_SHARES, healthy_rates, measure_healthy
@@ -32,11 +33,9 @@ COHORTS = {"gliomas": "{subject}_seg.nii.gz", "ms": "{subject}_lesions.nii.gz"}
 
 def main() -> None:
     """Print and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser = parser_of(__doc__, shared=True, output=True)
     parser.add_argument("-m", "--model", default="t1")
     parser.add_argument("--record", type=Path, default=Path("models/t1.training.json"))
-    parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = load_model(options.model)
@@ -51,9 +50,7 @@ def main() -> None:
         result = evaluate(pairs, model, bars=no_bars)
         text += f"\n## {cohort}: {len(pairs)} patients\n\n```\n{shown(result)}```\n\n{by_subject(result)}"
     text += f"\n## Healthy scans of the same scanner\n\n{halves(options, model)}"
-    print(text)
-    if options.output:
-        options.output.write_text(text)
+    finish(text, options.output)
 
 
 def shown(result: Evaluation) -> str:

@@ -8,29 +8,24 @@ statistics that know him: people lie in five folds, as in `findings.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measured.findings import Healthy, features, healthy_brains, widened
-from benchmarks.transplants import FLUID_SD, KINDS, SPOT_SD, blended, blob, cases_in
+from benchmarks.cohorts import CONTRASTS, cases_in
+from benchmarks.transplants import Placed, blended, placed
+from benchmarks.trial import Healthy, features, folds, healthy_brains
 from vae_loc.model.network import load_model
 from vae_loc.preprocessing.canonical import BACKGROUND_SD, CanonicalVolume, onto_grid
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.resampling import doubled_mask, interpolated
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import canonical_of
-from vae_loc.scoring.healthy_modes import count_for
-from vae_loc.scoring.normalised_maps import Features, normalised_maps
-from vae_loc.system.array_store import ArrayStore
-from vae_loc.training.cross_fit import CrossFit, FoldedBrain, folds_of
 from vae_loc.vocabulary import BoolArray, FloatArray
 
-CONTRASTS = ("t1", "t2", "flair")
-STATES = ("healthy", *KINDS)
-SCANNERS = dict.fromkeys(CONTRASTS, ("IXI", "ds002748"))  # whose statistics the shipped models hold
+SCANNERS = "IXI, ds002748"  # whose statistics the shipped models hold
 
 
 @dataclass
@@ -41,29 +36,6 @@ class Patient:
     fine: dict[str, FloatArray]
     masks: dict[str, BoolArray]
     truth: BoolArray
-
-
-@dataclass
-class Lesion:
-    """A lesion of one host: its kind, its pixels, and the intensities that each contrast has there."""
-
-    host: str
-    kind: str
-    inside: BoolArray
-    patient: Patient | None
-    noise: float
-
-    def values(self, contrast: str, host: CanonicalVolume) -> tuple[FloatArray, FloatArray]:
-        """Return what the pixels of the lesion become, float32 (I, I, I), and those at half the pixel, (2I, 2I, 2I)."""
-        if self.patient is not None:
-            return self.patient.brains[contrast], self.patient.fine[contrast]
-        own = (host.data, host.fine)
-        if self.kind == "hole":
-            data, fine = (np.full_like(values, FLUID_SD[contrast] + self.noise) for values in own)
-        else:
-            lift = np.float32(SPOT_SD[contrast] * self.noise)
-            data, fine = (np.clip(values + lift, -3.5, 6) for values in own)
-        return data, fine
 
 
 @dataclass
@@ -114,71 +86,40 @@ def _moved(of: CanonicalVolume, onto: CanonicalVolume) -> tuple[FloatArray, Bool
     return data, weight > 0.5
 
 
-def lesions_of(judged: Sequence[Healthy], patients: Sequence[Patient]) -> list[Lesion]:
+def lesions_of(judged: Sequence[Healthy], patients: Sequence[Patient]) -> list[tuple[str, Placed, Patient]]:
     """Return a glioma, a hole and a spot for each host, placed in the T1 scan."""
     rng = np.random.default_rng(0)
     lesions = []
     for number, host in enumerate(judged):
-        patient, mask = patients[number % len(patients)], host.canonical.mask
-        covered = patient.truth & np.logical_and.reduce([mask, *patient.masks.values()])
-        hole, spot = blob(mask, rng.uniform(9, 22), rng), blob(mask, rng.uniform(4, 8), rng)
-        lift = rng.uniform(0.8, 1.5)
-        lesions += [
-            Lesion(host.case.subject, "glioma", covered, patient, 0.0),
-            Lesion(host.case.subject, "hole", hole, None, rng.normal(0, 0.3)),
-            Lesion(host.case.subject, "spot", spot, None, lift),
-        ]
-    return [lesion for lesion in lesions if lesion.inside.sum() >= 4]
+        patient = patients[number % len(patients)]
+        covered = patient.truth & np.logical_and.reduce(list(patient.masks.values()))
+        lesions += [(host.case.subject, one, patient) for one in placed(host.canonical.mask, covered, rng)]
+    return lesions
 
 
 def people_of(models: Path, shared: Path) -> list[Person]:
     """Score everybody in three contrasts; return those that the networks did not learn from, with their maps."""
     patients = patients_of(models, shared)
     people: dict[str, Person] = {}
-    lesions: list[Lesion] = []
+    lesions: list[tuple[str, Placed, Patient]] = []
     for contrast in CONTRASTS:
         model_file = models / f"{contrast}.safetensors"
-        healthy = list(healthy_brains(load_model(model_file), model_file, shared))
-        judged = [brain for brain in healthy if not brain.learned]
-        folds = folds_of([brain.case.subject for brain in healthy], modes=True)
-        lesions = lesions or lesions_of(judged, patients)
-        for brain in judged:
-            subject = brain.case.subject
-            people.setdefault(subject, Person(subject, brain.scanner, folds[subject], {}, {}, {}))
-        for subject, state, signed, mask in _maps(contrast, models, healthy, lesions):
-            people[subject].maps[contrast, state] = signed.astype(np.float16)
-            people[subject].masks[contrast] = doubled_mask(mask)
+        model = load_model(model_file)
+        healthy = list(healthy_brains(model, model_file, shared))
+        statistics = folds(healthy, SCANNERS, modes=bool(model.checkpoint.modes))
+        hosts = {brain.case.subject: brain for brain in healthy if not brain.learned}
+        lesions = lesions or lesions_of(list(hosts.values()), patients)
+        for subject, host in hosts.items():
+            person = people.setdefault(subject, Person(subject, host.scanner, statistics.of[subject], {}, {}, {}))
+            person.maps[contrast, "healthy"] = statistics.signed(host.features, host, ["combi"], contrast)["combi"]
+            person.masks[contrast] = doubled_mask(host.canonical.mask)
+        for subject, one, patient in lesions:
+            host = hosts[subject]
+            glioma = patient.brains[contrast], patient.fine[contrast]
+            values = one.values(contrast, host.canonical, glioma)
+            ill = features(blended(host.canonical, *values, one.inside & host.canonical.mask), model)
+            people[subject].maps[contrast, one.kind] = statistics.signed(ill, host, ["combi"], contrast)["combi"]
         print(contrast, "scored", flush=True)
-    for lesion in lesions:
-        people[lesion.host].truths[lesion.kind] = doubled_mask(lesion.inside)
+    for subject, one, _ in lesions:
+        people[subject].truths[one.kind] = doubled_mask(one.inside)
     return list(people.values())
-
-
-def _maps(
-    contrast: str, models: Path, healthy: Sequence[Healthy], lesions: Sequence[Lesion]
-) -> Iterable[tuple[str, str, FloatArray, BoolArray]]:
-    """Yield subject, state, signed map of Combi and mask of each judged person, without and with each lesion."""
-    model = load_model(models / f"{contrast}.safetensors")
-    folds = folds_of([brain.case.subject for brain in healthy], modes=True)
-    known = [brain for brain in healthy if brain.scanner in SCANNERS[contrast]]
-    with ArrayStore() as store:
-        brains = [FoldedBrain(widened(b.features), b.canonical.mask, folds[b.case.subject]) for b in known]
-        count = count_for(len(brains)) if model.checkpoint.modes else 0
-        fit = CrossFit(brains, store, prior={}, count=count)
-        by_fold = {fold: fit.statistics(frozenset({fold})) for fold in range(max(folds.values()) + 1)}
-
-    def signed(of: Features, host: Healthy) -> FloatArray:
-        statistics = by_fold[folds[host.case.subject]]
-        maps = normalised_maps(
-            widened(of), host.canonical.mask, statistics.reference, ["combi"], statistics.modes, contrast=contrast
-        )
-        return maps["combi"]
-
-    hosts = {brain.case.subject: brain for brain in healthy if not brain.learned}
-    for subject, host in hosts.items():
-        yield subject, "healthy", signed(host.features, host), host.canonical.mask
-    for lesion in lesions:
-        host = hosts[lesion.host]
-        inside = lesion.inside & host.canonical.mask
-        ill = blended(host.canonical, *lesion.values(contrast, host.canonical), inside)
-        yield lesion.host, lesion.kind, signed(features(ill, model), host), host.canonical.mask

@@ -11,7 +11,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from benchmarks.measured.findings import FOUND_SHARE, interval
+from benchmarks.cohorts import CONTRASTS, LABELS
+from benchmarks.page import interval, table, yes
+from vae_loc.evaluation.lesions import FOUND_SHARE
 from vae_loc.evaluation.metrics import rank_sorted
 from vae_loc.results.persons.common_grid import read_output
 from vae_loc.results.persons.person_summary import PersonSummary, read_person
@@ -19,9 +21,8 @@ from vae_loc.results.score_cohort import RunOptions, score_cohort
 from vae_loc.scoring.score_options import Files, ScoreOptions, Segmentation
 from vae_loc.vocabulary import BoolArray, FloatArray
 
-CONTRASTS = ("t1", "t2", "flair")
 MOVED_DEGREES, MOVED_MM = 12.0, 25.0
-COHORTS = {"gliomas": "{subject}_seg.nii.gz", "ms": "{subject}_lesions.nii.gz", "ms_tabriz": "{subject}_seg.nii.gz"}
+COHORTS = ("gliomas", "ms", "ms_tabriz")
 
 
 @dataclass
@@ -36,15 +37,12 @@ class Judged:
 
     def cells(self) -> str:
         """Return the cells of a table."""
-        return f"{'yes' if self.found else 'no'} / {self.false} / {self.dice:.2f} / {self.oracle:.2f} / {self.ap:.2f}"
+        return f"{yes(self.found)} / {self.false} / {self.dice:.2f} / {self.oracle:.2f} / {self.ap:.2f}"
 
 
 def patients_page(shared: Path) -> str:
     """Return what single contrasts and people come to in patients."""
-    text = "\n## Patients, the shipped models' defaults\n\nFound / false findings / Dice / oracle Dice / AP.\n\n"
-    columns = [*(c.upper() for c in CONTRASTS), "together", "person's strongest finding"]
-    text += "| patient | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns) + "\n"
-    apart = "\n### How far alignments of one person's scans are apart\n\nMedian over the brain, mm from the first scan; none where a warning says that an alignment is not sure.\n\n| patient | scans |\n|---|---|\n"
+    rows, apart = [], []
     gliomas: dict[str, dict[str, Judged]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for cohort in COHORTS:
@@ -53,29 +51,49 @@ def patients_page(shared: Path) -> str:
                 of = judged_patient(cohort, subject, out, shared)
                 summary = person(out, subject)
                 cells = [of[c].cells() if c in of else "" for c in (*CONTRASTS, "together")]
-                text += f"| {cohort} {subject} | " + " | ".join([*cells, strongest(summary)]) + " |\n"
-                apart += f"| {cohort} {subject} | {distances(summary)} |\n"
+                rows.append([f"{cohort} {subject}", *cells, strongest(summary)])
+                apart.append([f"{cohort} {subject}", distances(summary)])
                 if cohort == "gliomas":
                     gliomas[subject] = of
         for pair in itertools.combinations(CONTRASTS, 2):
             out = Path(folder) / "-".join(pair)
             for subject in segmented("gliomas", pair, out, shared):
                 gliomas[subject][" + ".join(pair)] = judged_patient("gliomas", subject, out, shared)["together"]
-    return text + means(gliomas) + apart + moved_page(shared)
+    columns = ["patient", *(c.upper() for c in CONTRASTS), "together", "person's strongest finding"]
+    return (
+        PATIENTS
+        + table(columns, rows)
+        + means(gliomas)
+        + APART
+        + table(["patient", "scans"], apart)
+        + moved_page(shared)
+    )
 
 
-def moved_page(shared: Path) -> str:
-    """Return what becomes of the gliomas if the headers of T2 and FLAIR put them elsewhere."""
-    text = f"""
+PATIENTS = """
+## Patients, the shipped models' defaults
+
+Found / false findings / Dice / oracle Dice / AP.
+
+"""
+APART = """
+### How far alignments of one person's scans are apart
+
+Median over the brain, mm from the first scan; none where a warning says that an alignment is not sure.
+
+"""
+MOVED = f"""
 ### Headers that disagree
 
 The gliomas again, T2 and FLAIR each turned by up to {MOVED_DEGREES:g} degrees and shifted by up to {MOVED_MM:g} mm along each axis in
 their headers alone: found / false findings / Dice / oracle Dice / AP of the person.
 
-| patient | together | mm from the first scan |
-|---|---|---|
 """
-    rows = []
+
+
+def moved_page(shared: Path) -> str:
+    """Return the results of the gliomas where the headers of T2 and FLAIR put them elsewhere."""
+    rows, met = [], []
     with tempfile.TemporaryDirectory() as folder:
         write_moved(shared / "gliomas", Path(folder) / "gliomas")
         out = Path(folder) / "out"
@@ -83,9 +101,10 @@ their headers alone: found / false findings / Dice / oracle Dice / AP of the per
             label = read_output(shared / "gliomas" / f"{subject}_seg.nii.gz").data > 0
             kinds = ("anomaly", "dseg")
             heat, numbers = (read_output(out / f"{subject}_desc-personcombi_{kind}.nii.gz").data for kind in kinds)
-            rows.append(judged(heat, numbers, label & (heat > 0), heat > 0))
-            text += f"| {subject} | {rows[-1].cells()} | {distances(person(out, subject))} |\n"
-    return text + f"\nMeans: Dice {interval([row.dice for row in rows])}, AP {interval([row.ap for row in rows])}.\n"
+            met.append(judged(heat, numbers, label & (heat > 0), heat > 0))
+            rows.append([subject, met[-1].cells(), distances(person(out, subject))])
+    text = MOVED + table(["patient", "together", "mm from the first scan"], rows)
+    return text + f"\nMeans: Dice {interval([one.dice for one in met])}, AP {interval([one.ap for one in met])}.\n"
 
 
 def write_moved(gliomas: Path, folder: Path) -> None:
@@ -116,7 +135,7 @@ def segmented(cohort: str, contrasts: Sequence[str], out: Path, shared: Path) ->
 
 def judged_patient(cohort: str, subject: str, out: Path, shared: Path) -> dict[str, Judged]:
     """Return how each contrast's result and the person's met the lesion; all scans of these patients have one grid."""
-    label = read_output(shared / cohort / COHORTS[cohort].format(subject=subject)).data > 0
+    label = read_output(shared / cohort / LABELS[cohort].format(subject=subject)).data > 0
     stems = {c: f"{subject}_{c}_desc-combi" for c in CONTRASTS} | {"together": f"{subject}_desc-personcombi"}
     known = {name: out / stem for name, stem in stems.items() if (out / f"{stem}_anomaly.nii.gz").exists()}
     maps = {name: read_output(Path(f"{place}_anomaly.nii.gz")).data for name, place in known.items()}
@@ -162,17 +181,15 @@ def distances(summary: PersonSummary) -> str:
 
 
 def means(gliomas: Mapping[str, Mapping[str, Judged]]) -> str:
-    """Return the means of the gliomas, and of what all contrasts together gain over each alone, patient by patient."""
-    text = "\n### Gliomas, means\n\n| | found | false findings | Dice | oracle Dice | AP |\n|---|---|---|---|---|---|\n"
+    """Return the means of the gliomas, and the gain of all contrasts together over each alone, patient by patient."""
+
+    def cells(name: str, less: str | None = None) -> list[str]:
+        return [
+            interval([getattr(of[name], part) - (getattr(of[less], part) if less else 0) for of in gliomas.values()])
+            for part in ("found", "false", "dice", "oracle", "ap")
+        ]
+
     names = [*CONTRASTS, *(" + ".join(pair) for pair in itertools.combinations(CONTRASTS, 2)), "together"]
-    parts = ("found", "false", "dice", "oracle", "ap")
-    for name in names:
-        cells = (interval([float(getattr(of[name], part)) for of in gliomas.values()]) for part in parts)
-        text += f"| {'t1 + t2 + flair' if name == 'together' else name} | " + " | ".join(cells) + " |\n"
-    for name in CONTRASTS:
-        gains = (
-            interval([float(getattr(of["together"], part)) - float(getattr(of[name], part)) for of in gliomas.values()])
-            for part in parts
-        )
-        text += f"| all three less {name} | " + " | ".join(gains) + " |\n"
-    return text
+    rows = [["t1 + t2 + flair" if name == "together" else name, *cells(name)] for name in names]
+    rows += [[f"all three less {name}", *cells("together", name)] for name in CONTRASTS]
+    return "\n### Gliomas, means\n\n" + table(["", "found", "false findings", "Dice", "oracle Dice", "AP"], rows)

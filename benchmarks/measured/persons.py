@@ -10,9 +10,7 @@ Brackets hold the 95 % interval of a bootstrap over people.
 
 from __future__ import annotations
 
-import argparse
 import functools
-import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +19,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.measured.findings import FOUND_SHARE, KINDS, average_precision, interval
-from benchmarks.measured.person_maps import CONTRASTS, SCANNERS, Person, people_of
+from benchmarks.cohorts import CONTRASTS
+from benchmarks.command import finish, made_by, parser_of, reading
+from benchmarks.measured.person_maps import SCANNERS, Person, people_of
 from benchmarks.measured.person_patients import patients_page
+from benchmarks.page import interval, table
+from benchmarks.transplants import KINDS
+from benchmarks.trial import average_precision
+from vae_loc.evaluation.lesions import FOUND_SHARE
 from vae_loc.model.facts import HealthyFindings
 from vae_loc.results.persons.merged_findings import Seen, merged, person_map
 from vae_loc.scoring.findings import (
@@ -53,23 +56,16 @@ Rule = Callable[[Person, Maps], list[BoolArray]]
 
 def main() -> None:
     """Print and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser = parser_of(__doc__, shared=True, output=True)
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of t1, t2 and flair")
-    parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     began = time.perf_counter()
-    text = (
-        "# Several contrasts of one person\n\nMade by `python -m benchmarks.measured.persons`; seed 0, one thread, "
-        f"{platform.machine()}, torch {torch.__version__}.\n" + (__doc__ or "").split("\n\n", 2)[2]
-    )
+    text = f"# Several contrasts of one person\n\n{made_by('benchmarks.measured.persons')}\n{reading(__doc__)}"
     trial = Trial(people_of(options.models, options.shared))
     text += READING + trial_page(trial) + dependence_page(trial) + patients_page(options.shared)
-    print(text)
     print(f"{time.perf_counter() - began:.0f} s", flush=True)
-    if options.output:
-        options.output.write_text(text)
+    finish(text, options.output)
 
 
 READING = f"""
@@ -110,7 +106,7 @@ class Trial:
         self.contrasts = {contrast: self._contrast(contrast) for contrast in CONTRASTS}
 
     def _contrast(self, contrast: str) -> Contrast:
-        own = [person for person in self.people if person.scanner in SCANNERS[contrast]]
+        own = [person for person in self.people if person.scanner in SCANNERS]
         maps = {person.subject: person.maps[contrast, "healthy"].astype(np.float32) for person in own}
         inside = np.concatenate([np.abs(maps[person.subject][person.masks[contrast]]) for person in own])
         extent = float(np.quantile(inside, 1 - extent_fpr(contrast)))
@@ -212,22 +208,21 @@ def trial_page(trial: Trial) -> str:
     rules |= {f"any, {border}": trial.any_of(border) for border in BORDERS}
     rules |= {f"one map, {name}": trial.one_map(power) for name, power in POWERS.items()}
     scenes = [*list(SHOWN)[:2], "one alone"]
-    text = "\n| rule | findings per healthy person: IXI | ds002748 | all |\n|---|---|---|---|\n"
-    text += "".join(healthy_row(name, rule, trial) for name, rule in rules.items())
+    columns = ["rule", "findings per healthy person: IXI", "ds002748", "all"]
+    text = "\n" + table(columns, (healthy_row(name, rule, trial) for name, rule in rules.items()))
     for kind in KINDS:
         text += f"\n### {kind.capitalize()}: found / false findings / Dice, by which contrasts show it\n\n"
-        text += "| rule | " + " | ".join(scenes) + " |\n|---|" + "---|" * len(scenes) + "\n"
-        for name, rule in rules.items():
-            text += f"| {name} | " + " | ".join(met_cell(trial, rule, kind, scene) for scene in scenes) + " |\n"
-            print(kind, name, flush=True)
+        rows = [[name, *(met_cell(trial, rule, kind, scene) for scene in scenes)] for name, rule in rules.items()]
+        text += table(["rule", *scenes], rows)
+        print(kind, flush=True)
     return text + precision_rows(trial)
 
 
-def healthy_row(name: str, rule: Rule, trial: Trial) -> str:
+def healthy_row(name: str, rule: Rule, trial: Trial) -> list[str]:
     """Return how many findings healthy people have."""
     counts = {person.subject: len(rule(person, trial.maps(person, "healthy", ()))) for person in trial.people}
     groups = [[p for p in trial.people if p.scanner in of] for of in (("IXI",), ("ds002748",), ("IXI", "ds002748"))]
-    return f"| {name} | " + " | ".join(interval([counts[p.subject] for p in group]) for group in groups) + " |\n"
+    return [name, *(interval([counts[p.subject] for p in group]) for group in groups)]
 
 
 def met_cell(trial: Trial, rule: Rule, kind: str, scene: str) -> str:
@@ -260,12 +255,11 @@ def precision_rows(trial: Trial) -> str:
     maps |= {f"{name} of all": functools.partial(trial.norm, power) for name, power in POWERS.items()}
     maps["person map (root mean square in units of the extents)"] = lambda _, of: trial.together(of)
     scenes = list(SHOWN)[:2]
-    text = "\n### AP of the maps\n\n| map | " + " | ".join(f"{k}, {scene}" for k in KINDS for scene in scenes)
-    text += " |\n|---|" + "---|" * len(KINDS) * len(scenes) + "\n"
-    for name, make in maps.items():
-        cells = (precision(trial, make, kind, SHOWN[scene]) for kind in KINDS for scene in scenes)
-        text += f"| {name} | " + " | ".join(f"{of:.3f}" for of in cells) + " |\n"
-    return text
+    rows = [
+        [name, *(f"{precision(trial, make, kind, SHOWN[scene]):.3f}" for kind in KINDS for scene in scenes)]
+        for name, make in maps.items()
+    ]
+    return "\n### AP of the maps\n\n" + table(["map", *(f"{k}, {scene}" for k in KINDS for scene in scenes)], rows)
 
 
 def precision(trial: Trial, make: Callable[[Person, Maps], FloatArray], kind: str, shown: Sequence[str]) -> float:
@@ -278,20 +272,21 @@ def precision(trial: Trial, make: Callable[[Person, Maps], FloatArray], kind: st
 
 def dependence_page(trial: Trial) -> str:
     """Return at which level of the one map a healthy person has 0.1 findings: of one person's, of three people's maps."""
-    text = "\n### What the level of one map rests on\n\nLevel of the power mean for an expected number of findings per healthy person, in units of the contrasts' own levels for it:\n\n"
-    text += (
-        "| one map | "
-        + " | ".join(f"{rate:g}" for rate in RATES)
-        + " | 0.1, the contrasts of three different people |\n"
-    )
-    text += "|---|" + "---|" * (len(RATES) + 1) + "\n"
+    rows = []
     for name, power in POWERS.items():
         levels = [level_of(trial, trial.strengths_of_norm(power, rate).values(), power, rate) for rate in RATES]
         levels.append(level_of(trial, of_three_people(trial, power), power, DEFAULT_FALSE_FINDINGS))
-        text += f"| {name} | " + " | ".join(f"{level:.2f}" for level in levels) + " |\n"
-    return text + DEPENDENCE
+        rows.append([name, *(f"{level:.2f}" for level in levels)])
+    columns = ["one map", *(f"{rate:g}" for rate in RATES), "0.1, the contrasts of three different people"]
+    return LEVELS + table(columns, rows) + DEPENDENCE
 
 
+LEVELS = """
+### What the level of one map rests on
+
+Level of the power mean for an expected number of findings per healthy person, in units of the contrasts' own levels for it:
+
+"""
 DEPENDENCE = """
 One person's synthesized contrasts depend on each other more than real ones do, those of three people not at all: a level
 of one map that is right for real contrasts lies between the two, and healthy people with all contrasts, who could tell,

@@ -10,7 +10,6 @@ the same affine. One thread, seed 0.
 
 from __future__ import annotations
 
-import argparse
 import platform
 import time
 from collections.abc import Callable
@@ -21,6 +20,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from benchmarks.cohorts import CONTRASTS
+from benchmarks.command import parser_of
 from vae_loc.model.checkpoint import load_checkpoint
 from vae_loc.model.shipped import find_model
 from vae_loc.preprocessing.canonical import CanonicalVolume, to_canonical
@@ -28,7 +29,6 @@ from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.registration import align, align_by_itk
 from vae_loc.scans.cases import find_cases
 
-CONTRASTS = ("t1", "t2", "flair")
 WAYS = {
     "gauss-newton": lambda *given: align(*given)[0],  # with the others behind it, where it fits badly
     "itk": align_by_itk,
@@ -203,11 +203,9 @@ def row(name: str, found: dict[str, list[float]]) -> str:
 
 def main() -> None:
     """Print and write both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser = parser_of(__doc__, shared=True, output=True)
     parser.add_argument("--models", type=Path, help="a folder of t1, t2, flair.safetensors; default: the shipped ones")
     parser.add_argument("--brains", type=int, default=15, help="healthy brains of each scanner")
-    parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     healthy = [
         cube

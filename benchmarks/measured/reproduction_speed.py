@@ -9,7 +9,6 @@ through PIL first, which is slower. CPU seconds include the worker's. One thread
 
 from __future__ import annotations
 
-import argparse
 import platform
 import resource
 import statistics
@@ -19,6 +18,7 @@ import torch
 from torch import distributions
 from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler
 
+from benchmarks.command import parser_of
 from reproduction.dense_vae import DenseVAE
 from reproduction.fashion_mnist.runs import DEBIAN_FOLDER, load, protocol_of
 from reproduction.fashion_mnist.training import Setting, train
@@ -87,7 +87,7 @@ def seconds(run):
 
 def main():
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--images", type=int, default=12800)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()

@@ -16,7 +16,6 @@ Everything ran on one thread.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections import Counter
 from collections.abc import Callable
@@ -25,7 +24,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.measured.findings import cases_in
+from benchmarks.cohorts import CONTRASTS, cases_in
+from benchmarks.command import finish, parser_of
 from benchmarks.measured.gate_nonsense import hard, nonsense, objects
 from vae_loc.errors import UnusableInput
 from vae_loc.model.network import Model, load_model
@@ -39,16 +39,13 @@ from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.scoring.tissue_contrast import contrast_by_tissue
 
 FOLDERS = ("ixi", "ds002748", "ds011", "gliomas", "ms", "ms_tabriz", "stroke")
-CONTRASTS = ("t1", "t2", "flair")
 UNLIKE = "do not trust map and findings"  # how the warning ends
 
 
 def main() -> None:
     """Print and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser = parser_of(__doc__, shared=True, output=True)
     parser.add_argument("--most", type=int, default=40, help="scans of a folder and contrast")
-    parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     text = (
@@ -63,9 +60,7 @@ def main() -> None:
                 cases = cases_in(options.shared / folder, contrast)[: options.most]
                 text += row(f"{len(cases)} {folder}, {contrast}", cases, model) if cases else ""
     text += made_rows(options.shared)
-    print(text)
-    if options.output:
-        options.output.write_text(text)
+    finish(text, options.output)
 
 
 def row(title: str, cases: list[Case], model: Model) -> str:

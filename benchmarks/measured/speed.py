@@ -30,6 +30,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import nibabel as nib
 import numpy as np
 
+from benchmarks.command import parser_of
+
 MODEL = "t1"
 SAMPLES, SAMPLE = Path(__file__).parents[2] / "sample_data", "IXI012"
 UNET = Path(__file__).parents[2] / "vae_loc/preprocessing/deepbet/box.onnx"
@@ -511,7 +513,7 @@ def machine() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("-o", "--output", type=Path, help="a Markdown page, whose tables are replaced")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=9)

@@ -11,7 +11,6 @@ changes. One thread; nothing is drawn by chance.
 
 from __future__ import annotations
 
-import argparse
 import platform
 import tempfile
 from collections.abc import Iterable
@@ -21,6 +20,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from benchmarks.command import parser_of
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.network import Model, load_model
 from vae_loc.model.shipped import find_model
@@ -131,10 +131,8 @@ def rows(cases: list[Case], model: Model, folder: Path) -> Iterable[str]:
 
 def main() -> None:
     """Print and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser = parser_of(__doc__, shared=True, output=True)
     parser.add_argument("--people", type=int, default=10, help="of each scanner")
-    parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     model = load_model(find_model("t1"))
     cases = people(options.shared, options.people)

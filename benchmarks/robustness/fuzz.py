@@ -9,7 +9,6 @@ what lies behind it is reached. Exit 1 and the mutant's seed on the first surpri
 
 from __future__ import annotations
 
-import argparse
 import copy
 import gzip
 import hashlib
@@ -27,6 +26,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from benchmarks.command import parser_of
 from vae_loc.errors import UnusableInput, UnusableModel
 from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
 from vae_loc.model.facts import FORMAT_VERSION, LEVELS, Facts, Healthy, NetworkSize, Training
@@ -269,7 +269,7 @@ def campaign(kind: str, count: int, seed: int, folder: Path, seconds: float | No
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--nifti", type=int, default=100_000)
     parser.add_argument("--models", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)

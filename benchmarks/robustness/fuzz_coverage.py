@@ -13,7 +13,6 @@ campaign, as does any other exception; the input is kept under the name that lib
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import re
@@ -24,6 +23,8 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+
+from benchmarks.command import parser_of
 
 TARGETS = ("nifti", "dicom", "table", "bids", "model")
 INSTRUMENTED = {
@@ -163,7 +164,7 @@ def fuzz(target: str, seconds: int | None, corpus: Path | None) -> None:
 
 def main() -> int:
     """Fuzz all targets one after another; 1 on the first surprise."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=int, default=180, help="for all targets together")
     parser.add_argument("--fixed", action="store_true", help="a fixed number of inputs instead, the same each time")
     parser.add_argument("--target", choices=TARGETS)

@@ -8,7 +8,6 @@ Versions, the version of the schema and how long a scan took may differ; SHA-256
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import os
@@ -17,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from benchmarks.command import parser_of
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_data"
 RUNS = {  # folder of the outputs -> arguments
@@ -68,7 +69,7 @@ def content(path: Path) -> object:
 
 def main() -> int:
     """Compare; 1 if anything differs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     parser.add_argument("--keep", type=Path, help="a folder that keeps the outputs of `before`, or has them already")

@@ -20,6 +20,7 @@ import nibabel as nib
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from benchmarks.command import parser_of
 from vae_loc.model.checkpoint import load_checkpoint
 from vae_loc.model.shipped import find_model
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, to_canonical
@@ -61,8 +62,7 @@ class Subject:
 
 def main() -> None:
     """Write the atlas and its page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser = parser_of(__doc__, shared=True)
     parser.add_argument("--model", default="t1", help="a T1 model, by name or file; its template is the mean brain")
     parser.add_argument("--atlas", type=Path, default=ATLAS_FOLDER, help="folder for the two NIfTI files")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/measured/atlas.md"))

@@ -7,13 +7,14 @@ needs Chromium and its driver, as the tests of pages do. `results/` is what the 
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 import time
 from pathlib import Path
 
 from PIL import Image
+
+from benchmarks.command import parser_of
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"
@@ -33,7 +34,7 @@ def keep(png: bytes, name: str) -> None:
 
 def main() -> None:
     """Take the pictures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("results", type=Path)
     results = parser.parse_args().results.resolve()
     sys.path.insert(0, str(ROOT / "tests"))

@@ -10,12 +10,13 @@ outside lesions are is told by four people with multiple sclerosis too (design [
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.cohorts import reference_cases, site_cases
+from benchmarks.command import parser_of
 from vae_loc.model.checkpoint import Checkpoint, checkpoint, load_checkpoint, save_checkpoint, with_reference
 from vae_loc.model.facts import FORMAT_VERSION
 from vae_loc.model.network import Model, ready
@@ -126,21 +127,9 @@ def rest_of(case: Case, label: Path, model: Model) -> dict[str, list[float]]:
     return strengths
 
 
-def reference_cases(shared: Path) -> list[Case]:
-    """Return the healthy scans of a second scanner, which tell what is usual and which the network did not learn from."""
-    return find_cases([shared / "ds002748"])
-
-
-def site_cases(contrast: str, shared: Path) -> list[Case]:
-    """Return the real healthy scans on which a shipped model is calibrated: T2 on ds011."""
-    scans = sorted((shared / "ds011").glob(f"*_{contrast}.nii.gz"))
-    return find_cases(scans) if scans else []
-
-
 def main() -> None:
     """Refresh the models named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser = parser_of(__doc__, shared=True)
     parser.add_argument("model", nargs="*", help="t1, t2, flair")
     options = parser.parse_args()
     torch.set_num_threads(1)
