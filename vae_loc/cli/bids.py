@@ -30,22 +30,23 @@ def bids(
     bids_dir: Annotated[Path, typer.Argument(help="The BIDS dataset; it is only read.")],
     output_dir: Annotated[Path, typer.Argument(help="The dataset of derivatives.")],
     analysis_level: Annotated[
-        Literal["participant", "group"], typer.Argument(help="participant: score scans; group: one table of all.")
+        Literal["participant", "group"],
+        typer.Argument(help="Level: participant scores scans; group makes one table of all."),
     ],
     mask: MaskOptions,
     machine: MachineOptions,
     talk: TalkOptions,
     participant_label: Annotated[
         list[str] | None,
-        typer.Option("--participant-label", "--participant_label", help="Only these participants: 01 02 ..."),
+        typer.Option("--participant-label", "--participant_label", help="Participants to score: 01 02 ..."),
     ] = None,
     session_label: Annotated[
-        list[str] | None, typer.Option("--session-label", "--session_label", help="Only this session; may be repeated.")
+        list[str] | None, typer.Option("--session-label", "--session_label", help="Session to score; may be repeated.")
     ] = None,
     contrast: Annotated[
         Literal["t1", "t2", "flair", "all"] | None,
         typer.Option(
-            help="Which scans: T1w, T2w, FLAIR. Default: all of the dataset; with --model, those of its contrast."
+            help="Contrast of the scans: T1w, T2w, FLAIR. Default: all in the dataset; with --model, its contrast."
         ),
     ] = None,
     model: ChosenModel = None,
@@ -56,7 +57,9 @@ def bids(
     skip_bids_validation: Annotated[
         bool,
         typer.Option(
-            "--skip-bids-validation", "--skip_bids_validation", help="Do not ask for dataset_description.json."
+            "--skip-bids-validation",
+            "--skip_bids_validation",
+            help="Accept a dataset without dataset_description.json.",
         ),
     ] = False,
 ) -> None:

@@ -132,7 +132,7 @@ def _memory_gb() -> float:
 
 
 def doctor(
-    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where outputs would go.")] = Path("."),
+    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Folder for outputs.")] = Path("."),
     as_json: AsJson = False,
 ) -> None:
     """Look at versions, devices, models and disks, and say what is wrong. Nothing is changed.

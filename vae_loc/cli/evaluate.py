@@ -29,7 +29,7 @@ def evaluate(
     labels: LabelsOption = None,
     model: ChosenModel = None,
     contrast: Annotated[
-        str | None, typer.Option(help="What the scans are (t1, t2, flair), to choose the model.")
+        str | None, typer.Option(help="Contrast of the scans (t1, t2, flair), which chooses the model.")
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for tables and figures.")] = Path("evaluation"),
     healthy: HealthyOption = None,

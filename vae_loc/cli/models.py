@@ -15,11 +15,10 @@ from vae_loc.errors import printable
 if TYPE_CHECKING:
     from vae_loc.model.checkpoint import Checkpoint
 
-SHOWN_FPRS = (0.01, 0.05, 0.10)
-
 
 def describe(path: Path, checkpoint: Checkpoint) -> dict[str, object]:
-    """Return what a person wants to know of a model, flat, in reading order."""
+    """Return the facts of a model, flat, in reading order."""
+    from vae_loc.cli.tables.model_tables import SHOWN_FPRS
     from vae_loc.model.checkpoint import healthy_threshold
     from vae_loc.vocabulary import METHODS
 
@@ -46,7 +45,7 @@ def describe(path: Path, checkpoint: Checkpoint) -> dict[str, object]:
 
 def export(
     model: Annotated[str, typer.Argument(envvar="VAE_LOC_MODEL", help="A model's name or file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="What to write, .onnx.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")],
 ) -> None:
     """Write a model as ONNX for other programs.
 

@@ -48,7 +48,7 @@ BrainMaskOption = Annotated[
     str | None,
     typer.Option(
         metavar="FILE|auto|none",
-        help="auto: a stripped scan is recognised, a whole head is extracted. none: all is brain. Default: "
+        help="Brain mask. auto: a stripped scan is recognised, a whole head is extracted. none: all is brain. Default: "
         "<subject>_brainmask.nii.gz beside the scan, else auto.",
     ),
 ]
@@ -63,18 +63,16 @@ LabelsOption = Annotated[
 HealthyOption = Annotated[
     list[Path] | None, typer.Option(metavar="SCAN", help="Healthy scans: a file, folder or list; may be repeated.")
 ]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where the network runs.")]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Device of the network.")]
 Threads = Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads of the network.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr, no paths on stdout.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of paths.")]
-PolarityOption = Annotated[PolarityChoice, typer.Option(help="Only what is brighter, or darker, than expected.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors alone, on stderr, and no paths.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of paths.")]
+PolarityOption = Annotated[PolarityChoice, typer.Option(help="Keep only what is brighter, or darker, than expected.")]
 Force = Annotated[
     bool,
     typer.Option("--force", help="Score what does not look like a brain MRI; the outputs say so. Do not trust them."),
 ]
-Report = Annotated[
-    bool, typer.Option("--report", help="Also write a page per scan to look at: findings, viewer, scores.")
-]
+Report = Annotated[bool, typer.Option("--report", help="Write a page for each scan too: findings, viewer, scores.")]
 
 
 @dataclass(frozen=True)
@@ -85,20 +83,20 @@ class MapOptions:
         MethodChoice,
         typer.Option(
             metavar="MAP",
-            help="combi (KL-Grad x Rec-Error), rec-error, kl-grad, rec-grad, elbo-grad; place-z (no network); all (the "
-            "paper's five).",
+            help="Map: combi (KL-Grad x Rec-Error), rec-error, kl-grad, rec-grad, elbo-grad; place-z (no network); all "
+            "(the paper's five).",
         ),
     ] = "combi"
     contrast: Annotated[
-        str | None, typer.Option(metavar="t1|t2|flair", help="What the scans are, to choose the model.")
+        str | None, typer.Option(metavar="t1|t2|flair", help="Contrast of the scans, which chooses the model.")
     ] = None
     polarity: PolarityOption = "any"
-    raw: Annotated[bool, typer.Option("--raw", help="The paper's bare scores, not normalised by place and scan.")] = (
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Write the paper's bare scores, not normalised by place and scan.")
+    ] = False
+    percentile: Annotated[bool, typer.Option("--percentile", help="Write the percentile among healthy voxels too.")] = (
         False
     )
-    percentile: Annotated[
-        bool, typer.Option("--percentile", help="Also write the percentile among healthy voxels.")
-    ] = False
     report: Report = False
 
     @property
@@ -114,9 +112,11 @@ class InputOptions:
     """What of the files given is scored."""
 
     brain_mask: BrainMaskOption = None
-    volume: Annotated[int | None, typer.Option(min=0, metavar="N", help="Which volume of a 4D file, from 0.")] = None
+    volume: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Number of the volume in a 4D file, from 0.")
+    ] = None
     series: Annotated[
-        str | None, typer.Option(metavar="UID", help="Which series, where a DICOM folder or zip holds several.")
+        str | None, typer.Option(metavar="UID", help="Series to score, where a DICOM folder or zip holds several.")
     ] = None
     force: Force = False
 
@@ -131,24 +131,25 @@ class MaskOptions:
             min=0.001,
             max=5,
             metavar="X",
-            help="How many findings a healthy scan may be expected to have. [default: 0.1]",
+            help="Number of findings that a healthy scan may be expected to have. [default: 0.1]",
         ),
     ] = None
     threshold: Annotated[
-        float | None, typer.Option(metavar="X", help="Instead: mark every voxel whose map value is above this.")
+        float | None,
+        typer.Option(metavar="X", help="Mark every voxel whose map value is above this, instead of findings."),
     ] = None
     fpr: Annotated[
         str | None,
         typer.Option(
             metavar="SHARE",
-            help="Instead: mark every voxel above what this share of healthy voxels exceeds: 0.05 or 5%.",
+            help="Mark every voxel above what this share of healthy voxels exceeds, 0.05 or 5%, instead of findings.",
         ),
     ] = None
     persons: Annotated[
         bool,
         typer.Option(
             "--persons/--no-persons",
-            help="Also write one result of the T1, T2 and FLAIR of a person and session, as file names tell them; not "
+            help="Write one result of the T1, T2 and FLAIR of a person and session too, by their file names; not "
             "with --threshold or --fpr.",
             show_default=False,
         ),
@@ -171,9 +172,7 @@ class MachineOptions:
     threads: Threads = 1
     jobs: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="N", help="Worker processes. Default: one for each CPU, fewer for less than 4 scans each."
-        ),
+        typer.Option(min=1, metavar="N", help="Worker processes. Default: one per CPU, and at least 4 scans for each."),
     ] = None
     scheduler: Annotated[
         str | None,
@@ -185,11 +184,13 @@ class MachineOptions:
     shard: Annotated[
         str | None,
         typer.Option(
-            metavar="I/N|slurm", help="Only the I-th of N parts of the scans; slurm: as the SLURM array says."
+            metavar="I/N|slurm",
+            help="Part of the scans to score, the I-th of N; slurm: the part of SLURM_ARRAY_TASK_ID.",
         ),
     ] = None
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave alone what is whole and of the same scan, model and options.")
+        bool,
+        typer.Option("--skip-existing", help="Keep outputs that are whole and of the same scan, model and options."),
     ] = False
 
     def run_options(self) -> RunOptions:
@@ -211,7 +212,8 @@ class TalkOptions:
     quiet: Quiet = False
     as_json: AsJson = False
     log_json: Annotated[
-        Path | None, typer.Option("--log-json", metavar="FILE|-", help="A line of JSON for every event; - is stderr.")
+        Path | None,
+        typer.Option("--log-json", metavar="FILE|-", help="File for one line of JSON per event; - is stderr."),
     ] = None
 
 

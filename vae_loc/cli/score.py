@@ -61,7 +61,7 @@ def segment(
     model: ChosenModel = None,
     output: Output = Path("."),
     dicom_seg: Annotated[
-        bool, typer.Option("--dicom-seg", help="Also write the mask as a DICOM Segmentation of the series scored.")
+        bool, typer.Option("--dicom-seg", help="Write the mask as a DICOM Segmentation of the series too.")
     ] = False,
 ) -> None:
     """Score scans and list their findings: masks, and a table with place, size and strength.

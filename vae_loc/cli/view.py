@@ -24,7 +24,7 @@ def view(
             "-r",
             "--results",
             metavar="FOLDER",
-            help="Where the results of a scan are. Default: the current folder, then the scan's.",
+            help="Folder with the results of a scan. Default: the current folder, then the scan's.",
         ),
     ] = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""What models are, as tables on screen."""
+"""The facts of models, as tables on screen."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ if TYPE_CHECKING:
 
 SHOWN_FPRS = (0.01, 0.05, 0.10)
 SHOWN_DIGEST = 12  # characters of a SHA-256
+LEAST = f"above which a healthy scan has {DEFAULT_FALSE_FINDINGS:g} findings on average"
 
 
 def model_list(models: Mapping[str, Checkpoint]) -> Table:
-    """Return a table of models by name: what they learned from, and from where on they have findings."""
-    table = _table("Shipped models; vae-loc info NAME says more")
+    """Return a table of models by name: their contrast, the people behind them, the strength of their findings."""
+    table = _table("Shipped models; vae-loc info NAME shows more")
     for column in ("model", "contrast", "learned from", "thresholds from", "findings from", "SHA-256"):
         table.add_column(column)
     for name, model in models.items():
-        facts = model.facts
-        table.add_row(
-            name, facts.contrast, _learned(model), _judged(model), _least(model, "combi"), model.digest[:SHOWN_DIGEST]
-        )
-    table.caption = "findings from: strength in Combi that a healthy scan is expected to have 0.1 times"
+        people = _learned(model), _thresholds_from(model)
+        table.add_row(name, model.facts.contrast, *people, _least(model, "combi"), model.digest[:SHOWN_DIGEST])
+    table.caption = f"findings from: strength in Combi {LEAST}"
     return table
 
 
 def model_tables(path: Path, model: Checkpoint) -> list[Table]:
-    """Return what a model is, and the thresholds of each map."""
+    """Return the facts of a model, and the thresholds of each map."""
     from rich.markup import escape
 
     facts = model.facts
@@ -47,7 +46,7 @@ def model_tables(path: Path, model: Checkpoint) -> list[Table]:
         "file": printable(path),
         "SHA-256": model.digest,
         "learned from": _learned(model),
-        "thresholds from": _judged(model),
+        "thresholds from": _thresholds_from(model),
         "network": f"{network.latents} latents, slices of {network.image_size} pixels, c = {network.c:g}",
         "training": f"{facts.training.epochs} epochs of {facts.training.slices} slices, seed {facts.training.seed}",
         "alignment": facts.preprocessing.pose,
@@ -55,18 +54,16 @@ def model_tables(path: Path, model: Checkpoint) -> list[Table]:
         "brain masks": facts.training.brain_mask,
         "made by": f"vae-loc {facts.training.versions.get('vae-loc', '?')}, format {facts.format_version}",
     }
-    if facts.labelled is not None:
-        of = facts.labelled
-        rows["annotated"] = (
-            f"{of.calibration_subjects} subjects chose the thresholds, {of.reported_subjects} others checked"
-        )
-    for name, said in rows.items():
-        about.add_row(name, escape(printable(said)))
+    if (of := facts.labelled) is not None:
+        counts = of.calibration_subjects, of.reported_subjects
+        rows["annotated"] = "{} subjects chose the thresholds, {} others checked".format(*counts)
+    for name, text in rows.items():
+        about.add_row(name, escape(printable(text)))
     return [about, *([] if facts.healthy is None else [_thresholds(model)])]
 
 
 def _thresholds(model: Checkpoint) -> Table:
-    """Return the map values from which on there are findings, and which shares of healthy voxels exceed."""
+    """Return the least strength of a finding in each map, and the values that shares of healthy voxels exceed."""
     labelled = model.facts.labelled
     table = _table("Map values")
     table.add_column("map")
@@ -79,12 +76,12 @@ def _thresholds(model: Checkpoint) -> Table:
         shares = [f"{healthy_threshold(model, method, fpr):.3g}" for fpr in SHOWN_FPRS]
         chosen = [] if labelled is None else [f"{labelled.thresholds[method]:.3g}"]
         table.add_row(method, _least(model, method), *shares, *chosen)
-    table.caption = f"finding from: strength that a healthy scan is expected to have {DEFAULT_FALSE_FINDINGS:g} times"
+    table.caption = f"finding from: strength {LEAST}"
     return table
 
 
 def _learned(model: Checkpoint) -> str:
-    """Return whom the network learned from."""
+    """Return the people that the network learned from."""
     training = model.facts.training
     said = f"{training.subjects} healthy people"
     if training.synthesized_from is None:
@@ -92,14 +89,14 @@ def _learned(model: Checkpoint) -> str:
     return f"{said} ({training.synthesized_from}, made to look like {model.facts.contrast})"
 
 
-def _judged(model: Checkpoint) -> str:
-    """Return on whom the thresholds rest."""
+def _thresholds_from(model: Checkpoint) -> str:
+    """Return the people that the thresholds rest on."""
     healthy = model.facts.healthy
     return "nobody: calibrate it" if healthy is None else f"{healthy.subjects} others"
 
 
 def _least(model: Checkpoint, method: Method) -> str:
-    """Return from which strength on a region is a finding by default."""
+    """Return the strength above which a region is a finding by default."""
     known = known_findings(model.facts, method)
     return "-" if known is None else f"{strength_for(known, DEFAULT_FALSE_FINDINGS):.3g}"
 
