@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
+from vae_loc.system.farewell import clean_ups, last_words
+
 SHOW_CURSOR = b"\x1b[?25h\r\n"  # a progress bar hides it
 
 
@@ -43,14 +45,11 @@ def _leave(number: int, _: FrameType | None) -> None:
 
     No exception is raised: inside an import or a callback of a library it would be printed, or swallowed.
     """
-    remove_in_hand = getattr(sys.modules.get("vae_loc.system.writing"), "remove_in_hand", None)
-    if remove_in_hand is not None:
-        remove_in_hand()
+    for clean_up in clean_ups:
+        clean_up()
     if os.isatty(2):
         os.write(2, SHOW_CURSOR)
-    last_words = getattr(sys.modules.get("vae_loc.system.farewell"), "last_words", None)
-    if last_words is not None:
-        os.write(2, last_words())
+    os.write(2, last_words())
     os._exit(128 + number)
 
 

@@ -1,6 +1,9 @@
 """Files appear whole or not at all."""
 
+import errno
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -89,3 +92,113 @@ def test_without_locks_a_file_is_closed_before_it_is_renamed(tmp_path, monkeypat
     assert renamed == [tmp_path / "a", tmp_path / "b"]
     assert (tmp_path / "a").read_bytes() == b"one\ntwo"
     assert names(tmp_path) == {"a", "b"}
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The order of what is synced to the disk and renamed, by the names of files, or `.` for a folder."""
+    seen = []
+
+    def recorded(name, number_of):
+        real = getattr(os, name)
+
+        def call(first, *rest):
+            seen.append((name, number_of(first, *rest)))
+            return real(first, *rest)
+
+        monkeypatch.setattr(os, name, call)
+
+    def opened(handle):
+        place = os.readlink(f"/proc/self/fd/{handle}")
+        return "." if os.path.isdir(place) else "file"
+
+    recorded("fsync", opened)
+    recorded("replace", lambda temporary, path: os.path.basename(path))
+    return seen
+
+
+def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_end(tmp_path, calls):
+    with together():
+        write_atomically(tmp_path / "a", b"a")
+        write_atomically(tmp_path / "b", b"b")
+    assert calls == [("fsync", "file"), ("fsync", "file"), ("replace", "a"), ("replace", "b"), ("fsync", ".")]
+
+
+def test_a_rename_that_fails_takes_back_the_new_files_of_its_group(tmp_path, monkeypatch):
+    real = os.replace
+    (tmp_path / "old").write_bytes(b"old")
+
+    def replace(temporary, path):
+        if path.name == "last":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(temporary, path)
+
+    monkeypatch.setattr(os, "replace", replace)
+
+    def write():
+        with together():
+            for name in ("new", "old", "last"):
+                write_atomically(tmp_path / name, b"changed")
+
+    with pytest.raises(UnusableInput, match=r"last: could not be written: Input/output error"):
+        write()
+    assert names(tmp_path) == {"old"}
+
+
+def test_a_folder_that_cannot_be_synced_is_a_fault_unless_the_file_system_has_no_such_thing(tmp_path, monkeypatch):
+    real = os.fsync
+
+    def failing(number):
+        def fsync(handle):
+            if os.path.isdir(os.readlink(f"/proc/self/fd/{handle}")):
+                raise OSError(number, os.strerror(number))
+            real(handle)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+
+    failing(errno.EINVAL)
+    write_atomically(tmp_path / "a", b"a")
+    failing(errno.EIO)
+    with pytest.raises(UnusableInput, match="Input/output error"):
+        write_atomically(tmp_path / "b", b"b")
+    assert names(tmp_path) == {"a"}
+
+
+LEAVE = """
+import os, sys
+from vae_loc.system import writing
+writing._staged(writing.Path(sys.argv[1]), b"half")
+if sys.argv[2] == "killed":
+    os.kill(os.getpid(), 9)
+print("alive", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_files_of_a_killed_writer_are_swept_and_those_of_a_living_one_are_not(tmp_path):
+    subprocess.run([sys.executable, "-c", LEAVE, tmp_path / "a", "killed"], check=False)
+    (dead,) = names(tmp_path)
+    alive = [sys.executable, "-c", LEAVE, tmp_path / "b", "alive"]
+    with subprocess.Popen(alive, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        (tmp_path / ".vae-loc-notes.txt").touch()
+        check_place(tmp_path / "c")
+        left = names(tmp_path)
+        assert dead not in left
+        assert len(left) == 2
+        assert ".vae-loc-notes.txt" in left
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+def test_a_signal_removes_what_is_half_written(tmp_path):
+    write = f"""
+import os, signal
+import vae_loc.__main__ as command
+from vae_loc.system import writing
+signal.signal(signal.SIGTERM, command._leave)
+writing._staged(writing.Path({str(tmp_path / "a")!r}), b"half")
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    assert subprocess.run([sys.executable, "-c", write], check=False).returncode == 128 + 15
+    assert names(tmp_path) == set()

@@ -1,16 +1,17 @@
-"""The last words of a command that a signal ends: what is done, and how to go on."""
+"""The end of a command by a signal: modules register here what `__main__` removes and prints then."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
 
+clean_ups: list[Callable[[], None]] = []  # of modules that have files half-written
 _words: list[Callable[[], str]] = []
 
 
 @contextlib.contextmanager
 def farewell(words: Callable[[], str]) -> Iterator[None]:
-    """Have the signal handler say `words()` if a signal ends the command inside this context."""
+    """Have the signal handler print `words()` if a signal ends the command inside this context."""
     _words.append(words)
     try:
         yield
@@ -19,5 +20,5 @@ def farewell(words: Callable[[], str]) -> Iterator[None]:
 
 
 def last_words() -> bytes:
-    """Return what there is to say, one line each; nothing outside of any `farewell`."""
-    return "".join(f"{said}\n" for words in _words if (said := words())).encode("utf-8", "backslashreplace")
+    """Return the text to print, one line for each `farewell` that is open; empty outside of any."""
+    return "".join(f"{line}\n" for words in _words if (line := words())).encode("utf-8", "backslashreplace")

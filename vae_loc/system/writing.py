@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, those of one result together; what is read is a regular file."""
+"""Files appear whole or not at all, those of one result together."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vae_loc.errors import UnusableInput
+from vae_loc.system.farewell import clean_ups
 from vae_loc.system.reading import reason
 
 try:
@@ -132,6 +133,9 @@ def remove_in_hand() -> None:
             os.unlink(temporary)
 
 
+clean_ups.append(remove_in_hand)
+
+
 def _staged(path: Path, content: bytes) -> _Staged:
     """Write `content` beside `path` under a temporary name, down to the disk."""
     temporary, handle = _temporary(path.parent)
@@ -176,7 +180,6 @@ def _commit(group: _Group) -> None:
             new = not os.path.lexists(at)
             os.replace(temporary, at)
             made += [at] if new else []
-            _in_hand.discard(temporary)
         for folder in dict.fromkeys(staged.path.parent for staged in group.files):
             _sync_folder(folder)
     except OSError as error:
@@ -204,10 +207,9 @@ def _discard(temporary: str, handle: int | None) -> None:
     if handle is not None:
         with contextlib.suppress(OSError):
             os.close(handle)  # first: Windows removes no file that is open
-    if temporary in _in_hand:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        _in_hand.discard(temporary)
+    with contextlib.suppress(OSError):  # a file that was renamed is gone from here
+        os.unlink(temporary)
+    _in_hand.discard(temporary)
 
 
 def _sweep(folder: Path) -> None:
