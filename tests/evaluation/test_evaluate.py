@@ -26,6 +26,7 @@ def test_evaluate_writes_json_csv_and_figures(evaluated):
     assert summary["pixel"]["constant inside the brain"]["paper_protocol"]["auroc"] > 0.6
 
 
+@pytest.mark.full
 def test_the_order_of_the_files_does_not_matter(patients, model_file, tmp_path):
     files = [patients / f"p{number}_t1.nii.gz" for number in (0, 1)]
     for folder, given in (("a", files), ("b", files[::-1])):
@@ -94,6 +95,7 @@ def test_scans_of_several_contrasts_are_refused_in_one_line(lesions, evaluate):
     )
 
 
+@pytest.mark.full
 def test_contrast_takes_its_scans_from_a_folder(lesions, evaluate):
     code, _, record = evaluate(lesions, "--contrast", "t1")
     assert code == 0
@@ -107,6 +109,7 @@ def test_healthy_scans_of_another_contrast_are_refused(lesions, evaluate):
     assert "found t1, t2" in said
 
 
+@pytest.mark.full
 def test_a_scan_without_a_contrast_in_its_name_is_told_by_its_intensities(lesions, evaluate):
     shutil.move(lesions / "patient07_flair.nii.gz", lesions / "patient07_x.nii.gz")
     code, said, record = evaluate(lesions / "patient07_x.nii.gz")
