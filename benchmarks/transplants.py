@@ -67,9 +67,9 @@ class Placed:
             return glioma
         if self.kind == "hole":
             fluid = np.float32(FLUID_SD[contrast] + self.own)
-            return np.full_like(host.data, fluid), np.full_like(host.fine, fluid)
+            return np.full_like(host.data, fluid), np.full_like(host.halved.data, fluid)
         lift = np.float32(SPOT_SD[contrast] * self.own)
-        return np.clip(host.data + lift, -3.5, 6), np.clip(host.fine + lift, -3.5, 6)
+        return np.clip(host.data + lift, -3.5, 6), np.clip(host.halved.data + lift, -3.5, 6)
 
 
 def placed(mask: BoolArray, glioma: BoolArray, rng: np.random.Generator) -> list[Placed]:
@@ -86,7 +86,7 @@ def lesions_in(
     """Yield a brain with each kind of lesion: the kind, the brain, and where the lesion is at half the pixel."""
     patient = glioma.canonical
     for one in placed(host.mask, glioma.lesion & patient.mask, rng):
-        values = one.values(contrast, host, (patient.data, patient.fine))
+        values = one.values(contrast, host, (patient.data, patient.halved.data))
         yield one.kind, blended(host, *values, one.inside), doubled_mask(one.inside)
 
 
@@ -106,5 +106,6 @@ def blended(host: CanonicalVolume, values: FloatArray, fine: FloatArray, inside:
     """Return a brain with other values inside a lesion, whose edge is blended, also at half the pixel."""
     share = smoothed(inside.astype(np.float32), host.mask, host.grid.pixel_mm, host.grid.pixel_mm) * inside
     data = host.data + share * (values - host.data)
-    finer = host.fine + doubled(share, host.mask) * doubled_mask(inside) * (fine - host.fine)
+    own = host.halved.data
+    finer = own + doubled(share, host.mask) * doubled_mask(inside) * (fine - own)
     return replace(host, data=data.astype(np.float32), fine=finer.astype(np.float32))

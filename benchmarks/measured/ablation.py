@@ -38,7 +38,7 @@ from benchmarks.trial import Diseased, Healthy, Sick, average_precision, healthy
 from vae_loc.evaluation.metrics import mean_interval
 from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
 from vae_loc.model.network import Model, load_model, ready
-from vae_loc.preprocessing.canonical import CanonicalVolume
+from vae_loc.preprocessing.canonical import BACKGROUND_SD, CanonicalVolume
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.preprocessing.resampling import doubled_mask
 from vae_loc.preprocessing.slices import to_slices
@@ -142,7 +142,7 @@ def foreign_patches(x: Tensor, _sd: float, generator: torch.Generator) -> Tensor
     rows, columns = steps[None, :, None] - uniform(-0.7, 0.7), steps[None, None, :] - uniform(-0.7, 0.7)
     inside = (rows / uniform(0.05, 0.4)) ** 2 + (columns / uniform(0.05, 0.4)) ** 2 < 1
     other = x[torch.randperm(count, generator=generator).to(x.device)]
-    both = (x > augmentation.BACKGROUND_SD) & (other > augmentation.BACKGROUND_SD) & inside[:, None]
+    both = (x > BACKGROUND_SD) & (other > BACKGROUND_SD) & inside[:, None]
     share = uniform(0, 1)[:, None]
     return torch.where(both, (1 - share) * x + share * other, x)
 

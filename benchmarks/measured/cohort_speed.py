@@ -8,7 +8,6 @@ brain mask. CPU times hold on a busy machine too; wall times, and scans per minu
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import os
@@ -23,6 +22,7 @@ import time
 from datetime import date, datetime
 from pathlib import Path
 
+from benchmarks.command import finish, parser_of
 from benchmarks.measured.speed import AS_INSTALLED  # sets one BLAS thread, before numpy is imported
 
 import numpy as np  # isort: skip
@@ -40,7 +40,7 @@ def fill(folder: Path, sample: str, count: int) -> None:
     scan = ROOT / "sample_data" / f"{sample}.nii.gz"
     mask = ROOT / "sample_data" / f"{sample.rpartition('_')[0]}_brainmask.nii.gz"
     if not mask.exists():
-        image = nib.load(scan)
+        image = nib.Nifti1Image.load(scan)
         mask = folder.parent / f"{sample}_mask.nii.gz"
         nib.save(nib.Nifti1Image((np.asarray(image.dataobj) > 0).astype(np.uint8), image.affine), mask)
     for number in range(count):
@@ -196,11 +196,10 @@ def table(
 
 def main() -> None:
     """Measure, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, output=True)
     parser.add_argument("--scans", type=int, default=24)
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     found, phases = {}, {}
     with tempfile.TemporaryDirectory() as name:
@@ -214,9 +213,7 @@ def main() -> None:
                     found[sample][jobs].append(run(folder, place, jobs))
             phases[sample] = waiting(folder, place, min(8, options.scans - 1))
     text = table(found, phases)
-    if options.output:
-        options.output.write_text(text)
-    print(text)
+    finish(text, options.output)
 
 
 if __name__ == "__main__":

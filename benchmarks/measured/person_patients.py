@@ -113,7 +113,7 @@ def write_moved(gliomas: Path, folder: Path) -> None:
     rng = np.random.default_rng(0)
     for contrast in CONTRASTS:
         for scan in sorted(gliomas.glob(f"*_{contrast}.nii.gz")):
-            image, moved = nib.load(scan), np.eye(4)
+            image, moved = nib.Nifti1Image.load(scan), np.eye(4)
             if contrast != "t1":
                 angle = np.deg2rad(rng.uniform(-MOVED_DEGREES, MOVED_DEGREES))
                 moved[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]

@@ -169,7 +169,7 @@ def scoring(options: argparse.Namespace) -> Iterator[str]:
 
 def flops(*, rec: bool) -> float:
     """Return multiplications and additions of a slice: passes of encoder and decoder, convolutions alone."""
-    from vae_loc.model.vae import CHANNELS
+    from vae_loc.model.graph import CHANNELS
 
     sides = [32, 16, 8, 4]
     strided = [
@@ -272,12 +272,15 @@ def large_scan(folder: Path) -> tuple[Path, Path]:
     from nibabel.processing import resample_from_to
 
     affine = np.eye(4)
-    given = nib.load(SAMPLES / f"{SAMPLE}_t1.nii.gz")
+    given = nib.Nifti1Image.load(SAMPLES / f"{SAMPLE}_t1.nii.gz")
     middle = given.affine @ [*(np.array(given.shape) - 1) / 2, 1]
     affine[:3, 3] = middle[:3] - (np.array(SHAPE) - 1) / 2
     scan, mask = folder / "large_t1.nii.gz", folder / "large_brainmask.nii.gz"
     inside = (
-        resample_from_to(nib.load(SAMPLES / f"{SAMPLE}_brainmask.nii.gz"), (SHAPE, affine), order=0).get_fdata() > 0
+        resample_from_to(
+            nib.Nifti1Image.load(SAMPLES / f"{SAMPLE}_brainmask.nii.gz"), (SHAPE, affine), order=0
+        ).get_fdata()
+        > 0
     )
     data = resample_from_to(given, (SHAPE, affine), order=1).get_fdata()
     nib.save(nib.Nifti1Image(np.where(inside, 4 * data, 0).astype(np.int16), affine), scan)
@@ -295,9 +298,9 @@ def files(options: argparse.Namespace) -> Iterator[str]:
         folder = Path(name)
         scan, _ = large_scan(folder)
         volume = read_volume(scan)
-        image, sitk_image = nib.load(scan), sitk.Cast(sitk.ReadImage(str(scan)), sitk.sitkFloat32)
+        image, sitk_image = nib.Nifti1Image.load(scan), sitk.Cast(sitk.ReadImage(str(scan)), sitk.sitkFloat32)
         reading = {
-            "nibabel": lambda: nib.load(scan).get_fdata(dtype=np.float32),
+            "nibabel": lambda: nib.Nifti1Image.load(scan).get_fdata(dtype=np.float32),
             "SimpleITK": lambda: sitk.GetArrayFromImage(sitk.ReadImage(str(scan), sitk.sitkFloat32)),
             "vae-loc (every byte checked)": lambda: read_volume(scan),
         }
@@ -341,8 +344,8 @@ def naive(scan: Path, mask: Path, output: Path) -> None:
     from scipy.ndimage import zoom
 
     _, model, _ = shipped()
-    image = nib.load(scan)
-    brain = nib.load(mask).get_fdata() > 0
+    image = nib.Nifti1Image.load(scan)
+    brain = nib.Nifti1Image.load(mask).get_fdata() > 0
     data = image.get_fdata()
     data = np.where(brain, (data - data[brain].mean()) / data[brain].std(), -4)
     factors = 64 / np.array(data.shape)
@@ -357,7 +360,7 @@ def floor(scan: Path, output: Path) -> None:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
-    image = nib.load(scan)
+    image = nib.Nifti1Image.load(scan)
     data = np.asarray(image.dataobj, dtype=np.float32)
     steps = [np.linspace(0, n - 1, 128).astype(int) for n in data.shape]
     small = data[np.ix_(*steps)] / data.max()

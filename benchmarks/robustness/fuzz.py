@@ -37,26 +37,8 @@ from vae_loc.scoring.aligned_scan import PREPROCESSING
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES
 
 MAX_SECONDS, MAX_BYTES = 1.0, 500_000_000
-NUMBERS = (
-    0,
-    1,
-    -1,
-    2,
-    7,
-    8,
-    127,
-    128,
-    255,
-    256,
-    32767,
-    -32768,
-    65535,
-    2**31 - 1,
-    -(2**31),
-    2**32 - 1,
-    2**62,
-    2**63 - 1,
-)
+NUMBERS = (0, 1, -1, 2, 7, 8, 127, 128, 255, 256, 32767, -32768, 65535, 2**31 - 1, -(2**31), 2**32 - 1,
+           2**62, 2**63 - 1)  # fmt: skip
 FLOATS = (0.0, -0.0, 1.0, -1.0, float("nan"), float("inf"), -float("inf"), 1e-45, 1e-30, 3e38, 1e300, 352.0, 0.5)
 NIFTI_FIELDS = ((0, 4), *((40 + 2 * i, 2) for i in range(8)), (70, 2), (72, 2), *((76 + 4 * i, 4) for i in range(8)),
                 (108, 4), (112, 4), (116, 4), (123, 1), (252, 2), (254, 2), *((256 + 4 * i, 4) for i in range(18)), (344, 4))  # fmt: skip
@@ -196,7 +178,7 @@ ODD_VALUES = (None, True, 0, -1, 1, 2, 16, 512, 4096, 2**40, 2**63, 2**70, -0.5,
               [], [[]], [0], [1, 2, 3], [2**40, 2**40], [-1, 4], {}, {"a": {}}, "x" * 5000)  # fmt: skip
 
 
-def mutate_json(tree: object, rng: np.random.Generator) -> None:
+def mutate_json(tree: dict | list, rng: np.random.Generator) -> None:
     """Replace, drop, add or duplicate one value anywhere in a tree."""
     while True:
         keys = list(tree) if isinstance(tree, dict) else list(range(len(tree)))

@@ -17,6 +17,8 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.command import parser_of
+
 FOLDER = Path(__file__).parents[2] / "vae_loc" / "preprocessing" / "deepbet"
 NETWORKS = {"box": ("bbox_model", 128), "brain": ("model", 256)}  # name -> file in the wheel, side of its input
 SMALL = 64  # tensors of fewer numbers stay 32 bits
@@ -80,6 +82,7 @@ def halved(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def main() -> None:
     """Write both networks."""
+    parser_of(__doc__).parse_args()
     warnings.simplefilter("ignore")
     for name, (file, side) in NETWORKS.items():
         model = halved(simplified(exported(file, side)))

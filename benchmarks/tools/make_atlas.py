@@ -102,7 +102,7 @@ def subjects(shared: Path, template: np.ndarray) -> list[Subject]:
         )
         if canonical.warnings:
             raise SystemExit(f"{case.subject}: {canonical.warnings[0]}")
-        image = nib.load(shared / f"muse/{case.subject}_muse.nii.gz")
+        image = nib.Nifti1Image.load(shared / f"muse/{case.subject}_muse.nii.gz")
         votes = (labels_at(image, canonical, SUB_POINTS) * canonical.mask)[:, near]
         truth = with_sided_fluid(labels_at(image, canonical, CENTRE)[0])
         found.append(Subject(case.subject, votes, truth, canonical.mask))

@@ -5,13 +5,13 @@ python -m benchmarks.tools.make_sample_data --shared ../shared/data -o sample_da
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from benchmarks.command import parser_of
 from vae_loc.preprocessing.brain_mask import find_brain
 from vae_loc.scans.volume import Volume, read_volume, write_volume
 
@@ -29,8 +29,7 @@ CHANGED = 0.02  # relative change from which a voxel is in the mask
 
 def main() -> None:
     """Write every file of `sample_data/`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser = parser_of(__doc__, shared=True)
     parser.add_argument("-o", "--output", type=Path, default=Path("sample_data"))
     options = parser.parse_args()
     options.output.mkdir(exist_ok=True)

@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
+from benchmarks.command import parser_of
 from vae_loc.model.network import load_model
 from vae_loc.model.shipped import find_model
 from vae_loc.preprocessing.open_scan import open_scan
@@ -37,6 +38,7 @@ FALSE_FINDINGS = 0.1
 
 def main() -> None:
     """Draw the steps."""
+    parser_of(__doc__).parse_args()
     scan = open_scan(find_cases([SCAN])[0])
     model = load_model(find_model("t2"))
     located = locate(scan, model, ScoreOptions(force=True))
