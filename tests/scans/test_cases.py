@@ -65,3 +65,10 @@ def test_a_folder_of_folders_says_that_they_are_not_searched(tmp_path):
     (tmp_path / "sub-01").mkdir()
     with pytest.raises(UnusableInput, match="subfolders are not searched"):
         find_cases([tmp_path])
+
+
+@pytest.mark.parametrize("last", ["brainmask", "mask", "seg", "lesions", "labels", "probseg", "dseg"])
+def test_masks_and_labels_are_no_scans(tmp_path, last):
+    for name in ("a_t1", f"a_{last}", f"a_{last}_t1"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    assert [case.scan.name for case in find_cases([tmp_path])] == [f"a_{last}_t1.nii.gz", "a_t1.nii.gz"]

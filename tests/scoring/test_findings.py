@@ -6,6 +6,7 @@ import pytest
 from vae_loc.model.facts import HealthyFindings
 from vae_loc.scoring.findings import (
     candidates_of,
+    extent_fpr,
     false_findings,
     healthy_as_strong,
     healthy_findings,
@@ -94,3 +95,14 @@ def test_what_was_known_elsewhere_stands_for_a_few_people_of_the_site():
     alone = healthy_findings(2.0, site, None, prior_weight=0)
     levels = [strength_for(known, 0.1) for known in (elsewhere, both, alone)]
     assert levels == sorted(levels)
+
+
+def test_few_people_known_elsewhere_count_no_more_than_they_are():
+    """Two people with a weight of 1 each cannot stand for ten scans of the site."""
+    blended = healthy_findings(2.0, [[4.0]], known_of([3.0], [5.0]), prior_weight=10)
+    assert blended.weights == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(("contrast", "share"), [("t1", 0.02), ("t2", 0.02), ("flair", 0.005), ("pd", 0.02)])
+def test_findings_reach_as_far_as_so_many_healthy_voxels(contrast, share):
+    assert extent_fpr(contrast) == share

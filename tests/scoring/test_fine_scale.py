@@ -7,6 +7,7 @@ import pytest
 
 from vae_loc.preprocessing.canonical import CanonicalVolume
 from vae_loc.preprocessing.resampling import Grid, doubled_mask
+from vae_loc.preprocessing.robust_fit import own_scale
 from vae_loc.scoring.fine_scale import AWAY_SHARE, fine_evidence, fine_intensity, fused
 from vae_loc.scoring.normalised_maps import moments, normalised_maps
 
@@ -116,3 +117,33 @@ def test_maps_are_at_half_the_pixel_only_where_brain_and_model_know_the_fine_sca
     assert shape(features | fine, reference | fine_reference) == (2 * SIZE,) * 3
     assert shape(features, reference | fine_reference) == mask.shape
     assert shape(features | fine, reference) == mask.shape
+
+
+@pytest.mark.parametrize(("contrast", "gain", "from_sd", "own_share"), [("t2", 0.5, 3, 0), ("flair", 4, 2, 0.5)])
+def test_evidence_is_the_gain_times_what_is_beyond(mask, contrast, gain, from_sd, own_share):
+    """On FLAIR half of it is the intensity on the scan's own scale: healthy spread counts only half."""
+    values = np.where(np.indices((2 * SIZE,) * 3).sum(axis=0) % 2, 1, -1).astype(np.float32) * doubled_mask(mask)
+    sd = np.where(np.arange(SIZE)[:, None, None] < 32, 1, 2) * np.ones(mask.shape)
+    values[100, 60, 60] = 30
+    spread = doubled_mask(mask) * np.where(np.arange(2 * SIZE)[:, None, None] < 64, 1, 2)
+    wide, known = values / np.maximum(spread, 1), doubled_mask(mask)
+    z = (1 - own_share) * own_scale(wide, known) + own_share * own_scale(values, known)
+    found = fine_evidence(values, mask, np.zeros(mask.shape, np.float32), sd.astype(np.float32), contrast)
+    assert found[100, 60, 60] == pytest.approx(gain * (z[100, 60, 60] - from_sd), rel=1e-4)
+
+
+def test_kl_grad_gets_no_evidence_of_the_fine_intensity(mask):
+    rng = np.random.default_rng(0)
+    names = ("residual", "kl-magnitude")
+    features = {name: np.abs(rng.standard_normal(mask.shape)).astype(np.float32) * mask for name in names}
+    flat = {f"{name}.mean": np.ones(mask.shape, np.float32) for name in (*names, "fine")}
+    reference = flat | {f"{name}.sd": np.ones(mask.shape, np.float32) for name in (*names, "fine")}
+    calm = rng.standard_normal((2 * SIZE,) * 3).astype(np.float32)
+    spotted = calm.copy()
+    spotted[SPOT] += 30
+    first, second = (
+        normalised_maps(features | {"fine": fine}, mask, reference, ["kl-grad", "combi"], contrast="flair")
+        for fine in (calm, spotted)
+    )
+    assert np.array_equal(first["kl-grad"], second["kl-grad"])
+    assert (second["combi"] - first["combi"])[SPOT].min() > 10

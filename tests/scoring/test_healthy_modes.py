@@ -81,3 +81,25 @@ def test_a_brain_without_a_known_place_has_nothing_left(patterns):
 
 def test_few_brains_have_no_modes():
     assert (count_for(24), count_for(25), count_for(99), count_for(1000)) == (0, 5, 19, 20)
+
+
+def test_maps_count_up_to_4_sd(patterns):
+    wide = [3 * brain for brain in brains(patterns, 30)]
+    assert np.abs(wide).max() > 5
+    modes, at_4, at_3 = (
+        principal_modes([np.clip(brain, -sd, sd) for brain in wide], KNOWN, 3) for sd in (np.inf, 4, 3)
+    )
+    np.testing.assert_array_equal(modes, at_4)
+    assert not np.allclose(modes, at_3, rtol=1e-2)
+
+
+def test_a_mode_of_few_voxels_is_held_back_by_a_ridge_of_1():
+    """a = argmin sum w (v - a p)^2 + a^2 = w p v / (w p p + 1), here p p = 1 and w alike for all voxels."""
+    mode = np.where(np.arange(np.count_nonzero(KNOWN)) % 2, 1, -1).astype(np.float32)
+    mode /= np.sqrt(len(mode))
+    values = np.zeros(KNOWN.shape, np.float32)
+    values[KNOWN] = 2 * mode
+    weight = (1 - (1 / (2.5 * 1.4826)) ** 2) ** 2
+    taken = 2 * weight / (weight + 1)
+    rest = without_modes(values, KNOWN, KNOWN, mode[None])
+    np.testing.assert_allclose(rest[KNOWN], (2 - taken) * mode, rtol=1e-3)

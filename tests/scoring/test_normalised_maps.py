@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from vae_loc.preprocessing.robust_fit import FIELD_CUT_SD, own_scale
+from vae_loc.preprocessing.robust_fit import own_scale
 from vae_loc.scoring.normalised_maps import (
     at_place,
     levelled,
@@ -194,14 +194,14 @@ def test_a_lump_does_not_change_what_is_levelled_beside_it(height):
 
 
 def test_what_is_left_is_that_of_a_bisquare_fit():
-    """sum w r c = 0 for each column c of the field, w = (1 - (r / (cut 1.4826 MAD))^2)^2, none beyond (Beaton & Tukey).
+    """sum w r c = 0 for each column c of the field, w = (1 - (r / (2 x 1.4826 MAD))^2)^2, none beyond (Beaton & Tukey).
 
     Skewed noise, for which another weight would leave another rest.
     """
     x, y, z, mask = ball()
     noise = np.random.default_rng(0).exponential(size=mask.shape).astype(np.float32) * mask
     rest = levelled(noise, mask)[mask].astype(np.float64)
-    cut = FIELD_CUT_SD * 1.4826 * np.median(np.abs(rest))
+    cut = 2.0 * 1.4826 * np.median(np.abs(rest))
     weight = np.maximum(1 - (rest / cut) ** 2, 0) ** 2
     for column in (np.ones_like(x), y, z, x**2):
         weighted = weight * column[mask]

@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
-from support.commands import invoke, names, run
+from support.commands import invoke, names, rows, run
 from support.phantoms import AFFINE, SHAPE, phantom, save
 from support.places import SAMPLES
 from support.scans import opened
@@ -221,6 +222,10 @@ def test_python_refuses_it_too(noise_file, model_file):
 
 def test_one_refused_scan_among_good_ones_is_a_row(noise_file, good, tmp_path, small_model):
     invoke("score", noise_file, good, "-m", small_model, "-o", tmp_path / "out", code=3)
+    by_scan = {Path(row["scan"]).name: row for row in rows(tmp_path / "out" / "cohort.csv")}
+    assert (by_scan[good.name]["status"], by_scan[good.name]["error"]) == ("done", "")
+    assert by_scan[noise_file.name]["status"] == "failed"
+    assert "expected a brain MRI" in by_scan[noise_file.name]["error"]
 
 
 def test_equal_neighbours_are_counted_along_all_axes():

@@ -13,8 +13,8 @@ from vae_loc.model.network import Model
 from vae_loc.preprocessing.resampling import Grid
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.anatomy import atlas
-from vae_loc.scoring.score_options import Segmentation
-from vae_loc.scoring.segmentation import segment
+from vae_loc.scoring.score_options import Rule, Segmentation
+from vae_loc.scoring.segmentation import segment, signed_on_grid
 from vae_loc.vocabulary import METHODS
 
 SHAPE = (8, 9, 10)
@@ -206,3 +206,43 @@ def test_bare_scores_and_models_without_healthy_findings_take_a_share_of_healthy
     older = Model(replace(trained.checkpoint, facts=trained.facts.model_copy(update={"healthy": healthy})), None)
     rule = Segmentation().rule(older, "combi", bare=False)
     assert (rule.min_strength, rule.source) == (0.0, "healthy fpr 0.05")
+
+
+def on_finer_grid(*, bright_beside=True):
+    """A candidate of one pixel, and voxels of half its edge: one in it, one whose nearest pixel is the next one."""
+    signed = np.zeros((8, 8, 8), np.float32)
+    signed[3, 3, 3] = 5
+    signed[4, 3, 3] = 0.9 if bright_beside else -0.9  # not beyond the extent
+    heat = np.zeros((16, 16, 16), np.float32)
+    heat[6, 6, 6], heat[7, 6, 6] = 5, 1.2
+    located = located_of(heat, affine=np.diag([0.5, 0.5, 0.5, 1.0]))
+    located.frame = lambda method: SimpleNamespace(grid=Grid(signed.shape, np.eye(4), 1.0))
+    located.signed_maps = {"combi": signed}
+    return located
+
+
+def beyond(located, *, min_strength):
+    """Segment by an extent of 1 and a least strength."""
+    given = SimpleNamespace(rule=lambda *_, bare: Rule(1.0, min_strength, "given"), min_size_mm3=0.0)
+    return segment(located, model_of(), "combi", given)
+
+
+def test_a_voxel_between_a_candidate_and_the_next_pixel_is_of_the_candidate():
+    assert np.argwhere(beyond(on_finer_grid(), min_strength=2.0).mask).tolist() == [[6, 6, 6], [7, 6, 6]]
+
+
+def test_a_voxel_beside_a_candidate_that_has_the_other_sign_is_not_of_it():
+    found = beyond(on_finer_grid(bright_beside=False), min_strength=2.0)
+    assert np.argwhere(found.mask).tolist() == [[6, 6, 6]]
+
+
+@pytest.mark.parametrize(("min_strength", "count"), [(4.99, 1), (5.0, 0)])
+def test_a_candidate_must_be_stronger_than_the_least_strength(min_strength, count):
+    assert len(beyond(on_finer_grid(), min_strength=min_strength).findings) == count
+
+
+def test_a_map_on_the_scan_s_grid_keeps_its_sign_beyond_a_value():
+    signed = signed_of(row(2), row(2, j=3))
+    signed[5, 5, 5] = -3
+    expected = np.where(np.abs(signed) > 1, signed, 0)
+    assert np.array_equal(signed_on_grid(located_of(signed), "combi", beyond=1.0), expected)
