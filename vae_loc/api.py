@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Choices(TypedDict, total=False):
-    """What `localize` takes besides scans and maps, with the same meaning."""
+    """Options of `localize` besides scans and maps, with the same meaning."""
 
     model: str | Path | None
     contrast: str | None

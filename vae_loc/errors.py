@@ -1,4 +1,4 @@
-"""What a user can do wrong, one exception each, with the exit code of `docs/reference/exit-codes.md`."""
+"""Faults that a user can correct: one exception for each kind, with the exit code of `docs/reference/exit-codes.md`."""
 
 from __future__ import annotations
 
@@ -106,6 +106,6 @@ def machine_fault(error: BaseException) -> VaeLocError | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether Python, numpy or torch ran out of memory; torch says so in words."""
+    """Return whether memory ran out in Python, numpy or torch; torch states it in words alone."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(words in text for words in MEMORY_WORDS)

@@ -24,7 +24,7 @@ from vae_loc.vocabulary import BrainMask
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What is evaluated, and how.
+    """Model, annotations, healthy scans and other options of an evaluation.
 
     Attributes
     ----------

@@ -32,7 +32,7 @@ MIN_SUBJECTS = 2  # fewer have no spread
 
 @dataclass(frozen=True)
 class Ranking:
-    """What a score achieves on voxels with known labels.
+    """Figures of a score on voxels with known labels.
 
     Attributes
     ----------

@@ -35,7 +35,7 @@ MATPLOTLIB_FOLDERS = ("MPLCONFIGDIR", "XDG_CONFIG_HOME")
 
 
 def prepare_matplotlib() -> None:
-    """Import matplotlib so that it needs no folder of its own, and no settings from elsewhere have a say.
+    """Import matplotlib without a folder of its own, and without settings from elsewhere.
 
     It would take a `matplotlibrc` from the working directory, which may switch on LaTeX; and where the
     home cannot be written it would make a folder in TMPDIR, or stop if that cannot be written either.

@@ -66,7 +66,7 @@ class SliceTable(_Part):
 
 
 class FindingPoint(_Part):
-    """What findings achieve at one rate: the expected number of false findings per healthy scan.
+    """Figures of findings at one rate: the expected number of false findings per healthy scan.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class FindingPoint(_Part):
 
 
 class FindingTable(_Part):
-    """What the findings of one map achieve: a point for each rate, and `headline`, the rate of `segment` by default."""
+    """Figures of the findings of one map: a point for each rate, and `headline`, the rate of `segment` by default."""
 
     headline: float
     points: list[FindingPoint]

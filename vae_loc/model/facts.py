@@ -20,7 +20,7 @@ class _Facts(BaseModel):
 
 
 class NetworkSize(_Facts):
-    """What is needed to build the VAE again."""
+    """Sizes of the VAE, from which it is built again."""
 
     latents: int = Field(gt=0, le=4096)
     image_size: int = Field(ge=16, le=512, multiple_of=16)
@@ -55,7 +55,7 @@ class Training(_Facts):
 
 
 class HealthyFindings(_Facts):
-    """What a map finds in healthy people: the false alarms that a finding is set against.
+    """Candidates of a map in healthy people: the false alarms that a finding is compared with.
 
     `extent` is the map's value from which on a voxel belongs to a finding. `strengths` are those of every healthy
     scan's findings, strongest first; `weights` say how many scans each of them stands for.

@@ -57,7 +57,7 @@ def _odd_healthy(healthy: Healthy) -> Iterator[str]:
 
 
 def _are_findings(findings: HealthyFindings) -> bool:
-    """Tell whether each scan has a weight above 0, and strengths that fall from the strongest and are above 0."""
+    """Return whether each scan has a weight above 0, and strengths that fall from the strongest and are above 0."""
     return (
         findings.extent >= 0
         and len(findings.weights) == len(findings.strengths) > 0
@@ -72,7 +72,7 @@ def _rise(values: list[float]) -> bool:
 
 
 def _fit(modes: FloatArray, name: str, reference: Mapping[str, FloatArray]) -> bool:
-    """Tell whether modes (K, N) have a number for each place that is known, and statistics of what they leave."""
+    """Return whether modes (K, N) have a number for each place that is known, and statistics of what they leave."""
     if modes.ndim != 2 or f"{name}.sd" not in reference:
         return False
     if any(f"{name}.rest.{kind}" not in reference for kind in ("mean", "sd")):

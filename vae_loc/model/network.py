@@ -36,7 +36,7 @@ class Model:
 
     @property
     def facts(self) -> Facts:
-        """What the checkpoint states of itself."""
+        """Facts of the checkpoint."""
         return self.checkpoint.facts
 
     @property

@@ -60,7 +60,7 @@ def halved_grid(grid: Grid) -> Grid:
 
 
 def plausible(affine: Affine, expected_mm: NDArray[np.float64] | None = None) -> bool:
-    """Tell whether an affine (4, 4) may take one adult's head to another's: no big zoom, shear, turn or shift.
+    """Return whether an affine (4, 4) may take one adult's head to another's: no big zoom, shear, turn or shift.
 
     Parameters
     ----------

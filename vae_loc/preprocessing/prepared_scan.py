@@ -16,7 +16,7 @@ from vae_loc.vocabulary import BoolArray, FloatArray
 
 @dataclass(frozen=True)
 class PreparedScan:
-    """What is kept of a scan: enough for any canonical grid of one image size, and for the way back.
+    """Arrays that are kept of a scan: enough for any canonical grid of one image size, and for the way back.
 
     Attributes
     ----------

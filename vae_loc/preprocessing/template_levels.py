@@ -1,4 +1,4 @@
-"""What a template gives to registration, made once: its derivatives, and the columns of its intensities.
+"""Derivatives of a template and the columns of its intensities, made once for registration.
 
 And the image beside it: its values, and what is known of it, at the points of a level.
 """

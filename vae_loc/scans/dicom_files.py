@@ -105,12 +105,12 @@ def _archive(source: Path) -> zipfile.ZipFile:
 
 
 def has_nifti(folder: Path) -> bool:
-    """Tell whether a NIfTI file lies in a folder."""
+    """Return whether a NIfTI file lies in a folder."""
     return any(name.lower().endswith(NIFTI_SUFFIXES + PAIR_SUFFIXES) for name in os.listdir(folder))
 
 
 def has_magic(path: Path) -> bool:
-    """Tell whether a regular file begins like DICOM."""
+    """Return whether a regular file begins like DICOM."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False

@@ -121,7 +121,7 @@ def contrast_of_description(text: str) -> str | None:
 
 
 def damaged() -> tuple[type[Exception], ...]:
-    """Return what pydicom and highdicom raise for damaged files."""
+    """Return the exceptions of pydicom and highdicom for damaged files."""
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
     return (*DAMAGED, BytesLengthException, InvalidDicomError)

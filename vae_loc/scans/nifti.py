@@ -172,7 +172,7 @@ class _Gunzip:
 
 
 def _stream(path: Path, file: IO[bytes]) -> _Stream:
-    """Return what reads a file's content; its name must not say otherwise than its first bytes."""
+    """Return the reader of a file's content; the first bytes must be of the kind that the name states."""
     start = file.read(len(GZIP))
     file.seek(0)
     name = path.name.lower()

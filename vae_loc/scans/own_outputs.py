@@ -37,7 +37,7 @@ def own_outputs(folder: Path) -> set[Path]:
 
 
 def is_scores(path: Path) -> bool:
-    """Tell whether a file is a scores JSON of any version, whole, cut off or empty."""
+    """Return whether a file is a scores JSON of any version, whole, cut off or empty."""
     try:
         text = read_text(path, "scores")
     except UnusableInput:
@@ -50,6 +50,6 @@ def is_scores(path: Path) -> bool:
 
 
 def wrote(path: Path, scores: Path) -> bool:
-    """Tell whether a file is as vae-loc wrote it: named by `scores`, and unchanged."""
+    """Return whether a file is as vae-loc wrote it: named by `scores`, and unchanged."""
     digest = files_of(scores).get(path)
     return digest is not None and are_whole({path: digest})

@@ -79,7 +79,7 @@ def content(
 
 
 def looks_like_ct(data: FloatArray) -> bool:
-    """Tell whether voxels (I, J, K) have Hounsfield units: a tenth of them or more that of air."""
+    """Return whether voxels (I, J, K) have Hounsfield units: a tenth of them or more that of air."""
     if data.min() > CT_AIR[1]:
         return False
     return bool(np.mean((data >= CT_AIR[0]) & (data <= CT_AIR[1])) >= CT_AIR_SHARE)

@@ -1,4 +1,4 @@
-"""What happens in a run, as JSON lines for a machine to read."""
+"""Events of a run, as JSON lines for a machine to read."""
 
 from __future__ import annotations
 

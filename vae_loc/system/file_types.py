@@ -1,4 +1,4 @@
-"""What a file that is not what it should be looks like, for the message that refuses it."""
+"""Kinds of files by their first bytes, for the message that refuses a wrong one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TEXT_SHARE = 0.95
 
 
 def looks_like(head: bytes) -> str:
-    """Return what the first bytes of a file look like.
+    """Return the kind of file that the first bytes are of.
 
     >>> looks_like(b"BZh91AY"), looks_like(b"hello")
     ('bzip2; unpack it with bunzip2', 'text')

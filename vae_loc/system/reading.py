@@ -124,7 +124,7 @@ def sha256_of(*paths: Path) -> str:
 
 
 def are_whole(files: Mapping[Path, str]) -> bool:
-    """Tell whether every file is there and has the SHA-256 given."""
+    """Return whether every file is there and has the SHA-256 given."""
     try:
         return all(sha256_of(path) == digest for path, digest in files.items())
     except UnusableInput:

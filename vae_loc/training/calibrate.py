@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CalibrationOptions:
-    """What a model is calibrated on, and how.
+    """Scans and options of a calibration.
 
     Attributes
     ----------

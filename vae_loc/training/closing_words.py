@@ -38,7 +38,7 @@ def closing_words(record: TrainingRecord, output: Path) -> list[str]:
 
 
 def interrupted_words(state: Path) -> str:
-    """Say what is kept of a training that a signal ends, and how to go on."""
+    """Name the files that stay of a training that a signal ends, and the way to go on."""
     if not state.exists():
         return "vae-loc: interrupted before the first epoch was done; no model was written"
     kept = f"the finished epochs are kept in {printable(state)}"

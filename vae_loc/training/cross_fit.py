@@ -38,7 +38,7 @@ class FoldedBrain:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What `normalised_maps` needs: reference float32 (I, I, I), modes float32 (K, N) by feature."""
+    """Statistics for `normalised_maps`: reference float32 (I, I, I), modes float32 (K, N) by feature."""
 
     reference: dict[str, FloatArray]
     modes: dict[str, FloatArray]

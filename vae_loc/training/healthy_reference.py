@@ -1,4 +1,4 @@
-"""What is healthy: statistics by place, modes, quantiles of each score, findings (design [7], [73], [74])."""
+"""Statistics of healthy brains: moments by place, modes, quantiles of each score, findings (design [7], [73], [74])."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _scored(brain: HealthyBrain, model: Model, store: ArrayStore) -> _Scored:
 
 
 def _prior(model: Checkpoint) -> Sums:
-    """Return what the model already knows of healthy brains, as if of `PRIOR_SUBJECTS` of this site; nothing if new."""
+    """Return the model's own sums over healthy brains, as of `PRIOR_SUBJECTS` of this site; none of a new model."""
     known = [name.removesuffix(".sd") for name in model.reference if name.endswith(".sd")]
     sums = {}
     for name in known:

@@ -90,7 +90,7 @@ def calibrate_labelled(
 
 
 def doubts(model: Checkpoint, rows: Sequence[FoldDice], *, folds: int) -> list[str]:
-    """Return what makes thresholds from annotations unsure, one warning per line.
+    """Return the warnings about thresholds from annotations that are unsure, one per line.
 
     Parameters
     ----------

@@ -199,7 +199,7 @@ def _facts(
     epochs: int,
     brain_mask: BrainMask | None,
 ) -> Facts:
-    """Return what the model file states of itself."""
+    """Return the facts of the training for the model file."""
     training, held_out, reference = (len({case.subject for case in cases}) for cases in split)
     return Facts(
         format_version=FORMAT_VERSION,

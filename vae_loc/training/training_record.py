@@ -35,7 +35,7 @@ class Recipe(_Part):
 
 
 class TrainedFacts(_Part):
-    """What the model file states, without its healthy statistics."""
+    """Facts of the model file, without its healthy statistics."""
 
     format_version: int
     contrast: str
