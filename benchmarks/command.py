@@ -41,7 +41,7 @@ def made_by(module: str, *, arguments: str = "", seed: bool = True) -> str:
 
 
 def reading(doc: str | None) -> str:
-    """Return what a docstring says after its title and its commands: the introduction of the script's page.
+    """Return a docstring without its title and its commands: the introduction of the script's page.
 
     >>> reading("Title.\\n\\n    python -m it\\n\\nOne thread.\\n")
     'One thread.\\n'

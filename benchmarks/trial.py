@@ -74,7 +74,7 @@ class Diseased:
 
 @dataclass(frozen=True)
 class Met:
-    """How the findings of a map met a lesion."""
+    """The findings of a map against a lesion."""
 
     found: bool
     first: bool
@@ -102,7 +102,7 @@ def healthy_people(model: Model, path: Path, shared: Path) -> Iterable[Healthy]:
 
 
 def features(canonical: CanonicalVolume, model: Model) -> Features:
-    """Return what Combi and Rec-Error are made of, at half the precision: there are many."""
+    """Return the features of Combi and Rec-Error, at half the precision: there are many."""
     scores = score_canonical(canonical, model, METHODS)
     return {name: scores.features[name].astype(np.float16) for name in ("residual", "kl-magnitude", "fine")}
 
@@ -194,7 +194,7 @@ class Folds:
     everyone: Statistics
 
     def signed(self, features: Features, host: Healthy, methods: Sequence[Method], contrast: str) -> Maps:
-        """Return the signed maps of a person, or of a lesion in him, by statistics that do not know him."""
+        """Return the signed maps of a person, or of a lesion in that person, by statistics of the other folds."""
         of, mask = self.without[self.of[host.case.subject]], host.canonical.mask
         maps = normalised_maps(widened(features), mask, of.reference, methods, of.modes, contrast=contrast)
         return {method: values.astype(np.float16) for method, values in maps.items()}

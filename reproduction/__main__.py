@@ -25,7 +25,7 @@ app = typer.Typer(
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """How an experiment is run."""
+    """Options of a run of an experiment."""
 
     protocol: Annotated[
         Literal["paper", "authors", "fast"],
@@ -56,7 +56,7 @@ class SweepOptions:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """What an experiment learns from and is measured on."""
+    """Data that an experiment learns from and is measured on."""
 
     data: Annotated[
         Path | None,

@@ -30,7 +30,7 @@ HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)  # 0.919
 
 @dataclass(frozen=True)
 class Faults:
-    """Which of the script's choices are made.
+    """The choices of the script that are made.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ NO_FAULTS, ALL_FAULTS = Faults(), Faults(True, True, True, True)
 
 @dataclass(frozen=True)
 class SliceFields:
-    """What the network says of S slices: float32 (S, H, W), and float64 (S,) in nats.
+    """The network's fields and scores of S slices: float32 (S, H, W), and float64 (S,) in nats.
 
     `kl_gradient` is scaled over batches where that fault is on.
     """

@@ -18,7 +18,7 @@ Experiment = Literal["fashion-mnist", "gaussian-mixture", "brain", "faults"]
 
 @dataclass(frozen=True)
 class Sweep:
-    """What all experiments share.
+    """The options that all experiments share.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Brains:
-    """Whose scans `brain` and `faults` take, and where FashionMNIST lies.
+    """The scans of `brain` and `faults`.
 
     Attributes
     ----------

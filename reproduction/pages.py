@@ -1,4 +1,4 @@
-"""What the experiments share in showing: a Markdown table, a curve with its band, a page."""
+"""Parts of the experiments' pages: a Markdown table, a curve with its band, a page."""
 
 from __future__ import annotations
 

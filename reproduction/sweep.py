@@ -30,7 +30,7 @@ DIGITS = 6  # of a result: one more than a test set of 10 000 can tell apart
 
 @dataclass(frozen=True)
 class Machine:
-    """What runs are performed on: processes of one thread each, and the device where their networks learn."""
+    """The machine of the runs: processes of one thread each, and the device where their networks learn."""
 
     jobs: int = 1
     device: str = "cpu"
@@ -127,7 +127,7 @@ def known_rows(path: Path, keys: Sequence[Key]) -> dict[tuple[str, ...], Row]:
 
 
 def name_of(key: Key) -> tuple[str, ...]:
-    """Return what tells a run from the others of its table."""
+    """Return the key of a run in its table."""
     return tuple(key.values())
 
 

@@ -1,4 +1,4 @@
-"""What each part of the method is worth: it is taken out alone, and the T1 model is judged anew.
+"""The worth of each part of the method: it is taken out alone, and the T1 model is judged anew.
 
     python -m benchmarks.measured.ablation --shared ../shared/data -o docs/measured/ablation.csv
 

@@ -1,4 +1,4 @@
-"""What a cohort costs: scans per minute by worker processes, the share lost to all but scans, memory, and waiting.
+"""The cost of a cohort: scans per minute by worker processes, the share lost to all but scans, memory, and waiting.
 
 python -m benchmarks.measured.cohort_speed --scans 24 --repeats 3 -o docs/measured/cohort-speed.md
 

@@ -1,4 +1,4 @@
-"""What `segment` finds by default: in healthy people, in healthy people with a transplanted lesion, in patients.
+"""Findings of `segment` by default: in healthy people, in healthy people with a transplanted lesion, in patients.
 
     python -m benchmarks.measured.findings --shared ../shared/data -o docs/measured/findings.md
 
@@ -134,7 +134,7 @@ def level_words(model: Model) -> str:
 
 
 def patients_page(model: Model, shared: Path) -> str:
-    """Return what the model's defaults find in patients, on their own grids."""
+    """Return the findings of the model's defaults in patients, on their own grids."""
     rows, gliomas = [], []
     for cohort, label in LABELS.items():
         for case in cases_in(shared / cohort, model.facts.contrast):
@@ -150,7 +150,7 @@ def patients_page(model: Model, shared: Path) -> str:
 
 
 def real_healthy(path: Path, contrast: str, shared: Path) -> str:
-    """Return what is found in the real healthy scans that a model is calibrated on, and in lesions in them."""
+    """Return the findings in the real healthy scans that a model is calibrated on, and the AP of lesions in them."""
     cases = site_cases(contrast, shared)
     return real_page(without_site(path, shared), cases, shared) if cases else ""
 

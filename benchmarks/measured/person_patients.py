@@ -27,7 +27,7 @@ COHORTS = ("gliomas", "ms", "ms_tabriz")
 
 @dataclass
 class Judged:
-    """How a result met a patient's lesion."""
+    """A result against a patient's lesion."""
 
     found: bool
     false: int
@@ -41,7 +41,7 @@ class Judged:
 
 
 def patients_page(shared: Path) -> str:
-    """Return what single contrasts and people come to in patients."""
+    """Return the figures of single contrasts and of whole people in patients."""
     rows, apart = [], []
     gliomas: dict[str, dict[str, Judged]] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -87,7 +87,7 @@ A lesion is visible in all contrasts, in T2 and FLAIR, or in one alone; the colu
 
 @dataclass
 class Contrast:
-    """What is known of one contrast's map in healthy people: its extent, and its findings without each fold."""
+    """One contrast's map in healthy people: its extent, and its findings without each fold."""
 
     extent: float
     known: dict[int, HealthyFindings]

@@ -1,4 +1,4 @@
-"""How unusual the shared scans are for each shipped model: which scans it warns about, and which it refuses.
+"""The shared scans and each shipped model: its warnings and refusals, and how unusual the scans are.
 
     python -m benchmarks.measured.scan_gate --shared ../shared/data -o docs/measured/scan-gate.md
 

@@ -1,4 +1,4 @@
-"""How fast it is: every comparison side by side in one process, as ratios with their spread.
+"""Speed: every comparison side by side in one process, as ratios with their spread.
 
 python -m benchmarks.measured.speed -o docs/measured/speed.md
 python -m benchmarks.measured.speed --only scoring training

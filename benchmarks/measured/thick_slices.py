@@ -40,7 +40,7 @@ BLOCK = 997  # one of so many brain voxels is measured
 
 @dataclass(frozen=True)
 class Met:
-    """What one scan gave."""
+    """The figures of one scan."""
 
     off_mm: float
     flagged: float

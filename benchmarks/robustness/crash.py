@@ -1,4 +1,4 @@
-"""What is on disk after a failing disk, and after SIGKILL at any moment.
+"""Files on disk after a failing disk, and after SIGKILL at any moment.
 
     python -m benchmarks.robustness.crash faults            # every open, write, fsync and rename fails once
     python -m benchmarks.robustness.crash kills             # SIGKILL at each of them, and at random times

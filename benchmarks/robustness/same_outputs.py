@@ -52,7 +52,7 @@ def run(checkout: Path, folder: Path) -> None:
 
 
 def content(path: Path) -> object:
-    """Return what must be equal of a file."""
+    """Return the part of a file that must be equal."""
     if path.suffix == ".json":
         stated = json.loads(path.read_text())
         return {key: value for key, value in stated.items() if key not in MAY_DIFFER} | {

@@ -35,7 +35,7 @@ MAPS = (*METHODS, "intensity")  # the last needs no network
 
 @dataclass(frozen=True)
 class Source:
-    """Whose scans: healthy ones, and annotated cohorts by name."""
+    """The scans: healthy ones, and annotated cohorts by name."""
 
     healthy: tuple[Case, ...]
     cohorts: tuple[tuple[str, tuple[LabelledCase, ...]], ...]
@@ -129,7 +129,7 @@ def prepared(source: Source, folder: Path, image_size: int, bars: BarMaker) -> P
 
 
 def load_prepared(path: Path) -> Prepared:
-    """Return what `prepared` wrote."""
+    """Return the slices that `prepared` wrote."""
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:

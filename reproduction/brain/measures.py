@@ -1,4 +1,4 @@
-"""What maps and sample-wise scores achieve on annotated brains, on the canonical grid.
+"""Figures of maps and sample-wise scores on annotated brains, on the canonical grid.
 
 Pixel-wise, inside the brain: AUROC and AP, mean over the patients; Dice with a threshold chosen on one fifth of
 them and reported on the others. `all pixels`: pooled with the background, as the authors' script does.

@@ -101,7 +101,7 @@ def trained(data: Prepared, key: Key, *, quick: bool = False, device: str = "cpu
 
 
 def is_base(key: Key) -> bool:
-    """Tell whether a run is the default setting with the first seed, whose maps are drawn."""
+    """Return whether a run is the default setting with the first seed, whose maps are drawn."""
     return key["seed"] == "0" and all(key[name] == str(value) for name, value in BASE.items())
 
 

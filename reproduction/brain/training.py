@@ -1,4 +1,4 @@
-"""How a protocol trains the convolutional VAE of the brain experiments; the slices stay in one array."""
+"""Training of the convolutional VAE of the brain experiments by protocol; the slices stay in one array."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Way = Literal["plateau", "constant", "falling"]
 
 @dataclass(frozen=True)
 class BrainProtocol:
-    """What may differ between the paper's text, the authors' script and the fast way.
+    """The choices that differ between the paper's text, the authors' script and the fast way.
 
     Attributes
     ----------

@@ -131,7 +131,7 @@ def perform_run(data: Path, images: int | None, key: Key, device: str = "cpu") -
 
 
 def setting_of(key: Key) -> Setting:
-    """Return what a run varies of what the paper varies."""
+    """Return the setting of a run."""
     from reproduction.fashion_mnist.training import Setting
 
     return Setting(int(key["latents"]), float(key["log_c"]), int(key["scaling"]))

@@ -71,7 +71,7 @@ class Run:
             self.rate *= PLATEAU_FACTOR
 
     def done(self, protocol: Protocol) -> bool:
-        """Tell whether the schedule has ended."""
+        """Return whether the schedule has ended."""
         return self.plateau.finished or self.epochs >= protocol.max_epochs
 
 

@@ -30,7 +30,7 @@ Told = Callable[[int, float], None]  # epoch, loss
 
 @dataclass(frozen=True)
 class Protocol:
-    """What may differ between the paper's text, the authors' script and the fast way.
+    """The choices that differ between the paper's text, the authors' script and the fast way.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the paper varies: size of z, log c, and how often the pixels are repeated."""
+    """The settings that the paper varies: size of z, log c, and how often the pixels are repeated."""
 
     latents: int
     log_c: float

@@ -1,4 +1,4 @@
-"""What each fault of the authors' brain script does to its figures: switched on one at a time, and all together."""
+"""The effect of each fault of the authors' brain script: switched on one at a time, and all together."""
 
 from __future__ import annotations
 

@@ -184,5 +184,5 @@ def default_table(runs: Runs) -> str:
 
 
 def is_default(row: Row) -> bool:
-    """Tell whether a run of brains has the default setting, whatever its seed."""
+    """Return whether a run of brains has the default setting, whatever its seed."""
     return all(row[name] == str(wanted) for name, wanted in BRAIN_BASE.items())

@@ -23,7 +23,7 @@ SHOWN: dict[str, str] = dict(zip(METHODS, ("Rec-Error", "KL-Grad", "Rec-Grad", "
 
 @dataclass(frozen=True)
 class Finding:
-    """What was measured of a statement on one set of runs.
+    """The measurement of a statement on one set of runs.
 
     Attributes
     ----------
@@ -48,6 +48,15 @@ def together(marks: Sequence[Mark]) -> Mark:
     return marks[0] if len(set(marks)) == 1 else "in part"
 
 
+def mark_of(so: Sequence[bool]) -> Mark:
+    """Return the mark of a statement that was looked at several times, once for each seed or part.
+
+    >>> mark_of([True, False])
+    'in part'
+    """
+    return "holds" if all(so) else "in part" if any(so) else "does not hold"
+
+
 def by_seed(rows: Sequence[Row], setting: Sequence[str]) -> dict[str, list[Row]]:
     """Return the rows of each seed with which every setting was run."""
     settings = {tuple(row[name] for name in setting) for row in rows}
@@ -62,8 +71,7 @@ def counted(data: str, rows: Sequence[Row], setting: Sequence[str], so: Callable
     seeds = by_seed(rows, setting)
     counts = [sum(so(row) for row in some) for some in seeds.values()]
     total = len(next(iter(seeds.values())))
-    most = [count > SHARE_OF_MOST * total for count in counts]
-    mark: Mark = "holds" if all(most) else "in part" if any(most) else "does not hold"
+    mark = mark_of([count > SHARE_OF_MOST * total for count in counts])
     return Finding(data, f"{number(counts, 1)} of {total}", mark, len(seeds))
 
 
@@ -129,8 +137,7 @@ def top_auroc(data: str, rows: Sequence[Row], setting: Sequence[str], columns: d
         max((value(row, column), name) for row in some for name, column in columns.items())
         for some in by_seed(rows, setting).values()
     ]
-    high = [top > HIGH_AUROC for top, _ in best]
-    mark: Mark = "holds" if all(high) else "in part" if any(high) else "does not hold"
+    mark = mark_of([top > HIGH_AUROC for top, _ in best])
     names = ", ".join(dict.fromkeys(SHOWN[name] for _, name in best))
     return Finding(data, f"{number([top for top, _ in best])} ({names})", mark, len(best))
 
@@ -142,8 +149,6 @@ def robustness(data: str, rows: Sequence[Row], setting: Sequence[str], columns: 
         for name in ("kl-grad", "combi", "rec-error")
     }
     means = {name: float(np.mean(some)) for name, some in ranges.items()}
-    steadier = [means[name] < means["rec-error"] for name in ("kl-grad", "combi")]
-    mark: Mark = "holds" if all(steadier) else "in part" if any(steadier) else "does not hold"
-    return Finding(
-        data, ", ".join(f"{SHOWN[name]} {number(some)}" for name, some in ranges.items()), mark, len(ranges["combi"])
-    )
+    mark = mark_of([means[name] < means["rec-error"] for name in ("kl-grad", "combi")])
+    text = ", ".join(f"{SHOWN[name]} {number(some)}" for name, some in ranges.items())
+    return Finding(data, text, mark, len(ranges["combi"]))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from reproduction.brain.page import dice_table
 from reproduction.brain.runs import SETTING as BRAIN_SETTING
 from reproduction.fashion_mnist.runs import BASE, FINE_TUNED, settings_of
@@ -22,6 +20,7 @@ from reproduction.paper.statements import (
     error_is_beaten,
     kl_or_combi_is_best,
     map_columns,
+    mark_of,
     number,
     rec_is_weaker,
     robustness,
@@ -130,9 +129,11 @@ def dice_statements(rows: Sequence[Row]) -> list[Statement]:
     for name, shown in (("kl-grad", "KL-Grad"), ("combi", "Combi")):
         default, tuned = (f"{spread(dice[name], kind)}" for kind in ("default", "fine-tuned"))
         up = float(dice[name]["fine-tuned mean"]) > float(dice[name]["default mean"])
-        raised.append(Finding(f"gliomas, {shown}", f"{default} to {tuned}", _mark(up), seeds))
+        raised.append(Finding(f"gliomas, {shown}", f"{default} to {tuned}", mark_of([up]), seeds))
         over = float(dice[name]["fine-tuned mean"]) > float(error["fine-tuned mean"])
-        ahead.append(Finding(f"gliomas, {shown}", f"{tuned} against {spread(error, 'fine-tuned')}", _mark(over), seeds))
+        ahead.append(
+            Finding(f"gliomas, {shown}", f"{tuned} against {spread(error, 'fine-tuned')}", mark_of([over]), seeds)
+        )
     return [
         Statement("3.3, Table 1", "Fine-tuning raises Dice (0.36 to 0.44).", raised, "D"),
         Statement("1, Table 1", "Fine-tuned, the model beats a VAE's reconstruction error (0.44 to 0.42).", ahead, "D"),
@@ -146,8 +147,7 @@ def mixture_statement(runs: Runs) -> Statement:
     cosines = {name: [value(row, f"{name} cosine") for row in rows] for name in names}
     ahead = [e > max(k, r) for e, k, r in zip(*cosines.values(), strict=True)]
     text = "cosine " + ", ".join(f"{shown} {number(cosines[name])}" for name, shown in names.items())
-    mark: Mark = "holds" if all(ahead) else "in part" if any(ahead) else "does not hold"
-    finding = Finding("Gaussian mixture", text, mark, len(rows))
+    finding = Finding("Gaussian mixture", text, mark_of(ahead), len(rows))
     return Statement("2.2, supplement", "The ELBO's gradient points to the density's mass.", [finding], "F")
 
 
@@ -184,22 +184,16 @@ def widest_gap(title: str, rows: Sequence[Row]) -> Finding:
     whole = [of for of in gaps.values() if len(of) == max(len(other) for other in gaps.values())]
     widest = [max(of, key=lambda name: of[name]) == tuned for of in whole]
     others = [max(gap for name, gap in of.items() if name != tuned) for of in whole]
-    mark: Mark = "holds" if all(widest) else "in part" if any(widest) else "does not hold"
     text = f"Rec less KL {number([of[tuned] for of in whole])}, the next class {number(others)}"
-    return Finding(title, text, mark, len(whole))
+    return Finding(title, text, mark_of(widest), len(whole))
 
 
 def fine_tuned(protocol: str, rows: Sequence[Row]) -> Finding:
     """Return KL and Rec of class 5 with log c = 1.4."""
     some = [row for row in rows if all(row[name] == str(wanted) for name, wanted in _FINE_TUNED.items())]
     kl, rec = ([value(row, name) for row in some] for name in ("kl", "rec"))
-    reached, leads = np.array(kl) >= PAPER_KL - ROUNDING, min(kl) > max(rec)
-    mark: Mark = "holds" if reached.all() and leads else "in part" if reached.any() or leads else "does not hold"
+    mark = mark_of([*(one >= PAPER_KL - ROUNDING for one in kl), min(kl) > max(rec)])
     return Finding(f"protocol `{protocol}`", f"KL {number(kl)}, Rec {number(rec)}", mark, len(some))
 
 
 _FINE_TUNED = BASE | FINE_TUNED | {"log_c": 1.4, "change": ""}
-
-
-def _mark(so: bool) -> Mark:
-    return "holds" if so else "does not hold"
