@@ -27,6 +27,8 @@ from benchmarks.measured.speed import AS_INSTALLED  # sets one BLAS thread, befo
 
 import numpy as np  # isort: skip
 
+from benchmarks.page import table  # isort: skip
+
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = {"2 mm head, 1.3 M voxels": "synthetic-mass_t1", "1 mm brain, 7.2 M voxels": "patient07_t1"}
 ENVIRONMENT = AS_INSTALLED | {"OMP_NUM_THREADS": "1"}
@@ -145,53 +147,66 @@ def _located(volume, model, mask):
     return located
 
 
-def table(
-    found: dict[str, dict[int, list[dict[str, float]]]], phases: dict[str, dict[str, tuple[float, float]]]
-) -> str:
+COLUMNS = [
+    "scan",
+    "scans",
+    "processes",
+    "scans per minute",
+    "lost, wall",
+    "CPU s per scan",
+    "lost, CPU",
+    "peak MB per process",
+]
+WORDS = """
+Medians over runs, and their range. Load of the machine: {load:.1f}.
+
+- Lost, wall: the share of processes x wall time in which no scan is read, scored or written.
+  This time goes to the start, imports, the table, and the end, when one process has no scan left.
+- Lost, CPU: the share of the CPU time of all processes above that of the second table.
+
+"""
+WAITING = """
+One process; the files of a scan are not in the page cache.
+Waiting is the time that reading the next scan and writing the last one, while one is scored, could gain.
+
+"""
+
+
+def page(found: dict[str, dict[int, list[dict[str, float]]]], phases: dict[str, dict[str, tuple[float, float]]]) -> str:
     """Return the page."""
     facts = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next((line.split(": ")[1].strip() for line in facts if line.startswith("model name")), "")
-    lines = [
-        "# The cost of a cohort",
-        "",
-        f"Made by `python -m benchmarks.measured.cohort_speed {' '.join(sys.argv[1:])}`.",
-        f"{date.today()}, {len(os.sched_getaffinity(0))} CPUs ({cpu}), Python {platform.python_version()}.",
-        f"Medians over runs, and their range. Load of the machine: {os.getloadavg()[2]:.1f}.",
-        "",
-        "- Lost, wall: the share of processes x wall time in which no scan is read, scored or written.",
-        "  This time goes to the start, imports, the table, and the end, when one process has no scan left.",
-        "- Lost, CPU: the share of the CPU time of all processes above that of the second table.",
-        "",
-        "| scan | scans | processes | scans per minute | lost, wall | CPU s per scan | lost, CPU | peak MB per process |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for sample, by_jobs in found.items():
         needed = sum(cpu_s for _, cpu_s in phases[sample].values())
         for jobs, runs in by_jobs.items():
             rate = [60 * run["scans"] / run["wall"] for run in runs]
+            cpu_s = statistics.median(run["cpu"] / run["scans"] for run in runs)
             cells = [
-                sample,
                 f"{runs[0]['scans']:g}",
-                str(jobs),
+                jobs,
                 f"{statistics.median(rate):.1f} ({min(rate):.1f} to {max(rate):.1f})",
-                f"{statistics.median(run['lost'] for run in runs):.1%}",
-                f"{statistics.median(run['cpu'] / run['scans'] for run in runs):.2f}",
-                f"{1 - needed / statistics.median(run['cpu'] / run['scans'] for run in runs):.1%}",
-                f"{max(run['peak_mb'] for run in runs):.0f}",
             ]
-            lines.append(f"| {' | '.join(cells)} |")
-    lines += [
-        "",
-        "One process; the files of a scan are not in the page cache.",
-        "Waiting is the time that reading the next scan and writing the last one, while one is scored, could gain.",
-        "",
-        "| scan | part | wall, s | CPU, s | waiting, s |",
-        "|---|---|---|---|---|",
+            cells += [
+                f"{statistics.median(run['lost'] for run in runs):.1%}",
+                f"{cpu_s:.2f}",
+                f"{1 - needed / cpu_s:.1%}",
+            ]
+            rows.append([sample, *cells, f"{max(run['peak_mb'] for run in runs):.0f}"])
+    waits = [
+        [sample, name, f"{wall:.3f}", f"{cpu_s:.3f}", f"{max(0, wall - cpu_s):.3f}"]
+        for sample, parts in phases.items()
+        for name, (wall, cpu_s) in parts.items()
     ]
-    for sample, parts in phases.items():
-        for name, (wall, cpu_s) in parts.items():
-            lines.append(f"| {sample} | {name} | {wall:.3f} | {cpu_s:.3f} | {max(0, wall - cpu_s):.3f} |")
-    return "\n".join(lines) + "\n"
+    return (
+        "# The cost of a cohort\n\n"
+        f"Made by `python -m benchmarks.measured.cohort_speed {' '.join(sys.argv[1:])}`.\n"
+        f"{date.today()}, {len(os.sched_getaffinity(0))} CPUs ({cpu}), Python {platform.python_version()}."
+        + WORDS.format(load=os.getloadavg()[2])
+        + table(COLUMNS, rows)
+        + WAITING
+        + table(["scan", "part", "wall, s", "CPU, s", "waiting, s"], waits)
+    )
 
 
 def main() -> None:
@@ -212,7 +227,7 @@ def main() -> None:
                 for jobs in options.jobs:
                     found[sample][jobs].append(run(folder, place, jobs))
             phases[sample] = waiting(folder, place, min(8, options.scans - 1))
-    text = table(found, phases)
+    text = page(found, phases)
     finish(text, options.output)
 
 

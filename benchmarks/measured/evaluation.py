@@ -16,7 +16,9 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from benchmarks.cohorts import LABELS
 from benchmarks.command import finish, parser_of
+from benchmarks.page import table
 from vae_loc.cli.tables.evaluation_tables import evaluation_tables
 from vae_loc.evaluation.cohort_metrics import Evaluation, evaluate
 from vae_loc.evaluation.healthy_rates import STATED_SHARES, healthy_rates, measure_healthy
@@ -28,7 +30,7 @@ from vae_loc.training.healthy_reference import calibrate_cases
 from vae_loc.training.training_record import read_record
 from vae_loc.vocabulary import METHODS
 
-COHORTS = {"gliomas": "{subject}_seg.nii.gz", "ms": "{subject}_lesions.nii.gz"}
+COHORTS = ("gliomas", "ms")
 
 
 def main() -> None:
@@ -45,8 +47,8 @@ def main() -> None:
         f"`python -m benchmarks.measured.evaluation -m {options.model}`; seed 0, {platform.machine()}, torch {torch.__version__}. "
         "What the figures mean, and which to trust: [metrics.md](../reference/metrics.md).\n"
     )
-    for cohort, labels in COHORTS.items():
-        pairs = find_labelled([options.shared / cohort], labels, contrast=contrast)
+    for cohort in COHORTS:
+        pairs = find_labelled([options.shared / cohort], LABELS[cohort], contrast=contrast)
         result = evaluate(pairs, model, bars=no_bars)
         text += f"\n## {cohort}: {len(pairs)} patients\n\n```\n{shown(result)}```\n\n{by_subject(result)}"
     text += f"\n## Healthy scans of the same scanner\n\n{halves(options, model)}"
@@ -56,8 +58,8 @@ def main() -> None:
 def shown(result: Evaluation) -> str:
     """Return the tables that the command shows."""
     console = Console(width=150, no_color=True, record=True, file=io.StringIO())
-    for table in evaluation_tables(result):
-        console.print(table)
+    for of in evaluation_tables(result):
+        console.print(of)
     lines = [
         f"slices {name}: AUROC {entry.auroc:.3f} [{entry.interval[0]:.3f}, {entry.interval[1]:.3f}]"
         for name, entry in result.record.slices.scores.items()
@@ -67,16 +69,13 @@ def shown(result: Evaluation) -> str:
 
 def by_subject(result: Evaluation) -> str:
     """Return AUROC / AP of every subject as Markdown."""
-    subjects = [measured.facts.subject for measured in result.measured]
-    lines = ["| AUROC / AP | " + " | ".join(subjects) + " |", "|---|" + "---|" * len(subjects)]
+    rows = []
     for name in result.curves:
-        rows = [next(row for row in measured.rows if row.map == name) for measured in result.measured]
-        lines.append(
-            f"| {name} | " + " | ".join(f"{row.auroc:.3f} / {row.average_precision:.3f}" for row in rows) + " |"
-        )
+        of = [next(row for row in measured.rows if row.map == name) for measured in result.measured]
+        rows.append([name, *(f"{row.auroc:.3f} / {row.average_precision:.3f}" for row in of)])
     shares = [measured.facts.lesion_ml / measured.facts.brain_ml for measured in result.measured]
-    lines.append("| prevalence | " + " | ".join(f"0.500 / {share:.3f}" for share in shares) + " |")
-    return "\n".join(lines) + "\n"
+    rows.append(["prevalence", *(f"0.500 / {share:.3f}" for share in shares)])
+    return table(["AUROC / AP", *(measured.facts.subject for measured in result.measured)], rows)
 
 
 def halves(options: argparse.Namespace, model: Model) -> str:
@@ -86,17 +85,12 @@ def halves(options: argparse.Namespace, model: Model) -> str:
     calibrated = ready(calibrate_cases(model.checkpoint, cases[::2]))
     scans = measure_healthy(cases[1::2], calibrated, brain_mask=None, progress=lambda _: None)
     rates = healthy_rates(scans, seed=0)
-    lines = [
-        f"{len(cases[::2])} held-out subjects calibrate, {rates.subjects} others are flagged; mean [95 %].\n",
-        "| stated | " + " | ".join(METHODS) + " |",
-        "|---|" + "---|" * len(METHODS),
-    ]
+    rows = []
     for index, share in enumerate(STATED_SHARES):
         cells = [rates.measured[name][index] for name in METHODS]
-        lines.append(
-            f"| {share:.1%} | " + " | ".join(f"{c.mean:.2%} [{c.low:.2%}, {c.high:.2%}]" for c in cells) + " |"
-        )
-    return "\n".join(lines) + "\n"
+        rows.append([f"{share:.1%}", *(f"{c.mean:.2%} [{c.low:.2%}, {c.high:.2%}]" for c in cells)])
+    text = f"{len(cases[::2])} held-out subjects calibrate, {rates.subjects} others are flagged; mean [95 %].\n\n"
+    return text + table(["stated", *METHODS], rows)
 
 
 if __name__ == "__main__":
