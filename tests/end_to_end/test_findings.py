@@ -1,24 +1,17 @@
 """What a reader is promised: no finding in a healthy phantom, and one of the right sign for each planted ball."""
 
-import itertools
 import json
 
 import nibabel as nib
 import numpy as np
 import pytest
 from support.commands import invoke
-from support.marks import full
+from support.grids import SOME_OR_ALL
 from support.phantoms import AFFINE, BALL, SHAPE, phantom, save
 
 import vae_loc
 from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS
 
-ORIENTATIONS = [
-    np.column_stack([axes, signs])
-    for axes in itertools.permutations(range(3))
-    for signs in itertools.product((1, -1), repeat=3)
-]
-EIGHT = [*ORIENTATIONS[8::8], *(ORIENTATIONS[flip] for flip in (1, 2, 4))]  # each order of the axes, and each flip
 DARK = (-26.0, -20.0, 10.0)  # mm: a place well inside the other half
 
 
@@ -71,7 +64,7 @@ def test_a_second_ball_does_not_hide_the_first(tmp_path, site_model):
     assert sorted(finding.sign for finding in both) == ["brighter", "darker"]
 
 
-@pytest.mark.parametrize("orientations", [EIGHT, full(ORIENTATIONS)], ids=["8", "48"])
+@pytest.mark.parametrize("orientations", **SOME_OR_ALL)
 def test_all_orientations_give_the_same_findings(tmp_path, site_model, orientations):
     data = head(0.2, bright=BALL, dark=DARK, noise=50)
     first = findings(tmp_path, site_model, data)

@@ -13,6 +13,7 @@ import pytest
 from support.bids import SCANS, write_dataset
 from support.commands import names, run
 from support.corpus import PACKED
+from support.places import ROOT
 
 from vae_loc.results.bids_derivatives import Derivatives
 
@@ -123,3 +124,17 @@ def test_names_of_maps_with_one_sign_say_so(tmp_path):
     assert names.path(scan, "combi", "anomaly.nii.gz").name == "sub-1_space-orig_desc-FLAIRcombidark_anomaly.nii.gz"
     assert names.path(scan, "combi", "mask.nii.gz").name == "sub-1_label-anomaly_desc-FLAIRdark_mask.nii.gz"
     assert names.path(scan, "combi", "dseg.tsv").name == "sub-1_desc-FLAIRfindingsdark_dseg.tsv"
+
+
+@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="needs a checkout")
+def test_the_docs_list_every_kind_of_file(derivatives):
+    page = (ROOT / "docs" / "how-to" / "cohorts.md").read_text()
+    rows = re.findall(r"^\| (`\S*\.\.\._[^|]*) \|", page.partition("| file, beside `sub-01")[2], re.M)
+    endings = [name.rpartition("..._")[2] for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    listed = {
+        endings[i - 1].partition(".")[0] + name if name.startswith(".") else name for i, name in enumerate(endings)
+    }
+    made = {path.name for path in derivatives.glob("sub-01/**/sub-01_*") if path.is_file() and "FLAIR" not in path.name}
+    of_images = {name for name in made if name.endswith(".json") and not name.endswith("_scores.json")}
+    assert {name for name in made - of_images if not name.endswith(tuple(listed))} == set()
+    assert {name for name in listed if not any(one.endswith(name) for one in made)} == set()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
+from support.marks import full
 
 COS, SIN = np.cos(0.3), np.sin(0.3)
 OBLIQUE = np.array([[COS, -SIN, 0], [SIN, COS, 0], [0, 0, 1]]) @ np.diag([3, 3, 4])
@@ -16,6 +19,13 @@ GRIDS = {  # matrix of the affine, shape
     "anisotropic": (np.diag([2, 1.9, 5]), (77, 93, 31)),
     "odd-sizes": (np.diag([3.1, 2.9, 3.3]), (51, 61, 43)),
 }
+ORIENTATIONS = [
+    np.column_stack([axes, signs])
+    for axes in itertools.permutations(range(3))
+    for signs in itertools.product((1, -1), repeat=3)
+]
+EIGHT = [*ORIENTATIONS[8::8], *(ORIENTATIONS[flip] for flip in (1, 2, 4))]  # each order of the axes, and each flip
+SOME_OR_ALL = {"argvalues": [EIGHT, full(ORIENTATIONS)], "ids": ["8", "48"]}  # of a test of `orientations`
 FIELDS = ("sform_code", "qform_code", "xyzt_units", "srow_x", "srow_y", "srow_z", "quatern_b", "quatern_c", "quatern_d",
           "qoffset_x", "qoffset_y", "qoffset_z", "pixdim")  # fmt: skip
 
