@@ -36,7 +36,7 @@ from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.locate import locate, score_canonical, spread_of
 from vae_loc.scoring.scan_gate import verdict_on
 from vae_loc.scoring.score_options import ScoreOptions
-from vae_loc.scoring.tissue_contrast import contrast_by_tissue
+from vae_loc.scoring.tissue_contrast import tissue_fit
 
 FOLDERS = ("ixi", "ds002748", "ds011", "gliomas", "ms", "ms_tabriz", "stroke")
 UNLIKE = "do not trust map and findings"  # how the warning ends
@@ -76,7 +76,7 @@ def row(title: str, cases: list[Case], model: Model) -> str:
         features = score_canonical(canonical, model, ["rec-error"]).features
         outlines.append(outline_dice(canonical.mask, template))
         spreads.append(spread_of(features, canonical.mask, model.reference) / max(1.0, healthy.spread[-1]))
-        tissues[contrast_by_tissue(canonical, template)] += 1
+        tissues[tissue_fit(canonical, template).contrast] += 1
         located = locate(scan, model, ScoreOptions(force=True))
         warned += any(UNLIKE in warning for warning in located.warnings)
         refused += bool(located.refusals)

@@ -16,7 +16,7 @@ from vae_loc.scans.cases import find_cases
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.choose_model import choose_model, contrast_by_intensities
 from vae_loc.scoring.score_options import DEFAULTS, ScoreOptions
-from vae_loc.scoring.tissue_contrast import contrast_by_tissue
+from vae_loc.scoring.tissue_contrast import tissue_fit
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_synthesized_contrasts_are_told_too(contrast):
     canonical = canonical_of(opened(SAMPLES / "IXI012_t1.nii.gz"), atlas)
     for seed in range(3):
         look = appearance_of("IXI012", contrast, seed=seed)(canonical)
-        assert contrast_by_tissue(look, atlas.reference["template"]) == contrast
+        assert tissue_fit(look, atlas.reference["template"]).contrast == contrast
 
 
 def test_the_table_counts_before_the_option_and_the_option_before_the_name(nameless, scan):

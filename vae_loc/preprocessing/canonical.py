@@ -149,15 +149,18 @@ def smooth_brain(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> Sm
             volume.path,
             f"expected a brain of at least {MIN_BRAIN_VOXELS} voxels, the mask holds {count}; check the mask",
         )
+    # fine voxels are joined to blocks
     centroid = centroid_of(mask)
     blocks = blocks_around(bounding_box(valid), centroid, volume.data.shape, volume.spacing_mm)
     inside = valid[blocks.box]
     summed, weight = blocks.means(volume.data[blocks.box] * inside), blocks.means(inside.view(np.uint8))
     values = np.divide(summed, weight, out=summed, where=weight > 0)
+    # robust standard deviations from the median of the brain
     median, scale = _median_and_scale(values[weight >= MIN_COVERAGE])
     if scale == 0:
         raise UnusableInput(volume.path, f"expected tissue contrast, the brain is {median:g} everywhere")
     summed = np.clip((values - np.float32(median)) * np.float32(1 / scale), *WIDE_CLIP_SD) * weight
+    # low-passed to the canonical pixel, and to half of it
     parts = []
     for size in (image_size, 2 * image_size):
         sigmas = lowpass_sigmas(blocks.spacing_mm(volume.spacing_mm), FIELD_OF_VIEW_MM / size)
@@ -199,8 +202,10 @@ def canonical_brain(
 def with_fine(canonical: CanonicalVolume, brain: SmoothBrain) -> CanonicalVolume:
     """Return a brain with its intensities at half the pixel, of which the canonical ones fill what is not covered."""
     halved = canonical.halved
+    # what the brain's own voxels cover at half the pixel
     coverage = resampled(brain.fine_weight, brain.affine, halved.grid)
     summed = resampled(brain.fine_summed, brain.affine, halved.grid)
+    # elsewhere the canonical intensities, interpolated
     values = np.where(halved.mask, doubled(canonical.data, canonical.mask), BACKGROUND_SD)
     known = halved.mask & (coverage >= MIN_COVERAGE)
     fine = standardized(np.divide(summed, coverage, out=np.zeros_like(summed), where=known), known)
@@ -236,6 +241,7 @@ def all_from_canonical(
     -------
     float32 (I, J, K) each: linear interpolation among brain pixels, zero outside the brain.
     """
+    # only the box of the brain is interpolated
     box, box_affine = boxed_affine(mask, affine)
     frame = canonical if maps[0].shape == canonical.mask.shape else canonical.halved
     voxel2pixel = np.linalg.inv(frame.grid.affine) @ box_affine

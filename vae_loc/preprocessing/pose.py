@@ -36,18 +36,23 @@ def centroid_mm(mask: BoolArray, pixel_mm: float) -> NDArray[np.float64]:
     return centroid
 
 
+def cube_affine(size: int, pixel_mm: float) -> Affine:
+    """Return the affine (4, 4) from the indices of a cube to mm from its middle."""
+    affine = np.diag([pixel_mm] * 3 + [1.0])
+    affine[:3, 3] = -pixel_mm * (size - 1) / 2
+    return affine
+
+
 def grid_around(centre_mm: NDArray[np.float64], size: int, side_mm: float) -> Grid:
     """Return the RAS+ cube of `size` voxels and `side_mm` a side, centred on a point."""
-    pixel = side_mm / size
-    affine = np.diag([pixel, pixel, pixel, 1.0])
-    affine[:3, 3] = centre_mm - pixel * (size - 1) / 2
-    return Grid((size,) * 3, affine, pixel)
+    affine = cube_affine(size, side_mm / size)
+    affine[:3, 3] += centre_mm
+    return Grid((size,) * 3, affine, side_mm / size)
 
 
 def moved_grid(grid: Grid, template2brain: Affine) -> Grid:
     """Return a cube whose voxels lie where the template's do in this brain."""
-    centring = np.diag([grid.pixel_mm] * 3 + [1.0])
-    centring[:3, 3] = -grid.pixel_mm * (grid.shape[0] - 1) / 2
+    centring = cube_affine(grid.shape[0], grid.pixel_mm)
     return Grid(grid.shape, grid.affine @ np.linalg.inv(centring) @ template2brain @ centring, grid.pixel_mm)
 
 

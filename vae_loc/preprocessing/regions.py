@@ -155,7 +155,7 @@ def share_outside(weight: FloatArray, to_pixel: NDArray[np.float64], side: int) 
     """Return the share of a weight (I, J, K) that lies outside a cube of `side` pixels; indices to pixels (4, 4)."""
 
     def inside(*voxels: NDArray[np.float32]) -> BoolArray:
-        """Tell which voxels, given by coordinates (N,) that broadcast, lie in the cube."""
+        """Return whether voxels, given by coordinates (N,) that broadcast, lie in the cube."""
         pixels = (sum(a * voxel for a, voxel in zip(row, voxels, strict=False)) + row[3] for row in to_pixel[:3])
         within = ((pixel >= -0.5) & (pixel <= side - 0.5) for pixel in pixels)
         return functools.reduce(operator.and_, within)

@@ -96,6 +96,7 @@ def interpolated(values: FloatArray, target2source: NDArray[np.float64], shape: 
     """
     import SimpleITK as sitk
 
+    # one voxel of zeros around, so that values fade outside
     to_padded = sitk.AffineTransform(3)
     to_padded.SetMatrix(target2source[:3, :3].ravel().tolist())
     to_padded.SetTranslation((target2source[:3, 3] + 1).tolist())

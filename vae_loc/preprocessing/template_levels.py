@@ -100,15 +100,18 @@ def _levels(raw: bytes, size: int, pixel_mm: float) -> tuple[TemplateLevel, ...]
 def _level(template: FloatArray, pixel_mm: float, block: int, every: int, steps: int, order: int) -> TemplateLevel:
     """Return a template at one resolution, at every `every`-th voxel in or beside the brain."""
     small = joined(template, block)
+    # points in or beside the brain
     near = low_passed((small > BRAIN_OFFSET / 6).astype(np.float32), (RIM_SIGMA,) * 3) > MIN_RIM
     index = np.argwhere(near)
     index = index[index.sum(axis=1) % every == 0]
     points = ((index - (len(small) - 1) / 2) * pixel_mm * block).astype(np.float32)
     value: FloatArray = small[tuple(index.T)]
+    # steepest descent by the 12 numbers of an affine
     x = points / NORM_MM
     gradient = np.array(np.gradient(small, pixel_mm * block))[(slice(None), *index.T)].T
     moved = np.concatenate([x, np.ones((len(x), 1), dtype=np.float32)], axis=1)
     steepest = (gradient[:, :, None] * moved[:, None, :]).reshape(len(x), 12).astype(np.float32)
+    # columns of the curve: shares of the two knots around the intensity; of the shading: polynomials
     segment = np.clip(np.searchsorted(KNOTS, value, side="right") - 1, 0, len(KNOTS) - 2)
     share = (value - KNOTS[segment]) / (KNOTS[segment + 1] - KNOTS[segment])
     curve = np.zeros((len(x), len(KNOTS)), dtype=np.float32)

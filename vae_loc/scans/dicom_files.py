@@ -5,14 +5,15 @@ A zip is never unpacked to disk, so that none of its members' names can lead any
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
 import struct
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from zlib import error as zlib_error
 
 from vae_loc.errors import UnusableInput
@@ -60,10 +61,10 @@ def dicom_names(source: Path) -> list[str]:
 def dicom_contents(source: Path, names: Sequence[str], *, head_only: bool = False) -> Iterator[tuple[str, io.BytesIO]]:
     """Yield the DICOM files among `names`, each as bytes in memory; with `head_only` others are passed over."""
     total = 0
-    with _archive(source) if source.name.lower().endswith(".zip") else _Folder(source) as files:
+    with _archive(source) if source.name.lower().endswith(".zip") else contextlib.nullcontext() as archive:
         for name in names:
             try:
-                with files.open(name) as file:
+                with archive.open(name) if archive else _regular(source, name) as file:
                     head = file.read(PREAMBLE_BYTES + len(MAGIC))
                     if head_only and not head.endswith(MAGIC):
                         continue
@@ -76,23 +77,10 @@ def dicom_contents(source: Path, names: Sequence[str], *, head_only: bool = Fals
             yield name, io.BytesIO(content)
 
 
-@dataclass(frozen=True)
-class _Folder:
-    """A folder with the two methods of an archive that are used; only regular files can be opened."""
-
-    source: Path
-
-    def __enter__(self) -> _Folder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def open(self, name: str) -> io.BufferedReader:
-        path = self.source / name if self.source.is_dir() else self.source
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return io.BufferedReader(io.BytesIO())
-        return open(path, "rb")
+def _regular(source: Path, name: str) -> IO[bytes]:
+    """Open a file below a folder, or the file itself; what is no regular file is empty."""
+    path = source / name if source.is_dir() else source
+    return open(path, "rb") if stat.S_ISREG(os.stat(path).st_mode) else io.BytesIO()
 
 
 def _archive(source: Path) -> zipfile.ZipFile:

@@ -17,7 +17,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.preprocessing.pose import BRAIN_OFFSET, Affine
+from vae_loc.preprocessing.pose import BRAIN_OFFSET, Affine, cube_affine
 from vae_loc.preprocessing.registration import align
 from vae_loc.preprocessing.resampling import Grid, low_passed, lowpass_sigmas, resampled
 from vae_loc.scans.nifti import read_image
@@ -184,7 +184,7 @@ def _labels(raw: bytes, size: int, pixel_mm: float) -> Labels:
     template2atlas = _template2atlas(template, pixel_mm)
     labels = np.zeros(template.shape, dtype=np.uint8)
     if template2atlas is not None:
-        labels = _nearest(size, _cube(size, pixel_mm), template2atlas)
+        labels = _nearest(size, cube_affine(size, pixel_mm), template2atlas)
     labels.flags.writeable = False
     return labels
 
@@ -194,9 +194,9 @@ def _template2atlas(template: FloatArray, pixel_mm: float) -> Affine | None:
     mean_brain, atlas_mm = atlas().mean_brain, atlas().pixel_mm
     if np.array_equal(template.astype(np.float16), mean_brain.astype(np.float16)):
         return np.eye(4)
-    grid = Grid((len(mean_brain),) * 3, _cube(len(mean_brain), atlas_mm), atlas_mm)
+    grid = Grid((len(mean_brain),) * 3, cube_affine(len(mean_brain), atlas_mm), atlas_mm)
     smooth = low_passed(template, lowpass_sigmas((pixel_mm,) * 3, atlas_mm))
-    image = resampled(smooth, _cube(len(template), pixel_mm), grid)
+    image = resampled(smooth, cube_affine(len(template), pixel_mm), grid)
     atlas2template, fits = align(image, image > BRAIN_OFFSET, mean_brain, atlas_mm)
     return np.linalg.inv(atlas2template).astype(np.float64) if fits else None
 
@@ -204,15 +204,8 @@ def _template2atlas(template: FloatArray, pixel_mm: float) -> Affine | None:
 def _nearest(size: int, pixel2mm: Affine, template2atlas: Affine) -> Labels:
     """Return the atlas label nearest to the middle of each pixel of a cube, uint8 (size, size, size)."""
     labels = np.pad(atlas().labels, 1)  # what lies outside finds the 0 of the border
-    pixel2voxel = np.linalg.inv(_cube(len(labels), atlas().pixel_mm)) @ template2atlas @ pixel2mm
+    pixel2voxel = np.linalg.inv(cube_affine(len(labels), atlas().pixel_mm)) @ template2atlas @ pixel2mm
     steps = np.ix_(*(np.arange(size, dtype=np.float32),) * 3)
     at = (sum(factor * step for factor, step in zip(row, steps, strict=False)) + row[3] for row in pixel2voxel[:3])
     result: Labels = labels[tuple(np.clip(np.rint(axis), 0, len(labels) - 1).astype(np.intp) for axis in at)]
     return result
-
-
-def _cube(size: int, pixel_mm: float) -> Affine:
-    """Return the affine (4, 4) from the indices of a cube to mm from its middle."""
-    affine = np.diag([pixel_mm] * 3 + [1.0])
-    affine[:3, 3] = -pixel_mm * (size - 1) / 2
-    return affine

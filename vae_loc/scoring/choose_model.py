@@ -10,7 +10,7 @@ from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.locate import Located, locate
 from vae_loc.scoring.score_options import ScoreOptions
-from vae_loc.scoring.tissue_contrast import contrast_by_tissue
+from vae_loc.scoring.tissue_contrast import tissue_fit
 
 ATLAS = "t1"  # the shipped model whose template tells where the tissues lie
 
@@ -63,4 +63,4 @@ def taken_by_intensities(case: Case, contrast: str) -> str:
 def contrast_by_intensities(scan: Scan) -> str:
     """Return t1, t2 or flair: what a scan is by its intensities, after it was aligned to the mean T1 brain."""
     atlas = load_model(ATLAS)
-    return contrast_by_tissue(canonical_of(scan, atlas), atlas.reference["template"])
+    return tissue_fit(canonical_of(scan, atlas), atlas.reference["template"]).contrast

@@ -1,4 +1,4 @@
-"""What in a map may be a finding, and how many as strong healthy people have (design [74]).
+"""Candidates for findings in a map, and the number of candidates of that strength in healthy people (design [74]).
 
 A candidate is a connected region (26-connected) on the canonical grid in which the map is beyond its `extent`, with one
 sign. Its strength is the map's greatest magnitude in it. Healthy scans have candidates too. The expected number of
@@ -44,13 +44,13 @@ def extent_fpr(contrast: str) -> float:
 
 
 def known_findings(facts: Facts, method: Method, *, bare: bool = False) -> HealthyFindings | None:
-    """Return what a model knows of a map's findings in healthy scans; None of bare scores, and in models of 0.5."""
+    """Return the findings of a map in the model's healthy scans; None of bare scores, and in models of 0.5."""
     healthy = facts.healthy
     return None if bare or healthy is None or healthy.findings is None else healthy.findings.get(method)
 
 
 def candidates_of(signed: FloatArray, extent: float) -> tuple[NDArray[np.int32], list[Candidate]]:
-    """Return what of a signed map may be a finding: labels int32 (I, I, I), 0 where none, and the candidates.
+    """Return the connected components of a signed map: labels int32 (I, I, I), 0 where none, and the candidates.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def strengths_of(signed: FloatArray, extent: float) -> list[float]:
 def healthy_findings(
     extent: float, strengths: Sequence[Sequence[float]], known: HealthyFindings | None, *, prior_weight: float
 ) -> HealthyFindings:
-    """Return what a map finds in healthy scans.
+    """Return the findings of a map in healthy scans.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def healthy_findings(
 
 
 def false_findings(healthy: HealthyFindings, strength: float) -> float:
-    """Return how many candidates as strong a healthy scan is expected to have."""
+    """Return the expected number of candidates of this strength or more in one healthy scan."""
     tail = _tail(healthy)
     if strength >= tail.start:
         return tail.rate * float(np.exp(-(strength - tail.start) / tail.mean))
@@ -114,7 +114,7 @@ def strength_for(healthy: HealthyFindings, expected: float) -> float:
 
 
 def healthy_as_strong(healthy: HealthyFindings, strength: float) -> tuple[int, int]:
-    """Return how many healthy scans have a candidate as strong anywhere, and of how many."""
+    """Return the number of healthy scans with a candidate of this strength or more, and the number of all."""
     return sum(bool(scan) and scan[0] >= strength for scan in healthy.strengths), len(healthy.strengths)
 
 

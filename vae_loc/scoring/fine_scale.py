@@ -1,4 +1,4 @@
-"""What is too small for the network's maps: the intensity at half the pixel, as further evidence (design [81]).
+"""The intensity at half the pixel, as evidence of lesions too small for the network's maps (design [81]).
 
     x  = intensity at half the canonical pixel, smoothed by 2 mm, less the scan's own field
     z  = (x - mean x) / sd x       over healthy brains at the same place, on the scan's own scale

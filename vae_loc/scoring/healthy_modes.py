@@ -1,4 +1,4 @@
-"""What varies from one healthy brain to the next, taken off a map (design [72]).
+"""Principal modes of healthy variation, and a map without them (design [72]).
 
     a  = argmin sum_x rho((z'(x) - sum_k a_k P_k(x)) / s) + |a|^2,   -3 <= a_k <= 3
     r  = z' - sum_k a_k P_k
@@ -44,12 +44,15 @@ def principal_modes(maps: Iterable[FloatArray], known: BoolArray, count: int) ->
     maps : float32 (I, I, I), z' of a brain each, 0 outside it
     known : bool (I, I, I), the N voxels that are looked at
     """
+    # a row for each brain, about their mean
     rows = np.stack([np.clip(values[known], -MODES_CLIP_SD, MODES_CLIP_SD) for values in maps])
     rows -= rows.mean(axis=0)
+    # components by the small matrix of brains by brains
     variance, directions = np.linalg.eigh((rows @ rows.T).astype(np.float64))
     strongest = slice(-1, -count - 1, -1)
     loadings = directions[:, strongest] / np.sqrt(np.maximum(variance[strongest], 1e-9))
     unit = loadings.T.astype(np.float32) @ rows
+    # scaled by the spread of their coefficients, with a sign that does not depend on the library
     spread = np.sqrt(np.maximum(variance[strongest], 0) / len(rows)).astype(np.float32)
     signs = np.sign(unit.sum(axis=1, dtype=np.float64)).astype(np.float32)  # else the library's choice
     modes: FloatArray = unit * (spread * np.where(signs == 0, 1, signs))[:, None]

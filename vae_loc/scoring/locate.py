@@ -44,7 +44,7 @@ class SampleScores:
 
 @dataclass(frozen=True)
 class CanonicalScores:
-    """What the network gives for a brain on the canonical grid.
+    """The network's output for a brain on the canonical grid.
 
     Attributes
     ----------
@@ -137,8 +137,10 @@ def locate(scan: Scan, model: Model, options: ScoreOptions = DEFAULTS) -> Locate
     """
     if PLACE_Z in options.methods:
         _refuse_place_z(model, raw=options.raw)
+    # the brain as the model knows brains, unless it is none
     canonical = canonical_of(scan, model)
     verdict = verdict_on(scan, canonical, model, force=options.force)
+    # the paper's bare scores, then what is unusual for the place and the scan
     scores = score_canonical(canonical, model, options.methods)
     signed_raw = _signed(scores)
     signed = normalised_maps(

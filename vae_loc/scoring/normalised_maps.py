@@ -59,7 +59,7 @@ def levelled(values: FloatArray, mask: BoolArray, expected: FloatArray | None = 
 
 
 def moments(values: FloatArray, mask: BoolArray) -> Moments:
-    """Return what one healthy brain adds to the statistics by place: count, sum, sum of squares, float64 (3, I, I, I).
+    """Return the moments of one healthy brain by place: count, sum and sum of squares, float64 (3, I, I, I).
 
     Parameters
     ----------
@@ -83,10 +83,12 @@ def _eighths(values: FloatArray) -> FloatArray:
 def mean_and_sd(sums: Moments) -> tuple[FloatArray, FloatArray]:
     """Return mean and standard deviation by place, float32 (I, I, I) each; sd is 0 where no brain was."""
     count, total, squares = (low_passed(part, (PLACE_SIGMA_PIXELS,) * 3) for part in sums)
+    # a place is known where enough brains have it
     known = count > max(MIN_COUNT, MIN_BRAINS_SHARE * float(count.max()))
     mean = np.divide(total, count, out=np.zeros_like(total), where=known)
     variance = np.divide(squares, count, out=np.zeros_like(total), where=known) - mean**2
     sd = np.sqrt(np.maximum(variance, 0))
+    # nowhere are healthy brains all alike
     floor = MIN_SD_SHARE * float(np.median(sd[known])) if known.any() else 1.0
     return mean.astype(np.float32), np.where(known, np.maximum(sd, floor or 1.0), 0).astype(np.float32)
 
@@ -176,11 +178,13 @@ def features_of(fields: Mapping[Field, FloatArray], canonical: CanonicalVolume, 
     def smooth(values: FloatArray) -> FloatArray:
         return two_scales(values, mask, pixel_mm)
 
+    # intensity and residual, without the scan's own field
     intensity = smooth(canonical.data)
     residual = smooth(fields["residual"])
     expected = intensity - residual if curve else None
     features = _of_intensity(canonical, intensity)
     features["residual"] = levelled(residual, mask, expected)
+    # gradients: KL's by its magnitude, the others with their sign
     if "kl-gradient" in fields:
         features["kl-magnitude"] = smooth(np.abs(fields["kl-gradient"]))
     if "rec-gradient" in fields:
@@ -192,7 +196,7 @@ def features_of(fields: Mapping[Field, FloatArray], canonical: CanonicalVolume, 
 
 
 def intensity_features(canonical: CanonicalVolume) -> Features:
-    """Return what needs no network: `intensity`, and `fine` at half the pixel where the brain has it."""
+    """Return the features without a network: `intensity`, and `fine` at half the pixel where the brain has it."""
     return _of_intensity(canonical, two_scales(canonical.data, canonical.mask, canonical.grid.pixel_mm))
 
 
@@ -236,6 +240,7 @@ def normalised_maps(
         rest = without_modes(usual, mask, sd > 0, modes[feature])
         return at_place(rest, mask, reference[f"{feature}.rest.mean"], reference[f"{feature}.rest.sd"])
 
+    # the six maps on the canonical grid
     maps: dict[Method, FloatArray] = {}
     for method in methods:
         if method in SIGNED:
@@ -244,6 +249,7 @@ def normalised_maps(
         residual = z("residual")
         k = relative_to_place(features["kl-magnitude"], mask, reference["kl-magnitude.mean"])
         maps[method] = k * np.sign(residual) if method == "kl-grad" else np.sqrt(k) * residual
+    # at half the pixel, the fine intensity as further evidence
     if "fine" not in features or "fine.mean" not in reference:
         return maps
     evidence = fine_evidence(features["fine"], mask, reference["fine.mean"], reference["fine.sd"], contrast)

@@ -2,7 +2,7 @@
 
 The values of scans at hand are in docs/measured/scan-gate.md.
 
-All is told from what scoring needs anyway: the brain, its place on the mean brain, and its detail between 4 and 24 mm.
+The checks use only quantities computed for scoring: the brain, its alignment, and its detail between 4 and 24 mm.
 A refusal is for what no scan of an adult's brain reaches; a warning is for what may be one.
 """
 
@@ -53,7 +53,7 @@ MIN_SHARPNESS = 0.88  # of the mean brain's own, which is blurred: real scans 1.
 
 @dataclass(frozen=True)
 class Verdict:
-    """What speaks against a scan.
+    """The reasons against a scan.
 
     Attributes
     ----------

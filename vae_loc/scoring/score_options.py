@@ -77,7 +77,7 @@ class Files:
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """What is made of each scan.
+    """The choices that hold for every scan of a run.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class ScoreOptions:
     force: bool = False
 
     def stated(self) -> dict[str, object]:
-        """Return what shapes the outputs of a scan besides scan and model, as its JSON states it."""
+        """Return the choices that shape the outputs of a scan, as its JSON states them."""
         return {
             "methods": list(self.methods),
             "contrast": self.contrast,

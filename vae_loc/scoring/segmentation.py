@@ -84,17 +84,20 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
     """
     rule = segmentation.rule(model, method, bare=located.bare)
     heat, signed = located.maps[method], located.signed_maps[method]
+    # voxels beyond the threshold, grouped into parts
     voxels = np.argwhere((heat > rule.threshold) & located.brain)
     pixels = _nearest_pixels(located, method, voxels)
     if rule.min_strength:
         parts = _of_candidates(signed, pixels, rule)
     else:
         parts = _connected(voxels, heat, bright=signed[pixels] > 0)
+    # those that are large enough, strongest first
     min_voxels = segmentation.min_size_mm3 / located.volume.voxel_mm3 - ROUNDING
     kept = sorted((part for part in parts if np.count_nonzero(part.inside) >= min_voxels), key=lambda p: -p.strength)
     numbers: Numbers = np.zeros(heat.shape, dtype=np.uint8 if len(kept) < 256 else np.uint16, order="F")
     atlas = _atlas(model) if kept else None
     healthy = known_findings(model.facts, method, bare=located.bare)
+    # each numbered in the image and described
     findings = []
     for number, part in enumerate(kept, start=1):
         own = voxels[part.inside]
@@ -201,7 +204,7 @@ def _described(
     volume: Volume,
     healthy: HealthyFindings | None,
 ) -> Finding:
-    """Return what is known of a finding, from its voxels (N, 3) and the one where the map is greatest."""
+    """Return the description of a finding, from its voxels (N, 3) and the one where the map is greatest."""
     as_strong, scans = (None, None) if healthy is None else healthy_as_strong(healthy, part.strength)
     return Finding(
         number=number,

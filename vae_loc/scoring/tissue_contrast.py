@@ -1,4 +1,4 @@
-"""What contrast a brain is of, by its tissues (design [42])."""
+"""The contrast of a brain, by its tissues (design [42])."""
 
 from __future__ import annotations
 
@@ -34,15 +34,10 @@ class TissueFit:
 
     @property
     def contrast(self) -> str:
-        """What the brain looks like: white matter is bright in T1, fluid dark or the tissues alike only in FLAIR."""
+        """The contrast: white matter is bright in T1, fluid dark or the tissues alike only in FLAIR."""
         if self.white > CLEAR_CONTRAST:
             return "t1"
         return "t2" if self.fluid + self.white < -CLEAR_CONTRAST else "flair"
-
-
-def contrast_by_tissue(canonical: CanonicalVolume, template: FloatArray) -> str:
-    """Return t1, t2 or flair, as `tissue_fit` has it: by fluid and white matter beside grey matter (design [42])."""
-    return tissue_fit(canonical, template).contrast
 
 
 def tissue_fit(canonical: CanonicalVolume, template: FloatArray) -> TissueFit:
@@ -70,6 +65,6 @@ def tissue_fit(canonical: CanonicalVolume, template: FloatArray) -> TissueFit:
 
 
 def detail_of(values: FloatArray, mask: BoolArray, canonical: CanonicalVolume) -> NDArray[np.float64]:
-    """Return what values (I, I, I) are between `DETAIL_FWHM_MM`, float64 (N,), in the N voxels of a mask."""
+    """Return the detail of values (I, I, I) between `DETAIL_FWHM_MM`, float64 (N,), in the N voxels of a mask."""
     fine, coarse = (smoothed(values, mask, canonical.grid.pixel_mm, fwhm_mm) for fwhm_mm in DETAIL_FWHM_MM)
     return (fine - coarse)[mask].astype(np.float64)
