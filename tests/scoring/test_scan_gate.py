@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 from support.commands import invoke, names, rows, run
+from support.marks import full
 from support.phantoms import AFFINE, SHAPE, phantom, save
 from support.places import SAMPLES
 from support.scans import opened
@@ -60,10 +61,15 @@ def test_a_real_scan_is_not_refused_and_not_called_blurred(samples, name):
 
 @pytest.mark.parametrize(
     ("ends", "said"),
-    [(["SI"], "upside down"), (["PA"], "mirrored front to back"), (["SI", "PA"], "turned over"), (["LR"], None)],
+    [
+        (["SI"], "upside down"),
+        full(["PA"], "mirrored front to back"),
+        full(["SI", "PA"], "turned over"),
+        (["LR"], None),
+    ],
     ids=["upside down", "front to back", "both", "left to right"],
 )
-@pytest.mark.parametrize("name", ["IXI012_t1", "patient07_flair"])
+@pytest.mark.parametrize("name", ["IXI012_t1", full("patient07_flair")])
 def test_a_brain_in_a_pose_that_no_head_has_is_refused(samples, name, ends, said):
     """Left and right cannot be told."""
     scan = samples[name]
@@ -73,8 +79,8 @@ def test_a_brain_in_a_pose_that_no_head_has_is_refused(samples, name, ends, said
     assert [f"its header places the brain {said}: " in refusal for refusal in refusals] == [True] * (said is not None)
 
 
-@pytest.mark.parametrize("smooth", [0, 1.5])
-@pytest.mark.parametrize("contrast", ["t1", "t2", "flair"])
+@pytest.mark.parametrize("smooth", [full(0), 1.5])
+@pytest.mark.parametrize("contrast", ["t1", full("t2"), full("flair")])
 def test_noise_in_the_shape_of_a_brain_is_refused(samples, contrast, smooth):
     scan = samples[T1]
     noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, scan.brain.shape), smooth)
@@ -133,7 +139,7 @@ def test_a_mask_of_a_few_ml_and_two_heads_are_refused(samples):
     assert "brain mask holds" in verdict(twice, "t1").refusals[0]
 
 
-@pytest.mark.parametrize("name", ["IXI012_t1", "patient07_flair", "crtut_t2"])
+@pytest.mark.parametrize("name", ["IXI012_t1", full("patient07_flair"), full("crtut_t2")])
 @pytest.mark.parametrize(("ends", "share"), [("SI", 0.6), ("SI", -0.7), ("LR", 0.5)], ids=["top", "bottom", "half"])
 def test_a_brain_of_which_a_part_is_missing_is_not_refused(samples, name, ends, share):
     scan = samples[name]
@@ -148,7 +154,7 @@ def test_a_brain_of_which_a_part_is_missing_is_not_refused(samples, name, ends, 
     )
 
 
-@pytest.mark.parametrize("name", ["patient07_t2", "IXI012_t1"])
+@pytest.mark.parametrize("name", ["patient07_t2", full("IXI012_t1")])
 def test_blur_is_said(samples, name):
     scan = samples[name]
     sigmas = 10 / 2.355 / np.array(scan.volume.spacing_mm)
@@ -159,7 +165,7 @@ def test_blur_is_said(samples, name):
     assert any("it is blurred" in warning for warning in found.warnings)
 
 
-@pytest.mark.parametrize("contrast", ["t1", "t2", "flair"])
+@pytest.mark.parametrize("contrast", ["t1", full("t2"), full("flair")])
 @pytest.mark.parametrize("kind", ["sphere", "shells", "egg"])
 def test_a_phantom_is_refused(samples, contrast, kind):
     grid = np.moveaxis(np.indices((90, 100, 90)), 0, -1) * 2.0 - (89, 99, 89)
@@ -181,7 +187,7 @@ def test_the_gate_knows_the_phantoms_of_a_model_of_phantoms(scan, trained):
     assert verdict_on(found, canonical_of(found, trained), trained, force=True).refusals == ()
 
 
-@pytest.mark.parametrize("contrast", ["t2", "flair"])
+@pytest.mark.parametrize("contrast", ["t2", full("flair")])
 def test_a_t1_that_is_given_as_another_contrast_is_warned_about(samples, contrast):
     located = locate(samples[T1], load_model(contrast))
     assert located.refusals == ()
