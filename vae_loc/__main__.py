@@ -30,7 +30,7 @@ def main(program: Callable[[], None] | None = None) -> None:
 
 
 def _settle_libraries() -> None:
-    """Keep libraries from work that costs more than it gives here.
+    """Switch off work of libraries that costs more than it gains here.
 
     Two BLAS threads take twice the CPU time of one for matrices as small as ours. nibabel imports pydicom where it is
     installed, 0.15 s for an extension of NIfTI headers that is not read here; DICOM series import it when they come.
@@ -41,7 +41,7 @@ def _settle_libraries() -> None:
 
 
 def _leave(number: int, _: FrameType | None) -> None:
-    """Remove what is half-written and end with 128 + the signal's number.
+    """Remove half-written files and end with 128 + the signal's number.
 
     No exception is raised: inside an import or a callback of a library it would be printed, or swallowed.
     """
@@ -54,7 +54,7 @@ def _leave(number: int, _: FrameType | None) -> None:
 
 
 def _open_standard_files() -> None:
-    """Give closed streams /dev/null, lest an output file becomes descriptor 1 and takes what is printed."""
+    """Give closed streams /dev/null, lest an output file becomes descriptor 1 and takes the printed text."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

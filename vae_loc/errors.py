@@ -24,7 +24,7 @@ def printable(name: str | Path) -> str:
 
 
 class VaeLocError(Exception):
-    """A fault that the user can mend. Its text is one line: what, needed, found, what to do."""
+    """A fault that the user can mend. Its text is one line: subject, expected, found, and the mend."""
 
     exit_code = 1
 
@@ -69,7 +69,7 @@ class WorkerDied(VaeLocError):
 
 
 class OurBug(VaeLocError):
-    """An exception that nobody expected, on one scan of many."""
+    """An unexpected exception on one scan of many."""
 
     exit_code = 1
 

@@ -1,4 +1,4 @@
-"""The words that several packages share: array types, the five maps, the signs of anomalies, ways to find a brain."""
+"""The names that several packages share: array types, the five maps, the signs of anomalies, ways to find a brain."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Checkpoint:
     ----------
     weights : float32, by parameter name
     reference : float32 (I, I, I) on the canonical grid, of 16 bits: `template`, the cohort's mean brain,
-        and the healthy `<feature>.mean` and `<feature>.sd` of what the maps are made of
+        and the healthy `<feature>.mean` and `<feature>.sd` of the features of the maps
     modes : float32 (K, N), of 16 bits, by feature: how healthy brains vary where `<feature>.sd` is positive, N voxels
     digest : SHA-256 of facts, weights, reference and modes
     path : the file that it was read from, for messages

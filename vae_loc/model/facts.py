@@ -28,7 +28,7 @@ class NetworkSize(_Facts):
 
 
 class Preprocessing(_Facts):
-    """How slices were prepared; data prepared otherwise must not be scored."""
+    """The preparation of slices; slices prepared otherwise are refused."""
 
     field_of_view_mm: float
     intensity: str
@@ -41,7 +41,7 @@ class Preprocessing(_Facts):
 
 
 class Training(_Facts):
-    """Where the weights come from."""
+    """The origin of the weights."""
 
     subjects: int
     holdout_subjects: int
@@ -58,7 +58,7 @@ class HealthyFindings(_Facts):
     """Candidates of a map in healthy people: the false alarms that a finding is compared with.
 
     `extent` is the map's value from which on a voxel belongs to a finding. `strengths` are those of every healthy
-    scan's findings, strongest first; `weights` say how many scans each of them stands for.
+    scan's findings, strongest first; `weights` are the numbers of scans that each of them represents.
     """
 
     extent: float
@@ -98,7 +98,7 @@ class Labelled(_Facts):
 
 
 class Facts(_Facts):
-    """All that a checkpoint says of itself."""
+    """All facts of a checkpoint."""
 
     format_version: int
     contrast: str

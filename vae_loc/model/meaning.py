@@ -1,4 +1,4 @@
-"""Whether what a checkpoint states can be: a right SHA-256 says that it is whole, not that it makes sense."""
+"""Checks that the content of a checkpoint is possible: its SHA-256 proves only that it is whole."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _rise(values: list[float]) -> bool:
 
 
 def _fit(modes: FloatArray, name: str, reference: Mapping[str, FloatArray]) -> bool:
-    """Return whether modes (K, N) have a number for each place that is known, and statistics of what they leave."""
+    """Return whether modes (K, N) have a number for each place with statistics, and statistics of their residuals."""
     if modes.ndim != 2 or f"{name}.sd" not in reference:
         return False
     if any(f"{name}.rest.{kind}" not in reference for kind in ("mean", "sd")):

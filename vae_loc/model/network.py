@@ -18,7 +18,7 @@ from vae_loc.vocabulary import FloatArray
 
 KEPT_MODELS = 4  # in memory of a process: the three shipped ones and another
 
-ScoreTerms = Callable[[GraphName], RunGraph]  # gives what computes the terms of `kl`, or all of them
+ScoreTerms = Callable[[GraphName], RunGraph]  # gives the function for the terms of `kl`, or for all of them
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Model:
 
     Attributes
     ----------
-    checkpoint : facts, weights, and what is known of healthy brains by place
+    checkpoint : facts, weights, and healthy statistics by place
     score_terms : gives the function that computes residual, KL, Rec and their gradients for slices (B, 1, H, W)
     """
 

@@ -14,7 +14,7 @@ from vae_loc.model.graph import CHANNELS, KERNEL, SHRINKAGE
 
 LEAK = 0.01  # slope of LeakyReLU below zero, PyTorch's default as in the authors' code
 LOG_SIGMA_RANGE = (-10.0, 10.0)  # keeps exp() finite in float32
-SCORE_TERMS = ("residual", "kl", "rec", "kl-gradient", "rec-gradient")  # what `score_terms` returns
+SCORE_TERMS = ("residual", "kl", "rec", "kl-gradient", "rec-gradient")  # the order of `score_terms`
 
 
 class VAE(nn.Module):

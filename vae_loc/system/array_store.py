@@ -68,7 +68,7 @@ class ArrayStore:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Remove the file."""
-        with contextlib.suppress(OSError):  # what a full disk did not take is not missed any more
+        with contextlib.suppress(OSError):  # a full disk does not matter any more
             self._file.close()
 
 

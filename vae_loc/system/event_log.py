@@ -68,7 +68,7 @@ class EventLog:
     ) -> None:
         """Close the file."""
         if self._file is not None and not self.on_stderr:
-            with contextlib.suppress(OSError):  # what a full disk did not take was told when it was written
+            with contextlib.suppress(OSError):  # a full disk was reported when the line was written
                 self._file.close()
 
 
@@ -76,7 +76,7 @@ def _refuse_others(place: Path) -> None:
     """Refuse a file that is no log, such as a scan that was named by mistake: it would be spoilt."""
     try:
         mode = os.stat(place).st_mode
-    except OSError:  # there is none yet, or opening it will say what is wrong
+    except OSError:  # there is none yet, or opening it raises the fault
         return
     if stat.S_ISCHR(mode):  # a terminal, or /dev/null
         return

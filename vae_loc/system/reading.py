@@ -23,7 +23,7 @@ TEXT = "'"  # before such a cell: then it is text
 
 @contextlib.contextmanager
 def opened(path: Path, what: str, fault: type[VaeLocError] = UnusableInput) -> Iterator[IO[bytes]]:
-    """Open a regular file to read; what goes wrong while it is read is a `fault` that names it.
+    """Open a regular file to read; every error while it is read is a `fault` that names it.
 
     Raises
     ------

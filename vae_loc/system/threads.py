@@ -1,4 +1,4 @@
-"""How many CPU threads the network may use; said once, where the command line is parsed."""
+"""The number of CPU threads of the network, set once, where the command line is parsed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _threads: ContextVar[int] = ContextVar("threads", default=1)
 
 
 def set_threads(count: int) -> None:
-    """Let what is built from now on, a session of onnxruntime or a network of torch, use so many threads."""
+    """Set the number of threads of every session of onnxruntime and network of torch that is built from now on."""
     _threads.set(count)
 
 
 def threads() -> int:
-    """Return how many threads were set, 1 if nothing was."""
+    """Return the number of threads that was set, 1 if none was."""
     return _threads.get()

@@ -45,7 +45,7 @@ def in_processes(
     work : a function of a module, and its `functools.partial`; tasks and results travel between processes
     preload : the module whose imports the processes share
 
-    Each process has one task at a time, so what is in memory does not grow with the number of tasks. A task
+    Each process has one task at a time, so memory does not grow with the number of tasks. A task
     whose process died (out of memory, killed) is tried once more when the others are done, alone.
     """
     died: list[int] = []
@@ -59,7 +59,7 @@ def in_processes(
 
 
 def usable_cpus() -> int:
-    """Return how many CPUs this process may use: its affinity, and the quota of its container."""
+    """Return the number of CPUs that this process may use: its affinity, and the quota of its container."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with open(CPU_QUOTA) as file:
@@ -70,12 +70,12 @@ def usable_cpus() -> int:
 
 
 def fair_threads(wanted: int) -> int:
-    """Return how many threads a process may use beside the others that torchrun started on this machine."""
+    """Return the number of threads of one process beside the others that torchrun started on this machine."""
     return max(1, min(wanted, usable_cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def default_jobs(tasks: int) -> int:
-    """Return how many worker processes pay: one a CPU, and none for a few tasks."""
+    """Return the number of worker processes that pays: one per CPU, and at least four tasks for each."""
     return max(1, min(usable_cpus(), tasks // TASKS_A_WORKER))
 
 
@@ -99,7 +99,7 @@ def _each_once(
             raise _not_started(error) from error
 
     for _ in range(min(jobs, len(tasks))):
-        start_next(_new_lane(preload))
+        start_next(_lane(preload))
     while flying:
         for future in wait(flying, return_when=FIRST_COMPLETED).done:
             lane, index = flying.pop(future)
@@ -110,12 +110,12 @@ def _each_once(
             if result is None or not waiting:
                 lane.shutdown()
             if waiting:
-                start_next(_new_lane(preload) if result is None else lane)
+                start_next(_lane(preload) if result is None else lane)
             yield index, result
 
 
 def _check_files(jobs: int) -> None:
-    """Refuse processes for which too few files may be open: the server that forks them would say so in tracebacks."""
+    """Refuse processes for which too few files may be open: the server that forks them would print tracebacks."""
     try:
         import resource
     except ImportError:  # Windows
@@ -124,13 +124,6 @@ def _check_files(jobs: int) -> None:
     if limit != resource.RLIM_INFINITY and limit < (needed := OPEN_FILES + OPEN_FILES_A_JOB * jobs):
         why = f"{jobs} processes need {needed} open files, {limit} are allowed (ulimit -n)"
         raise MachineFault("--jobs", f"{why}; raise the limit or give --jobs 1")
-
-
-def _new_lane(preload: str) -> ProcessPoolExecutor:
-    try:
-        return _lane(preload)
-    except (OSError, EOFError) as error:
-        raise _not_started(error) from error
 
 
 def _not_started(error: OSError | EOFError) -> MachineFault:
@@ -150,17 +143,20 @@ def _lane(preload: str) -> ProcessPoolExecutor:
         context.set_forkserver_preload([preload])
     for name in THREAD_VARIABLES:
         os.environ.setdefault(name, "1")
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(_heard_level(),))
+    try:
+        return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(_heard_level(),))
+    except (OSError, EOFError) as error:
+        raise _not_started(error) from error
 
 
 def _heard_level() -> int:
-    """Return from which level on this process shows what the library logs."""
+    """Return the lowest level of the library's log that this process shows."""
     handlers = logging.getLogger(LOGGER).handlers
     return min(handler.level for handler in handlers) if handlers else logging.WARNING
 
 
 def _begin(heard_level: int) -> None:
-    """Let the parent alone hear Ctrl-C, end with it, whatever ends it, and log no more than it would show."""
+    """Leave Ctrl-C to the parent, end with it, whatever ends it, and log no more than it shows."""
     logging.getLogger(LOGGER).setLevel(heard_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: _leave())

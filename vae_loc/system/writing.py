@@ -28,7 +28,7 @@ NO_FOLDER_SYNC = {errno.EINVAL, errno.EACCES, errno.EPERM, errno.EBADF, errno.EN
 
 @dataclass(frozen=True)
 class _Staged:
-    """A whole file under a temporary name; its lock says that its writer lives. Windows has none."""
+    """A whole file under a temporary name; a lock on it lasts as long as its writer. Windows has none."""
 
     path: Path
     temporary: str
@@ -94,7 +94,7 @@ def together() -> Iterator[_Group]:
 
 
 def check_place(path: Path) -> None:
-    """Prove that a file can be written, and sweep what killed runs left in its folder; leave no trace.
+    """Prove that a file can be written, and sweep the remains of killed runs from its folder; leave no trace.
 
     Raises
     ------
