@@ -77,6 +77,24 @@ def test_a_lesion_is_found_by_a_tenth_that_its_findings_cover_together(truth):
         assert sum(by_size(lesions, are_found(meeting, kept, lesions)).values()) == found
 
 
+@pytest.mark.parametrize(("voxels", "found"), [(9, False), (10, True)])
+def test_exactly_a_tenth_of_a_lesion_is_enough(voxels, found):
+    truth = np.zeros((30, 30, 30), dtype=bool)
+    truth[5:10, 5:10, 5:9] = True  # 100 voxels
+    numbers = np.zeros((30, 30, 30), dtype=np.uint8)
+    numbers.reshape(-1)[np.flatnonzero(truth)[:voxels]] = 1
+    lesions = lesions_of(truth)
+    assert are_found(overlap(numbers, 1, lesions), np.ones(1, bool), lesions).tolist() == [found]
+
+
+@pytest.mark.parametrize(("voxel_mm3", "size"), [(0.99, 0), (1.0, 1), (9.99, 1), (10.0, 2)])
+def test_a_lesion_of_1_or_10_ml_is_of_the_larger_class(voxel_mm3, size):
+    truth = np.zeros((30, 30, 30), dtype=bool)
+    truth[5:15, 5:15, 5:15] = True
+    sizes = by_size(find_lesions(truth, np.ones_like(truth), voxel_mm3))
+    assert sizes == {name: int(place == size) for place, name in enumerate(CLASS_NAMES)}
+
+
 def test_a_scan_without_findings_or_without_lesions_has_no_overlap(truth):
     assert overlap(numbered(), 0, lesions_of(truth)).covered.shape == (2, 0)
     healthy = overlap(numbered(((4, 8), (2, 6), (2, 6))), 1, lesions_of(np.zeros_like(truth)))

@@ -6,9 +6,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 from support.commands import invoke, rows
+from support.scans import opened
 
 from vae_loc.evaluation.baselines import BASELINES
 from vae_loc.evaluation.metrics import rank
+from vae_loc.evaluation.scan_metrics import PAPER, AnnotatedScan, measure, slice_rows
+from vae_loc.evaluation.score_store import ScoreStore
+from vae_loc.preprocessing.slices import substantial, to_slices
+from vae_loc.scans.annotations import LabelledCase, find_labelled
+from vae_loc.scans.cases import Case
+from vae_loc.scoring.locate import locate
+from vae_loc.system.array_store import ArrayStore
 from vae_loc.vocabulary import METHODS
 
 
@@ -40,3 +48,38 @@ def test_per_subject_figures_are_those_of_the_maps_on_disk(evaluated, patients, 
     row = next(row for row in table_of(evaluated[0]) if (row["subject"], row["map"]) == ("p1", "rec-error"))
     assert float(row["auroc"]) == pytest.approx(expected.auroc, abs=1e-9)
     assert float(row["oracle_dice"]) == pytest.approx(expected.best_dice, abs=1e-9)
+
+
+def test_a_slice_is_diseased_from_20_covered_pixels_on_and_healthy_without_any(patients, trained):
+    """Of slices of 64 pixels; a pixel counts from half of it on, and a slice with less than that is neither."""
+    scan = patients / "p0_t1.nii.gz"
+    located = locate(opened(scan), trained, methods=METHODS)
+    stack = to_slices(located.canonical)
+    kept = np.flatnonzero(substantial(stack))
+    coverage = np.full(located.canonical.grid.shape, 0.0009, dtype=np.float32)  # too little to be a lesion
+    half, few, little, trace = (coverage[:, :, stack.indices[index]] for index in kept[:4])
+    half[:4, :5] = 0.5
+    few[:4, :5] = [[0.5] * 5] * 3 + [[0.5] * 4 + [0.49]]
+    little[:8, :8] = 0.49
+    trace[0, 0] = 0.001
+    pair = LabelledCase(Case(scan, "p0", None), scan)
+    rows = slice_rows(AnnotatedScan(pair, located, np.zeros(located.brain.shape, bool), coverage))
+    assert [row.diseased for row in rows] == [True] + [False] * (len(kept) - 4)
+    expected = [kept[0], *kept[4:]]
+    assert [row.scores["brain area"] for row in rows] == [stack.mask[index].sum() for index in expected]
+    assert [row.scores["rec"] for row in rows] == [located.scores.slices["rec"][index] for index in expected]
+
+
+def test_the_constant_inside_the_brain_ranks_pixels_from_half_of_an_annotation_on(patients, trained):
+    """The paper's protocol counts every canonical pixel."""
+    with ArrayStore() as arrays:
+        store = ScoreStore(arrays)
+        pair = find_labelled([patients / "p0_t1.nii.gz"], "{subject}_seg.nii.gz")[0]
+        measured = measure(pair, trained, store)
+        ((lesion,), (other,)) = store.parts(f"combi{PAPER}")
+        ((inside,), (outside,)) = store.parts(f"constant{PAPER}")
+    assert len(lesion) + len(other) == len(inside) + len(outside) == 64**3
+    assert len(lesion) == len(inside)
+    assert len(lesion) * 0.027 == pytest.approx(measured.facts.lesion_ml, rel=0.15)  # pixels of 3 mm
+    assert other.min() == 0
+    assert lesion.min() > 0

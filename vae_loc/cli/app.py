@@ -1,4 +1,4 @@
-"""The command line: the commands, and what becomes of their exceptions."""
+"""The command line: its commands, and the exit codes of their exceptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the commands talk: results to stdout, all else to stderr."""
+"""Output of the commands: results on stdout, all else on stderr."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOG_WIDTH = 120  # of tables where stdout is no terminal: a row stays a line
 
 @contextlib.contextmanager
 def listening(talk: TalkOptions) -> Iterator[Listener]:
-    """Give what shows the progress of a command that scores scans, logs its events and says its notes."""
+    """Give the listener of a command that scores scans: progress bars, the log of events, notes on stderr."""
     from vae_loc.results.score_cohort import Listener
     from vae_loc.system.event_log import EventLog
     from vae_loc.system.farewell import farewell
@@ -72,7 +72,7 @@ def _as_json(outcome: Outcome) -> dict[str, object]:
 
 
 def _summarize(outcome: Outcome) -> None:
-    """Say on stderr what was found: a table of several scans, a sentence on one; then what became of all."""
+    """Write the findings to stderr, a table of several scans or a sentence on one; then one line on all scans."""
     from vae_loc.cli.tables.scan_table import closing_line, findings_of_one, scan_table
 
     if len(outcome.entries) > 1:
@@ -85,7 +85,7 @@ def _summarize(outcome: Outcome) -> None:
 
 
 def _interrupted(bars: Bars) -> str:
-    """Say what is done of a run that a signal ends, and how to go on."""
+    """Return a line for a run that a signal ends: the scans that are done, and how to go on."""
     done, total = bars.counts.get("scoring", (0, 0))
     if total < 2:
         return "vae-loc: interrupted; no file is half-written"

@@ -1,4 +1,4 @@
-"""Numbers that options give."""
+"""Numbers given by options."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def finite(name: str, value: float | None) -> float | None:
 
 
 def parsed_share(text: str | None) -> float | None:
-    """Return what `--fpr` means, as a share of 1; a bare number of 1 or more is no share, and may be meant as percent.
+    """Return `--fpr` as a share of 1; a bare number of 1 or more is no share, and may be meant as percent.
 
     >>> parsed_share("0.05"), parsed_share("5%"), parsed_share(None)
     (0.05, 0.05, None)

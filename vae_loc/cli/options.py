@@ -109,7 +109,7 @@ class MapOptions:
 
 @dataclass(frozen=True)
 class InputOptions:
-    """What of the files given is scored."""
+    """The part of each file that is scored, and its brain mask."""
 
     brain_mask: BrainMaskOption = None
     volume: Annotated[
@@ -157,7 +157,7 @@ class MaskOptions:
     min_size: Annotated[str, typer.Option(metavar="MM3", help="Smallest finding kept, such as 100mm3.")] = "100mm3"
 
     def segmentation(self) -> Segmentation:
-        """Return how masks are made."""
+        """Return the rule by which masks are made."""
         from vae_loc.scoring.score_options import Segmentation
 
         threshold, false_findings = (finite(name, getattr(self, name)) for name in ("threshold", "false_findings"))
@@ -194,7 +194,7 @@ class MachineOptions:
     ] = False
 
     def run_options(self) -> RunOptions:
-        """Return how a cohort is run."""
+        """Return the options of a cohort's run."""
         from vae_loc.results.score_cohort import RunOptions
 
         return RunOptions(
@@ -207,7 +207,7 @@ class MachineOptions:
 
 @dataclass(frozen=True)
 class TalkOptions:
-    """What a command says, and how."""
+    """The output of a command on stdout and stderr."""
 
     quiet: Quiet = False
     as_json: AsJson = False
@@ -218,7 +218,7 @@ class TalkOptions:
 
 
 def parsed_brain_mask(option: str | None) -> BrainMask | None:
-    """Return what `--brain-mask` means."""
+    """Return `--brain-mask` as a rule or a path."""
     if option == "auto":
         return "auto"
     if option == "none":
@@ -227,7 +227,7 @@ def parsed_brain_mask(option: str | None) -> BrainMask | None:
 
 
 def parsed_shard(option: str | None) -> tuple[int, int]:
-    """Return which part of how many `--shard` names, counted from 1; all is (1, 1).
+    """Return the part that `--shard` names, counted from 1, and the number of parts; all is (1, 1).
 
     >>> parsed_shard("2/4"), parsed_shard(None)
     ((2, 4), (1, 1))
@@ -250,7 +250,7 @@ def _slurm_shard() -> str:
 
 
 def parsed_cubic_mm(text: str) -> float:
-    """Return what `--min-size` means, in mm^3.
+    """Return `--min-size` in mm^3.
 
     >>> parsed_cubic_mm("100mm3")
     100.0

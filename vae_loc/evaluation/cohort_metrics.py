@@ -227,7 +227,7 @@ def records(result: Evaluation) -> list[dict[str, object]]:
 
 
 def _finding_cells(measured: Measured, name: str) -> dict[str, object]:
-    """Return how the findings of a map meet the lesions of a scan, at the rate of `segment` by default."""
+    """Return the cells of a map's findings against the lesions of a scan, at the default rate of `segment`."""
     of = next((findings for method, findings in measured.findings.items() if method == name), None)
     figures = of.rates[HEADLINE_RATE] if of else None
     return {

@@ -40,7 +40,7 @@ class Lesions:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Which voxels of the N findings of a scan are annotated.
+    """The annotated voxels of the N findings of a scan.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ def find_lesions(truth: BoolArray, brain: BoolArray, voxel_mm3: float) -> Lesion
 
 
 def overlap(numbers: Numbers, count: int, lesions: Lesions) -> Overlap:
-    """Return how the findings of a scan meet its lesions.
+    """Return the voxels that the findings of a scan share with its lesions.
 
     Parameters
     ----------
@@ -92,14 +92,14 @@ def overlap(numbers: Numbers, count: int, lesions: Lesions) -> Overlap:
 
 
 def are_found(meeting: Overlap, kept: BoolArray, lesions: Lesions) -> BoolArray:
-    """Return which lesions, bool (M,), the `kept` findings, bool (N,), cover together by at least `FOUND_SHARE`."""
+    """Return the lesions found, bool (M,): the `kept` findings, bool (N,), cover together `FOUND_SHARE` or more."""
     covered = meeting.covered[:, kept].sum(axis=1)
-    enough: BoolArray = covered >= np.maximum(1, FOUND_SHARE * lesions.sizes)
+    enough: BoolArray = covered >= FOUND_SHARE * lesions.sizes
     return enough
 
 
 def by_size(lesions: Lesions, chosen: BoolArray | None = None) -> dict[str, int]:
-    """Return how many lesions are in each of `CLASS_NAMES`; of those `chosen`, bool (M,), if given."""
+    """Return the number of lesions in each of `CLASS_NAMES`; of those `chosen`, bool (M,), if given."""
     classes = np.digitize(lesions.sizes * lesions.voxel_mm3 / 1000, SIZE_CLASSES_ML)
     counts = np.bincount(classes if chosen is None else classes[chosen], minlength=len(CLASS_NAMES))
     return dict(zip(CLASS_NAMES, counts.tolist(), strict=True))

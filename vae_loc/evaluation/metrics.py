@@ -1,4 +1,4 @@
-"""How well a score ranks lesion voxels: arrays in, numbers out. `docs/reference/metrics.md` says what to trust.
+"""Figures of a score that ranks lesion voxels: arrays in, numbers out. Which to trust: `docs/reference/metrics.md`.
 
 Every distinct score is an operating point: with tp and fp the voxels at or above it,
 
@@ -6,7 +6,7 @@ Every distinct score is an operating point: with tp and fp the voxels at or abov
     AP    = sum (tp_n - tp_n-1) / P * tp_n / (tp_n + fp_n)           (step-wise; ties share one point)
     Dice  = 2 tp / (P + tp + fp)                                     (the oracle takes the best of all)
 
-What has no positives or no negatives is undefined: None, never 0 or NaN.
+A figure without positives or without negatives is undefined: None, never 0 or NaN.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def dice_at(positives: Floats, negatives: Floats, threshold: float) -> float | N
 
 
 def above(scores: Floats, threshold: float) -> int:
-    """Return how many of `scores` (N,), ascending, exceed `threshold`, as `scores > threshold` counts them."""
+    """Return the number of `scores` (N,), ascending, above `threshold`, as `scores > threshold` counts them."""
     edge = scores.dtype.type(threshold)  # in the scores' own type, else numpy copies them all to float64
     if edge > threshold:
         edge = np.nextafter(edge, scores.dtype.type(-np.inf))
@@ -145,7 +145,7 @@ def subject_interval(subjects: Sequence[str], values: Sequence[float | None], *,
 
 
 def binned(parts: Sequence[Floats], edges: Floats) -> Counts:
-    """Return how many scores of each part lie between two edges, highest bin first: int (S, B).
+    """Return the number of scores of each part between two edges, highest bin first: int (S, B).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""An evaluation drawn: ROC, PR, Dice against threshold, per subject, FROC of findings, reliability; PNG and SVG."""
+"""Figures of an evaluation: ROC, PR, Dice by threshold, subjects, FROC of findings, reliability; PNG and SVG."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import numpy as np
 
 from vae_loc.evaluation.baselines import BASELINES
 from vae_loc.evaluation.cohort_metrics import Evaluation
-from vae_loc.evaluation.metrics import Floats
 from vae_loc.evaluation.record import Missing
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import METHODS
@@ -31,6 +30,7 @@ BASELINE_COLOUR = "#888888"
 BASELINE_STYLES = dict(zip(BASELINES, ("-", "--", "-.", (0, (5, 1)), (0, (1, 1))), strict=True))
 SIZE_INCHES = (6.4, 4.8)
 DOTS_PER_INCH = 120
+LEAST_SHARE = 1e-5  # on a logarithmic axis
 MATPLOTLIB_FOLDERS = ("MPLCONFIGDIR", "XDG_CONFIG_HOME")
 
 
@@ -113,31 +113,29 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     return paths
 
 
-def _line(axis: Axes, name: str, x: Floats, y: Floats) -> None:
-    """Draw one map's curve: models in colour, baselines in grey."""
-    style = BASELINE_STYLES.get(name, "-")
-    axis.plot(x, y, label=name, lw=1.2, color=COLOURS.get(name, BASELINE_COLOUR), linestyle=style)
+def _curves(axis: Axes, result: Evaluation, names: tuple[str, str], *, least: float = 0, start: bool = False) -> None:
+    """Draw one rate of each map's curve against another, x being at least `least`; `start` puts (0, 0) before it."""
+    for name, rates in result.curves.items():
+        if not all(np.isfinite(rates[of]).all() for of in ("tpr", "fpr")):
+            continue  # no voxel is annotated, or each is
+        x, y = (np.append(0, rates[of]) if start else rates[of] for of in names)
+        colour, style = COLOURS.get(name, BASELINE_COLOUR), BASELINE_STYLES.get(name, "-")
+        axis.plot(np.maximum(x, least), y, label=name, lw=1.2, color=colour, linestyle=style)
 
 
 def _roc(axis: Axes, result: Evaluation) -> None:
-    for name, rates in result.curves.items():
-        if np.isfinite(rates["tpr"]).all() and np.isfinite(rates["fpr"]).all():
-            _line(axis, name, np.append(0, rates["fpr"]), np.append(0, rates["tpr"]))
+    _curves(axis, result, ("fpr", "tpr"), start=True)
     axis.set(xlabel="false-positive rate", ylabel="true-positive rate", title="ROC, in-brain voxels, pooled")
 
 
 def _precision_recall(axis: Axes, result: Evaluation) -> None:
-    for name, rates in result.curves.items():
-        if np.isfinite(rates["tpr"]).all():
-            _line(axis, name, rates["tpr"], rates["precision"])
+    _curves(axis, result, ("tpr", "precision"))
     axis.set(xlabel="recall", ylabel="precision", title="Precision and recall, in-brain voxels, pooled", ylim=(0, 1))
 
 
 def _dice(axis: Axes, result: Evaluation) -> None:
-    """Thresholds of different maps have different units: the axis is the share of other voxels marked."""
-    for name, rates in result.curves.items():
-        if np.isfinite(rates["dice"]).all() and np.isfinite(rates["fpr"]).all():
-            _line(axis, name, np.maximum(rates["fpr"], 1e-5), rates["dice"])
+    """Draw Dice; thresholds of different maps have different units, so that x is the share of other voxels marked."""
+    _curves(axis, result, ("fpr", "dice"), least=LEAST_SHARE)
     axis.set(xscale="log", xlabel="threshold, as the share of unannotated voxels above it", ylabel="Dice")
     axis.set_title("Dice, in-brain voxels, pooled")
 
@@ -148,9 +146,8 @@ def _subjects(axis: Axes, result: Evaluation) -> None:
     for place, name in enumerate(names):
         values = [row.average_precision or 0.0 for row in rows if row.map == name]
         if values:
-            axis.plot(
-                np.full(len(values), place), values, "o", ms=4, alpha=0.6, color=COLOURS.get(name, BASELINE_COLOUR)
-            )
+            colour = COLOURS.get(name, BASELINE_COLOUR)
+            axis.plot(np.full(len(values), place), values, "o", ms=4, alpha=0.6, color=colour)
             axis.plot([place - 0.3, place + 0.3], [np.mean(values)] * 2, color="black", lw=1.5)
     axis.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=7)
     axis.set(ylabel="average precision", title="Every subject; bar: mean")
@@ -182,7 +179,7 @@ def _reliability(axis: Axes, result: Evaluation) -> None:
     stated = np.array(rates.stated)
     for name in METHODS:
         means = [interval.mean or 0.0 for interval in rates.measured[name]]
-        axis.plot(stated, np.maximum(means, 1e-5), "o-", ms=3, lw=1.2, label=name, color=COLOURS[name])
+        axis.plot(stated, np.maximum(means, LEAST_SHARE), "o-", ms=3, lw=1.2, label=name, color=COLOURS[name])
     axis.plot(stated, stated, color="black", lw=0.8, label="as stated")
     axis.set(xscale="log", yscale="log", xlabel="stated share of healthy voxels above", ylabel="measured share")
     axis.set_title("Healthy scans: do the percentiles hold?")

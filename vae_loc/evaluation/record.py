@@ -31,7 +31,7 @@ class Interval(_Part):
 
 
 class PooledFigures(_Part):
-    """How a score ranks the voxels of all subjects together; `oracle_dice` is of the best threshold in hindsight."""
+    """The ranking of the voxels of all subjects together; `oracle_dice` is of the best threshold in hindsight."""
 
     auroc: float | None
     average_precision: float | None
@@ -50,7 +50,7 @@ class MapFigures(_Part):
 
 
 class SliceFigures(_Part):
-    """How a score of slices tells diseased slices from healthy ones."""
+    """The AUROC of a score of slices, diseased against healthy; `reason` where there is none."""
 
     auroc: float | None
     interval: tuple[float, float] | None = None
@@ -58,7 +58,7 @@ class SliceFigures(_Part):
 
 
 class SliceTable(_Part):
-    """How many slices are diseased or healthy for certain, and how each score tells them apart."""
+    """The number of slices that are diseased or healthy for certain, and the figures of each score."""
 
     diseased: int
     healthy: int

@@ -1,4 +1,4 @@
-"""The findings of one scan, and how they meet its lesions at each rate."""
+"""The findings of one scan, against its lesions, at each rate."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Findings:
     min_strengths: dict[float, float]
 
     def kept(self, rate: float) -> BoolArray:
-        """Return which findings, bool (N,), `segment` keeps at a rate."""
+        """Return the findings, bool (N,), that `segment` keeps at a rate."""
         return np.array([strength > self.min_strengths[rate] for strength in self.strengths], dtype=bool)
 
 
 @dataclass(frozen=True)
 class RateFigures:
-    """How findings at one rate meet the lesions of a scan.
+    """The findings of a scan at one rate, against its lesions.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class RateFigures:
 
 @dataclass(frozen=True)
 class ScanFindings:
-    """How the findings of one map meet the lesions of one scan.
+    """The findings of one map of one scan, against its lesions.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ def findings_of(located: Located, model: Model) -> dict[Method, Findings]:
 def scan_findings(
     findings: Findings, truth: BoolArray, brain: BoolArray, lesions: Lesions, subject: str
 ) -> ScanFindings:
-    """Return how findings meet the lesions of a scan.
+    """Return the figures of findings against the lesions of a scan.
 
     Parameters
     ----------
@@ -111,5 +111,5 @@ def scan_findings(
 
 
 def count_findings(findings: Findings) -> dict[float, int]:
-    """Return how many findings there are at each rate."""
+    """Return the number of findings at each rate."""
     return {rate: int(np.count_nonzero(findings.kept(rate))) for rate in findings.min_strengths}

@@ -67,7 +67,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class _AnnotatedScan:
+class AnnotatedScan:
     """A scored scan with its annotation.
 
     Attributes
@@ -96,7 +96,7 @@ def measure(pair: LabelledCase, model: Model, store: ScoreStore, *, brain_mask: 
     canonical = located.canonical
     # the annotation on the canonical grid, for the paper's protocol and for slices
     coverage = onto_grid(truth.astype(np.float32), volume, np.ones_like(truth), canonical.grid)
-    scan = _AnnotatedScan(pair, located, truth, coverage)
+    scan = AnnotatedScan(pair, located, truth, coverage)
     # each map and baseline against the annotation
     scores: dict[str, FloatArray] = {str(method): values for method, values in located.maps.items()}
     scores |= baseline_maps(volume, brain, canonical, model.reference, contrast=model.facts.contrast)
@@ -118,10 +118,10 @@ def measure(pair: LabelledCase, model: Model, store: ScoreStore, *, brain_mask: 
         lesions=len(lesions.sizes),
         specks=lesions.specks,
     )
-    return Measured(rows, _slice_rows(scan), findings, facts, notes + volume.warnings + canonical.warnings)
+    return Measured(rows, slice_rows(scan), findings, facts, notes + volume.warnings + canonical.warnings)
 
 
-def _row(scan: _AnnotatedScan, name: str, values: FloatArray, model: Model, store: ScoreStore) -> MapRow:
+def _row(scan: AnnotatedScan, name: str, values: FloatArray, model: Model, store: ScoreStore) -> MapRow:
     """Return the figures of one map or baseline; its scores go into the store."""
     case, brain = scan.pair.case, scan.located.brain
     lesion, other = store.add(name, scan.truth[brain], values[brain])
@@ -156,7 +156,7 @@ def _threshold(model: Model, name: str, fpr: float) -> float | None:
     return healthy_threshold(model.checkpoint, method, fpr)
 
 
-def _slice_rows(scan: _AnnotatedScan) -> list[SliceRow]:
+def slice_rows(scan: AnnotatedScan) -> list[SliceRow]:
     """Return the slices that are healthy or diseased for certain, with their scores."""
     stack, samples = to_slices(scan.located.canonical), scan.located.scores.slices
     covered = scan.coverage[:, :, stack.indices]

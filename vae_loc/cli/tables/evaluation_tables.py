@@ -95,7 +95,7 @@ def _table(title: str, columns: Iterable[str], caption: str | None = None, *, fi
 
 
 def _beaten(result: Evaluation) -> str:
-    """Return which baselines are not worse than the best map."""
+    """Return the baselines that are not worse than the best map."""
     beaten = result.record.baselines_that_beat_the_model
     said = [f"{', '.join(names)} in {title}" for title, figure in RANKED.items() if (names := beaten.get(figure))]
     return f"NOT WORSE THAN THE BEST MAP: {'; '.join(said)}" if said else "No baseline reaches the best map."

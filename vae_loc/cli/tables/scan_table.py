@@ -1,4 +1,4 @@
-"""What was found in the scans of a run, for a person at a terminal: a table, and what became of all."""
+"""The findings of a run's scans, for a person at a terminal: a table, and one line on all scans."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def scan_table(entries: Sequence[Entry]) -> Table:
 
 
 def findings_of_one(outcome: Outcome) -> list[str]:
-    """Return what was found in the only scan of a run, one line per mask."""
+    """Return the findings of the only scan of a run, one line per mask."""
     from vae_loc.results.scan_summary import findings_words
 
     found = [(entry, _summary_of(entry)) for entry in outcome.entries if entry.status != "failed"]
@@ -62,7 +62,7 @@ def findings_of_one(outcome: Outcome) -> list[str]:
 
 
 def closing_line(outcome: Outcome) -> str:
-    """Return what became of all scans, and which file to open; nothing of one scan without a page.
+    """Return the numbers of scans done, skipped and failed, and the file to open; nothing for one scan without a page.
 
     >>> from pathlib import Path
     >>> from vae_loc.results.cohort_table import Entry
