@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from vae_loc.evaluation.cohort_metrics import beaten_by
+from vae_loc.evaluation.cohort_metrics import beaten_by, slice_table
 from vae_loc.evaluation.lesions import CLASS_NAMES
 from vae_loc.evaluation.record import Interval, MapFigures, PooledFigures
 from vae_loc.evaluation.scan_findings import FINDING_RATES
+from vae_loc.evaluation.scan_metrics import SliceRow
 from vae_loc.vocabulary import METHODS
 
 
@@ -22,10 +23,20 @@ def test_slices_are_counted_once_and_each_score_tells_them_apart(summary):
     assert slices["diseased"] > 0
     assert slices["healthy"] > 0
     assert set(slices["scores"]) == {"rec", "kl", "elbo", "brain area"}
-    assert slices["scores"]["rec"]["auroc"] > 0.6
     for figures in slices["scores"].values():
         low, high = figures["interval"]
         assert 0 <= low <= high <= 1 + 1e-9
+
+
+def test_a_score_of_slices_has_the_auroc_of_its_diseased_slices_against_the_healthy_ones():
+    """Of rec, 3 is above both healthy slices and 2 above one; subject b has both kinds, a and c one."""
+    kinds = [("a", True, 3.0), ("b", True, 2.0), ("b", False, 2.5), ("c", False, 1.0)]
+    rows = [SliceRow(name, ill, {"rec": rec, "kl": -rec, "elbo": 0.0, "brain area": 7.0}) for name, ill, rec in kinds]
+    table = slice_table(rows, seed=0)
+    assert (table.diseased, table.healthy) == (2, 2)
+    assert [table.scores[name].auroc for name in ("rec", "kl", "elbo", "brain area")] == [0.75, 0.25, 0.5, 0.5]
+    empty = slice_table([], seed=0).scores["rec"]
+    assert (empty.auroc, empty.reason) == (None, "no slice is healthy or diseased for certain")
 
 
 def test_every_map_has_findings_at_each_rate_and_more_at_a_greater_one(summary):

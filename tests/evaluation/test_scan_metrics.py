@@ -16,6 +16,7 @@ from vae_loc.preprocessing.slices import substantial, to_slices
 from vae_loc.scans.annotations import LabelledCase, find_labelled
 from vae_loc.scans.cases import Case
 from vae_loc.scoring.locate import locate
+from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.vocabulary import METHODS
 
@@ -53,7 +54,7 @@ def test_per_subject_figures_are_those_of_the_maps_on_disk(evaluated, patients, 
 def test_a_slice_is_diseased_from_20_covered_pixels_on_and_healthy_without_any(patients, trained):
     """Of slices of 64 pixels; a pixel counts from half of it on, and a slice with less than that is neither."""
     scan = patients / "p0_t1.nii.gz"
-    located = locate(opened(scan), trained, methods=METHODS)
+    located = locate(opened(scan), trained, ScoreOptions(methods=METHODS, force=True))
     stack = to_slices(located.canonical)
     kept = np.flatnonzero(substantial(stack))
     coverage = np.full(located.canonical.grid.shape, 0.0009, dtype=np.float32)  # too little to be a lesion

@@ -106,7 +106,7 @@ def evaluate(
         findings=finding_tables([one.findings for one in measured], unseen, seed=seed),
         pixel=pixel,
         baselines_that_beat_the_model=beaten_by(pixel),
-        slices=_slices([row for one in measured for row in one.slices], seed),
+        slices=slice_table([row for one in measured for row in one.slices], seed),
         healthy_calibration=healthy_rates(unseen, seed=seed) if unseen else Missing(reason=NO_HEALTHY),
         seed=seed,
         versions=versions(),
@@ -193,7 +193,7 @@ def _pooled(store: ScoreStore, name: str, seed: int) -> tuple[PooledFigures, Rat
     return figures, {key: values[keep] for key, values in (rates | {"threshold": threshold}).items()}
 
 
-def _slices(rows: Sequence[SliceRow], seed: int) -> SliceTable:
+def slice_table(rows: Sequence[SliceRow], seed: int) -> SliceTable:
     """Return the AUROC of each score of slices, diseased against healthy."""
     diseased = np.array([row.diseased for row in rows], dtype=bool)
     return SliceTable(
