@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from benchmarks.measured.thick_slices import averaged
 from vae_loc.preprocessing.brain_mask import find_brain
 from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.scans.volume import Volume
@@ -138,13 +139,8 @@ def _thick(scan: Scan, thickness_mm: float) -> Scan:
     """Return a scan of thick slices from the bottom to the top."""
     axis = axes_of(scan)["z"]
     step = max(1, round(thickness_mm / scan.volume.spacing_mm[axis]))
-
-    def joined(values):
-        stack = np.moveaxis(values, axis, 0)
-        count = len(stack) // step
-        return np.moveaxis(stack[: count * step].reshape(count, step, *stack.shape[1:]).mean(axis=1), 0, axis)
-
     affine = scan.volume.affine.copy()
     affine[:3, 3] += affine[:3, axis] * (step - 1) / 2
     affine[:3, axis] *= step
-    return other(scan, joined(scan.volume.data.astype(float)), joined(scan.brain.astype(float)) > 0.5, affine)
+    data, brain = (averaged(values.astype(float), axis, step) for values in (scan.volume.data, scan.brain))
+    return other(scan, data, brain > 0.5, affine)
