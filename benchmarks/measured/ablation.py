@@ -49,8 +49,9 @@ from vae_loc.scoring.normalised_maps import Features, Moments, mean_and_sd, z_by
 from vae_loc.scoring.smoothing import smoothed
 from vae_loc.training import augmentation, cross_fit, fit
 from vae_loc.training.cross_fit import Statistics
-from vae_loc.training.fit import SHORT_STEPS, FitOptions, join_slices, short_epochs, train_vae
-from vae_loc.training.train import APPEARANCES, COARSE_NOISE_SD
+from vae_loc.training.fit import join_slices, train_vae
+from vae_loc.training.train import APPEARANCES
+from vae_loc.training.training_options import COARSE_NOISE_SD, SHORT_STEPS, TrainingOptions, short_epochs
 from vae_loc.vocabulary import PLACE_Z, FloatArray, Method
 
 SEEDS = (0, 1, 2)
@@ -300,7 +301,7 @@ def train(training: Training, seed: int, healthy: Sequence[Healthy]) -> dict[str
         ]
         whole = [replace(brain.canonical, fine=None) for brain in brains for _ in range(APPEARANCES)]
         slices.append(join_slices([to_slices(look(brain)) for look, brain in zip(looks, whole, strict=True)]))
-    options = FitOptions(
+    options = TrainingOptions(
         epochs=short_epochs(len(slices[0]), 64, steps=training.steps),
         seed=seed,
         coarse_noise_sd=training.coarse_noise_sd,

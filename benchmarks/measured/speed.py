@@ -206,15 +206,14 @@ def training(options: argparse.Namespace) -> Iterator[str]:
     torch.manual_seed(0)
     slices = torch.randn(SLICES, 1, 64, 64)
     generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
-    models = {"plain": plain_vae(), "ours": VAE(), "bf16": VAE()}
+    models = {"plain": plain_vae(), "ours": VAE()}
     optimizers = {
         name: torch.optim.Adam(model.parameters(), lr=1e-4, fused=name != "plain") for name, model in models.items()
     }
 
-    def step(name: str, x: torch.Tensor, bf16: bool = False) -> None:
+    def step(name: str, x: torch.Tensor) -> None:
         noise = torch.randn(SLICES, 256, generator=generator)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            kl, rec = negative_elbo(models[name], x, noise, c=1.0)
+        kl, rec = negative_elbo(models[name], x, noise, c=1.0)
         optimizers[name].zero_grad(set_to_none=True)
         (kl + rec).mean().backward()
         optimizers[name].step()
@@ -223,48 +222,12 @@ def training(options: argparse.Namespace) -> Iterator[str]:
         {
             "plain loop": lambda: step("plain", torch.from_numpy(one_by_one(slices[:, 0].numpy(), rng))),
             "vae-loc (richer augmentation)": lambda: step("ours", augment(slices, generator)),
-            "vae-loc --precision bf16": lambda: step("bf16", augment(slices, generator), bf16=True),
             "of which network and optimizer": lambda: step("ours", slices),
             "of which augmentation": lambda: augment(slices, generator),
         },
         options.rounds,
     )
     yield from compared(times, SLICES, "slices per second")
-
-
-def precision(options: argparse.Namespace) -> Iterator[str]:
-    """Training in bf16 against fp32: what it costs in quality, on scans of IXI."""
-    import torch
-
-    from vae_loc.preprocessing.canonical import to_canonical
-    from vae_loc.preprocessing.open_scan import open_scan
-    from vae_loc.preprocessing.slices import to_slices
-    from vae_loc.scans.cases import find_cases
-    from vae_loc.training.fit import FitOptions, join_slices, train_vae
-
-    if not options.ixi.is_dir():
-        yield f"Left out: there is no {options.ixi}."
-        return
-    torch.set_num_threads(1)
-    stacks = []
-    for case in find_cases([options.ixi])[:: max(1, 155 // options.subjects)][: options.subjects]:
-        scan = open_scan(case)
-        stacks.append(to_slices(to_canonical(scan.volume, scan.brain)))
-    held = max(1, len(stacks) // 4)
-    learned, validation = join_slices(stacks[held:]), join_slices(stacks[:held])
-    epochs = max(1, round(options.steps * SLICES / len(learned)))
-    yield f"{len(stacks) - held} scans to learn from, {held} to validate, {epochs * -(-len(learned) // SLICES)} steps.\n"
-    yield "| seed | fp32: -ELBO of the validation, nats per slice | bf16 | fp32, CPU seconds | bf16 |"
-    yield "|---|---|---|---|---|"
-    for seed in range(2):
-        row = {}
-        for kind in ("fp32", "bf16"):
-            began = time.process_time()
-            fit = FitOptions(epochs=epochs, seed=seed, precision=kind, coarse_noise_sd=3.0)
-            _, history = train_vae(learned, validation, fit)
-            row[kind] = history.best, time.process_time() - began
-        values = [f"{row[kind][part]:.4g}" for part in (0, 1) for kind in ("fp32", "bf16")]
-        yield f"| {seed} | " + " | ".join(values) + " |"
 
 
 def large_scan(folder: Path) -> tuple[Path, Path]:
@@ -495,7 +458,6 @@ def growth(options: argparse.Namespace) -> Iterator[str]:
 PARTS: Parts = {
     "scoring": scoring,
     "training": training,
-    "precision": precision,
     "files": files,
     "resampling": resampling,
     "whole": whole,
@@ -521,9 +483,6 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--scans", type=int, default=50)
-    parser.add_argument("--ixi", type=Path, default=Path("../shared/data/ixi"))
-    parser.add_argument("--subjects", type=int, default=32, help="of IXI, for the precision of training")
-    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--naive", nargs=3, type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--floor", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from reproduction.authors import ALL_FAULTS, NO_FAULTS, Faults, kl_of
 from vae_loc.model.vae import VAE, squared_error
 from vae_loc.training.augmentation import augment
-from vae_loc.training.distributed import ProcessGroup
-from vae_loc.training.fit import FitOptions, short_rate, train_vae
+from vae_loc.training.fit import short_rate, train_vae
+from vae_loc.training.training_options import TrainingOptions
 
 PAPER_RATE = 1e-4
 PAPER_EPOCHS = 300  # at most, until the plateau
@@ -73,15 +73,16 @@ def train_brain(
         weights, _ = train_vae(
             training.astype(np.float32),
             validation.astype(np.float32),
-            FitOptions(
+            TrainingOptions(
                 latents=latents,
                 c=c,
                 seed=seed,
                 schedule="plateau",
+                coarse_noise_sd=0.0,
                 epochs=PAPER_EPOCHS,
                 batch_size=protocol.batch_size,
             ),
-            group=ProcessGroup(device=device),
+            device=device,
         )
         model = VAE(latents=latents, image_size=training.shape[1])
         model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})

@@ -1,11 +1,9 @@
-"""A training that a signal interrupts goes on where it was."""
+"""A training that a signal interrupts says how to go on, and goes on where it was."""
 
-import json
 import signal
-import time
 
 import pytest
-from support.commands import TINY, finish, names, start
+from support.commands import TINY, finish, invoke, names, start, wait_for
 
 SOME_EPOCHS = ["--epochs", "12", "--batch-size", "8", *TINY]
 
@@ -13,29 +11,33 @@ SOME_EPOCHS = ["--epochs", "12", "--batch-size", "8", *TINY]
 @pytest.fixture(scope="module")
 def uninterrupted(healthy_folder, tmp_path_factory):
     output = tmp_path_factory.mktemp("whole") / "whole.safetensors"
-    assert finish(start("train", healthy_folder, *SOME_EPOCHS, "-o", output))[0] == 0
+    invoke("train", healthy_folder, *SOME_EPOCHS, "-o", output)
     return output
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_training_resumes_to_the_same_bytes(healthy_folder, uninterrupted, tmp_path, number):
-    arguments = ["train", healthy_folder, *SOME_EPOCHS, "-o"]
-    whole, halves = uninterrupted, tmp_path / "halves.safetensors"
-    process = start(*[argument for argument in arguments if argument != "--quiet"], halves)
-    state = tmp_path / "halves.state.safetensors"
-    for _ in range(6000):
-        if state.exists():
-            break
-        time.sleep(0.01)
+def interrupted(folder, output, number):
+    """Train until the first epoch is done, then send a signal; return the state that is left."""
+    state = output.with_suffix(".state.safetensors")
+    loud = [option for option in SOME_EPOCHS if option != "--quiet"]
+    process = start("train", folder, *loud, "-o", output)
+    wait_for(state.exists)
     process.send_signal(number)
     code, _, err = finish(process)
     assert code == 128 + number
     assert "The same command with --resume goes on from there" in err
-    assert not halves.exists()
-    assert not [name for name in names(tmp_path) if name.endswith(".tmp")]
-    code, _, err = finish(start(*arguments, halves, "--resume"))
-    assert code == 0, err
-    assert halves.read_bytes() == whole.read_bytes()
-    records = [json.loads(path.with_suffix(".training.json").read_text()) for path in (whole, halves)]
-    assert records[0]["best_valid_loss"] == records[1]["best_valid_loss"]
+    assert names(output.parent) == {state.name}
+    return state
+
+
+def test_ctrl_c_keeps_the_finished_epochs(healthy_folder, tmp_path):
+    interrupted(healthy_folder, tmp_path / "m.safetensors", signal.SIGINT)
+
+
+def test_an_interrupted_training_resumes_to_the_same_bytes(healthy_folder, uninterrupted, tmp_path):
+    halves = tmp_path / "halves.safetensors"
+    state = interrupted(healthy_folder, halves, signal.SIGTERM)
+    invoke("train", healthy_folder, *SOME_EPOCHS, "-o", halves, "--resume")
+    assert halves.read_bytes() == uninterrupted.read_bytes()
+    records = [path.with_suffix(".training.json").read_bytes() for path in (uninterrupted, halves)]
+    assert records[0] == records[1]
     assert not state.exists()

@@ -25,3 +25,15 @@ def test_augmentation_differs_between_slices_and_keeps_the_background():
     inside = y[y > -4]
     assert inside.min() > -2.5  # shading, gain, offset and noise; no background
     assert inside.max() < 3.5
+
+
+def test_brains_are_mirrored_from_left_to_right_alone():
+    """Rows H run to the right, columns W to the front: half of the slices change sides, hardly one turns round."""
+    x = torch.full((64, 1, 64, 64), -4.0)
+    x[:, :, 16:48, 16:48] = 0
+    x[:, :, 16:32, 16:32] = 3
+    y = augment(x, torch.Generator().manual_seed(0)).clamp(-1, 3)
+    sides = y[:, 0, :32].mean((1, 2)) > y[:, 0, 32:].mean((1, 2))
+    ends = y[:, 0, :, :32].mean((1, 2)) > y[:, 0, :, 32:].mean((1, 2))
+    assert 16 < sides.sum() < 48
+    assert ends.sum() > 56

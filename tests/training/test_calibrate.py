@@ -14,9 +14,11 @@ def test_calibrate_stores_thresholds_that_segment_uses(patients, model_file, tmp
     before = model_file.read_bytes()
     out = tmp_path / "c.safetensors"
     options = ["--labels", "{subject}_seg.nii.gz", "--folds", "5"]
-    invoke("calibrate", model_file, patients, *options, "-o", out)
+    rows = json.loads(invoke("calibrate", model_file, patients, *options, "-o", out, "--json").stdout)["folds"]
     assert model_file.read_bytes() == before
     labelled = load_checkpoint(out).facts.labelled
+    chosen = [row["threshold"] for row in rows if row["method"] == "rec-error"]
+    assert labelled.thresholds["rec-error"] == np.median(chosen)
     assert labelled.folds == 4  # the fifth part is p5, whose annotation is empty
     assert labelled.dice["rec-error"][0] > 0.5
     invoke("segment", patients / "p1_t1.nii.gz", "-m", out, "-o", tmp_path / "s", "--method", "rec-error")

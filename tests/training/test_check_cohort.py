@@ -14,7 +14,7 @@ from vae_loc.preprocessing.canonical import canonical_brain, to_canonical
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.cases import find_cases, split_subjects
 from vae_loc.system.array_store import ArrayStore
-from vae_loc.training.check_cohort import check_cohort
+from vae_loc.training.check_cohort import HealthyCohort, check_cohort
 
 
 @pytest.fixture
@@ -22,9 +22,7 @@ def checked():
     """Check a cohort for slices of 32 pixels."""
     with ArrayStore() as store:
         yield lambda cases, **options: check_cohort(
-            cases,
-            **{"brain_mask": None, "image_size": 32, "skip_bad": False, "store": store, "advance": lambda _: None}
-            | options,
+            HealthyCohort(cases, **options), image_size=32, store=store, advance=lambda _: None
         )
 
 

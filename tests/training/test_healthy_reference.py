@@ -11,7 +11,7 @@ from vae_loc.model.network import ready
 from vae_loc.scans.cases import find_cases
 from vae_loc.scoring.locate import locate
 from vae_loc.scoring.score_options import ScoreOptions
-from vae_loc.training.healthy_reference import calibrate_cases
+from vae_loc.training.healthy_reference import _prior, calibrate_cases
 
 
 def test_a_healthy_brain_is_judged_by_the_others(tmp_path, healthy_folder, trained):
@@ -52,3 +52,24 @@ def test_the_order_of_the_cases_has_no_influence(healthy_folder, trained):
 def test_without_a_case_nothing_can_be_calibrated(trained):
     with pytest.raises(UnusableInput, match="expected at least one healthy scan"):
         calibrate_cases(trained.checkpoint, [])
+
+
+def test_brains_that_the_network_learned_from_count_by_place_alone(healthy_folder, trained):
+    bare = with_reference(trained.checkpoint, {"template": trained.reference["template"]})
+    cases = find_cases([healthy_folder / f"sub{number}_t1.nii.gz" for number in range(3)])
+    all_new, one_new = (calibrate_cases(bare, cases, learned=learned) for learned in ((), ("sub0", "sub1")))
+    assert (all_new.facts.healthy.subjects, one_new.facts.healthy.subjects) == (3, 1)
+    assert np.array_equal(all_new.reference["residual.mean"], one_new.reference["residual.mean"])
+    assert all_new.facts.healthy.maps["combi"] != one_new.facts.healthy.maps["combi"]
+    with pytest.raises(UnusableInput, match="expected at least one healthy scan"):
+        calibrate_cases(bare, cases, learned=("sub0", "sub1", "sub2"))
+
+
+def test_the_healthy_people_of_a_model_count_as_ten_scans(trained):
+    model = trained.checkpoint
+    prior = _prior(model)
+    known = prior["residual"][0] > 0
+    count, mean, square = (sums[known] for sums in prior["residual"])
+    assert set(count) == {10}
+    np.testing.assert_allclose(mean / 10, model.reference["residual.mean"][known])
+    np.testing.assert_allclose(np.sqrt(square / 10 - (mean / 10) ** 2), model.reference["residual.sd"][known])

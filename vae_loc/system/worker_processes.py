@@ -69,11 +69,6 @@ def usable_cpus() -> int:
         return cpus
 
 
-def fair_threads(wanted: int) -> int:
-    """Return the number of threads of one process beside the others that torchrun started on this machine."""
-    return max(1, min(wanted, usable_cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-
-
 def default_jobs(tasks: int) -> int:
     """Return the number of worker processes that pays: one per CPU, and at least four tasks for each."""
     return max(1, min(usable_cpus(), tasks // TASKS_A_WORKER))

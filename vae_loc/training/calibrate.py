@@ -15,9 +15,9 @@ from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS, DEFAULT_FPR
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.writing import check_place, refuse_inputs
-from vae_loc.training.closing_words import FEW_SUBJECTS
 from vae_loc.training.healthy_reference import calibrate_cases
 from vae_loc.training.labelled_thresholds import FoldDice, calibrate_labelled, doubts, refuse_poor
+from vae_loc.training.training_record import FEW_SUBJECTS
 from vae_loc.vocabulary import BrainMask
 
 _log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CalibrationOptions:
-    """Scans and options of a calibration.
+    """The scans of a calibration, and how it is done.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ def calibrate_file(
 
     Returns
     -------
-    What the thresholds achieve, for each map and fold; empty without annotated scans.
+    The Dice of the thresholds, for each map and fold; empty without annotated scans.
 
     Raises
     ------
@@ -63,21 +63,18 @@ def calibrate_file(
     _check(model, output, scans, options)
     calibrated = load_checkpoint(model)
     contrast = calibrated.facts.contrast
-    rows: list[FoldDice] = []
     pairs = find_labelled(scans, options.labels, contrast=contrast) if scans or options.labels else []
+    rows: list[FoldDice] = []
     if options.healthy:
-        before = calibrated
-        cases = find_cases(options.healthy, contrast=contrast)
+        # take the healthy statistics anew, blended with the model's own
+        before, cases = calibrated, find_cases(options.healthy, contrast=contrast)
+        progress = bars("healthy", len(cases))
         calibrated = calibrate_cases(
-            calibrated,
-            cases,
-            brain_mask=options.brain_mask,
-            device=options.device,
-            progress=bars("healthy", len(cases)),
+            before, cases, brain_mask=options.brain_mask, device=options.device, progress=progress
         )
-        for line in _change_of_rules(before, calibrated):
-            _log.warning(line)
+        _log_change(before, calibrated)
     if pairs:
+        # choose thresholds on annotated subjects; poor ones are not stored
         calibrated, rows = calibrate_labelled(
             calibrated,
             pairs,
@@ -87,30 +84,30 @@ def calibrate_file(
             device=options.device,
             progress=bars("annotated", len(pairs)),
         )
-        for line in doubts(calibrated, rows, folds=options.folds):
-            _log.warning(line)
-        refuse_poor(calibrated, force=options.force)
+        if labelled := calibrated.facts.labelled:
+            for line in doubts(labelled, folds=options.folds):
+                _log.warning(line)
+            if not options.force:
+                refuse_poor(labelled)
     save_checkpoint(calibrated, output)
     return rows
 
 
-def _change_of_rules(before: Checkpoint, after: Checkpoint) -> list[str]:
-    """Say how the healthy scans of a site change what Combi marks, one line each."""
-    healthy = after.facts.healthy
-    assert healthy is not None  # noqa: S101 - it was just calibrated
-    said: list[str] = []
-    if healthy.subjects < FEW_SUBJECTS:
-        said.append(
-            f"warning: {healthy.subjects} healthy subject{'s are' if healthy.subjects > 1 else ' is'} too few to tell "
-            f"what is usual at your site; {FEW_SUBJECTS} to 20 are needed"
+def _log_change(before: Checkpoint, after: Checkpoint) -> None:
+    """Log the thresholds of Combi before and after the healthy scans of a site, and a warning if these are few."""
+    subjects = after.facts.healthy.subjects if after.facts.healthy else 0
+    if subjects < FEW_SUBJECTS:
+        few = (
+            f"{subjects} healthy subject{'s are' if subjects > 1 else ' is'} too few to tell what is usual at your site"
         )
-    return [*said, f"before: {_rule_words(before)}", f"after: {_rule_words(after)}"]
+        _log.warning(f"warning: {few}; {FEW_SUBJECTS} to 20 are needed")
+    _log.warning(f"before: {_thresholds(before)}")
+    _log.warning(f"after: {_thresholds(after)}")
 
 
-def _rule_words(model: Checkpoint) -> str:
-    """Say from what strength on Combi has a finding by default, and what 5 % of healthy voxels exceed."""
-    healthy = model.facts.healthy
-    if healthy is None:
+def _thresholds(model: Checkpoint) -> str:
+    """Return the strength of Combi's findings by default, and the value that 5 % of healthy voxels exceed."""
+    if model.facts.healthy is None:
         return "no healthy statistics"
     share = f"5 % of healthy voxels above {healthy_threshold(model, 'combi', DEFAULT_FPR):.3g}"
     known = known_findings(model.facts, "combi")

@@ -1,4 +1,4 @@
-"""A cohort before training: each scan is read and prepared once, and all that cannot be used are named together."""
+"""The check of a cohort before training: each scan is read and prepared once, all unusable ones are named together."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ class HealthyCohort:
     Attributes
     ----------
     cases : to learn from, and to hold out
-    reference : further ones, of other scanners for example; the network does not learn from them, the healthy
-        statistics do
+    reference : further ones, of other scanners for example, for the healthy statistics alone
     brain_mask : for every scan; None takes the mask of each case, else `auto`
     skip_bad : whether scans that cannot be used are left out; else all are named, before the first epoch
     """
@@ -45,7 +44,7 @@ class HealthyCohort:
 
 @dataclass(frozen=True)
 class CheckedCohort:
-    """Cases that can be used, by person; their scans, prepared; and what is wrong with those that were left out."""
+    """The usable cases, by person; their prepared scans; and a line for each case that was left out."""
 
     cases: list[Case]
     scans: dict[Path, PreparedScan]
@@ -53,21 +52,14 @@ class CheckedCohort:
 
 
 def check_cohort(
-    cases: Sequence[Case],
-    *,
-    brain_mask: BrainMask | None,
-    image_size: int,
-    skip_bad: bool,
-    store: ArrayStore,
-    advance: Callable[[str], None],
+    healthy: HealthyCohort, *, image_size: int, store: ArrayStore, advance: Callable[[str], None]
 ) -> CheckedCohort:
     """Read and prepare all cases; scans of one person, and scans of the same voxels, get the same subject.
 
     Parameters
     ----------
-    brain_mask : for every scan; None takes the mask of each case, else `auto`
     image_size : pixels of a slice's side, for which the scans are low-passed
-    store : keeps what is needed of each scan
+    store : keeps the arrays of each scan
 
     Raises
     ------
@@ -75,27 +67,24 @@ def check_cohort(
     """
     good: list[Case] = []
     scans: dict[Path, PreparedScan] = {}
-    faults: list[VaeLocError] = []
-    contents: dict[str, list[Case]] = {}
-    for case in cases:
+    faults: list[str] = []
+    alike: dict[str, list[Case]] = {}  # by content
+    for case in healthy.all_cases:
         try:
-            scan = open_scan(case, brain_mask=brain_mask)
+            scan = open_scan(case, brain_mask=healthy.brain_mask)
             scans[case.scan] = prepare_scan(scan, image_size=image_size, store=store)
             person = replace(case, subject=person_of(case.subject))
             good.append(person)
-            contents.setdefault(_content(scan.volume), []).append(person)
+            alike.setdefault(_content(scan.volume), []).append(person)
         except VaeLocError as error:
-            faults.append(error)
+            faults.append(str(error))
         advance(case.subject)
-    skipped = [str(fault) for fault in faults]
-    if faults and not skip_bad:
-        raise UnusableInput(
-            "cohort",
-            f"{len(faults)} of {len(cases)} scans cannot be used; mend them or give --skip-bad: " + "; ".join(skipped),
-        )
-    for fault in skipped:
+    if faults and not healthy.skip_bad:
+        found = f"{len(faults)} of {len(healthy.all_cases)} scans cannot be used"
+        raise UnusableInput("cohort", f"{found}; mend them or give --skip-bad: " + "; ".join(faults))
+    for fault in faults:
         _log.warning("warning: left out: %s", fault)
-    return CheckedCohort(_joined(good, list(contents.values())), scans, skipped)
+    return CheckedCohort(_joined(good, list(alike.values())), scans, faults)
 
 
 def _content(volume: Volume) -> str:

@@ -1,18 +1,19 @@
-"""Healthy statistics that leave out some of the subjects: nobody is judged by statistics that know him (design [73]).
+"""Cross-fitting: each healthy subject is scored with statistics of the other folds (design [73]).
 
-Subjects lie in folds. Of every set of folds that is left out there are means and spreads by place and, where there are
-enough subjects, modes of healthy variation. What modes leave of a brain is told only of brains that they do not know:
+Subjects lie in folds. For every set of folds that is left out there are means and spreads by place and, where there are
+enough subjects, modes of healthy variation. The rest of a brain without its modes is taken by modes of other folds:
 
     usual(S)      mean and sd by place, modes: of all folds but S
-    rest(S)       mean and sd by place of what usual(S and g) leaves of the brains of fold g, over all g not in S
-    statistics(S) both; a brain of fold f is judged by statistics({f}), a new one by statistics({})
+    rest(S)       mean and sd by place of the rest of the brains of each fold g not in S by usual(S and g)
+    statistics(S) both; a brain of fold f is scored with statistics({f}), a new one with statistics({})
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from vae_loc.system.array_store import ArrayStore
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 FOLDS, FOLDS_WITH_MODES = 10, 5  # with modes, each pair of folds is left out once
-MIN_OTHERS = 4  # subjects from which a spread by place can be told
+MIN_OTHERS = 4  # subjects that give a spread by place
 Sums = dict[str, Moments]
 Folds = frozenset[int]
 
@@ -38,7 +39,7 @@ class FoldedBrain:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Statistics for `normalised_maps`: reference float32 (I, I, I), modes float32 (K, N) by feature."""
+    """Means and spreads by place, float32 (I, I, I), and modes, float32 (K, N), by feature, for `normalised_maps`."""
 
     reference: dict[str, FloatArray]
     modes: dict[str, FloatArray]
@@ -58,7 +59,7 @@ class CrossFit:
     ----------
     brains : at least one
     prior : sums that no fold can leave out
-    given : modes to keep, with the places that they are of
+    given : modes to keep, with the reference that they are of
     count : how many modes are made of these brains where none are given; the same whichever folds are left out
     """
 
@@ -71,11 +72,18 @@ class CrossFit:
         given: Statistics | None = None,
         count: int = 0,
     ) -> None:
-        self._brains, self._store, self._prior = brains, store, prior
+        self._brains, self._prior = brains, prior
         self._given, self._count = given or Statistics({}, {}), count
         self._folds = sorted({brain.fold for brain in brains})
-        self._own = {fold: self._kept(self._sums(fold)) for fold in self._folds}
-        self._total = summed([prior, *self._own.values()])
+        features = brains[0].features
+        self._moded = [name for name in SIGNED.values() if name in features and (count or name in self._given.modes)]
+
+        # the sums of each fold, and of all: folds are left out by subtraction
+        self._own = {
+            fold: {name: store.kept(sums) for name, sums in self._summed(fold, _moments).items()}
+            for fold in self._folds
+        }
+        self._total = added([prior, *self._own.values()])
         self._rest: dict[Folds, Sums] = self._rests() if self._moded else {}
 
     def statistics(self, left_out: Folds = frozenset()) -> Statistics:
@@ -84,21 +92,12 @@ class CrossFit:
         usual = self._usual(left_out)
         return Statistics(usual.reference | reference_of(self._rest.get(left_out, {})), usual.modes)
 
-    @property
-    def _moded(self) -> list[Feature]:
-        """The features that have modes."""
-        known = self._brains[0].features
-        return [name for name in SIGNED.values() if name in known and (self._count or name in self._given.modes)]
-
-    def _sums(self, fold: int) -> Sums:
-        brains = [brain for brain in self._brains if brain.fold == fold]
-        return summed({str(n): moments(of, brain.mask) for n, of in brain.features.items()} for brain in brains)
-
-    def _kept(self, sums: Sums) -> Sums:
-        return {name: self._store.kept(values) for name, values in sums.items()}
+    def _summed(self, fold: int, sums_of: Callable[[FoldedBrain], Sums]) -> Sums:
+        """Return the sums over the brains of a fold."""
+        return added(sums_of(brain) for brain in self._brains if brain.fold == fold)
 
     def _possible(self, left_out: Folds) -> Folds:
-        """Return the folds to leave out, or none where the others are too few to tell a spread."""
+        """Return the folds to leave out, or none where the others are too few for a spread."""
         counts = [sums[0].max() for sums in self._without(left_out).values()]
         return left_out if counts and min(counts) >= MIN_OTHERS else frozenset()
 
@@ -111,9 +110,10 @@ class CrossFit:
     def _usual(self, left_out: Folds) -> Statistics:
         """Return mean, sd and modes without some folds."""
         reference = reference_of(self._without(left_out))
-        return Statistics(reference, {str(name): self._modes(name, reference, left_out) for name in self._moded})
+        return Statistics(reference, {name: self._modes(name, reference, left_out) for name in self._moded})
 
     def _modes(self, name: Feature, reference: dict[str, FloatArray], left_out: Folds) -> FloatArray:
+        """Return modes (K, N) where the reference has a spread: those given, else those of the other folds' brains."""
         known = reference[f"{name}.sd"] > 0
         if name in self._given.modes:
             modes = self._given.modes[name]
@@ -124,20 +124,19 @@ class CrossFit:
         return principal_modes((_usual_map(brain, name, reference) for brain in others), known, self._count)
 
     def _rests(self) -> dict[Folds, Sums]:
-        """Return, for no fold and for each fold left out, the sums of what modes leave of the other brains."""
+        """Return, for no fold and for each fold left out, the sums of the rests of the other brains without modes."""
         rests: dict[Folds, Sums] = defaultdict(dict)
-        prior = {name: sums for name, sums in self._prior.items() if name.endswith(".rest")}
-        pairs = [{f, g} for f in self._folds for g in self._folds if f <= g]
-        for left_out in (frozenset(pair) for pair in pairs):
+        for left_out in (frozenset({f, g}) for f in self._folds for g in self._folds if f <= g):
+            # the modes of a pair serve both folds: each one's rest belongs where the other is left out
             usual = self._usual(self._possible(left_out))
             for fold in left_out:
-                brains = [brain for brain in self._brains if brain.fold == fold]
-                sums = summed(self._rest_sums(brain, usual) for brain in brains)
+                sums = self._summed(fold, partial(self._rest_sums, usual))
                 others = left_out - {fold}
-                rests[others] = summed([rests[others], sums])
-        return {left_out: summed([prior, sums]) for left_out, sums in rests.items()}
+                rests[others] = added([rests[others], sums])
+        prior = {name: sums for name, sums in self._prior.items() if name.endswith(".rest")}
+        return {left_out: added([prior, sums]) for left_out, sums in rests.items()}
 
-    def _rest_sums(self, brain: FoldedBrain, usual: Statistics) -> Sums:
+    def _rest_sums(self, usual: Statistics, brain: FoldedBrain) -> Sums:
         sums = {}
         for name in self._moded:
             known = usual.reference[f"{name}.sd"] > 0
@@ -146,7 +145,7 @@ class CrossFit:
         return sums
 
 
-def summed(parts: Iterable[Sums]) -> Sums:
+def added(parts: Iterable[Sums]) -> Sums:
     """Return the sums of several brains or folds."""
     total: Sums = {}
     for part in parts:
@@ -165,6 +164,10 @@ def reference_of(sums: Sums) -> dict[str, FloatArray]:
         for name, of in sums.items()
         for part, values in zip(("mean", "sd"), mean_and_sd(of), strict=True)
     }
+
+
+def _moments(brain: FoldedBrain) -> Sums:
+    return {str(name): moments(values, brain.mask) for name, values in brain.features.items()}
 
 
 def _usual_map(brain: FoldedBrain, name: Feature, reference: dict[str, FloatArray]) -> FloatArray:

@@ -1,8 +1,8 @@
-"""Statistics of healthy brains: moments by place, modes, quantiles of each score, findings (design [7], [73], [74])."""
+"""The healthy reference of a model: statistics by place, modes, quantiles, findings (design [7], [73], [74])."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.model.checkpoint import Checkpoint, with_reference
-from vae_loc.model.facts import LEVELS, Healthy, HealthyFindings, quantiles
+from vae_loc.model.facts import LEVELS, Healthy, quantiles
 from vae_loc.model.network import Model, ready
 from vae_loc.preprocessing.canonical import CanonicalVolume, canonical_brain, with_fine
 from vae_loc.preprocessing.open_scan import open_scan
@@ -28,15 +28,17 @@ from vae_loc.vocabulary import MAPS, METHODS, SAMPLE_SCORES, BrainMask, FloatArr
 
 MAX_VOXELS_PER_SCAN = 50_000  # evenly spaced sample: 155 scans x 10 maps stay below 320 MB
 PRIOR_SUBJECTS = 10  # a site's 5 to 20 scans alone give no spread by place
-AppearOf = Callable[[Case], Appear | None]
 
 
 @dataclass(frozen=True)
 class HealthyBrain:
     """A healthy brain, aligned to the model's template.
 
-    `appear` gives it the look of a synthesized contrast; `learned` says that the network learned from it: it tells
-    what is usual at a place, but not how a new brain scores.
+    Attributes
+    ----------
+    appear : gives it the look of a synthesized contrast
+    learned : whether the network learned from it; it then counts for the statistics by place, but not for the
+        quantiles and findings, since a new brain scores otherwise
     """
 
     case: Case
@@ -48,11 +50,23 @@ class HealthyBrain:
 
 @dataclass(frozen=True)
 class _Scored:
-    """A healthy brain as the network saw it, and its scores."""
+    """A healthy brain in the look that the network saw, and its scores."""
 
     brain: HealthyBrain
     canonical: CanonicalVolume
     scores: CanonicalScores
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Scores of one scan: signed maps (I, I, I), magnitudes of some voxels (N,), slices (S,), volume, spread."""
+
+    signed: dict[Method, FloatArray]
+    maps: dict[Method, FloatArray]
+    raw_maps: dict[Method, FloatArray]
+    slices: dict[str, NDArray[np.float64]]
+    volumes: dict[str, float]
+    spread: float
 
 
 def calibrate_cases(
@@ -61,17 +75,17 @@ def calibrate_cases(
     *,
     brain_mask: BrainMask | None = None,
     device: str = "cpu",
-    appear_of: AppearOf = lambda _: None,
+    appear_of: Callable[[Case], Appear | None] = lambda _: None,
     learned: Container[str] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Checkpoint:
-    """Return a copy of `model` that knows the healthy distribution of each score on these scans.
+    """Return a copy of `model` with the healthy distribution of each score on these scans.
 
     Parameters
     ----------
     cases : healthy scans; each is read once
     brain_mask : None takes the mask beside each scan where there is one, else `auto`
-    appear_of : for models of a synthesized contrast: how each case is made to look
+    appear_of : the look of each case, for models of a synthesized contrast
     learned : subjects that the network learned from; see `HealthyBrain`
     progress : called once for each scan
 
@@ -79,29 +93,22 @@ def calibrate_cases(
     ------
     UnusableInput : if there is no case, or one cannot be read.
     """
+    refuse_other_preprocessing(model)
+    facts = model.facts
     with ArrayStore() as store:
         brains = []
         for case in cases:
-            scan = open_scan(case, brain_mask=brain_mask)
-            kept = prepare_scan(scan, image_size=model.facts.network.image_size, store=store)
-            brains.append(healthy_brain(model, case, kept, appear_of(case), learned=case.subject in learned))
+            opened, appear = open_scan(case, brain_mask=brain_mask), appear_of(case)
+            scan = prepare_scan(opened, image_size=facts.network.image_size, store=store)
+            canonical = canonical_brain(
+                scan.smooth,
+                image_size=facts.network.image_size,
+                contrast=facts.contrast if appear is None else facts.training.synthesized_from or facts.contrast,
+                template=model.reference.get("template"),
+            )
+            brains.append(HealthyBrain(case, scan, canonical, appear, learned=case.subject in learned))
             progress(case.scan.name)
         return calibrate_healthy(model, brains, device=device, store=store)
-
-
-def healthy_brain(
-    model: Checkpoint, case: Case, scan: PreparedScan, appear: Appear | None = None, *, learned: bool = False
-) -> HealthyBrain:
-    """Return a healthy brain on the model's canonical grid; see `HealthyBrain`."""
-    refuse_other_preprocessing(model)
-    facts = model.facts
-    canonical = canonical_brain(
-        scan.smooth,
-        image_size=facts.network.image_size,
-        contrast=facts.contrast if appear is None else facts.training.synthesized_from or facts.contrast,
-        template=model.reference.get("template"),
-    )
-    return HealthyBrain(case, scan, canonical, appear, learned)
 
 
 def calibrate_healthy(
@@ -112,7 +119,7 @@ def calibrate_healthy(
     store: ArrayStore,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Checkpoint:
-    """Return a copy of `model` that knows the healthy distribution of each score on these brains.
+    """Return a copy of `model` with the healthy distribution of each score on these brains.
 
     The statistics by place are those of all subjects; a subject's scores are set against those of others (`cross_fit`),
     else its voxels would look more usual than a new subject's. Modes that the model has stay; others are made where
@@ -129,31 +136,29 @@ def calibrate_healthy(
     """
     if all(brain.learned for brain in brains):
         raise UnusableInput("calibration", "expected at least one healthy scan, got none")
-    template = {"template": model.reference["template"]} if "template" in model.reference else {}
+    # score each brain once; the order of the cases has no influence
+    template = {name: values for name, values in model.reference.items() if name == "template"}
     bare = ready(with_reference(model, template), device)
     scored = []
     for brain in sorted(brains, key=lambda brain: (brain.case.subject, str(brain.case.scan))):
         scored.append(_scored(brain, bare, store))
         progress(brain.case.scan.name)
-    subjects = [scan.brain.case.subject for scan in scored]
-    new_and_real = "residual.mean" not in model.reference and model.facts.training.synthesized_from is None
-    count = count_for(len(set(subjects))) if new_and_real else 0
-    folds = folds_of(subjects, modes=count > 0 or bool(model.modes))
-    folded = [
-        FoldedBrain(s.scores.features, s.canonical.mask, folds[name]) for s, name in zip(scored, subjects, strict=True)
-    ]
-    given = Statistics(model.reference, model.modes)
-    fit = CrossFit(folded, store, prior=_prior(model), given=given, count=count)
-    sample = _Sample(store, model.facts.contrast)
-    for fold in sorted(set(folds.values())):
-        judged = [scan for scan, of in zip(scored, folded, strict=True) if of.fold == fold and not scan.brain.learned]
-        if judged:
-            others = fit.statistics(frozenset({fold}))
-            for scan in judged:
-                sample.add(scan, others)
-    final = fit.statistics()
-    known = model.facts.healthy.findings if model.facts.healthy is not None else None
-    return with_reference(model, template | final.reference, sample.healthy(known), final.modes)
+
+    # put the subjects into folds
+    fit, folds = _cross_fit(model, scored, store)
+
+    # set each brain that the network did not learn from against the statistics of the other folds
+    new = [(fold, scan) for fold, scan in zip(folds, scored, strict=True) if not scan.brain.learned]
+    samples = []
+    for fold in sorted({fold for fold, _ in new}):
+        others = fit.statistics(frozenset({fold}))
+        samples += [_sample(scan, others, store, model.facts.contrast) for of, scan in new if of == fold]
+    subjects = len({scan.brain.case.subject for _, scan in new})
+
+    # a new scan will be set against the statistics of all
+    everyone = fit.statistics()
+    healthy = _healthy(samples, subjects, model)
+    return with_reference(model, template | everyone.reference, healthy, everyone.modes)
 
 
 def _scored(brain: HealthyBrain, model: Model, store: ArrayStore) -> _Scored:
@@ -170,8 +175,22 @@ def _scored(brain: HealthyBrain, model: Model, store: ArrayStore) -> _Scored:
     return _Scored(brain, replace(canonical, data=store.kept(canonical.data), fine=None), kept)
 
 
+def _cross_fit(model: Checkpoint, scored: Sequence[_Scored], store: ArrayStore) -> tuple[CrossFit, list[int]]:
+    """Return the statistics of all brains, and the fold of each."""
+    subjects = [scan.brain.case.subject for scan in scored]
+    new_and_real = "residual.mean" not in model.reference and model.facts.training.synthesized_from is None
+    count = count_for(len(set(subjects))) if new_and_real else 0
+    fold_of = folds_of(subjects, modes=count > 0 or bool(model.modes))
+    folds = [fold_of[subject] for subject in subjects]
+    brains = [
+        FoldedBrain(scan.scores.features, scan.canonical.mask, fold) for scan, fold in zip(scored, folds, strict=True)
+    ]
+    given = Statistics(model.reference, model.modes)
+    return CrossFit(brains, store, prior=_prior(model), given=given, count=count), folds
+
+
 def _prior(model: Checkpoint) -> Sums:
-    """Return the model's own sums over healthy brains, as of `PRIOR_SUBJECTS` of this site; none of a new model."""
+    """Return the sums of the model's own healthy people, as if they were `PRIOR_SUBJECTS`; nothing if it has none."""
     known = [name.removesuffix(".sd") for name in model.reference if name.endswith(".sd")]
     sums = {}
     for name in known:
@@ -180,53 +199,44 @@ def _prior(model: Checkpoint) -> Sums:
     return sums
 
 
-class _Sample:
-    """Scores of healthy voxels, slices and volumes, scan by scan, and the signed maps that findings are taken from."""
+def _sample(scan: _Scored, others: Statistics, store: ArrayStore, contrast: str) -> _Sample:
+    """Return an even sample of a scan's voxels, and its other scores, set against the statistics of other subjects."""
+    features, mask = scan.scores.features, scan.canonical.mask
+    signed = normalised_maps(features, mask, others.reference, MAPS, others.modes, contrast=contrast)
+    brain = scan.brain.scan.brain
+    step = max(1, int(np.count_nonzero(brain)) // MAX_VOXELS_PER_SCAN)
 
-    def __init__(self, store: ArrayStore, contrast: str) -> None:
-        self.store = store
-        self.contrast = contrast
-        self.subjects: set[str] = set()
-        self.signed: list[dict[Method, FloatArray]] = []
-        self.spreads: list[float] = []
-        self.maps: dict[Method, list[FloatArray]] = {method: [] for method in MAPS}
-        self.raw_maps: dict[Method, list[FloatArray]] = {method: [] for method in METHODS}
-        self.slices: dict[str, list[NDArray[np.float64]]] = {name: [] for name in SAMPLE_SCORES}
-        self.volumes: dict[str, list[float]] = {name: [] for name in SAMPLE_SCORES}
+    def voxels(maps: dict[Method, FloatArray]) -> dict[Method, FloatArray]:
+        on_grid = scan.brain.scan.on_own_grid([np.abs(values) for values in maps.values()], scan.canonical)
+        return {method: values[brain][::step] for method, values in zip(maps, on_grid, strict=True)}
 
-    def add(self, scan: _Scored, others: Statistics) -> None:
-        """Take an even sample of the scan's voxels, set against the statistics of other subjects."""
-        features, mask = scan.scores.features, scan.canonical.mask
-        maps = normalised_maps(features, mask, others.reference, MAPS, others.modes, contrast=self.contrast)
-        self.subjects.add(scan.brain.case.subject)
-        self.signed.append({method: self.store.kept(values) for method, values in maps.items()})
-        self.spreads.append(spread_of(features, mask, others.reference))
-        brain = scan.brain.scan.brain
-        step = max(1, int(np.count_nonzero(brain)) // MAX_VOXELS_PER_SCAN)
-        for kept, of in ((self.maps, maps), (self.raw_maps, scan.scores.raw_maps)):
-            magnitudes = [np.abs(of[method]) for method in kept]
-            on_grid = scan.brain.scan.on_own_grid(magnitudes, scan.canonical)
-            for method, values in zip(kept, on_grid, strict=True):
-                kept[method].append(values[brain][::step])
-        samples = scan.scores.samples
-        for name in SAMPLE_SCORES:
-            self.slices[name].append(samples.slices[name][samples.counted])
-            self.volumes[name].append(samples.volume[name])
+    scores = scan.scores.samples
+    return _Sample(
+        signed={method: store.kept(values) for method, values in signed.items()},
+        maps=voxels(signed),
+        raw_maps=voxels(scan.scores.raw_maps),
+        slices={name: scores.slices[name][scores.counted] for name in SAMPLE_SCORES},
+        volumes={name: scores.volume[name] for name in SAMPLE_SCORES},
+        spread=spread_of(features, mask, others.reference),
+    )
 
-    def healthy(self, known: Mapping[str, HealthyFindings] | None) -> Healthy:
-        """Return the quantiles of all, and the findings in each scan beside those that were `known` before."""
-        maps = {method: quantiles(np.concatenate(parts)) for method, parts in self.maps.items()}
-        return Healthy(
-            subjects=len(self.subjects),
-            maps=maps,
-            raw_maps={method: quantiles(np.concatenate(parts)) for method, parts in self.raw_maps.items()},
-            slices={name: quantiles(np.concatenate(parts)) for name, parts in self.slices.items()},
-            volumes={name: quantiles(np.array(values)) for name, values in self.volumes.items()},
-            findings={method: self._findings(method, maps[method], (known or {}).get(method)) for method in MAPS},
-            spread=quantiles(np.array(self.spreads)),
-        )
 
-    def _findings(self, method: Method, levels: list[float], known: HealthyFindings | None) -> HealthyFindings:
-        extent = known.extent if known else float(np.interp(1 - extent_fpr(self.contrast), LEVELS, levels))
-        strengths = [strengths_of(maps[method], extent) for maps in self.signed]
-        return healthy_findings(extent, strengths, known, prior_weight=PRIOR_SUBJECTS)
+def _healthy(samples: Sequence[_Sample], subjects: int, model: Checkpoint) -> Healthy:
+    """Return the quantiles of all samples, and the findings in each beside those that the model has."""
+    maps = {method: quantiles(np.concatenate([of.maps[method] for of in samples])) for method in MAPS}
+    before = (model.facts.healthy and model.facts.healthy.findings) or {}
+    findings = {}
+    for method in MAPS:
+        known = before.get(method)
+        extent = known.extent if known else float(np.interp(1 - extent_fpr(model.facts.contrast), LEVELS, maps[method]))
+        strengths = [strengths_of(of.signed[method], extent) for of in samples]
+        findings[method] = healthy_findings(extent, strengths, known, prior_weight=PRIOR_SUBJECTS)
+    return Healthy(
+        subjects=subjects,
+        maps=maps,
+        raw_maps={method: quantiles(np.concatenate([of.raw_maps[method] for of in samples])) for method in METHODS},
+        slices={name: quantiles(np.concatenate([of.slices[name] for of in samples])) for name in SAMPLE_SCORES},
+        volumes={name: quantiles(np.array([of.volumes[name] for of in samples])) for name in SAMPLE_SCORES},
+        findings=findings,
+        spread=quantiles(np.array([of.spread for of in samples])),
+    )

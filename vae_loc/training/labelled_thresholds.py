@@ -9,7 +9,6 @@ import numpy as np
 
 from vae_loc.errors import UnusableInput
 from vae_loc.evaluation.metrics import dice_at, rank_sorted
-from vae_loc.evaluation.score_store import ScoreStore
 from vae_loc.model.checkpoint import Checkpoint, with_labelled
 from vae_loc.model.facts import Labelled
 from vae_loc.model.network import Model, ready
@@ -22,9 +21,9 @@ from vae_loc.system.array_store import ArrayStore
 from vae_loc.vocabulary import METHODS, BrainMask, FloatArray, Method
 
 PARTS = 5  # of the subjects: one to calibrate, four to report
-MIN_DICE = 0.1  # of masks that meet the annotations at all
+MIN_DICE = 0.1  # of the masks on the reported scans; less, and the annotations are of something else
 JUDGED: Method = "combi"  # the map that `segment` takes unless told otherwise
-Parts = tuple[list[FloatArray], list[FloatArray]]
+Scores = dict[Method, tuple[FloatArray, FloatArray]]  # of lesion and of other voxels, (N,) ascending
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def calibrate_labelled(
     device: str = "cpu",
     progress: Callable[[str], None],
 ) -> tuple[Checkpoint, list[FoldDice]]:
-    """Return a copy of `checkpoint` with thresholds of maximal Dice, and what they achieve on the others.
+    """Return a copy of `checkpoint` with thresholds of maximal Dice, and their Dice on the other subjects.
 
     Parameters
     ----------
@@ -60,74 +59,67 @@ def calibrate_labelled(
     ------
     UnusableInput : if a scan cannot be used, or no calibration fifth holds an annotated voxel.
     """
-    parts = split_parts([pair.case.subject for pair in pairs], seed=seed)
+    subjects = [pair.case.subject for pair in pairs]
+    parts = split_parts(subjects, seed=seed)
     model = ready(checkpoint, device)
-    with ArrayStore() as arrays:
-        store = ScoreStore(arrays)
+    with ArrayStore() as store:
+        # score each annotated scan once
+        scores = []
         for pair in pairs:
-            _add(store, pair, model, brain_mask)
+            scores.append(_scores(pair, model, brain_mask, store))
             progress(pair.case.scan.name)
-        scores: dict[str, Parts] = {method: store.parts(method) for method in METHODS}
+
+        # choose a threshold for each map on one fifth at a time; the other subjects report its Dice
         rows = [
             row
             for method in METHODS
             for fold, chosen in enumerate(parts[:folds])
-            if (row := _fold(method, fold, chosen, pairs, scores[method])) is not None
+            if (row := _fold(method, fold, chosen, pairs, scores)) is not None
         ]
     if not rows:
         first = sorted(parts[0])[0]
         raise UnusableInput("cohort", f"expected annotated voxels in {first}, ..., found none; take another --seed")
-    subjects = {pair.case.subject for pair in pairs}
     labelled = Labelled(
         thresholds={m: float(np.median([row.threshold for row in rows if row.method == m])) for m in METHODS},
         dice={m: _mean_and_sd([row for row in rows if row.method == m]) for m in METHODS},
         calibration_subjects=len(parts[0]),
-        reported_subjects=len(subjects) - len(parts[0]),
+        reported_subjects=len(set(subjects)) - len(parts[0]),
         folds=len({row.fold for row in rows}),
         seed=seed,
     )
     return with_labelled(checkpoint, labelled), rows
 
 
-def doubts(model: Checkpoint, rows: Sequence[FoldDice], *, folds: int) -> list[str]:
-    """Return the warnings about thresholds from annotations that are unsure, one per line.
+def doubts(labelled: Labelled, *, folds: int) -> list[str]:
+    """Return the reasons to doubt thresholds from annotations, one warning per line.
 
     Parameters
     ----------
-    model : calibrated by `calibrate_labelled`, which returned `rows`
-    folds : how many were asked for
+    folds : the number that was asked for
     """
-    labelled = model.facts.labelled
-    if labelled is None:
-        return []
-    said = []
+    lines = []
     if labelled.folds < folds:
-        said.append(
-            f"warning: --folds {folds} gave {labelled.folds}: the others have no subject, or no annotated voxel"
-        )
+        lines.append(f"--folds {folds} gave {labelled.folds}: the others have no subject, or no annotated voxel")
     if labelled.calibration_subjects == 1:
-        said.append(
-            "warning: each threshold was chosen on one subject; from 10 annotated subjects on it is chosen on two"
-        )
-    poor = {name: dice for name, (dice, _) in labelled.dice.items() if dice is not None and dice < MIN_DICE}
+        lines.append("each threshold was chosen on one subject; from 10 annotated subjects on it is chosen on two")
+    poor = [f"{name} {dice:.2f}" for name, (dice, _) in labelled.dice.items() if dice is not None and dice < MIN_DICE]
     if poor:
-        listed = ", ".join(f"{name} {dice:.2f}" for name, dice in poor.items())
-        said.append(f"warning: masks by these thresholds hardly meet the annotations; Dice on the others: {listed}")
-    if any(row.method == JUDGED for row in rows) and labelled.dice[JUDGED][0] is None:
-        said.append("warning: no other subject has an annotated voxel, so that the thresholds could not be checked")
-    return said
+        listed = ", ".join(poor)
+        lines.append(f"masks by these thresholds hardly meet the annotations; Dice on the others: {listed}")
+    if labelled.dice[JUDGED][0] is None:
+        lines.append("no other subject has an annotated voxel, so that the thresholds could not be checked")
+    return [f"warning: {line}" for line in lines]
 
 
-def refuse_poor(model: Checkpoint, *, force: bool) -> None:
-    """Refuse thresholds by which the masks of `segment` would hardly meet the annotations, unless that is forced.
+def refuse_poor(labelled: Labelled) -> None:
+    """Refuse thresholds whose masks, as `segment` makes them, hardly meet the annotations.
 
     Raises
     ------
-    UnusableInput : saying what they achieve, and what to do.
+    UnusableInput : with the Dice, and how to go on.
     """
-    labelled = model.facts.labelled
-    dice = None if labelled is None else labelled.dice[JUDGED][0]
-    if force or dice is None or dice >= MIN_DICE:
+    dice = labelled.dice[JUDGED][0]
+    if dice is None or dice >= MIN_DICE:
         return
     raise UnusableInput(
         "calibration",
@@ -150,32 +142,32 @@ def split_parts(subjects: Sequence[str], *, seed: int) -> list[set[str]]:
     return [{names[i] for i in part} for part in np.array_split(order, min(PARTS, len(names)))]
 
 
-def _add(store: ScoreStore, pair: LabelledCase, model: Model, brain_mask: BrainMask | None) -> None:
-    """Score an annotated scan, and keep the scores of its voxels."""
+def _scores(pair: LabelledCase, model: Model, brain_mask: BrainMask | None, store: ArrayStore) -> Scores:
+    """Return the sorted scores of an annotated scan's brain voxels, kept outside memory."""
     scan = open_scan(pair.case, brain_mask=brain_mask)
-    truth, _ = read_labels(pair.label, scan.volume)
+    lesion = read_labels(pair.label, scan.volume)[0][scan.brain]
     located = locate(scan, model, ScoreOptions(methods=METHODS, force=True))
-    for method in METHODS:
-        store.add(method, truth[scan.brain], located.maps[method][scan.brain])
+    maps = {method: located.maps[method][scan.brain] for method in METHODS}
+    return {
+        method: (store.kept(np.sort(values[lesion])), store.kept(np.sort(values[~lesion])))
+        for method, values in maps.items()
+    }
 
 
-def _fold(method: str, fold: int, chosen: set[str], pairs: Sequence[LabelledCase], scores: Parts) -> FoldDice | None:
+def _fold(
+    method: Method, fold: int, chosen: set[str], pairs: Sequence[LabelledCase], scores: Sequence[Scores]
+) -> FoldDice | None:
     """Calibrate on one fifth; None if nothing is annotated there."""
-    inside = [pair.case.subject in chosen for pair in pairs]
-    best = rank_sorted(*([part for part, used in zip(side, inside, strict=True) if used] for side in scores))
+    inside = [of[method] for pair, of in zip(pairs, scores, strict=True) if pair.case.subject in chosen]
+    best = rank_sorted([lesion for lesion, _ in inside], [other for _, other in inside])
     if best.best_threshold is None or best.best_dice is None:
         return None
-    return FoldDice(
-        method=method,
-        fold=fold,
-        threshold=best.best_threshold,
-        calibration_dice=best.best_dice,
-        dice={
-            str(pair.case.scan): dice_at(lesion, other, best.best_threshold)
-            for pair, used, lesion, other in zip(pairs, inside, *scores, strict=True)
-            if not used
-        },
-    )
+    dice = {
+        str(pair.case.scan): dice_at(*of[method], best.best_threshold)
+        for pair, of in zip(pairs, scores, strict=True)
+        if pair.case.subject not in chosen
+    }
+    return FoldDice(method, fold, best.best_threshold, best.best_dice, dice)
 
 
 def _mean_and_sd(rows: Sequence[FoldDice]) -> tuple[float | None, float | None]:
