@@ -57,6 +57,16 @@ def test_training_lowers_the_loss():
     assert history.epochs[-1]["valid_loss"] < history.epochs[0]["valid_loss"]
 
 
+def test_the_weights_are_those_of_the_epoch_with_the_lowest_validation_loss():
+    """Bright slices to learn from, dark ones to validate: each epoch is worse than the first."""
+    bright = np.full((16, 32, 32), 3, dtype=np.float32)
+    options = TrainingOptions(latents=4, epochs=3, batch_size=2, schedule="plateau", coarse_noise_sd=0)
+    weights, history = train_vae(bright, -bright, options)
+    assert history.losses == sorted(history.losses)
+    first, _ = train_vae(bright, -bright, replace(options, epochs=1))
+    assert all(np.array_equal(weights[name], first[name]) for name in first)
+
+
 def test_the_clean_slices_are_the_target_of_those_with_coarse_noise():
     """Before the first step the network returns about nothing, so that Rec is that of the target."""
     x = np.zeros((16, 32, 32), dtype=np.float32)
