@@ -7,6 +7,9 @@ from support.commands import TINY, invoke, names, run
 from support.corpus import GOOD
 from support.phantoms import save
 
+from vae_loc.model.checkpoint import load_checkpoint
+from vae_loc.training.training_record import read_record
+
 
 def run_train(folder, output, *options):
     invoke("train", folder, "-o", output, "--latents", 4, "--threads", 1, "--quiet", *options)
@@ -30,6 +33,19 @@ def test_each_scan_is_read_once_where_another_contrast_is_made_of_it(cohort, tmp
     options = ["--contrast", "t2", "--synthesize-from", "t1", "--epochs", "1", "--image-size", "32"]
     run_train(cohort, tmp_path / "m.safetensors", *options)
     assert voxel_reads == dict.fromkeys(cohort.glob("*_t1.nii.gz"), 1)
+
+
+def test_another_scan_of_somebody_that_the_network_learned_from_counts_by_place_alone(healthy_folder, tmp_path):
+    """Of the reference, sub0 is learned from and sub2 held out with seed 0."""
+    (tmp_path / "reference").mkdir()
+    for name in ("sub0_t1.nii.gz", "sub2_t1.nii.gz"):
+        scan = nib.load(healthy_folder / name)
+        save(tmp_path / "reference" / name, scan.get_fdata() * 1.01, scan.affine)
+    output = tmp_path / "m.safetensors"
+    options = ["--reference", tmp_path / "reference", "--epochs", "1", "--image-size", "32"]
+    run_train(healthy_folder, output, *options)
+    assert "sub0" in read_record(output.with_suffix(".training.json")).training_subjects
+    assert load_checkpoint(output).facts.healthy.subjects == 1
 
 
 @pytest.mark.parametrize("content", ["nothing", "one scan", "text", "one subject", "loop"])

@@ -72,9 +72,10 @@ def train_cohort(
 
         # align all brains to the mean brain of those that the network learns from
         template = _template([cohort.scans[case.scan] for case in split.learned], options, bars)
-        learned = _aligned(split.learned, cohort, template, options, learned=True)
-        held_out = _aligned(split.held_out, cohort, template, options)
-        reference = _aligned(split.reference, cohort, template, options)
+        learned, held_out, reference = (
+            _aligned(cases, cohort, template, options, learned=_subjects(split.learned))
+            for cases in (split.learned, split.held_out, split.reference)
+        )
 
         # train the network on slices; those held out choose its best epoch
         training, validation = _slices(learned, options), _slices(held_out, options)
@@ -145,9 +146,14 @@ def _aligned(
     template: FloatArray,
     options: TrainingOptions,
     *,
-    learned: bool = False,
+    learned: Sequence[str],
 ) -> list[HealthyBrain]:
-    """Return brains aligned to the template, and the looks that they are calibrated in."""
+    """Return brains aligned to the template, and the looks that they are calibrated in.
+
+    Parameters
+    ----------
+    learned : subjects that the network learns from; another scan of theirs may be one of the reference
+    """
     brains = []
     for case in cases:
         scan = cohort.scans[case.scan]
@@ -158,7 +164,7 @@ def _aligned(
             template=template,
         )
         appear = _appearance(case.subject, options) if options.synthesize_from else None
-        brains.append(HealthyBrain(case, scan, canonical, appear, learned))
+        brains.append(HealthyBrain(case, scan, canonical, appear, learned=case.subject in learned))
     return brains
 
 
