@@ -28,10 +28,10 @@ def head(seed, *, bright=None, dark=None, noise=0):
 
 @pytest.fixture(scope="module")
 def site_model(model_file, tmp_path_factory):
-    """The phantom model, calibrated on twelve healthy phantoms."""
+    """The phantom model, calibrated on eight healthy phantoms."""
     folder = tmp_path_factory.mktemp("site")
-    for number in range(12):
-        save(folder / f"h{number:02}_t1.nii.gz", head(0.4 * number / 12, noise=number), AFFINE)
+    for number in range(8):
+        save(folder / f"h{number:02}_t1.nii.gz", head(0.4 * number / 8, noise=number), AFFINE)
     invoke("calibrate", model_file, "--healthy", folder, "-o", folder / "site.safetensors", "--quiet")
     return folder / "site.safetensors"
 

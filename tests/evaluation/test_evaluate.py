@@ -80,6 +80,7 @@ def evaluate(tmp_path, monkeypatch, capsys):
     return evaluated
 
 
+@pytest.mark.full
 def test_the_model_is_the_one_of_the_names(lesions, evaluate):
     code, _, record = evaluate(lesions / "patient07_flair.nii.gz")
     assert code == 0

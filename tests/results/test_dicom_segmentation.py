@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.commands import invoke, run
 from support.dicoms import PATIENT, stated, write_series
+from support.marks import full
 from support.phantoms import BALL
 
 
@@ -111,9 +112,9 @@ def test_a_segmentation_needs_a_series(scan, model_file, tmp_path, monkeypatch, 
     "values",
     [
         {"StudyDate": "***", "PatientSex": "0000"},
-        {"StudyTime": "25:61", "PatientBirthDate": "unknown"},
         {"StudyDate": None, "StudyTime": None, "PatientBirthDate": None, "PatientSex": None, "PatientID": None},
-        {"PatientName": None, "StudyID": None, "AccessionNumber": None, "SliceThickness": None},
+        full({"StudyTime": "25:61", "PatientBirthDate": "unknown"}),
+        full({"PatientName": None, "StudyID": None, "AccessionNumber": None, "SliceThickness": None}),
     ],
     ids=str,
 )

@@ -2,6 +2,7 @@
 
 import shutil
 
+import pytest
 from support.commands import rows, run
 
 
@@ -38,6 +39,7 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.full
 def test_all_contrasts_of_a_dataset_are_scored_unless_one_is_asked_for(bids_dataset, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("VAE_LOC_MODEL", raising=False)
     arguments = ["bids", bids_dataset, tmp_path, "participant", "--participant-label", "01", "--quiet", "--force"]

@@ -138,6 +138,7 @@ def test_worker_processes_and_shards_leave_the_same_bytes(segmented, scans, mode
             assert (tmp_path / folder / name).read_bytes() == (segmented / name).read_bytes()
 
 
+@pytest.mark.full
 def test_worker_processes_merge_several_people(segmented, scans, model_file, tmp_path, monkeypatch, capsys):
     place = shutil.copytree(scans, tmp_path / "in")
     for contrast in ("t1", "flair"):
@@ -190,6 +191,7 @@ def test_a_scan_scored_again_alone_keeps_the_result_of_the_person_unless_it_chan
     assert of_persons(out) == set()
 
 
+@pytest.mark.full
 def test_more_false_findings_are_shared_alike(out, scans, model_file, monkeypatch, capsys):
     options = ["segment", scans, "-m", model_file, "-q", "-o", out, "--false-findings", "1"]
     assert run(monkeypatch, capsys, *options)[0] == 0
