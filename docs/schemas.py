@@ -43,7 +43,7 @@ HEAD = """<!-- Made by `python docs/schemas.py` from the pydantic models; do not
 The commands write NIfTI, PNG, TSV, CSV, HTML and JSON files.
 Every JSON file states its `schema_version` and has a JSON Schema.
 A file names its outputs relative to itself.
-The columns of `*_dseg.tsv` are the fields of `FindingSummary` and of `PersonFinding` below.
+The columns of `*_dseg.tsv` are the fields of `Finding` and of `PersonFinding` below.
 """
 Schema = dict[str, object]
 
@@ -76,7 +76,7 @@ def table(part: Schema) -> str:
         names, _, meaning = entry.partition(" : ")
         meanings |= {name.strip(): " ".join(meaning.split()) for name in names.split(",")}
     rows = [
-        f"| `{name}` | {type_of(field)} | {meanings.get(name, '')} |".replace("  |", " |")
+        f"| `{name}` | {type_of(field)} | {meanings.get(name) or field.get('description', '')} |".replace("  |", " |")
         for name, field in part["properties"].items()
     ]
     return "\n".join([" ".join(text.split()), "", "| field | type | meaning |", "|---|---|---|", *rows])

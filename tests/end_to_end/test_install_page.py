@@ -30,9 +30,9 @@ def test_the_colour_table_names_each_finding_by_its_voxels_value(tmp_path):
 
 
 def test_the_columns_that_the_colour_table_needs_are_where_it_looks():
-    from vae_loc.results.finding_table import COLUMNS
+    from vae_loc.scoring.finding_model import Finding, columns_of
 
-    assert [*COLUMNS][:4] == HEADER.split()
+    assert [*columns_of(Finding)][:4] == HEADER.split()
 
 
 def test_apptainer_and_docker_make_the_same_of_the_same_files(definition):

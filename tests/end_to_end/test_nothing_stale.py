@@ -1,23 +1,45 @@
-"""No file of an earlier run stays that the next one does not make, and no file says what is not true any more.
+"""What is still true of a scan, its model and options stays; only what contradicts the new outputs goes.
 
-For each pair of commands on the same scans: what lies in the folder afterwards is what the second command alone makes,
-name by name and byte by byte, but for the times that runs took.
+For each pair of commands on the same scans: the files that lie in the folder afterwards, and each file is as one of the
+two commands alone makes it, but for the tables and the JSONs, which state all that is there.
 """
 
-import csv
 import itertools
+import json
 import shutil
 
 import pytest
-from support.commands import invoke
+from support.commands import invoke, names
 from support.phantoms import AFFINE, BALL, SHAPE, phantom, save
 
+from vae_loc.system.reading import sha256_of
+
+MAP, MASKS, PAGE = {"anomaly.nii.gz", "anomaly.png"}, {"mask.nii.gz", "dseg.nii.gz", "dseg.tsv"}, "report.html"
 COMMANDS = {
     "findings": ["segment"],
-    "more findings, page": ["segment", "--false-findings", "2", "--report"],
-    "threshold, percentile": ["segment", "--threshold", "1", "--percentile"],
+    "findings, page": ["segment", "--report"],
+    "more findings": ["segment", "--false-findings", "2"],
+    "two maps": ["score", "--method", "combi", "--method", "rec-error"],
+    "percentile": ["score", "--percentile"],
     "bright": ["score", "--polarity", "bright"],
-    "another map, dark, page": ["score", "--method", "rec-error", "--polarity", "dark", "--report"],
+}
+COMBI, FOUND = {f"combi_{kind}" for kind in MAP}, {f"combi_{kind}" for kind in MASKS}
+OTHER = {f"recerror_{kind}" for kind in MAP}
+SHARE = {"combi_percentile.nii.gz"}
+BRIGHT = {f"combibright_{kind}" for kind in MAP}
+PAIRS = {  # what is there of a scan besides its JSON
+    ("findings", "two maps"): COMBI | FOUND | OTHER,
+    ("findings", "percentile"): COMBI | FOUND | SHARE,
+    ("findings", "more findings"): COMBI | FOUND,
+    ("findings, page", "findings"): COMBI | FOUND | {PAGE},
+    ("findings, page", "percentile"): COMBI | FOUND | {PAGE} | SHARE,
+    ("findings, page", "two maps"): COMBI | FOUND | {PAGE} | OTHER,
+    ("findings, page", "more findings"): COMBI | FOUND,  # the page shows other findings
+    ("two maps", "findings"): COMBI | FOUND | OTHER,
+    ("two maps", "findings, page"): COMBI | FOUND | OTHER | {PAGE},
+    ("percentile", "more findings"): COMBI | FOUND | SHARE,
+    ("findings, page", "bright"): BRIGHT,  # one JSON is of one polarity
+    ("bright", "findings"): COMBI | FOUND,
 }
 
 
@@ -33,7 +55,7 @@ def people(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(people, model_file, tmp_path_factory):
-    """What each command makes in an empty folder."""
+    """The outputs of each command in an empty folder."""
     made = {}
     for name, command in COMMANDS.items():
         made[name] = tmp_path_factory.mktemp("alone") / "out"
@@ -45,25 +67,51 @@ def run(command, scans, model, out):
     invoke(command[0], scans, "-m", model, "-o", out, "--jobs", "1", "--quiet", *command[1:])
 
 
-def content(path):
-    """Return what a file says, the seconds that a run took left out."""
-    if path.suffix != ".csv":
-        return path.read_bytes()
-    with open(path, newline="") as file:
-        return [{name: cell for name, cell in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+def of_scan(folder):
+    """Return the outputs of Ann's T1 besides its JSON, without what all begin with."""
+    begun = {name.removeprefix("ann_t1_").removeprefix("desc-") for name in names(folder) if "ann_t1_" in name}
+    return begun - {"scores.json"}
 
 
-@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(COMMANDS, 2)))
-def test_after_any_pair_of_commands_all_is_of_the_second(first, second, alone, people, model_file, tmp_path):
+@pytest.mark.parametrize(("first", "second"), PAIRS, ids=" then ".join)
+def test_what_is_true_stays_and_what_contradicts_goes(first, second, alone, people, model_file, tmp_path):
     out = shutil.copytree(alone[first], tmp_path / "out")
     run(COMMANDS[second], people, model_file, out)
-    expected = {path.name: content(path) for path in alone[second].iterdir()}
-    found = {path.name: content(path) for path in out.iterdir()}
-    assert sorted(found) == sorted(expected)
-    assert [name for name in found if found[name] != expected[name]] == []
+    assert of_scan(out) == PAIRS[first, second]
+    content = json.loads((out / "ann_t1_scores.json").read_text())
+    assert {name: sha256_of(out / name) for name in content["files"]} == content["files"]
+    assert len(content["files"]) == len(PAIRS[first, second])
+    assert set(content.get("masks", ())) == ({"combi"} if of_scan(out) >= FOUND else set())
+    for name in content["files"]:
+        made = [(alone[by] / name).read_bytes() for by in (second, first) if (alone[by] / name).exists()]
+        assert (out / name).read_bytes() in made
 
 
-def test_a_page_says_that_its_map_has_one_sign_alone(alone):
-    pages = {name: [path.read_text() for path in folder.glob("ann_*_report.html")] for name, folder in alone.items()}
-    assert ["--polarity dark leaves out the rest" in page for page in pages["another map, dark, page"]] == [True, True]
-    assert ["--polarity" in page for page in pages["more findings, page"]] == [False] * 3  # two scans and the person
+@pytest.mark.parametrize(("first", "second"), PAIRS, ids=" then ".join)
+def test_all_that_is_there_is_skipped_and_the_same_again_changes_nothing(
+    first, second, alone, people, model_file, tmp_path
+):
+    out = shutil.copytree(alone[first], tmp_path / "out")
+    run(COMMANDS[second], people, model_file, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir() if not path.name.startswith("cohort")}
+    for again in ([*COMMANDS[second], "--skip-existing"], COMMANDS[second]):
+        run(again, people, model_file, out)
+        assert {name: (out / name).read_bytes() for name in before} == before
+        if "--skip-existing" in again:
+            table = (out / "cohort.csv").read_text()
+            assert (table.count(",skipped,"), table.count(",done,")) == (2, 0)
+
+
+def test_a_page_says_that_its_map_has_one_sign_alone(people, model_file, tmp_path):
+    run(["score", "--polarity", "dark", "--report"], people, model_file, tmp_path / "dark")
+    assert "--polarity dark leaves out the rest" in (tmp_path / "dark" / "ann_t1_report.html").read_text()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(COMMANDS, 2)), ids=" then ".join)
+def test_no_file_is_there_that_no_json_names(first, second, alone, people, model_file, tmp_path):
+    out = shutil.copytree(alone[first], tmp_path / "out")
+    run(COMMANDS[second], people, model_file, out)
+    jsons = [name for name in names(out) if name.endswith("_scores.json")]
+    listed = {file for name in jsons for file in json.loads((out / name).read_text())["files"]}
+    assert names(out) - {"cohort.csv", "cohort.html", *jsons} == listed

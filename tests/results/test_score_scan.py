@@ -66,6 +66,13 @@ class TestSkipExisting:
         (tmp_path / "in" / "a_brainmask.nii").write_bytes(raw_scan(MASK))
         assert scored() == ["done", "skipped"]
 
+    def test_outputs_that_hold_more_than_is_asked_for_are_left_alone(self, scored, small_model):
+        model = ["-m", small_model]
+        assert scored(*model, "--method", "all", "--percentile", "--report") == ["done", "done"]
+        for less in ([], ["--report"], ["--method", "kl-grad", "--percentile"]):
+            assert scored(*model, *less) == ["skipped", "skipped"]
+        assert scored(*model, "--polarity", "dark") == ["done", "done"]
+
     def test_without_the_option_they_are_made_again(self, scored, tmp_path, small_model, monkeypatch, capsys):
         before = (tmp_path / "out" / "a_t1_scores.json").stat().st_ino
         run(monkeypatch, capsys, "score", tmp_path / "in" / "a_t1.nii", "-o", tmp_path / "out", "-m", small_model)

@@ -80,13 +80,13 @@ class MapOptions:
     """Which maps are written, of what contrast, and how they are shown."""
 
     method: Annotated[
-        MethodChoice,
+        list[MethodChoice] | None,
         typer.Option(
             metavar="MAP",
             help="Map: combi (KL-Grad x Rec-Error), rec-error, kl-grad, rec-grad, elbo-grad; place-z (no network); all "
-            "(the paper's five).",
+            "(the paper's five); may be repeated. [default: combi]",
         ),
-    ] = "combi"
+    ] = None
     contrast: Annotated[
         str | None, typer.Option(metavar="t1|t2|flair", help="Contrast of the scans, which chooses the model.")
     ] = None
@@ -102,9 +102,10 @@ class MapOptions:
     @property
     def methods(self) -> tuple[Method, ...]:
         """The maps that `--method` names."""
-        from vae_loc.vocabulary import METHODS
+        from vae_loc.vocabulary import MAPS, METHODS
 
-        return METHODS if self.method == "all" else (self.method,)
+        named = self.method or ["combi"]
+        return tuple(method for method in MAPS if method in named or ("all" in named and method in METHODS))
 
 
 @dataclass(frozen=True)

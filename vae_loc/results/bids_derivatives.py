@@ -7,17 +7,18 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from vae_loc.errors import UnusableInput
-from vae_loc.results.finding_table import COLUMNS
-from vae_loc.results.output_names import KINDS, PAGE_ENDING, PERSON_SCORES, signed_name
+from vae_loc.results.output_names import PAGE_ENDING, PERSON_SCORES, OutputNames, signed_name
 from vae_loc.results.persons.people import Person
-from vae_loc.results.persons.person_summary import PERSON_COLUMNS
+from vae_loc.results.persons.person_summary import person_columns
 from vae_loc.results.scan_summary import MaskSummary
 from vae_loc.scans.bids_dataset import DESCRIPTION
 from vae_loc.scans.volume import stem, write_volume
+from vae_loc.scoring.finding_model import Finding, columns_of
 from vae_loc.scoring.locate import Located
 from vae_loc.system.reading import read_text
 from vae_loc.system.versions import own_version
@@ -28,8 +29,6 @@ BIDS_VERSION = "1.10.0"
 FINDINGS = "findings"  # `desc-` of the numbered mask
 IMAGES = ("percentile.nii.gz", "mask.nii.gz", "dseg.nii.gz")  # those with a sidecar
 DEFINED = ("index", "name")  # columns that BIDS describes itself
-TABLE_COLUMNS = {name: {"Description": said} for name, said in COLUMNS.items() if name not in DEFINED}
-PERSON_TABLE_COLUMNS = {name: {"Description": said} for name, said in PERSON_COLUMNS.items() if name not in DEFINED}
 PERSON_NUMBERED = "Findings of all contrasts of the session, numbered from the rarest in healthy people"
 NUMBERED = "Findings, numbered from the strongest; the table beside it says what is known of each"
 PLAIN_SUFFIX = "T1w"  # whose derivatives are named without it; a FLAIR of the same session must not collide
@@ -53,15 +52,14 @@ Derivatives of scans that are no T1w carry the scan's suffix in `desc-`.
 
 
 @dataclass(frozen=True)
-class Derivatives:
-    """Where the derivatives of scans of the dataset `raw` go: a `Place` of `outputs`.
+class Derivatives(OutputNames):
+    """Where the derivatives of scans of the dataset `raw` go.
 
     Percentiles are stored as 0 to 1, for a `probseg` is a probability.
     """
 
-    folder: Path
+    percentile_top: ClassVar[float] = 1.0
     raw: Path
-    percentile_top: float = 1.0
     polarity: Polarity = "any"
 
     def path(self, scan: Path, method: Method, kind: str) -> Path:
@@ -91,19 +89,14 @@ class Derivatives:
         """Return the path of a scan's report."""
         return self._beside(scan, f"desc-{_source(scan)[1]}anomaly{PAGE_ENDING}")
 
-    def only(self, *scans: Path) -> Derivatives:
-        """Return the same: a scan's name says all."""
-        return self
-
     def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
         """Return every path that may be written for a scan."""
-        images = [self.path(scan, method, kind) for method in methods for kind in IMAGES]
-        images.append(self._brain(scan))
-        others = [self.path(scan, method, kind) for method in methods for kind in KINDS if kind not in IMAGES]
-        return [*images, *map(_sidecar, images), *others, self.scores(scan), self.page(scan)]
+        brain = self._brain(scan)
+        images = [self.path(scan, method, kind) for method in methods for kind in IMAGES] + [brain]
+        return [brain, *map(_sidecar, images), *super().all_paths(scan, methods)]
 
-    def companions(self, located: Located, masks: Mapping[Method, MaskSummary]) -> list[Path]:
-        """Write the brain mask, and the sidecars that say what each image is."""
+    def companions(self, located: Located, masks: Mapping[Method, MaskSummary]) -> None:
+        """Write the brain mask, and the sidecars that describe the images."""
         volume = located.volume
         scan = volume.path
         source = self._uri(scan)
@@ -117,10 +110,11 @@ class Derivatives:
             if method in masks:
                 facts = _mask_facts(method, masks[method])
                 sidecars[self.path(scan, method, "mask.nii.gz")] = facts
-                sidecars[self.path(scan, method, "dseg.nii.gz")] = facts | {"Description": NUMBERED} | TABLE_COLUMNS
+                sidecars[self.path(scan, method, "dseg.nii.gz")] = (
+                    facts | {"Description": NUMBERED} | _described(columns_of(Finding))
+                )
         for image, facts in sidecars.items():
             write_json(_sidecar(image), facts | {"Sources": [source], "SpatialReference": source})
-        return [brain, *map(_sidecar, sidecars)]
 
     def of_person(self, person: Person, method: Method, kind: str) -> Path:
         """Return the path of a person's map, mask or table, beside those of the first scan."""
@@ -131,14 +125,13 @@ class Derivatives:
         """Return the path of a person's JSON."""
         return self._of_session(person, PERSON_SCORES)
 
-    def person_companions(self, person: Person, methods: Sequence[Method]) -> list[Path]:
+    def person_companions(self, person: Person, methods: Sequence[Method]) -> None:
         """Write the sidecars of a person's masks."""
         sources = [self._uri(case.scan) for case in person.cases.values()]
         about = {"Description": PERSON_NUMBERED, "Type": "Lesion", "Sources": sources, "SpatialReference": sources[0]}
-        sidecars = [_sidecar(self.of_person(person, method, "dseg.nii.gz")) for method in methods]
-        for sidecar in sidecars:
-            write_json(sidecar, about | PERSON_TABLE_COLUMNS)
-        return sidecars
+        for method in methods:
+            sidecar = _sidecar(self.of_person(person, method, "dseg.nii.gz"))
+            write_json(sidecar, about | _described(person_columns()))
 
     def _of_session(self, person: Person, name: str) -> Path:
         return self.folder / person.first.scan.parent.relative_to(self.raw) / f"{person.name}{name}"
@@ -168,7 +161,7 @@ def refuse_inside(folder: Path, raw: Path) -> None:
 
 
 def write_description(where: Derivatives) -> None:
-    """Write what makes a folder a dataset of derivatives: its description, README and `.bidsignore`.
+    """Write the files that make a folder a dataset of derivatives: its description, README and `.bidsignore`.
 
     A README or `.bidsignore` that is there already and not of vae-loc is left as it is.
 
@@ -198,7 +191,7 @@ def write_description(where: Derivatives) -> None:
 
 
 def _is_own_description(path: Path) -> bool:
-    """Tell whether a dataset's description says that vae-loc generated it."""
+    """Return whether vae-loc generated a dataset, by its description."""
     try:
         makers = json.loads(read_text(path, "a description"))["GeneratedBy"]
         return any(maker["Name"] == "vae-loc" for maker in makers)
@@ -213,8 +206,13 @@ def _first_line(path: Path) -> str:
         return ""
 
 
+def _described(columns: Mapping[str, str]) -> dict[str, object]:
+    """Return the columns of a table as its sidecar describes them."""
+    return {name: {"Description": words} for name, words in columns.items() if name not in DEFINED}
+
+
 def _mask_facts(method: Method, mask: MaskSummary) -> dict[str, object]:
-    """Return what the sidecar of a mask says."""
+    """Return the facts in the sidecar of a mask."""
     return {
         "Description": f"Findings: where the anomaly score ({method}) is beyond that of healthy people",
         "Type": "Lesion",

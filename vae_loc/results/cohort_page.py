@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vae_loc.errors import UnusableInput
-from vae_loc.results.cohort_table import table_methods
-from vae_loc.results.persons.person_page import page_of
+from vae_loc.results.output_names import person_page_of
 from vae_loc.results.persons.person_summary import people_beside
 from vae_loc.results.scan_page import CITATION, environment, look_of, stored_jpeg
 from vae_loc.results.scan_summary import read_summary
 from vae_loc.system.reading import read_csv
+from vae_loc.system.writing import write_atomically
+from vae_loc.vocabulary import MAPS
 
 THUMBNAIL_WIDTH, THUMBNAIL_QUALITY = 300, 70
 MIDDLE_ROWS = (0.0, 0.27, 0.938, 0.76)  # of a montage: left, top, right, bottom, as shares of its sides
@@ -34,6 +35,13 @@ class PageRow:
             return None
 
 
+def write_page(table: Path) -> Path:
+    """Write a cohort table as a page beside it, and return its path."""
+    page = table.with_suffix(".html")
+    write_atomically(page, cohort_page(table))
+    return page
+
+
 def cohort_page(table: Path) -> bytes:
     """Return the page of a cohort table, UTF-8; it belongs beside the table, for its links start there.
 
@@ -43,7 +51,7 @@ def cohort_page(table: Path) -> bytes:
     """
     cells = read_csv(table, "a cohort table", ["scan", "status"])
     rows = [_row(table.parent, row) for row in cells]
-    methods = table_methods(cells[0]) if cells else []
+    methods = [method for method in MAPS if cells and f"{method}_flagged" in cells[0]]
     method = "combi" if "combi" in methods or not methods else methods[0]
     rows.sort(key=lambda row: _worklist_place(row, method))
     statuses = [row.cells["status"] for row in rows]
@@ -56,7 +64,7 @@ def cohort_page(table: Path) -> bytes:
         marked=any(row.number(f"{method}_lesion_ml") is not None for row in rows for method in methods),
         counts={status: statuses.count(status) for status in ("done", "skipped", "failed")},
         warned=sum(bool(row.cells.get("warnings")) for row in rows),
-        people=[(summary, _link(page_of(scores), table.parent)) for scores, summary in people],
+        people=[(summary, _link(person_page_of(scores), table.parent)) for scores, summary in people],
         citation=CITATION,
     )
     return text.encode("utf-8")
@@ -68,7 +76,7 @@ def _link(page: Path, folder: Path) -> str | None:
 
 
 def _worklist_place(row: PageRow, method: str) -> tuple[bool, float]:
-    """Return what rows are ordered by: failed scans first, then the strongest finding first."""
+    """Return the key of the rows' order: failed scans first, then the strongest finding first."""
     return row.cells["status"] != "failed", -(row.number(f"{method}_strength") or 0)
 
 

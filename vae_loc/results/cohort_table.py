@@ -1,10 +1,9 @@
-"""The cohort table: one row for each scan, whatever became of it."""
+"""The cohort table: one row for each scan, scored or failed."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,10 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 from vae_loc.errors import UnusableInput, VaeLocError
 from vae_loc.results.output_names import is_page
-from vae_loc.results.scan_summary import Provenance, ScanSummary, read_whole_summary
+from vae_loc.results.scan_summary import ScanSummary, read_whole_summary
 from vae_loc.scans.cases import Case
 from vae_loc.system.reading import read_csv, to_csv
-from vae_loc.system.versions import own_version
 from vae_loc.system.writing import refuse_inputs, write_atomically
 from vae_loc.vocabulary import MAPS, SAMPLE_SCORES, Method
 
@@ -24,14 +22,6 @@ TABLE = "cohort.csv"
 SCHEMA_VERSION = 2
 Status = Literal["done", "skipped", "failed"]
 SAMPLE_COLUMNS = tuple(name + end for name in SAMPLE_SCORES for end in ("", "_percentile"))
-MAP_COLUMNS = (
-    "flagged",
-    "threshold",
-    "lesion_ml",
-    "findings",
-    "strength",
-    "strongest",
-)  # each after the name of the map
 
 
 class _Part(BaseModel):
@@ -67,9 +57,8 @@ class ScanFacts(_Part):
 class CohortRow(_Part):
     """One row of the cohort table.
 
-    In the CSV the facts stand in columns of their own: `samples` by their names, `maps` as `<map>_flagged`,
-    those of
-    `MAP_COLUMNS`. What a failed scan does not have is an empty cell.
+    In the CSV the facts stand in columns of their own: `samples` by their names, the fields of `MapFacts` after the
+    name of each map. What a failed scan does not have is an empty cell.
     """
 
     scan: str
@@ -91,7 +80,7 @@ class CohortRow(_Part):
         row |= {name: getattr(facts, name, None) for name in _FACTS}
         row |= {name: facts.samples.get(name) if facts else None for name in SAMPLE_COLUMNS}
         for method in methods:
-            row |= {f"{method}_{name}": getattr(maps.get(method), name, None) for name in MAP_COLUMNS}
+            row |= {f"{method}_{name}": getattr(maps.get(method), name, None) for name in MapFacts.model_fields}
         last = {name: getattr(self, name) for name in _LAST}
         return row | {"warnings": (facts.warnings or None) if facts else None} | last
 
@@ -105,7 +94,7 @@ _FIRST, _FACTS, _LAST = (
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one scan.
+    """The outcome of one scan.
 
     Attributes
     ----------
@@ -151,7 +140,7 @@ def failure(case: Case, error: VaeLocError, seconds: float | None = None) -> Ent
 
 
 def facts_of(summary: ScanSummary) -> ScanFacts:
-    """Return what the table holds of a scores JSON, numbers to 6 digits."""
+    """Return the facts of a scores JSON that the table holds, numbers to 6 digits."""
     masks = summary.masks or {}
     maps = {method: MapFacts(flagged=_rounded(of.flagged)) for method, of in summary.maps.items()}
     for method, mask in masks.items():
@@ -171,25 +160,10 @@ def facts_of(summary: ScanSummary) -> ScanFacts:
 
 
 def write_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]) -> None:
-    """Write the cohort table, in the order of `entries`."""
-    write_atomically(path, to_csv([entry.row(path.parent).cells(methods) for entry in entries]))
-
-
-def write_page(table: Path) -> Path:
-    """Write a cohort table as a page beside it, and return its path."""
-    from vae_loc.results.cohort_page import cohort_page
-
-    page = table.with_suffix(".html")
-    write_atomically(page, cohort_page(table))
-    return page
-
-
-def remove_page(table: Path) -> None:
-    """Remove the page that an earlier run made of a table, which is not of this one."""
-    page = table.with_suffix(".html")
-    if is_page(page):
-        with contextlib.suppress(OSError):  # what cannot be removed is no reason to fail
-            page.unlink()
+    """Write the cohort table, in the order of `entries`, with columns of `methods` and of all maps that are there."""
+    known = {method for entry in entries if entry.facts for method in entry.facts.maps} | set(methods)
+    columns = [method for method in MAPS if method in known]
+    write_atomically(path, to_csv([entry.row(path.parent).cells(columns) for entry in entries]))
 
 
 def update_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]) -> bool:
@@ -201,7 +175,9 @@ def update_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]
         rows = read_csv(path, "a cohort table", ["scan", "status", "scores", "schema_version"])
     except UnusableInput:
         return False
-    new = {str(entry.case.scan.absolute()): entry.row(path.parent).cells(methods) for entry in entries}
+    known = {name for row in rows for name in row}
+    columns = [method for method in MAPS if method in methods or f"{method}_flagged" in known]
+    new = {str(entry.case.scan.absolute()): entry.row(path.parent).cells(columns) for entry in entries}
     ours = all(row["schema_version"] == str(SCHEMA_VERSION) for row in rows)
     if not ours or not any(row["scan"] in new for row in rows):
         return False
@@ -210,7 +186,7 @@ def update_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]
 
 
 def is_cohort_table(path: Path) -> bool:
-    """Tell whether a file is a cohort table of any version."""
+    """Return whether a file is a cohort table of any version."""
     try:
         read_csv(path, "a cohort table", ["scan", "status", "scores"])
     except UnusableInput:
@@ -236,30 +212,8 @@ def table_name(part: int, parts: int) -> str:
     return TABLE if parts == 1 else f"cohort_part-{part}-of-{parts}.csv"
 
 
-def table_methods(cells: Mapping[str, str]) -> list[Method]:
-    """Return the maps whose columns a row of a table has."""
-    return [method for method in MAPS if f"{method}_flagged" in cells]
-
-
-def trusted_summary(scores: Path, provenance: Provenance, models: Container[str]) -> ScanSummary | None:
-    """Return the content of a scores JSON, if it may stand for scoring the scan again; else None.
-
-    Parameters
-    ----------
-    provenance : inputs and options as the JSON must state them
-    models : SHA-256 of the models that it may be of
-
-    Each file that the JSON names must be there with the SHA-256 that it states, and this version of
-    vae-loc must have made it.
-    """
-    summary, stated = read_whole_summary(scores), Provenance.model_validate_json(provenance.model_dump_json())
-    if summary is None or (summary.inputs, summary.options) != (stated.inputs, stated.options):
-        return None
-    return summary if summary.model.sha256 in models and summary.versions.get("vae-loc") == own_version() else None
-
-
 def read_entries(cases: Sequence[Case], scores_of: Callable[[Path], Path]) -> list[Entry]:
-    """Return what earlier runs made of scans: `done` where all files of a scores JSON are there and whole."""
+    """Return the outcome of earlier runs for scans: `done` where all files of a scores JSON are there and whole."""
     entries = []
     for case in cases:
         scores = scores_of(case.scan)

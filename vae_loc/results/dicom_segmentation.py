@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
-from vae_loc.results.finding_table import FindingSummary
 from vae_loc.scans.dicom_files import DAMAGED
 from vae_loc.scans.dicom_headers import Series
 from vae_loc.scans.dicom_repair import repaired
 from vae_loc.scans.dicom_series import dicom_volume
 from vae_loc.scans.volume import read_numbers, read_volume, stem
+from vae_loc.scoring.finding_model import Finding
 from vae_loc.system.versions import own_version
 from vae_loc.system.writing import write_atomically
 
@@ -30,7 +30,7 @@ SERIES_DESCRIPTION = "vae-loc anomaly mask, research use only"
 
 
 def write_segmentation(
-    mask_file: Path, findings: Sequence[FindingSummary], scan: Path, series: Series
+    mask_file: Path, findings: Sequence[Finding], scan: Path, series: Series
 ) -> tuple[Path, tuple[str, ...]]:
     """Write `<mask>.dcm` beside a numbered mask: binary, one segment per finding, on the frames of the source series.
 
@@ -39,7 +39,7 @@ def write_segmentation(
     Parameters
     ----------
     mask_file : the numbered mask that `segment` wrote
-    findings : what is known of each number; without any, one empty segment says so
+    findings : in the order of their numbers; without any, there is one empty segment
     scan : the NIfTI that the series was converted to
 
     Patient and study are those of the source series, so that an archive files it there.
@@ -62,7 +62,7 @@ def write_segmentation(
 
 
 def _segmentation_bytes(
-    numbers: NDArray[np.uint16], findings: Sequence[FindingSummary], series: Series
+    numbers: NDArray[np.uint16], findings: Sequence[Finding], series: Series
 ) -> tuple[bytes, tuple[str, ...]]:
     """Return a DICOM Segmentation of a numbered mask (column, row, slice), and what was emptied in its sources."""
     import highdicom as hd
@@ -95,8 +95,8 @@ def _segmentation_bytes(
     return buffer.getvalue(), tuple(sorted(emptied))
 
 
-def _described(finding: FindingSummary | None) -> SegmentDescription:
-    """Return what a segment is: a finding of an algorithm, no diagnosis; None is the segment of no finding."""
+def _described(finding: Finding | None) -> SegmentDescription:
+    """Return the description of a segment: a finding of an algorithm, no diagnosis; None is the one of no finding."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from vae_loc.errors import UnusableInput, UnusableOption
 from vae_loc.scans.cases import Case, unique_names
 from vae_loc.scans.nifti import pair
-from vae_loc.scans.own_outputs import is_scores, wrote
+from vae_loc.scans.own_outputs import SCORES_ENDING, is_scores, wrote
 from vae_loc.scans.volume import stem
 from vae_loc.system.reading import opened
 from vae_loc.system.writing import check_place, refuse_inputs
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from vae_loc.results.scan_summary import MaskSummary
     from vae_loc.scoring.locate import Located
 
-MASK_KINDS = ("mask.nii.gz", "dseg.nii.gz", "dseg.tsv")  # 0 and 1; numbered by finding; what is known of each
+MASK_KINDS = ("mask.nii.gz", "dseg.nii.gz", "dseg.tsv")  # 0 and 1; numbered by finding; the facts of each
 KINDS = ("anomaly.nii.gz", "percentile.nii.gz", *MASK_KINDS, "anomaly.png")
 PERSON_KINDS = ("anomaly.nii.gz", "dseg.nii.gz", "dseg.tsv")
 PERSON_SCORES = "_desc-person_scores.json"
@@ -35,43 +36,55 @@ OTHER_SUFFIXES = (".gz", ".png", ".jpg", ".pdf", ".svg", ".json", ".csv", ".txt"
                   ".npz", ".hdr", ".img", ".mgh", ".mgz", ".mnc", ".nrrd", ".mha", ".dcm", ".zip", ".bz2")  # fmt: skip
 
 
-class OutputNames(Protocol):
-    """Where the outputs of scans go, and under which names."""
+@dataclass(frozen=True)
+class OutputNames(ABC):
+    """Where the outputs of scans go, and under which names; all that is written is one of `all_paths`.
 
-    @property
-    def folder(self) -> Path:
-        """Return the folder that holds all of them."""
+    Attributes
+    ----------
+    folder : holds all of them
+    percentile_top : the number that stands for a percentile of 100
+    """
 
-    @property
-    def percentile_top(self) -> float:
-        """Return as what a percentile of 100 is stored."""
+    folder: Path
+    percentile_top: ClassVar[float] = 100.0
 
+    @abstractmethod
     def path(self, scan: Path, method: Method, kind: str) -> Path:
         """Return the path of one of `KINDS`."""
 
+    @abstractmethod
     def scores(self, scan: Path) -> Path:
         """Return the path of a scan's JSON."""
 
+    @abstractmethod
     def page(self, scan: Path) -> Path:
         """Return the path of a scan's report."""
 
-    def only(self, *scans: Path) -> OutputNames:
-        """Return what knows the place of some scans' outputs, and need not know of the others."""
-
-    def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
-        """Return every path that may be written for a scan."""
-
-    def companions(self, located: Located, masks: Mapping[Method, MaskSummary]) -> list[Path]:
-        """Write what else belongs to a scan's maps and masks, and return the files."""
-
+    @abstractmethod
     def of_person(self, person: Person, method: Method, kind: str) -> Path:
         """Return the path of one of `PERSON_KINDS`."""
 
+    @abstractmethod
     def person_scores(self, person: Person) -> Path:
         """Return the path of a person's JSON."""
 
-    def person_companions(self, person: Person, methods: Sequence[Method]) -> list[Path]:
-        """Write what else belongs to a person's masks, and return the files."""
+    def only(self, *scans: Path) -> OutputNames:
+        """Return names restricted to these scans, small enough to send to a worker."""
+        return self
+
+    def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
+        """Return every path that may be written for a scan, in the order in which its JSON lists them."""
+        maps = [self.path(scan, method, kind) for method in methods for kind in KINDS]
+        return [*maps, self.page(scan), self.scores(scan)]
+
+    def companions(self, located: Located, masks: Mapping[Method, MaskSummary]) -> None:
+        """Write the other files that belong to a scan's maps and masks, where names need them."""
+        del located, masks
+
+    def person_companions(self, person: Person, methods: Sequence[Method]) -> None:
+        """Write the other files that belong to a person's masks, where names need them."""
+        del person, methods
 
 
 def signed_name(name: str, polarity: Polarity) -> str:
@@ -84,8 +97,8 @@ def signed_name(name: str, polarity: Polarity) -> str:
 
 
 @dataclass(frozen=True)
-class FolderNames:
-    """A `OutputNames`: a folder, or one map's file name.
+class FolderNames(OutputNames):
+    """Names in a folder, or one map's file name.
 
     Attributes
     ----------
@@ -93,16 +106,14 @@ class FolderNames:
     polarity : which sign the maps hold
     """
 
-    folder: Path
     map_file: Path | None
     names: Mapping[Path, str] = field(default_factory=dict)
-    percentile_top: float = 100.0
     polarity: Polarity = "any"
 
     def path(self, scan: Path, method: Method, kind: str) -> Path:
         """Return the path of one of `KINDS`."""
         if self.map_file is None:
-            return self.folder / f"{self._name(scan)}_desc-{signed_name(method, self.polarity)}_{kind}"
+            return self.folder / f"{self._of_scan(scan)}_desc-{signed_name(method, self.polarity)}_{kind}"
         if kind == "anomaly.nii.gz":
             return self.map_file
         name = stem(self.map_file)
@@ -110,28 +121,15 @@ class FolderNames:
 
     def scores(self, scan: Path) -> Path:
         """Return the path of a scan's JSON."""
-        name = self._name(scan) if self.map_file is None else stem(self.map_file)
-        return self.folder / f"{name}_scores.json"
+        return self.folder / f"{self._of_scan(scan)}{SCORES_ENDING}"
 
     def page(self, scan: Path) -> Path:
         """Return the path of a scan's report."""
-        name = self._name(scan) if self.map_file is None else stem(self.map_file)
-        return self.folder / f"{name}{PAGE_ENDING}"
+        return self.folder / f"{self._of_scan(scan)}{PAGE_ENDING}"
 
     def only(self, *scans: Path) -> FolderNames:
-        """Return the same for some scans, without the names of the others."""
+        """Return the same without the names of other scans."""
         return replace(self, names={scan: self.names[scan] for scan in scans if scan in self.names})
-
-    def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
-        """Return every path that may be written for a scan."""
-        return [self.path(scan, method, kind) for method in methods for kind in KINDS] + [
-            self.scores(scan),
-            self.page(scan),
-        ]
-
-    def companions(self, located: Located, masks: Mapping[Method, MaskSummary]) -> list[Path]:
-        """Write nothing else."""
-        return []
 
     def of_person(self, person: Person, method: Method, kind: str) -> Path:
         """Return the path of one of `PERSON_KINDS`."""
@@ -141,13 +139,9 @@ class FolderNames:
         """Return the path of a person's JSON."""
         return self.folder / f"{_short(person.name)}{PERSON_SCORES}"
 
-    def person_companions(self, person: Person, methods: Sequence[Method]) -> list[Path]:
-        """Write nothing else."""
-        return []
-
-    def _name(self, scan: Path) -> str:
-        """Return what the names of a scan's outputs begin with."""
-        return _short(self.names.get(scan) or stem(scan))
+    def _of_scan(self, scan: Path) -> str:
+        """Return the beginning of the names of a scan's outputs."""
+        return _short(self.names.get(scan) or stem(scan)) if self.map_file is None else stem(self.map_file)
 
 
 def _short(name: str) -> str:
@@ -226,8 +220,13 @@ def refuse_clashes(
             raise UnusableInput(path, "is there already and vae-loc did not write it; remove it, or give another -o")
 
 
+def person_page_of(scores: Path) -> Path:
+    """Return the path of a person's page, beside the person's JSON."""
+    return scores.with_name(scores.name.removesuffix(SCORES_ENDING) + PAGE_ENDING)
+
+
 def is_page(path: Path) -> bool:
-    """Tell whether a file is a page that vae-loc made."""
+    """Return whether a file is a page that vae-loc made."""
     try:
         with opened(path, "a page") as file:
             return PAGE_MARK in file.read(PAGE_HEAD_BYTES)
@@ -236,7 +235,7 @@ def is_page(path: Path) -> bool:
 
 
 def _is_own(path: Path, names: OutputNames, scan: Path) -> bool:
-    """Tell whether an output that is there already is of an earlier run: by its name, or by the scores JSON."""
+    """Return whether an output that is there already is of an earlier run: by its name, or by the scores JSON."""
     scores = names.scores(scan)
     if path == scores:
         return is_scores(path)

@@ -17,13 +17,13 @@ from vae_loc.model.facts import LEVELS, healthy_percentile
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
 from vae_loc.preprocessing.regions import surface_of
-from vae_loc.results.finding_table import nothing_found
 from vae_loc.results.montage import BRIGHT, DARK
 from vae_loc.results.output_names import PAGE_ENDING
 from vae_loc.results.page_charts import Profile, Strip, profile, strip
 from vae_loc.results.page_volumes import Crop, crop_to, layer
 from vae_loc.results.scan_summary import Z_DIGITS, ScanSummary
 from vae_loc.scoring.expected_scan import expected_scan
+from vae_loc.scoring.finding_model import nothing_found
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.score_options import DEFAULT_FPR
 from vae_loc.system.reading import opened
@@ -226,7 +226,7 @@ def _map_facts(
 ) -> dict[str, object]:
     """Return what is written of one map: picture, share above the threshold, findings."""
     above = None if threshold is None else float(np.mean(np.abs(picture.signed[located.brain]) > threshold))
-    mask = summary.masks[method] if summary.masks else None
+    mask = (summary.masks or {}).get(method)
     return {
         "method": method,
         "montage": jpeg(picture.montage),
@@ -240,8 +240,8 @@ def _map_facts(
 
 def _threshold(method: Method, model: Model, located: Located, summary: ScanSummary) -> float | None:
     """Return the threshold of the mask, else the healthy one at `DEFAULT_FPR`, else None."""
-    if summary.masks:
-        return summary.masks[method].threshold
+    if mask := (summary.masks or {}).get(method):
+        return mask.threshold
     if model.facts.healthy is None:
         return None
     return healthy_threshold(model.checkpoint, method, DEFAULT_FPR, raw=located.bare)

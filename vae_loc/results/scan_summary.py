@@ -11,10 +11,10 @@ from vae_loc.errors import UnusableInput
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import Healthy, healthy_percentile
 from vae_loc.model.network import Model
-from vae_loc.results.finding_table import FindingSummary, finding_summaries, nothing_found
 from vae_loc.scans.volume import Volume
+from vae_loc.scoring.finding_model import Finding
 from vae_loc.scoring.locate import Located
-from vae_loc.scoring.score_options import DEFAULT_FPR
+from vae_loc.scoring.score_options import DEFAULT_FPR, Rule
 from vae_loc.scoring.segmentation import SegmentedMap
 from vae_loc.system.reading import are_whole, read_text
 from vae_loc.system.versions import versions
@@ -74,7 +74,12 @@ class MaskSummary(_Part):
     false_findings: float | None
     min_size_mm3: float
     volume_ml: float
-    findings: list[FindingSummary]
+    findings: list[Finding]
+
+    @property
+    def rule(self) -> Rule:
+        """The rule by which voxels were marked."""
+        return Rule(self.threshold, self.min_strength, self.threshold_from, self.false_findings)
 
 
 class ModelSummary(_Part):
@@ -181,20 +186,8 @@ def mask_summary(segmented: SegmentedMap, volume: Volume, min_size_mm3: float) -
         false_findings=rule.false_findings,
         min_size_mm3=min_size_mm3,
         volume_ml=float(np.count_nonzero(segmented.numbers)) * volume.voxel_mm3 / 1000,
-        findings=finding_summaries(segmented, volume),
+        findings=list(segmented.findings),
     )
-
-
-def findings_words(summary: ScanSummary) -> list[str]:
-    """Say how many findings each mask has, and what the strongest is."""
-    said = []
-    for method, mask in (summary.masks or {}).items():
-        count = len(mask.findings)
-        found = nothing_found(mask.false_findings)
-        if count:
-            found = f"{count} finding{'s' if count > 1 else ''}, strongest: {mask.findings[0].words}"
-        said.append(found if len(summary.maps) == 1 else f"{method}: {found}")
-    return said
 
 
 def read_summary(path: Path) -> ScanSummary:

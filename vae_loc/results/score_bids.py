@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_loc.results.bids_derivatives import Derivatives, refuse_inside, write_description
-from vae_loc.results.cohort_table import TABLE, failure, read_entries, write_page, write_table
+from vae_loc.results.cohort_page import write_page
+from vae_loc.results.cohort_table import TABLE, failure, read_entries, write_table
 from vae_loc.results.output_names import refuse_clashes
 from vae_loc.results.score_cohort import (
     Listener,

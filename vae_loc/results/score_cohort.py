@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_loc.errors import UnusableOption, VaeLocError, WorkerDied, printable
+from vae_loc.results.cohort_page import write_page
 from vae_loc.results.cohort_table import (
     Entry,
     failure,
     refuse_clashing_table,
-    remove_page,
     table_name,
     update_table,
-    write_page,
     write_table,
 )
 from vae_loc.results.output_names import OutputNames, folder_names, is_page, outputs_folder, refuse_clashes
@@ -156,10 +155,9 @@ def _scored(
     tables: tuple[Path, ...] = ()
     if several:
         write_table(table, entries, options.methods)
-        remove_page(table)
-        tables = (table, write_page(table)) if options.files.report else (table,)
-    elif update_table(table, entries, options.methods):
-        tables = (table, write_page(table)) if is_page(table.with_suffix(".html")) else (table,)
+    if several or update_table(table, entries, options.methods):
+        shown = (several and options.files.report) or is_page(table.with_suffix(".html"))
+        tables = (table, write_page(table)) if shown else (table,)
     return finished(Outcome(entries, tables, persons), listener)
 
 
@@ -222,13 +220,14 @@ def merge_persons(
     cases : all scans of the cohort, also those of other parts
     entries : what became of the scans of this part
     """
-    from vae_loc.results.persons.write_persons import write_persons
+    from vae_loc.results.persons.person_outputs import write_persons
 
     persons = write_persons(
         cases,
         entries,
         names,
-        wanted=run.persons and options.files.segmentation is not None,
+        wanted=run.persons,
+        new=options.files.segmentation is not None,
         skip_existing=run.skip_existing,
         jobs=run.jobs,
         bars=listener.bars,

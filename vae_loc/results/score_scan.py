@@ -1,4 +1,4 @@
-"""One scan -> its files on disk: the steps in order, and what becomes of a scan that fails."""
+"""One scan -> its files on disk: the steps in order, and the outcome of a scan that fails."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vae_loc.errors import OurBug, UnusableInput, VaeLocError, machine_fault, printable
-from vae_loc.model.network import load_model
+from vae_loc.model.network import Model, load_model
 from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.open_scan import counting_mask, open_scan
-from vae_loc.results.cohort_table import Entry, facts_of, failure, trusted_summary
+from vae_loc.results.cohort_table import Entry, facts_of, failure
+from vae_loc.results.earlier_outputs import earlier_outputs
 from vae_loc.results.output_names import OutputNames
 from vae_loc.results.scan_outputs import write_outputs
 from vae_loc.results.scan_summary import Inputs, Provenance, ScanSummary, read_summary
@@ -22,14 +23,17 @@ from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.system.reading import sha256_of
 from vae_loc.system.threads import set_threads
 from vae_loc.system.writing import refuse_inputs
-from vae_loc.vocabulary import BrainMask
+from vae_loc.vocabulary import BrainMask, Method
 
 
 @dataclass(frozen=True)
 class Task:
-    """One scan to score; with `skip_existing`, outputs of the same scan, model and options that are whole stay.
+    """A scan to score, unless it may be skipped; it travels between processes, so `names` is of this scan alone.
 
-    A task travels between processes, so `names` holds this scan alone.
+    Attributes
+    ----------
+    skip_existing : whether to leave alone outputs that hold all that is asked for
+    series : the DICOM series that the scan was converted from
     """
 
     case: Case
@@ -74,10 +78,11 @@ def _entry_of(options: ScoreOptions, task: Task) -> Entry:
     inputs = [*pair(case.scan), options.brain_mask, case.brain_mask, options.model]
     refuse_inputs(names.all_paths(case.scan, options.methods), [Path(path) for path in inputs if path])
     provenance = Provenance(inputs=inputs_of(case, counting_mask(case, options.brain_mask)), options=options.stated())
-    summary = _trusted(options, task, provenance)
+    summary = _existing(options, task, provenance) if task.skip_existing else None
     if summary is None:
         return score_scan(case, options, names, provenance)
-    return Entry(case, "skipped", None, names.scores(case.scan), facts_of(summary), mask=_mask_file(case, options))
+    mask = _mask_file(case, options)
+    return Entry(case, "skipped", None, names.scores(case.scan), facts_of(summary), mask=mask)
 
 
 def _mask_file(case: Case, options: ScoreOptions) -> Path | None:
@@ -86,14 +91,34 @@ def _mask_file(case: Case, options: ScoreOptions) -> Path | None:
     return mask if isinstance(mask, Path) else None
 
 
-def _trusted(options: ScoreOptions, task: Task, provenance: Provenance) -> ScanSummary | None:
-    """Return the scores of outputs that may stand for scoring the scan again, or None."""
+def _existing(options: ScoreOptions, task: Task, provenance: Provenance) -> ScanSummary | None:
+    """Return the scores of outputs that hold all that is asked for, whole and still true; None if there are none."""
     scores = task.names.scores(task.case.scan)
-    if not (task.skip_existing and scores.exists()):
+    if not scores.exists():
         return None
     contrast = task.case.contrast or options.contrast or contrast_of(task.case.scan)
     known = [options.model] if options.model else [name for name in shipped_models() if contrast in (None, name)]
-    return trusted_summary(scores, provenance, {load_model(name).digest for name in known})
+    models = {model.digest: model for model in map(load_model, known)}
+    earlier = earlier_outputs(scores, provenance, models)
+    if earlier.summary is None or len(earlier.whole) < len(earlier.files):
+        return None
+    model = models[earlier.summary.model.sha256]
+    held = all(_holds(earlier.summary, method, options, model) for method in options.methods)
+    percentiles = [task.names.path(task.case.scan, method, "percentile.nii.gz") for method in options.methods]
+    held = held and (not options.files.percentile or all(path in earlier.whole for path in percentiles))
+    return earlier.summary if held else None
+
+
+def _holds(summary: ScanSummary, method: Method, options: ScoreOptions, model: Model) -> bool:
+    """Return whether a scan has a map, its findings by the rule that is asked for, and its place on the page."""
+    shown, segmentation = summary.options.get("report"), options.files.segmentation
+    if method not in summary.maps or (options.files.report and not (isinstance(shown, list) and method in shown)):
+        return False
+    if segmentation is None:
+        return True
+    mask = (summary.masks or {}).get(method)
+    rule = segmentation.rule(model, method, bare=options.raw)
+    return mask is not None and (mask.rule, mask.min_size_mm3) == (rule, segmentation.min_size_mm3)
 
 
 def _with_segmentations(entry: Entry, options: ScoreOptions, task: Task) -> Entry:

@@ -13,6 +13,7 @@ from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
 from vae_loc.preprocessing.regions import components
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.anatomy import Labels, Place, labels_for, place_of
+from vae_loc.scoring.finding_model import Finding, measures
 from vae_loc.scoring.findings import (
     Sign,
     candidates_of,
@@ -27,34 +28,6 @@ from vae_loc.vocabulary import BoolArray, FloatArray, Method
 ROUNDING = 1e-6  # of a voxel: a finding of exactly the smallest size is kept
 Voxels = NDArray[np.intp]  # (N, 3), indices of the scan's own grid
 Numbers = NDArray[np.unsignedinteger]  # (I, J, K), the number of each voxel's finding, 0 where none
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One place of a scan that differs from healthy people.
-
-    Attributes
-    ----------
-    number : its voxels' value in the numbered mask; 1 is the strongest
-    sign : brighter or darker than expected
-    strength : the map's greatest magnitude in it
-    healthy_as_strong : how many of `healthy_scans` healthy scans have one as strong anywhere; None if not known
-    false_findings : how many as strong a healthy scan is expected to have; None if not known
-    peak_voxel : indices (i, j, k) of the voxel where the map is greatest, from 0
-    place : side, lobe and region, None where the atlas has no name
-    """
-
-    number: int
-    sign: Sign
-    strength: float
-    healthy_as_strong: int | None
-    healthy_scans: int | None
-    false_findings: float | None
-    volume_ml: float
-    centroid_ras_mm: tuple[float, float, float]
-    peak_ras_mm: tuple[float, float, float]
-    peak_voxel: tuple[int, int, int]
-    place: Place | None
 
 
 @dataclass(frozen=True)
@@ -213,14 +186,9 @@ def _described(
         healthy_as_strong=as_strong,
         healthy_scans=scans,
         false_findings=None if healthy is None else false_findings(healthy, part.strength),
-        volume_ml=len(voxels) * volume.voxel_mm3 / 1000,
-        centroid_ras_mm=_ras_mm(volume, voxels.mean(axis=0)),
-        peak_ras_mm=_ras_mm(volume, peak),
-        peak_voxel=(int(peak[0]), int(peak[1]), int(peak[2])),
-        place=place,
+        side=place.side if place else None,
+        lobe=place.lobe if place else None,
+        region=place.region if place else None,
+        region_share=place.share if place else None,
+        **measures(voxels, peak, volume),
     )
-
-
-def _ras_mm(volume: Volume, voxel: NDArray[np.floating | np.integer]) -> tuple[float, float, float]:
-    x, y, z = volume.affine[:3, :3] @ voxel + volume.affine[:3, 3]
-    return float(x), float(y), float(z)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vae_loc.errors import UnusableInput
 from vae_loc.system.farewell import clean_ups
-from vae_loc.system.reading import reason
+from vae_loc.system.reading import reason, sha256_of
 
 try:
     import fcntl
@@ -41,6 +41,13 @@ class _Group:
 
     files: list[_Staged] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
+
+    def digests(self, folder: Path) -> dict[str, str]:
+        """Return the SHA-256 of each file, by its path from a folder."""
+        return {
+            Path(os.path.relpath(staged.path, folder)).as_posix(): sha256_of(Path(staged.temporary))
+            for staged in self.files
+        }
 
 
 _group: ContextVar[_Group | None] = ContextVar("group", default=None)

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from vae_loc.results.cohort_table import Entry
-    from vae_loc.results.finding_table import FindingSummary
     from vae_loc.results.scan_summary import ScanSummary
     from vae_loc.results.score_cohort import Outcome
+    from vae_loc.scoring.finding_model import Finding
 
 MAX_ROWS = 40  # of the table on screen; the cohort table has all
 MAX_NAMES = 3  # of failed scans in the last line
@@ -50,15 +50,15 @@ def scan_table(entries: Sequence[Entry]) -> Table:
 
 def findings_of_one(outcome: Outcome) -> list[str]:
     """Return the findings of the only scan of a run, one line per mask."""
-    from vae_loc.results.scan_summary import findings_words
+    from vae_loc.scoring.finding_model import findings_words, words_of_maps
 
-    found = [(entry, _summary_of(entry)) for entry in outcome.entries if entry.status != "failed"]
-    return [
-        f"{printable(entry.case.scan.name)}: {said}"
-        for entry, summary in found
-        if summary is not None
-        for said in findings_words(summary)
-    ]
+    said = []
+    for entry in outcome.entries:
+        summary = None if entry.status == "failed" else _summary_of(entry)
+        masks = (summary.masks if summary else None) or {}
+        words = {method: findings_words(mask.findings, mask.false_findings) for method, mask in masks.items()}
+        said += [f"{printable(entry.case.scan.name)}: {found}" for found in words_of_maps(words)]
+    return said
 
 
 def closing_line(outcome: Outcome) -> str:
@@ -115,9 +115,9 @@ def _cells(entry: Entry, summary: ScanSummary | None, *, segmented: bool) -> lis
     return [str(len(findings)), _plain(_named(findings[0])) if findings else "-", warnings]
 
 
-def _named(finding: FindingSummary) -> str:
+def _named(finding: Finding) -> str:
     """Return volume, sign and place of a finding."""
-    return f"{finding.volume_ml:.3g} ml, {finding.sign}, {finding.place}"
+    return f"{finding.volume_ml:.3g} ml, {finding.sign}, {finding.place_words}"
 
 
 def _plain(text: str) -> str:

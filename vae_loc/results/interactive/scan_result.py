@@ -19,9 +19,10 @@ from vae_loc.results.score_scan import inputs_of
 from vae_loc.scans.cases import Case
 from vae_loc.scans.image_in_memory import digest_of
 from vae_loc.scans.volume import Volume
+from vae_loc.scoring.finding_model import Finding
 from vae_loc.scoring.locate import Located, SampleScores
 from vae_loc.scoring.score_options import Files, ScoreOptions, Segmentation
-from vae_loc.scoring.segmentation import Finding, SegmentedMap, segment, signed_on_grid
+from vae_loc.scoring.segmentation import SegmentedMap, segment, signed_on_grid
 from vae_loc.vocabulary import BoolArray, FloatArray, Method
 
 if TYPE_CHECKING:

@@ -1,4 +1,7 @@
-"""Findings of several contrasts on one grid -> the findings of the person (design [83]).
+"""Findings of several contrasts, brought to one grid -> the findings of the person (design [83]).
+
+Scans of one session share the scanner's coordinates, so a point has the same RAS mm in each, unless the person moved or
+a header is wrong. Where both scans were aligned to the mean brain, the alignments show by how much.
 
 With m contrasts, a finding of one of them counts if a healthy scan is expected to have f / m as strong. The expected
 number per healthy person is then at most the sum over the contrasts, f, however much their maps depend on each other.
@@ -11,12 +14,25 @@ a contrast's extent being what 2 % of healthy voxels exceed: the maps of all con
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from vae_loc.preprocessing.resampling import interpolated
+from vae_loc.scans.affine import affine_mm
+from vae_loc.scans.nifti import read_image
+from vae_loc.scans.volume import Volume
+from vae_loc.scoring.finding_model import Finding, PersonFinding, SeenSummary, measures, sentence
 from vae_loc.vocabulary import BoolArray, FloatArray
+
+Affine = NDArray[np.float64]  # (4, 4)
+MAX_OFF_MM = 5.0  # median over the brain; one person's scans differ by 0.6 to 1.4 mm (docs/measured/persons.md)
+SAME_GRID_MM = 1e-3  # corners nearer than this are those of one grid
+EVERY = 4  # one of so many voxels along each axis shows how far two alignments are apart
+RAREST = 1000  # healthy people; what is rarer is said to be rarer than one of so many
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,118 @@ def merged(seen: Sequence[Seen], heat: FloatArray, contrasts: int) -> list[Merge
         inside = either & (heat > 1)
         found.append(Merged(ordered, inside if inside.any() else either, contrasts * ordered[0].false_findings))
     return sorted(found, key=lambda one: _rank(one.seen[0]))
+
+
+def described(
+    found: Sequence[Merged], rows: Mapping[str, Sequence[Finding]], heat: FloatArray, grid: Volume
+) -> list[PersonFinding]:
+    """Return the findings of a person with their places, each that of the contrast where it is strongest.
+
+    Parameters
+    ----------
+    rows : the findings of each contrast's scan, as its own JSON has them
+    heat : float32 (I, J, K), the person's map, on `grid`
+    """
+    return [_described(number, one, rows, heat, grid) for number, one in enumerate(found, start=1)]
+
+
+def _described(
+    number: int, one: Merged, rows: Mapping[str, Sequence[Finding]], heat: FloatArray, grid: Volume
+) -> PersonFinding:
+    own = [rows[of.contrast][of.number - 1] for of in one.seen]
+    seen = [
+        SeenSummary(
+            contrast=of.contrast,
+            finding=of.number,
+            sign=row.sign,
+            strength=of.strength,
+            false_findings=of.false_findings,
+        )
+        for of, row in zip(one.seen, own, strict=True)
+    ]
+    voxels = np.argwhere(one.inside)
+    measured = measures(voxels, voxels[int(heat[one.inside].argmax())], grid)
+    looks = ", ".join(
+        f"{sign} in {' and '.join(dict.fromkeys(of.contrast for of in seen if of.sign == sign))}"
+        for sign in dict.fromkeys(of.sign for of in seen)
+    )
+    words = sentence(measured["volume_ml"], looks, own[0].place_words, measured["peak_slice"])
+    return PersonFinding(
+        number=number,
+        seen=seen,
+        false_findings=one.false_findings,
+        side=own[0].side,
+        lobe=own[0].lobe,
+        region=own[0].region,
+        words=f"{words}; {_rarity(one.false_findings)}",
+        **measured,
+    )
+
+
+def _rarity(rate: float) -> str:
+    """Return how rare a finding is in healthy people, in words.
+
+    >>> _rarity(0.02), _rarity(1e-9)
+    ('at most 1 in 50 healthy people have one as strong', 'fewer than 1 in 1000 healthy people have one as strong')
+    """
+    share = f"fewer than 1 in {RAREST}" if rate * RAREST < 1 else f"at most 1 in {max(1.0, 1 / rate):.0f}"
+    return f"{share} healthy people have one as strong"
+
+
+def read_output(path: Path) -> Volume:
+    """Return a map or numbered mask that was written for a scan; unlike a scan it may be of one value.
+
+    Raises
+    ------
+    UnusableInput : if it is missing or damaged.
+    """
+    image = read_image(path, lambda _: 0, may_be_sparse=True)
+    return Volume(np.asarray(image.stored, dtype=np.float32), affine_mm(path, image.header)[0], image.header, path)
+
+
+def first2other_mm(
+    first_map: Volume, first_template2ras_mm: Affine | None, other_template2ras_mm: Affine | None
+) -> tuple[Affine, float | None]:
+    """Return the affine from RAS mm of a person's first scan to those of another, and how far both are apart in mm.
+
+    Parameters
+    ----------
+    first_map : a map of the first scan, > 0 in its brain
+    first_template2ras_mm, other_template2ras_mm : where the mean brain lies in each scan; None where it is not known
+
+    Returns
+    -------
+    The identity where both alignments agree within `MAX_OFF_MM`, or where one is not known; else the way through the
+    mean brain. The distance is the median over the brain, None where an alignment is not known.
+    """
+    if first_template2ras_mm is None or other_template2ras_mm is None:
+        return np.eye(4), None
+    through_template: Affine = other_template2ras_mm @ np.linalg.inv(first_template2ras_mm)
+    voxels = np.argwhere(first_map.data[::EVERY, ::EVERY, ::EVERY] > 0) * EVERY
+    points = voxels @ first_map.affine[:3, :3].T + first_map.affine[:3, 3]
+    moved = points @ through_template[:3, :3].T + through_template[:3, 3]
+    off_mm = float(np.median(np.linalg.norm(moved - points, axis=1))) if len(points) else 0.0
+    return (np.eye(4) if off_mm <= MAX_OFF_MM else through_template), off_mm
+
+
+def on_grid_of(first: Volume, values: FloatArray, affine: Affine, way_mm: Affine) -> FloatArray:
+    """Return an array of another scan on the grid of the first: linear interpolation, zero outside.
+
+    Parameters
+    ----------
+    values : float32, on the other scan's grid, whose indices `affine` maps to RAS mm
+    way_mm : what `first2other_mm` returned
+    """
+    first2other = np.linalg.inv(affine) @ way_mm @ first.affine
+    if values.shape == first.data.shape and _same(first2other, values.shape):
+        return values
+    return interpolated(values, first2other, first.data.shape)
+
+
+def _same(first2other: Affine, shape: tuple[int, ...]) -> bool:
+    """Return whether an affine between indices moves no corner of an array by more than `SAME_GRID_MM` voxels."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], [1])).reshape(4, -1)
+    return bool(np.abs((first2other - np.eye(4)) @ corners).max() <= SAME_GRID_MM)
 
 
 def _groups(seen: Sequence[Seen]) -> list[list[Seen]]:

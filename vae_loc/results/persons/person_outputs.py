@@ -1,48 +1,63 @@
-"""The outputs of scans -> one result for each person of whom several contrasts were scored (design [83])."""
+"""A run's scans -> one result for each person of whom several contrasts were scored (design [83])."""
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from vae_loc.errors import OurBug, OutOfMemory, VaeLocError, is_out_of_memory, printable
-from vae_loc.results.finding_table import nothing_found
-from vae_loc.results.output_names import PERSON_KINDS, OutputNames
-from vae_loc.results.persons.common_grid import MAX_OFF_MM, Affine, first2other_mm, on_grid_of, read_output
-from vae_loc.results.persons.merged_findings import Seen, merged, person_map
-from vae_loc.results.persons.people import Person
-from vae_loc.results.persons.person_page import page_of, person_page
+from vae_loc.errors import OurBug, OutOfMemory, VaeLocError, WorkerDied, is_out_of_memory, printable
+from vae_loc.results.cohort_table import Entry
+from vae_loc.results.earlier_outputs import remove_stale
+from vae_loc.results.output_names import PERSON_KINDS, OutputNames, person_page_of
+from vae_loc.results.persons.merged_findings import (
+    MAX_OFF_MM,
+    Affine,
+    Seen,
+    described,
+    first2other_mm,
+    merged,
+    on_grid_of,
+    person_map,
+    read_output,
+)
+from vae_loc.results.persons.people import CONTRASTS, Person, people_in
 from vae_loc.results.persons.person_summary import (
     PersonMask,
     PersonScan,
     PersonSummary,
-    person_mask,
+    person_page,
     person_tsv,
     read_person,
 )
-from vae_loc.results.scan_outputs import remove_stale
-from vae_loc.results.scan_summary import ScanSummary
+from vae_loc.results.scan_summary import MaskSummary, ScanSummary, read_summary, read_whole_summary
+from vae_loc.scans.cases import Case
 from vae_loc.scans.nifti import pair
 from vae_loc.scans.own_outputs import files_of
 from vae_loc.scans.volume import Volume, write_volume
+from vae_loc.scoring.finding_model import findings_words, words_of_maps
+from vae_loc.system.progress import BarMaker, no_bars
 from vae_loc.system.reading import are_whole, sha256_of
 from vae_loc.system.versions import own_version, versions
+from vae_loc.system.worker_processes import default_jobs, in_processes, in_turn
 from vae_loc.system.writing import refuse_inputs, together, write_atomically, write_json
 from vae_loc.vocabulary import RESEARCH_ONLY, FloatArray, Method
+
+MIN_CONTRASTS = 2
 
 
 @dataclass(frozen=True)
 class PersonResult:
-    """What became of one person.
+    """The outcome of one person.
 
     Attributes
     ----------
     written : the files written, none if they were there already
-    note : what was found, in one line
+    note : the findings, in one line
     error : why there is no result
     """
 
@@ -52,18 +67,9 @@ class PersonResult:
     error: str = ""
 
     def row(self) -> dict[str, object]:
-        """Return what a log says of the person."""
+        """Return the person's event for a log."""
         status = "failed" if self.error else "done" if self.written else "skipped"
         return {"person": self.name, "status": status, "error": self.error or None}
-
-
-@dataclass(frozen=True)
-class StoredScan:
-    """A scan of the person, its stored result, and the way from RAS mm of the first scan to its own."""
-
-    about: PersonScan
-    summary: ScanSummary
-    first2own_mm: Affine
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,61 @@ class PersonTask:
     summaries: Mapping[str, ScanSummary]
     names: OutputNames
     skip_existing: bool
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """A scan of the person, its stored result, and the way from RAS mm of the first scan to its own."""
+
+    case: Case
+    about: PersonScan
+    summary: ScanSummary
+    first2own_mm: Affine
+
+    def mask(self, method: Method) -> MaskSummary:
+        """Return the mask of a map; every scan of a task has one."""
+        return (self.summary.masks or {})[method]
+
+
+def write_persons(
+    cases: Sequence[Case],
+    entries: Sequence[Entry],
+    names: OutputNames,
+    *,
+    wanted: bool,
+    new: bool = True,
+    skip_existing: bool = False,
+    jobs: int | None = None,
+    bars: BarMaker = no_bars,
+) -> list[PersonResult]:
+    """Write a result for each person of whom this run scored or found at least two contrasts.
+
+    A result of an earlier run that is of other outputs than those that lie there is removed, or made again.
+
+    Parameters
+    ----------
+    cases : all scans of the cohort, also those that other parts of it score: the part that ends last has all
+    entries : the outcomes of the scans of this run
+    wanted : whether there are to be such results
+    new : whether people without a result get one
+    skip_existing : leave those alone that are whole and of the same outputs
+    jobs : worker processes; None takes as many as pay
+    """
+    mine = {entry.case: entry for entry in entries}
+    tasks = []
+    for person in people_in(cases):
+        if not any(case in mine for case in person.cases.values()):
+            continue
+        stale = _is_out_of_date(person, names)
+        summaries = _summaries(person, mine, names) if wanted and (new or stale) else {}
+        if len(summaries) >= MIN_CONTRASTS and _calibrated(summaries.values()):
+            known = replace(person, cases={contrast: person.cases[contrast] for contrast in summaries})
+            own_names = names.only(*(case.scan for case in known.cases.values()))
+            tasks.append(PersonTask(known, summaries, own_names, skip_existing))
+        elif stale:
+            scores = names.person_scores(person)
+            remove_stale(files_of(scores) | {scores: sha256_of(scores)}, {})
+    return _merged(tasks, jobs, bars)
 
 
 def merge_task(task: PersonTask) -> PersonResult:
@@ -104,7 +165,7 @@ def merge_person(task: PersonTask) -> PersonResult:
     """
     person, names = task.person, task.names
     scores = names.person_scores(person)
-    scans = _stored(person, task.summaries, names)
+    scans = _scans(person, task.summaries, names)
     older = files_of(scores)
     if task.skip_existing and _is_of(scores, [scan.about for scan in scans], older):
         return PersonResult(person.name)
@@ -113,37 +174,63 @@ def merge_person(task: PersonTask) -> PersonResult:
         [names.of_person(person, method, kind) for method in methods for kind in PERSON_KINDS],
         [path for case in person.cases.values() for path in pair(case.scan)],
     )
-    masks: dict[Method, PersonMask] = {}
-    paths: list[Path] = []
     with together() as group:
-        for method in methods:
-            written, masks[method] = _write_method(person, scans, names, method)
-            paths += written
-        paths += names.person_companions(person, methods)
-        summary = _summary(person, scans, masks)
+        masks = {method: _write_method(person, scans, names, method) for method in methods}
+        names.person_companions(person, methods)
+        summary = PersonSummary(
+            person=person.name,
+            scans=[scan.about for scan in scans],
+            masks=masks,
+            warnings=_warnings(person, scans),
+            versions=versions(),
+            use=RESEARCH_ONLY,
+        )
         if any(scan.summary.options.get("report") for scan in scans):
-            paths.append(page_of(scores))
-            write_atomically(paths[-1], person_page(summary, scores.parent))
-        files = {
-            Path(os.path.relpath(staged.path, scores.parent)).as_posix(): sha256_of(Path(staged.temporary))
-            for staged in group.files
-        }
-        summary = summary.model_copy(update={"files": files})
+            write_atomically(person_page_of(scores), person_page(summary, scores.parent))
+        summary = summary.model_copy(update={"files": group.digests(scores.parent)})
         write_json(scores, summary.model_dump(mode="json"))
-    remove_stale(older, {*paths, scores})
-    return PersonResult(person.name, (*paths, scores), _words(person, summary))
+    written = tuple(staged.path for staged in group.files)
+    remove_stale(older, written)
+    contrasts = ", ".join(scan.contrast for scan in summary.scans)
+    said = "; ".join(words_of_maps({m: findings_words(of.findings, of.false_findings) for m, of in masks.items()}))
+    return PersonResult(person.name, written, f"{printable(person.name)}, {contrasts} together: {said}")
 
 
-def remove_person(person: Person, names: OutputNames) -> None:
-    """Remove what an earlier run left of a person, unless someone has changed it."""
-    scores = names.person_scores(person)
-    older = files_of(scores)
-    if read_person(scores) is not None:
-        remove_stale(older | {scores: sha256_of(scores)}, set())
+def _merged(tasks: Sequence[PersonTask], jobs: int | None, bars: BarMaker) -> list[PersonResult]:
+    """Return the outcome of each person."""
+    processes = min(jobs or default_jobs(len(tasks)), len(tasks))
+    engine = functools.partial(in_processes, jobs=processes, preload=__name__) if processes > 1 else in_turn
+    advance = bars("merging", len(tasks)) if tasks else None
+    results = {}
+    for index, result in engine(merge_task, tasks):
+        name = tasks[index].person.name
+        results[index] = result or PersonResult(name, error=str(WorkerDied(tasks[index].person.first.scan)))
+        if advance is not None:
+            advance(name)
+    return [results[index] for index in range(len(tasks))]
 
 
-def is_out_of_date(person: Person, names: OutputNames) -> bool:
-    """Tell whether an earlier run left a result of a person that is of other outputs than those that lie there."""
+def _summaries(person: Person, mine: Mapping[Case, Entry], names: OutputNames) -> dict[str, ScanSummary]:
+    """Return the results of a person's scans, by contrast; those of other parts of the cohort only if alike."""
+    own = {c: entry.scores for c, case in person.cases.items() if (entry := mine.get(case)) and entry.scores}
+    found = {contrast: read_summary(scores) for contrast, scores in own.items()}
+    options = [summary.options for summary in found.values()]
+    for contrast, case in person.cases.items():
+        if case not in mine and (other := read_whole_summary(names.scores(case.scan))) and other.options in options:
+            found[contrast] = other
+    return {contrast: found[contrast] for contrast in CONTRASTS if contrast in found}
+
+
+def _calibrated(summaries: Collection[ScanSummary]) -> bool:
+    """Return whether all masks hold findings whose number in healthy scans is known; those of a threshold do not."""
+    return all(
+        summary.masks and all(mask.false_findings is not None for mask in summary.masks.values())
+        for summary in summaries
+    )
+
+
+def _is_out_of_date(person: Person, names: OutputNames) -> bool:
+    """Return whether an earlier run left a result of a person that is of other outputs than those that lie there."""
     scores = names.person_scores(person)
     summary = read_person(scores)
     return summary is not None and not are_whole(
@@ -152,31 +239,32 @@ def is_out_of_date(person: Person, names: OutputNames) -> bool:
 
 
 def _is_of(scores: Path, scans: Sequence[PersonScan], files: Mapping[Path, str]) -> bool:
-    """Tell whether a person's result is whole and was made by this version of these outputs."""
+    """Return whether a person's result is whole and was made by this version of these outputs."""
     summary = read_person(scores)
     if summary is None or summary.versions.get("vae-loc") != own_version():
         return False
     return summary.scans == list(scans) and are_whole(files)
 
 
-def _stored(person: Person, summaries: Mapping[str, ScanSummary], names: OutputNames) -> list[StoredScan]:
+def _scans(person: Person, summaries: Mapping[str, ScanSummary], names: OutputNames) -> list[_Scan]:
     """Return the scans of a person, the first one's grid being the person's."""
-    first = next(iter(summaries))
-    method = next(iter(summaries[first].masks or {}))
-    brain = read_output(names.path(person.cases[first].scan, method, "anomaly.nii.gz"))
+    first = next(iter(summaries.values()))
+    method = next(iter(first.masks or {}))
+    brain = read_output(names.path(person.first.scan, method, "anomaly.nii.gz"))
     scans = []
     for contrast, summary in summaries.items():
-        scores = names.scores(person.cases[contrast].scan)
-        way_mm, off_mm = first2other_mm(brain, _affine(summaries[first]), _affine(summary))
+        case = person.cases[contrast]
+        scores = names.scores(case.scan)
+        way_mm, off_mm = first2other_mm(brain, _affine(first), _affine(summary))
         about = PersonScan(
             contrast=contrast,
-            scan=str(person.cases[contrast].scan),
+            scan=str(case.scan),
             scores=Path(os.path.relpath(scores, names.person_scores(person).parent)).as_posix(),
             scores_sha256=sha256_of(scores),
             off_mm=None if off_mm is None else round(off_mm, 2),
             through_template=off_mm is not None and off_mm > MAX_OFF_MM,
         )
-        scans.append(StoredScan(about, summary, way_mm))
+        scans.append(_Scan(case, about, summary, way_mm))
     return scans
 
 
@@ -184,41 +272,35 @@ def _affine(summary: ScanSummary) -> Affine | None:
     return None if summary.template2ras_mm is None else np.array(summary.template2ras_mm)
 
 
-def _write_method(
-    person: Person, scans: Sequence[StoredScan], names: OutputNames, method: Method
-) -> tuple[list[Path], PersonMask]:
-    """Write map, numbered mask and table of one map; return the paths, and what the JSON says."""
-    paths_of = [
-        [names.path(person.cases[scan.about.contrast].scan, method, kind) for kind in ("anomaly.nii.gz", "dseg.nii.gz")]
-        for scan in scans
-    ]
-    grid = read_output(paths_of[0][0])
-    known = {scan.about.contrast: (scan.summary.masks or {})[method] for scan in scans}
-    expected = min(mask.false_findings or 0.0 for mask in known.values())
+def _write_method(person: Person, scans: Sequence[_Scan], names: OutputNames, method: Method) -> PersonMask:
+    """Write map, numbered mask and table of one map; return the mask as the JSON holds it."""
+    masks = {scan.about.contrast: scan.mask(method) for scan in scans}
+    expected = min(mask.false_findings or 0.0 for mask in masks.values())
+    grid = read_output(names.path(person.first.scan, method, "anomaly.nii.gz"))
     maps: list[FloatArray] = []
     seen: list[Seen] = []
-    for scan, (map_file, numbers_file) in zip(scans, paths_of, strict=True):
-        own, numbers = read_output(map_file), read_output(numbers_file)
+    for scan in scans:
+        own, numbers = (read_output(names.path(scan.case.scan, method, kind)) for kind in PERSON_KINDS[:2])
         maps.append(on_grid_of(grid, own.data, own.affine, scan.first2own_mm))
         seen += _seen(scan, method, numbers, grid, expected / len(scans))
-    heat = person_map(maps, [mask.threshold for mask in known.values()])
+    heat = person_map(maps, [mask.threshold for mask in masks.values()])
     found = merged(seen, heat, len(scans))
-    rows = {contrast: mask.findings for contrast, mask in known.items()}
-    mask = person_mask(found, rows, heat, grid, expected=expected)
+    findings = described(found, {contrast: mask.findings for contrast, mask in masks.items()}, heat, grid)
     numbered = np.zeros(heat.shape, dtype=np.uint8 if len(found) < 256 else np.uint16, order="F")
     for number, one in enumerate(found, start=1):
         numbered[one.inside] = number
-    paths = [names.of_person(person, method, kind) for kind in PERSON_KINDS]
-    write_volume(paths[0], heat, grid)
-    write_volume(paths[1], numbered, grid)
-    write_atomically(paths[2], person_tsv(mask))
-    return paths, mask
+    heat_file, numbers_file, table = (names.of_person(person, method, kind) for kind in PERSON_KINDS)
+    write_volume(heat_file, heat, grid)
+    write_volume(numbers_file, numbered, grid)
+    write_atomically(table, person_tsv(findings))
+    volume_ml = sum(finding.volume_ml for finding in findings)
+    return PersonMask(false_findings=expected, per_scan=expected / len(scans), volume_ml=volume_ml, findings=findings)
 
 
-def _seen(scan: StoredScan, method: Method, numbers: Volume, grid: Volume, at_most: float) -> list[Seen]:
+def _seen(scan: _Scan, method: Method, numbers: Volume, grid: Volume, at_most: float) -> list[Seen]:
     """Return the findings of a scan that count for the person, on the person's grid."""
     found = []
-    for row in (scan.summary.masks or {})[method].findings:
+    for row in scan.mask(method).findings:
         if row.false_findings is not None and row.false_findings <= at_most:
             own = (numbers.data == row.number).astype(np.float32)
             inside = on_grid_of(grid, own, numbers.affine, scan.first2own_mm) > 0.5
@@ -226,18 +308,7 @@ def _seen(scan: StoredScan, method: Method, numbers: Volume, grid: Volume, at_mo
     return found
 
 
-def _summary(person: Person, scans: Sequence[StoredScan], masks: dict[Method, PersonMask]) -> PersonSummary:
-    return PersonSummary(
-        person=person.name,
-        scans=[scan.about for scan in scans],
-        masks=masks,
-        warnings=_warnings(person, scans),
-        versions=versions(),
-        use=RESEARCH_ONLY,
-    )
-
-
-def _warnings(person: Person, scans: Sequence[StoredScan]) -> list[str]:
+def _warnings(person: Person, scans: Sequence[_Scan]) -> list[str]:
     """Return what the user should know of a person's scans, one line each."""
     said = [
         f"{scan.about.contrast} lies {scan.about.off_mm:.0f} mm from {scans[0].about.contrast}: "
@@ -247,16 +318,3 @@ def _warnings(person: Person, scans: Sequence[StoredScan]) -> list[str]:
     ]
     said += [f"{scan.about.contrast}: {warning}" for scan in scans for warning in scan.summary.warnings]
     return said + [f"{case.scan.name} was left out: there is another scan of its contrast" for case in person.left_out]
-
-
-def _words(person: Person, summary: PersonSummary) -> str:
-    """Say in one line what was found in a person."""
-    contrasts = ", ".join(scan.contrast for scan in summary.scans)
-    said = []
-    for method, mask in summary.masks.items():
-        count = len(mask.findings)
-        found = nothing_found(mask.false_findings)
-        if count:
-            found = f"{count} finding{'s' if count > 1 else ''}, strongest: {mask.findings[0].words}"
-        said.append(found if len(summary.masks) == 1 else f"{method}: {found}")
-    return f"{printable(person.name)}, {contrasts} together: {'; '.join(said)}"

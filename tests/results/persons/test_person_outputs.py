@@ -98,10 +98,10 @@ def test_a_screen_reader_finds_its_way_on_the_page_of_a_person(segmented):
     browser.quit()
 
 
-def test_a_person_has_no_page_where_the_scans_have_none(scans, model_file, out, monkeypatch, capsys):
-    code, _ = run(monkeypatch, capsys, "segment", scans, "-m", model_file, "-o", out, "-q")
+def test_a_person_has_no_page_where_the_scans_have_none(scans, model_file, tmp_path, monkeypatch, capsys):
+    code, _ = run(monkeypatch, capsys, "segment", scans, "-m", model_file, "-o", tmp_path / "o", "-q")
     assert code == 0
-    assert of_persons(out) == MADE - {PAGE}
+    assert of_persons(tmp_path / "o") == MADE - {PAGE}
 
 
 def test_only_findings_that_share_the_false_findings_count(segmented):
@@ -165,19 +165,28 @@ def test_skipping_leaves_whole_results_alone_and_mends_others(out, scans, model_
 
 @pytest.mark.parametrize(
     "options",
-    [["segment", "--no-persons"], ["segment", "--threshold", "2"], ["segment", "--fpr", "0.05"], ["score"]],
+    [["segment", "--no-persons"], ["score"], ["score", "--method", "all"], ["segment"]],
     ids=" ".join,
 )
-def test_a_run_that_makes_no_result_of_a_person_removes_the_earlier_one(
-    options, out, scans, model_file, monkeypatch, capsys
-):
+def test_a_result_of_a_person_stays_as_long_as_it_is_true(options, out, scans, model_file, monkeypatch, capsys):
+    before = {name: (out / name).read_bytes() for name in MADE if not name.endswith("scores.json")}
+    assert run(monkeypatch, capsys, *options, scans, "-m", model_file, "-o", out, "-q")[0] == 0
+    assert {name: (out / name).read_bytes() for name in before} == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["segment", "--threshold", "2"], ["segment", "--fpr", "0.05"], ["score", "--polarity", "dark"]],
+    ids=" ".join,
+)
+def test_a_run_that_contradicts_the_result_of_a_person_removes_it(options, out, scans, model_file, monkeypatch, capsys):
     assert run(monkeypatch, capsys, *options, scans, "-m", model_file, "-o", out, "-q")[0] == 0
     assert of_persons(out) == set()
 
 
 def test_a_file_that_someone_changed_is_not_removed(out, scans, model_file, monkeypatch, capsys):
     (out / "ann_desc-personcombi_dseg.tsv").write_text("corrected by a reader\n")
-    run(monkeypatch, capsys, "segment", scans, "-m", model_file, "-o", out, "-q", "--no-persons")
+    run(monkeypatch, capsys, "segment", scans, "-m", model_file, "-o", out, "-q", "--fpr", "0.05")
     assert of_persons(out) == {"ann_desc-personcombi_dseg.tsv"}
 
 

@@ -1,0 +1,159 @@
+"""The outputs of an earlier run of a scan: which are still true, so that they stay, and which contradict the new ones.
+
+An output is still true if it is of the same scan, brain mask, model, version and options that shape maps (`SHAPING`).
+Maps of other methods stay, and so do the masks of maps that are not segmented again. A page stays if every file that
+was beside it stays as it was. What stays is listed in the new scores JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vae_loc.errors import UnusableInput
+from vae_loc.results.output_names import KINDS, MASK_KINDS, OutputNames
+from vae_loc.results.scan_summary import MaskSummary, Provenance, ScanSummary, read_summary
+from vae_loc.scans.own_outputs import files_of
+from vae_loc.scans.volume import Volume, read_numbers, stem
+from vae_loc.scoring.segmentation import SegmentedMap
+from vae_loc.system.reading import are_whole, opened, sha256_of
+from vae_loc.system.versions import own_version
+from vae_loc.vocabulary import MAPS, Method
+
+SHAPING = ("contrast", "brain_mask", "volume", "polarity", "raw", "force")  # options that shape every map
+NUMBERED, SEGMENTATION_HEAD_BYTES = "dseg.nii.gz", 1 << 16  # the end of a name, and how much of a file names its maker
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Outputs of an earlier run that are still true.
+
+    Attributes
+    ----------
+    summary : the content of its scores JSON; None if nothing is still true
+    files : all files that the JSON names, with their SHA-256
+    whole : those that are there, unchanged, and still true
+    """
+
+    summary: ScanSummary | None = None
+    files: Mapping[Path, str] = field(default_factory=dict)
+    whole: Mapping[Path, str] = field(default_factory=dict)
+
+    def mask(self, names: OutputNames, scan: Path, method: Method) -> MaskSummary | None:
+        """Return the mask of a map, None unless it is whole."""
+        masks = (self.summary.masks if self.summary else None) or {}
+        paths = [names.path(scan, method, kind) for kind in MASK_KINDS]
+        return masks.get(method) if all(path in self.whole for path in paths) else None
+
+    def segmented(self, names: OutputNames, volume: Volume, method: Method) -> SegmentedMap | None:
+        """Return the findings of a map as they were written, None unless they are whole."""
+        mask = self.mask(names, volume.path, method)
+        if mask is None:
+            return None
+        numbers = read_numbers(names.path(volume.path, method, NUMBERED), volume)
+        return SegmentedMap(numbers, tuple(mask.findings), mask.rule)
+
+    def joined(self, new: ScanSummary, names: OutputNames, scan: Path, written: Container[Path]) -> ScanSummary:
+        """Return a new summary with the maps of other methods that are still true, and their masks."""
+        if self.summary is None:
+            return new
+        maps, masks = dict(new.maps), dict(new.masks or {})
+        for method, about in self.summary.maps.items():
+            path = names.path(scan, method, "anomaly.nii.gz")
+            if method not in maps and path in self.whole and path not in written:
+                maps[method] = about
+                if mask := self.mask(names, scan, method):
+                    masks[method] = mask
+        if len(maps) > len(new.maps):
+            maps = {method: maps[method] for method in MAPS if method in maps}
+            masks = {method: masks[method] for method in MAPS if method in masks}
+        return new.model_copy(update={"maps": maps, "masks": masks or None})
+
+    def kept(self, new: ScanSummary, names: OutputNames, scan: Path, written: Mapping[Path, str]) -> dict[Path, str]:
+        """Return the files that stay beside new ones: those of maps and masks that are still true, and their page."""
+        if self.summary is None:
+            return {}
+        masks = new.masks or {}
+        maps = [method for method in new.maps if method in self.summary.maps]
+        paths = {
+            names.path(scan, method, kind)
+            for method in maps
+            for kind in KINDS
+            if kind not in MASK_KINDS or method in masks
+        }
+        kept = {path: digest for path, digest in self.whole.items() if path in paths and path not in written}
+        page, now = names.page(scan), kept | dict(written)
+        same = all(now.get(path) == digest for path, digest in self.files.items() if path != page)
+        old = self.summary.masks or {}
+        if page in self.whole and page not in written and same and all(masks.get(m) == old[m] for m in old):
+            kept[page] = self.whole[page]
+        return kept
+
+    def stating(
+        self,
+        new: ScanSummary,
+        names: OutputNames,
+        scan: Path,
+        files: Mapping[Path, str],
+        *,
+        shown: Sequence[Method] | None,
+    ) -> ScanSummary:
+        """Return a new summary with all files of the scan, and options that state them.
+
+        Parameters
+        ----------
+        shown : the maps on a page that was written
+        """
+        old: Mapping[str, object] = self.summary.options if self.summary else {}
+        options = new.options | {
+            "methods": list(new.maps),
+            "percentile": any(names.path(scan, method, "percentile.nii.gz") in files for method in new.maps),
+            "report": shown or (old["report"] if names.page(scan) in files else []),
+            "segmentation": new.options["segmentation"] or (old["segmentation"] if new.masks else None),
+        }
+        folder = names.scores(scan).parent
+        stated = {Path(os.path.relpath(path, folder)).as_posix(): digest for path, digest in files.items()}
+        return new.model_copy(update={"options": options, "files": stated})
+
+
+def earlier_outputs(scores: Path, provenance: Provenance, models: Container[str]) -> Earlier:
+    """Return the outputs that an earlier run left of a scan.
+
+    Parameters
+    ----------
+    models : SHA-256 of the models that they may be of, to be still true
+    """
+    files = files_of(scores)
+    try:
+        summary = read_summary(scores)
+    except UnusableInput:
+        return Earlier(files=files)
+    shaping = all(summary.options.get(name) == provenance.options.get(name) for name in SHAPING)
+    known = summary.model.sha256 in models and summary.versions.get("vae-loc") == own_version()
+    if summary.inputs != provenance.inputs or not shaping or not known:
+        return Earlier(files=files)
+    return Earlier(summary, files, {path: digest for path, digest in files.items() if are_whole({path: digest})})
+
+
+def remove_stale(older: Mapping[Path, str], kept: Mapping[Path, str] | Sequence[Path]) -> None:
+    """Remove the files of an earlier run that are not kept, unless someone has changed them."""
+    for path, digest in older.items():
+        if path not in kept:
+            with contextlib.suppress(OSError):  # what cannot be removed is no reason to fail
+                if path.is_file() and sha256_of(path) == digest:
+                    path.unlink()
+
+
+def remove_segmentations(older: Mapping[Path, str], new: Mapping[Path, str]) -> None:
+    """Remove the DICOM Segmentations that were made of numbered masks which are not as they were."""
+    for numbered in {*older, *new}:
+        path = numbered.with_name(f"{stem(numbered)}.dcm")
+        same = older.get(numbered) == new.get(numbered)
+        if numbered.name.endswith(NUMBERED) and not same and path.is_file():
+            with opened(path, "a DICOM Segmentation") as file:
+                head = file.read(SEGMENTATION_HEAD_BYTES)
+            if head[128:132] == b"DICM" and b"vae-loc" in head:
+                path.unlink()

@@ -1,0 +1,198 @@
+"""One finding, its facts described once: JSON, tables, sidecars, DICOM Segmentations and words are made of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Annotated, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, computed_field
+
+from vae_loc.scans.volume import Volume
+from vae_loc.scoring.anatomy import Place, Side
+from vae_loc.scoring.findings import Sign
+from vae_loc.vocabulary import Method
+
+Point = tuple[float, float, float]  # RAS mm
+VolumeMl = Annotated[float, Field(description="volume in ml")]
+PeakVoxel = Annotated[tuple[int, int, int], Field(description="the same as voxel indices from 0: i,j,k")]
+PeakSlice = Annotated[int, Field(description="axial slice of the peak, from 0")]
+SideOf = Annotated[Side | None, Field(description="left, right, both or midline")]
+RegionOf = Annotated[str | None, Field(description="largest region of the atlas in it, in that lobe")]
+WORDS = "all of it in one sentence"
+NO_PLACE = "no named place"  # of the atlas
+PER_SCAN = {0.1: "1 in 10", 0.05: "1 in 20", 0.2: "1 in 5", 0.01: "1 in 100"}
+
+
+class Measures(TypedDict):
+    """The facts of a finding that are measured on its voxels."""
+
+    volume_ml: float
+    peak_ras_mm: Point
+    peak_voxel: tuple[int, int, int]
+    peak_slice: int
+    centroid_ras_mm: Point
+
+
+class Finding(BaseModel):
+    """One place of a scan that differs from healthy people; what is not known is None."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int = Field(description="value of the voxels of the finding in the numbered mask, 1 the strongest")
+    sign: Sign = Field(description="brighter or darker than expected of a healthy brain")
+    strength: float = Field(description="greatest magnitude of the map in it")
+    false_findings: float | None = Field(description="how many as strong a healthy scan is expected to have")
+    healthy_as_strong: int | None = Field(description="healthy scans of the model that have one as strong anywhere")
+    healthy_scans: int | None = Field(description="of how many")
+    volume_ml: VolumeMl
+    peak_ras_mm: Point = Field(description="where the map is greatest, RAS mm of the scan: x,y,z")
+    peak_voxel: PeakVoxel
+    peak_slice: PeakSlice
+    centroid_ras_mm: Point = Field(description="middle of the finding, RAS mm of the scan: x,y,z")
+    side: SideOf
+    lobe: str | None = Field(description="lobe or structure that holds most of it")
+    region: RegionOf
+    region_share: float | None = Field(description="share of the finding in that region")
+
+    @computed_field(description=WORDS)  # type: ignore[prop-decorator]
+    @property
+    def words(self) -> str:
+        """The finding in one sentence."""
+        said = sentence(self.volume_ml, f"{self.sign} than expected", self.place_words, self.peak_slice)
+        if self.healthy_as_strong is None:
+            return said
+        return f"{said}; {self.healthy_as_strong} of {self.healthy_scans} healthy scans have one as strong"
+
+    @property
+    def place(self) -> Place | None:
+        """Side, lobe and region, None where the atlas has no name."""
+        if self.side is None or self.lobe is None or self.region is None:
+            return None
+        return Place(self.side, self.lobe, self.region, self.region_share or 0.0)
+
+    @property
+    def place_words(self) -> str:
+        """The place as one phrase."""
+        return NO_PLACE if self.place is None else self.place.words()
+
+
+class SeenSummary(BaseModel):
+    """The part of a person's finding that one contrast has: the row `finding` of that scan's own table."""
+
+    model_config = ConfigDict(frozen=True)
+
+    contrast: str
+    finding: int
+    sign: Sign
+    strength: float
+    false_findings: float
+
+
+class PersonFinding(BaseModel):
+    """One finding of a person, on the grid of the first scan."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int = Field(
+        description="value of the voxels of the finding in the numbered mask, 1 the rarest in healthy people"
+    )
+    seen: list[SeenSummary] = Field(description="the findings of the contrasts, the strongest first")
+    false_findings: float = Field(description="how many as strong a healthy person is expected to have, at most")
+    volume_ml: VolumeMl
+    peak_ras_mm: Point = Field(description="where the person's map is greatest, RAS mm of the first scan: x,y,z")
+    peak_voxel: PeakVoxel
+    peak_slice: PeakSlice
+    centroid_ras_mm: Point = Field(description="middle of the finding, RAS mm of the first scan: x,y,z")
+    side: SideOf
+    lobe: str | None = Field(description="lobe or structure that holds most of it, in the scan where it is strongest")
+    region: RegionOf
+    words: str = Field(description=WORDS)
+
+
+def measures(voxels: NDArray[np.intp], peak: NDArray[np.intp], volume: Volume) -> Measures:
+    """Return the measures of a finding, from its voxels (N, 3) and the one where the map is greatest (3,)."""
+    upwards = int(np.argmax(np.abs(volume.affine[2, :3]) / volume.spacing_mm))
+    return {
+        "volume_ml": len(voxels) * volume.voxel_mm3 / 1000,
+        "peak_ras_mm": _ras_mm(volume, peak),
+        "peak_voxel": (int(peak[0]), int(peak[1]), int(peak[2])),
+        "peak_slice": int(peak[upwards]),
+        "centroid_ras_mm": _ras_mm(volume, voxels.mean(axis=0)),
+    }
+
+
+def sentence(volume_ml: float, looks: str, place: str, peak_slice: int) -> str:
+    """Return the words that a finding begins with: size, sign and place."""
+    return f"{volume_ml:.3g} ml, {looks}, {place}, slice {peak_slice}"
+
+
+def columns_of(model: type[BaseModel]) -> dict[str, str]:
+    """Return the columns of a table of findings and their descriptions; BIDS wants index and name first.
+
+    >>> list(columns_of(Finding))[:4]
+    ['index', 'name', 'sign', 'strength']
+    """
+    fields = {name: field.description or "" for name, field in model.model_fields.items()}
+    fields |= {name: field.description or "" for name, field in model.model_computed_fields.items()}
+    return {"index": fields.pop("number"), "name": "finding and its number"} | fields
+
+
+def findings_tsv(columns: Mapping[str, str], rows: Sequence[Mapping[str, object]]) -> bytes:
+    """Return a table of findings: tab-separated, one row for each, UTF-8; a header alone if there is none.
+
+    Parameters
+    ----------
+    columns : as of `columns_of`
+    rows : the fields of each finding
+    """
+    text = io.StringIO()
+    table = csv.writer(text, delimiter="\t", lineterminator="\n")
+    table.writerow(columns)
+    for row in rows:
+        cells = {**row, "index": row["number"], "name": f"finding {row['number']}"}
+        table.writerow([_cell(cells[name]) for name in columns])
+    return text.getvalue().encode("utf-8")
+
+
+def nothing_found(false_findings: float | None) -> str:
+    """Return the words for a map without a finding.
+
+    >>> nothing_found(0.1)
+    'no finding that fewer than 1 in 10 healthy people show'
+    >>> nothing_found(None)
+    'nothing above the threshold'
+    """
+    if false_findings is None:
+        return "nothing above the threshold"
+    share = PER_SCAN.get(false_findings, f"{false_findings:g} of all")
+    return f"no finding that fewer than {share} healthy people show"
+
+
+def findings_words(findings: Sequence[Finding | PersonFinding], false_findings: float | None) -> str:
+    """Return how many findings there are and which is the strongest, in words."""
+    if not findings:
+        return nothing_found(false_findings)
+    return f"{len(findings)} finding{'s' if len(findings) > 1 else ''}, strongest: {findings[0].words}"
+
+
+def words_of_maps(words: Mapping[Method, str]) -> list[str]:
+    """Return the words for each map, with its name where there are several."""
+    return [said if len(words) == 1 else f"{method}: {said}" for method, said in words.items()]
+
+
+def _cell(value: object) -> str:
+    """Return a value as it stands in the table: several numbers in one cell are joined by commas; `n/a` for None."""
+    if value is None:
+        return "n/a"
+    if isinstance(value, tuple):
+        return ",".join(map(_cell, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _ras_mm(volume: Volume, voxel: NDArray[np.floating | np.integer]) -> Point:
+    x, y, z = volume.affine[:3, :3] @ voxel + volume.affine[:3, 3]
+    return float(x), float(y), float(z)
