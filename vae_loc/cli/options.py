@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from vae_loc.vocabulary import BrainMask, Method
 
 # written out, not imported from the library: a command that only shows its help imports no numpy
-MethodChoice = Literal["combi", "rec-error", "kl-grad", "rec-grad", "elbo-grad", "place-z", "all"]
 PolarityChoice = Literal["any", "bright", "dark"]
 
 Scans = Annotated[
@@ -80,7 +79,7 @@ class MapOptions:
     """Which maps are written, of what contrast, and how they are shown."""
 
     method: Annotated[
-        list[MethodChoice] | None,
+        list[str] | None,
         typer.Option(
             metavar="MAP",
             help="Map: combi (KL-Grad x Rec-Error), rec-error, kl-grad, rec-grad, elbo-grad; place-z (no network); all "
@@ -105,6 +104,8 @@ class MapOptions:
         from vae_loc.vocabulary import MAPS, METHODS
 
         named = self.method or ["combi"]
+        if unknown := set(named) - {*MAPS, "all"}:
+            raise UnusableOption("--method", f"expected {', '.join(MAPS)} or all, got {', '.join(sorted(unknown))}")
         return tuple(method for method in MAPS if method in named or ("all" in named and method in METHODS))
 
 
