@@ -10,12 +10,12 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from vae_loc.results.persons.common_grid import read_output
 
 from benchmarks.cohorts import CONTRASTS, LABELS
 from benchmarks.page import interval, table, yes
 from vae_loc.evaluation.lesions import FOUND_SHARE
 from vae_loc.evaluation.metrics import rank_sorted
+from vae_loc.results.persons.merged_findings import read_output
 from vae_loc.results.persons.person_summary import PersonSummary, read_person
 from vae_loc.results.score_cohort import RunOptions, score_cohort
 from vae_loc.scoring.score_options import Files, ScoreOptions, Segmentation

@@ -29,7 +29,9 @@ from benchmarks.trial import average_precision
 from vae_loc.evaluation.lesions import FOUND_SHARE
 from vae_loc.model.facts import HealthyFindings
 from vae_loc.results.persons.merged_findings import Seen, merged, person_map
+from vae_loc.scoring.finding_model import Finding
 from vae_loc.scoring.findings import (
+    Candidate,
     candidates_of,
     extent_fpr,
     false_findings,
@@ -52,6 +54,11 @@ BORDERS = ("union", "strongest", "together")
 RATES = (0.05, 0.1, 0.2, 0.5)
 Maps = Mapping[str, FloatArray]  # the signed map of each contrast
 Rule = Callable[[Person, Maps], list[BoolArray]]
+
+
+def _row(candidate: Candidate) -> Finding:
+    """Return a candidate as a finding of which number and strength alone are known."""
+    return Finding.model_construct(number=candidate.label, strength=candidate.strength)
 
 
 def main() -> None:
@@ -137,7 +144,7 @@ class Trial:
         of = self.contrasts[contrast]
         labels, candidates = candidates_of(signed, of.extent)
         return [
-            Seen(contrast, c.label, c.strength, false_findings(of.known[person.fold], c.strength), labels == c.label)
+            Seen(contrast, _row(c), false_findings(of.known[person.fold], c.strength), labels == c.label)
             for c in candidates
             if c.strength > of.level(person.fold, expected)
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from vae_loc.errors import UnusableInput
 from vae_loc.results.output_names import person_page_of
 from vae_loc.results.persons.person_summary import people_beside
-from vae_loc.results.scan_page import CITATION, environment, look_of, stored_jpeg
+from vae_loc.results.scan_page import CITATION, environment, jpeg, look_of, stored_jpeg
 from vae_loc.results.scan_summary import read_summary
 from vae_loc.system.reading import read_csv
 from vae_loc.system.writing import write_atomically
@@ -85,8 +86,8 @@ def _row(folder: Path, cells: Mapping[str, str]) -> PageRow:
     if cells.get("scores"):
         scores = folder / cells["scores"]
         picture, page = look_of(scores, _files_of(scores))
-    thumbnail = stored_jpeg(picture, quality=THUMBNAIL_QUALITY, width=THUMBNAIL_WIDTH, box=MIDDLE_ROWS)
-    return PageRow(cells, thumbnail, page.relative_to(folder).as_posix() if page else None)
+    thumbnail = functools.partial(jpeg, quality=THUMBNAIL_QUALITY, width=THUMBNAIL_WIDTH, box=MIDDLE_ROWS)
+    return PageRow(cells, stored_jpeg(picture, thumbnail), page.relative_to(folder).as_posix() if page else None)
 
 
 def _files_of(scores: Path) -> list[str]:

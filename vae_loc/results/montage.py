@@ -36,7 +36,7 @@ MAX_TITLE = 160  # characters; of a longer name the end is shown
 
 @dataclass(frozen=True)
 class Shown:
-    """What of a map is coloured: from `floor`, at full colour from `ceiling` on."""
+    """The values of a map that are coloured: from `floor`, at full colour from `ceiling` on."""
 
     floor: float
     ceiling: float

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def scan_page(located: Located, model: Model, pictures: Mapping[Method, Picture]
 
 
 def environment() -> Environment:
-    """Return the templates; whatever is put into them is escaped."""
+    """Return the templates, which escape all that is put into them."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -114,7 +114,7 @@ def environment() -> Environment:
 
 
 def percentile_words(percentile: float | None) -> str:
-    """Say a percentile among healthy scans.
+    """Return a percentile among healthy scans in words.
 
     >>> percentile_words(100.0), percentile_words(97.21), percentile_words(None)
     ('above every healthy one', 'percentile 97.2', 'unknown')
@@ -159,13 +159,13 @@ def look_of(scores: Path, files: Iterable[str]) -> tuple[Path | None, Path | Non
     return picture, page
 
 
-def stored_jpeg(picture: Path | None, **how: Any) -> str | None:
-    """Return a stored picture as `jpeg` does; None if it is not there any more, or damaged."""
+def stored_jpeg(picture: Path | None, turned: Callable[[bytes], str] = jpeg) -> str | None:
+    """Return a stored picture as `jpeg` or `turned` does; None if it is not there any more, or damaged."""
     if picture is None:
         return None
     try:
         with opened(picture, "a picture") as file:
-            return jpeg(file.read(MAX_PICTURE_BYTES), **how)
+            return turned(file.read(MAX_PICTURE_BYTES))
     except (UnusableInput, OSError):
         return None
 
@@ -173,7 +173,7 @@ def stored_jpeg(picture: Path | None, **how: Any) -> str | None:
 def _viewer(
     located: Located, model: Model, pictures: Mapping[Method, Picture], thresholds: Mapping[Method, float | None]
 ) -> dict[str, object]:
-    """Return what the page's script shows: the scan, its expectation and each map as NIfTI, and how to colour them."""
+    """Return the data of the page's script: the scan, its expectation and each map as NIfTI, and their colours."""
     volume, brain = located.volume, located.brain
     crop = crop_to(brain, volume)
     inside = volume.data[brain]
@@ -207,7 +207,7 @@ def _viewer(
 
 
 def _heat(picture: Picture, crop: Crop, values: FloatArray) -> str:
-    """Return what of a map is above 0 as the page holds it."""
+    """Return the part of a map above 0 as the page holds it."""
     greatest = float(np.abs(picture.signed).max())
     return layer(values, crop, low=0, high=min(greatest, MAX_CEILINGS * picture.ceiling) or 1.0, highest=True)
 
@@ -224,7 +224,7 @@ def _css(colours: Sequence[int]) -> list[str]:
 def _map_facts(
     method: Method, picture: Picture, threshold: float | None, located: Located, summary: ScanSummary
 ) -> dict[str, object]:
-    """Return what is written of one map: picture, share above the threshold, findings."""
+    """Return the facts of one map on the page: picture, share above the threshold, findings."""
     above = None if threshold is None else float(np.mean(np.abs(picture.signed[located.brain]) > threshold))
     mask = (summary.masks or {}).get(method)
     return {

@@ -99,7 +99,7 @@ class Inputs(_Part):
 
 
 class Provenance(_Part):
-    """What a scan's outputs were made from: the inputs, and the options that shape them."""
+    """The inputs that a scan's outputs were made from, and the options that shape them."""
 
     inputs: Inputs
     options: dict[str, object]
@@ -139,7 +139,7 @@ class ScanSummary(_Part):
         return "bright" if stated == "bright" else "dark" if stated == "dark" else "any"
 
     def content(self) -> dict[str, object]:
-        """Return what is written to disk; masks only where there are any."""
+        """Return the content of the file; masks only where there are any."""
         return self.model_dump(mode="json", exclude={"masks"} if self.masks is None else None)
 
 
@@ -177,7 +177,7 @@ def summarize(
 
 
 def mask_summary(segmented: SegmentedMap, volume: Volume, min_size_mm3: float) -> MaskSummary:
-    """Return what the JSON says of a mask."""
+    """Return a mask as the JSON holds it."""
     rule = segmented.rule
     return MaskSummary(
         threshold=rule.threshold,

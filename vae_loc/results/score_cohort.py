@@ -58,13 +58,13 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told how a run goes; the defaults tell nobody.
+    """The receivers of the progress of a run; the defaults do nothing.
 
     Attributes
     ----------
     bars : starts a progress bar
-    event : is told of the start, of each scan and of the end
-    note : is told what the user should know, each text once
+    event : receives the start, each scan and the end
+    note : receives notes for the user, each text once
     """
 
     bars: BarMaker = no_bars
@@ -74,7 +74,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of each scan, in the order they were asked for, of their people, and the tables written of all."""
+    """The outcome of each scan, in the order they were asked for, that of their people, and the tables of all."""
 
     entries: list[Entry]
     tables: tuple[Path, ...] = ()
@@ -87,7 +87,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """What a command ends with (docs/reference/exit-codes.md)."""
+        """The exit code of a command (docs/reference/exit-codes.md)."""
         failed = self.failed
         if not failed:
             return SOME_FAILED if any(person.error for person in self.persons) else 0
@@ -288,7 +288,7 @@ def _jobs(run: RunOptions, options: ScoreOptions, scans: int) -> int:
 
 
 def _engine(jobs: int, run: RunOptions) -> Engine:
-    """Return what applies a function to each task, and yields index and result, None if its process died."""
+    """Return a function that applies another to each task and yields index and result, None if its process died."""
     if run.scheduler is not None:
         from vae_loc.system.dask_cluster import on_cluster
 

@@ -15,6 +15,7 @@ from vae_loc.results.persons.merged_findings import (
     person_map,
     read_output,
 )
+from vae_loc.scoring.finding_model import Finding
 
 SHAPE = (12, 5, 5)
 COARSE_SHAPE = (48, 50, 20)
@@ -25,7 +26,7 @@ def seen(contrast, start, stop, *, rate=0.01, number=1, strength=9.0):
     """A finding that holds the slices from `start` to `stop`."""
     inside = np.zeros(SHAPE, dtype=bool)
     inside[start:stop] = True
-    return Seen(contrast, number, strength, rate, inside)
+    return Seen(contrast, Finding.model_construct(number=number, strength=strength), rate, inside)
 
 
 EVERYWHERE = np.full(SHAPE, 2, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What `vae_loc.localize` returns: the maps of one scan, and what can be made of them."""
+"""The result of `vae_loc.localize`: the maps of one scan, and functions for findings, figure and files."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class ScanResult:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the commands would say of the scan and of the choice of the model, one line each."""
+        """The warnings of the commands for the scan and the choice of the model, one line each."""
         return (*self.notes, *self.located.warnings)
 
     @cached_property

@@ -14,7 +14,7 @@ a contrast's extent being what 2 % of healthy voxels exceed: the maps of all con
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,15 +42,13 @@ class Seen:
     Attributes
     ----------
     contrast : in which it was found
-    number : its number in the scan's own table
-    strength : greatest magnitude of the scan's map in it
+    row : the finding in the scan's own table
     false_findings : how many as strong a healthy scan is expected to have
     inside : bool (I, J, K) on the person's grid
     """
 
     contrast: str
-    number: int
-    strength: float
+    row: Finding
     false_findings: float
     inside: BoolArray
 
@@ -103,32 +101,22 @@ def merged(seen: Sequence[Seen], heat: FloatArray, contrasts: int) -> list[Merge
     return sorted(found, key=lambda one: _rank(one.seen[0]))
 
 
-def described(
-    found: Sequence[Merged], rows: Mapping[str, Sequence[Finding]], heat: FloatArray, grid: Volume
-) -> list[PersonFinding]:
-    """Return the findings of a person with their places, each that of the contrast where it is strongest.
+def described(number: int, one: Merged, heat: FloatArray, grid: Volume) -> PersonFinding:
+    """Return a finding of a person with its place, which is that of the contrast where it is strongest.
 
     Parameters
     ----------
-    rows : the findings of each contrast's scan, as its own JSON has them
     heat : float32 (I, J, K), the person's map, on `grid`
     """
-    return [_described(number, one, rows, heat, grid) for number, one in enumerate(found, start=1)]
-
-
-def _described(
-    number: int, one: Merged, rows: Mapping[str, Sequence[Finding]], heat: FloatArray, grid: Volume
-) -> PersonFinding:
-    own = [rows[of.contrast][of.number - 1] for of in one.seen]
     seen = [
         SeenSummary(
             contrast=of.contrast,
-            finding=of.number,
-            sign=row.sign,
-            strength=of.strength,
+            finding=of.row.number,
+            sign=of.row.sign,
+            strength=of.row.strength,
             false_findings=of.false_findings,
         )
-        for of, row in zip(one.seen, own, strict=True)
+        for of in one.seen
     ]
     voxels = np.argwhere(one.inside)
     measured = measures(voxels, voxels[int(heat[one.inside].argmax())], grid)
@@ -136,14 +124,15 @@ def _described(
         f"{sign} in {' and '.join(dict.fromkeys(of.contrast for of in seen if of.sign == sign))}"
         for sign in dict.fromkeys(of.sign for of in seen)
     )
-    words = sentence(measured["volume_ml"], looks, own[0].place_words, measured["peak_slice"])
+    first = one.seen[0].row
+    words = sentence(measured["volume_ml"], looks, first.place_words, measured["peak_slice"])
     return PersonFinding(
         number=number,
         seen=seen,
         false_findings=one.false_findings,
-        side=own[0].side,
-        lobe=own[0].lobe,
-        region=own[0].region,
+        side=first.side,
+        lobe=first.lobe,
+        region=first.region,
         words=f"{words}; {_rarity(one.false_findings)}",
         **measured,
     )
@@ -230,5 +219,5 @@ def _groups(seen: Sequence[Seen]) -> list[list[Seen]]:
 
 
 def _rank(one: Seen) -> tuple[float, float]:
-    """Return what findings are ordered by: the rarest in healthy scans first, then the strongest."""
-    return one.false_findings, -one.strength
+    """Return the key of the findings' order: the rarest in healthy scans first, then the strongest."""
+    return one.false_findings, -one.row.strength

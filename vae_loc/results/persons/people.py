@@ -67,7 +67,7 @@ def _contrast(case: Case) -> str | None:
 
 
 def _session(case: Case) -> Path:
-    """Return what the scans of one person share, as the path of a file that need not exist."""
+    """Return the key that the scans of one person share, as the path of a file that need not exist."""
     bids = BIDS_SESSION.match(stem(case.scan))
     if bids is not None:
         return case.scan.parent / f"{bids[1]}.nii"

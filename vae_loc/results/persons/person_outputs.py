@@ -274,8 +274,8 @@ def _affine(summary: ScanSummary) -> Affine | None:
 
 def _write_method(person: Person, scans: Sequence[_Scan], names: OutputNames, method: Method) -> PersonMask:
     """Write map, numbered mask and table of one map; return the mask as the JSON holds it."""
-    masks = {scan.about.contrast: scan.mask(method) for scan in scans}
-    expected = min(mask.false_findings or 0.0 for mask in masks.values())
+    masks = [scan.mask(method) for scan in scans]
+    expected = min(mask.false_findings or 0.0 for mask in masks)
     grid = read_output(names.path(person.first.scan, method, "anomaly.nii.gz"))
     maps: list[FloatArray] = []
     seen: list[Seen] = []
@@ -283,9 +283,9 @@ def _write_method(person: Person, scans: Sequence[_Scan], names: OutputNames, me
         own, numbers = (read_output(names.path(scan.case.scan, method, kind)) for kind in PERSON_KINDS[:2])
         maps.append(on_grid_of(grid, own.data, own.affine, scan.first2own_mm))
         seen += _seen(scan, method, numbers, grid, expected / len(scans))
-    heat = person_map(maps, [mask.threshold for mask in masks.values()])
+    heat = person_map(maps, [mask.threshold for mask in masks])
     found = merged(seen, heat, len(scans))
-    findings = described(found, {contrast: mask.findings for contrast, mask in masks.items()}, heat, grid)
+    findings = [described(number, one, heat, grid) for number, one in enumerate(found, start=1)]
     numbered = np.zeros(heat.shape, dtype=np.uint8 if len(found) < 256 else np.uint16, order="F")
     for number, one in enumerate(found, start=1):
         numbered[one.inside] = number
@@ -304,12 +304,12 @@ def _seen(scan: _Scan, method: Method, numbers: Volume, grid: Volume, at_most: f
         if row.false_findings is not None and row.false_findings <= at_most:
             own = (numbers.data == row.number).astype(np.float32)
             inside = on_grid_of(grid, own, numbers.affine, scan.first2own_mm) > 0.5
-            found.append(Seen(scan.about.contrast, row.number, row.strength, row.false_findings, inside))
+            found.append(Seen(scan.about.contrast, row, row.false_findings, inside))
     return found
 
 
 def _warnings(person: Person, scans: Sequence[_Scan]) -> list[str]:
-    """Return what the user should know of a person's scans, one line each."""
+    """Return the warnings of a person's scans, one line each."""
     said = [
         f"{scan.about.contrast} lies {scan.about.off_mm:.0f} mm from {scans[0].about.contrast}: "
         "the person moved, or a header is wrong; its map came through the mean brain"
