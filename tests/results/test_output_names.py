@@ -60,9 +60,14 @@ def test_a_page_of_the_user_s_stays_where_no_page_is_asked_for(user_s, good, tmp
 
 
 def test_outputs_of_an_earlier_run_are_replaced(good, tmp_path, small_model):
-    for _ in range(2):
-        invoke("score", good, "-m", small_model, "-o", tmp_path / "out" / "heat.nii.gz", "--report")
-        invoke("segment", good, "-m", small_model, "-o", tmp_path / "out", "--report")
+    for folder, options in (("again", ["--raw"]), ("again", []), ("alone", [])):
+        place = tmp_path / folder / "heat.nii.gz"
+        invoke("score", good, "-m", small_model, "-o", place, "--report", *options)
+    again, alone = (
+        {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()} for folder in ("again", "alone")
+    )
+    assert again == alone
+    assert again.keys() == {"heat.nii.gz", "heat.png", "heat_report.html", "heat_scores.json"}
 
 
 def test_a_scan_that_is_named_like_an_output_of_another_is_not_replaced(

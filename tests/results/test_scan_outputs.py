@@ -2,10 +2,22 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
-from support.commands import invoke
+import pytest
+from support.commands import invoke, names
+
+from vae_loc.errors import OurBug
+from vae_loc.preprocessing.open_scan import open_scan
+from vae_loc.results.output_names import FolderNames
+from vae_loc.results.scan_outputs import Files, write_outputs
+from vae_loc.results.scan_summary import Inputs, Provenance
+from vae_loc.results.score_scan import ScoreOptions
+from vae_loc.scans.cases import find_cases
+from vae_loc.scoring.locate import locate
+from vae_loc.system.writing import write_atomically
 
 
 def test_scoring_twice_gives_the_same_bytes(tmp_path, model_file, scan):
@@ -35,12 +47,12 @@ def test_raw_writes_the_bare_score_and_percentile_a_second_map(tmp_path, model_f
     assert thresholds[0] != thresholds[1]
 
 
-def test_nothing_of_an_earlier_run_stays_that_the_new_one_does_not_make(tmp_path, model_file, scan):
+def test_nothing_of_another_polarity_stays(tmp_path, model_file, scan):
     invoke("segment", scan, "-m", model_file, "-o", tmp_path, "--threshold", "1", "--percentile", "--report")
     mine = tmp_path / "pat_t1_desc-combi_notes.txt"
     mine.write_text("mine")
     invoke("score", scan, "-m", model_file, "-o", tmp_path, "--polarity", "bright")
-    kinds = ("anomaly.nii.gz", "anomaly.png", "signed.nii.gz")
+    kinds = ("anomaly.nii.gz", "anomaly.png")
     made = {f"pat_t1_desc-combibright_{kind}" for kind in kinds} | {"pat_t1_scores.json"}
     assert {path.name for path in tmp_path.iterdir() if path.name.startswith("pat_t1_")} == made | {mine.name}
 
@@ -55,7 +67,24 @@ def test_a_stale_file_that_someone_changed_stays_and_nothing_outside_the_folder_
     content = json.loads(scores.read_text())
     content["files"]["../precious"] = hashlib.sha256(b"x").hexdigest()
     scores.write_text(json.dumps(content))
-    invoke("score", scan, "-m", model_file, "-o", out)
+    invoke("score", scan, "-m", model_file, "-o", out, "--polarity", "bright")
     assert (out / "pat_t1_desc-combi_dseg.tsv").read_text() == "my notes"
     assert not (out / "pat_t1_desc-combi_mask.nii.gz").exists()
     assert outside.exists()
+
+
+@dataclass(frozen=True)
+class Careless(FolderNames):
+    """Names of a folder into which a file is written that they do not declare."""
+
+    def companions(self, located, masks):
+        write_atomically(self.folder / "more.txt", b"x")
+
+
+def test_an_output_that_the_names_do_not_declare_is_a_bug_of_ours_and_nothing_is_written(tmp_path, trained, scan):
+    located = locate(open_scan(find_cases([scan])[0]), trained)
+    made_of = Provenance(inputs=Inputs(scan="0", brain_mask=None), options=ScoreOptions().stated())
+    with pytest.raises(OurBug, match=r"more\.txt is written, and OutputNames.all_paths does not declare it"):
+        write_outputs(located, trained, Careless(tmp_path / "out", None), Files(), made_of)
+    assert names(tmp_path / "out") == set()
+    assert write_outputs(located, trained, FolderNames(tmp_path / "out", None), Files(), made_of)

@@ -13,21 +13,19 @@ import numpy as np
 
 from vae_loc.errors import UnusableInput, printable
 from vae_loc.model.checkpoint import healthy_threshold
-from vae_loc.model.facts import LEVELS, healthy_percentile
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
 from vae_loc.preprocessing.regions import surface_of
 from vae_loc.results.montage import BRIGHT, DARK
 from vae_loc.results.output_names import PAGE_ENDING
-from vae_loc.results.page_charts import Profile, Strip, profile, strip
-from vae_loc.results.page_volumes import Crop, crop_to, layer
-from vae_loc.results.scan_summary import Z_DIGITS, ScanSummary
+from vae_loc.results.page_parts import Crop, crop_to, layer, profile, strips
+from vae_loc.results.scan_summary import ScanSummary
 from vae_loc.scoring.expected_scan import expected_scan
 from vae_loc.scoring.finding_model import nothing_found
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.score_options import DEFAULT_FPR
 from vae_loc.system.reading import opened
-from vae_loc.vocabulary import SAMPLE_SCORES, BoolArray, FloatArray, Method
+from vae_loc.vocabulary import BoolArray, FloatArray, Method
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -36,7 +34,6 @@ PACKAGE = Path(__file__).parent
 NIIVUE = PACKAGE / "vendor" / "niivue" / "niivue.umd.js"
 STORED_PERCENTILES = (0.1, 99.9)  # what the 256 steps of the shown scan span
 WINDOWS = {"normal": (1, 99), "narrow": (10, 90), "wide": STORED_PERCENTILES}  # of the brain's, black to white
-HEALTHY_BAND = (0.05, 0.95)
 MAX_CEILINGS = 4  # a bare score's highest voxels would leave no steps for the others
 JPEG_QUALITY = 85
 MAX_PICTURE_BYTES = 50_000_000
@@ -84,8 +81,8 @@ def scan_page(located: Located, model: Model, pictures: Mapping[Method, Picture]
             name=printable(located.volume.path.name),
             summary=summary,
             facts=model.facts,
-            strips=_strips(located, model),
-            profile=_profile(located, model),
+            strips=strips(located, model),
+            profile=profile(located, model),
             maps=maps,
             viewer=_viewer(located, model, pictures, thresholds),
             bare=located.bare,
@@ -245,26 +242,3 @@ def _threshold(method: Method, model: Model, located: Located, summary: ScanSumm
     if model.facts.healthy is None:
         return None
     return healthy_threshold(model.checkpoint, method, DEFAULT_FPR, raw=located.bare)
-
-
-def _strips(located: Located, model: Model) -> list[Strip]:
-    """Return where the scores of the whole scan stand among those of healthy scans."""
-    healthy, values = model.facts.healthy, located.scores.volume
-    if healthy is None:
-        return []
-    return [
-        strip(
-            name, values[name], healthy_percentile(values[name], healthy.volumes[name]), healthy.volumes[name], LEVELS
-        )
-        for name in SAMPLE_SCORES
-    ]
-
-
-def _profile(located: Located, model: Model) -> Profile | None:
-    """Return the ELBO of the slices that count, by height, and the range of 9 in 10 healthy slices."""
-    healthy, counted = model.facts.healthy, located.scores.counted
-    if healthy is None or np.count_nonzero(counted) < 2:
-        return None
-    low, high = np.interp(HEALTHY_BAND, LEVELS, healthy.slices["elbo"])
-    heights = [round(float(height), Z_DIGITS) for height in located.scores.positions_mm[counted]]
-    return profile(heights, located.scores.slices["elbo"][counted].tolist(), (float(low), float(high)))

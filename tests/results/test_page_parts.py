@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 from support.phantoms import centred, save
 
-from vae_loc.results.page_volumes import MAX_VOXELS, crop_to, layer
+from vae_loc.results.page_parts import MAX_VOXELS, crop_to, layer
 from vae_loc.scans.volume import read_volume
 
 
