@@ -73,7 +73,7 @@ def of_scan(folder):
     return begun - {"scores.json"}
 
 
-@pytest.mark.parametrize(("first", "second"), PAIRS, ids=str)
+@pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_what_is_true_stays_and_what_contradicts_goes(first, second, alone, people, model_file, tmp_path):
     out = shutil.copytree(alone[first], tmp_path / "out")
     run(COMMANDS[second], people, model_file, out)
@@ -87,7 +87,8 @@ def test_what_is_true_stays_and_what_contradicts_goes(first, second, alone, peop
         assert (out / name).read_bytes() in made
 
 
-@pytest.mark.parametrize(("first", "second"), PAIRS, ids=str)
+@pytest.mark.full
+@pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_all_that_is_there_is_skipped_and_the_same_again_changes_nothing(
     first, second, alone, people, model_file, tmp_path
 ):
@@ -108,7 +109,7 @@ def test_a_page_says_that_its_map_has_one_sign_alone(people, model_file, tmp_pat
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(COMMANDS, 2)), ids=str)
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(COMMANDS, 2)))
 def test_no_file_is_there_that_no_json_names(first, second, alone, people, model_file, tmp_path):
     out = shutil.copytree(alone[first], tmp_path / "out")
     run(COMMANDS[second], people, model_file, out)
