@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 
 from vae_loc.model.facts import LEVELS, healthy_percentile
 from vae_loc.model.network import Model
+from vae_loc.preprocessing.canonical import all_from_canonical
 from vae_loc.preprocessing.regions import Box, bounding_box
 from vae_loc.results.scan_summary import Z_DIGITS
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.locate import Located
-from vae_loc.vocabulary import SAMPLE_SCORES, BoolArray
+from vae_loc.vocabulary import SAMPLE_SCORES, BoolArray, FloatArray
 
 WIDTH, HEIGHT = 600.0, 150.0  # of a drawing, in its own units
 EDGE = 0.04  # of the width, free on both sides
 SHOWN = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)  # healthy quantiles of a strip
 HEALTHY_BAND = (0.05, 0.95)
+QUARTILES = (25, 50, 75)
 MARGIN_MM = 10.0  # around the brain
 MAX_VOXELS = 16_000_000  # of a layer; a head of 1 mm has half of it. Beyond, voxels are joined to blocks
 STEPS = 255  # of 8 bits
@@ -74,6 +76,21 @@ def profile(located: Located, model: Model) -> Profile | None:
         heights=tuple((x(z), f"{z:+.0f}") for z in np.linspace(points[0][0], points[-1][0], 5)),
         values=tuple((HEIGHT - y(value), f"{value:.0f}") for value in (bottom, top)),
     )
+
+
+def expected_scan(located: Located) -> FloatArray:
+    """Return the reconstruction g(mu) of a brain on the scan's own grid, float32 (I, J, K), 0 outside the brain.
+
+    It has the canonical resolution: 3 mm at 64 pixels. Its median and interquartile range are brought to those of the
+    scan's brain, so that both are seen in one window.
+    """
+    scan, canonical = located.scan, located.canonical
+    (on_grid,) = all_from_canonical([located.reconstruction], canonical, scan.volume.affine, scan.brain)
+    low, middle, high = np.percentile(scan.volume.data[scan.brain], QUARTILES)
+    own_low, own_middle, own_high = np.percentile(canonical.data[canonical.mask], QUARTILES)
+    gain = (high - low) / ((own_high - own_low) or 1.0)
+    result: FloatArray = np.where(scan.brain, middle + gain * (on_grid - own_middle), 0).astype(np.float32)
+    return result
 
 
 def _strip(name: str, value: float, quantiles: list[float]) -> Strip:

@@ -18,9 +18,8 @@ from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
 from vae_loc.preprocessing.regions import surface_of
 from vae_loc.results.montage import BRIGHT, DARK
 from vae_loc.results.output_names import PAGE_ENDING
-from vae_loc.results.page_parts import Crop, crop_to, layer, profile, strips
+from vae_loc.results.page_parts import Crop, crop_to, expected_scan, layer, profile, strips
 from vae_loc.results.scan_summary import ScanSummary
-from vae_loc.scoring.expected_scan import expected_scan
 from vae_loc.scoring.finding_model import nothing_found
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.score_options import DEFAULT_FPR

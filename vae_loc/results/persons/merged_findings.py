@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vae_loc.preprocessing.resampling import interpolated
 from vae_loc.scans.affine import affine_mm
@@ -160,7 +160,7 @@ def read_output(path: Path) -> Volume:
 
 
 def first2other_mm(
-    first_map: Volume, first_template2ras_mm: Affine | None, other_template2ras_mm: Affine | None
+    first_map: Volume, first_template2ras_mm: ArrayLike | None, other_template2ras_mm: ArrayLike | None
 ) -> tuple[Affine, float | None]:
     """Return the affine from RAS mm of a person's first scan to those of another, and how far both are apart in mm.
 
@@ -176,7 +176,7 @@ def first2other_mm(
     """
     if first_template2ras_mm is None or other_template2ras_mm is None:
         return np.eye(4), None
-    through_template: Affine = other_template2ras_mm @ np.linalg.inv(first_template2ras_mm)
+    through_template: Affine = np.asarray(other_template2ras_mm) @ np.linalg.inv(np.asarray(first_template2ras_mm))
     voxels = np.argwhere(first_map.data[::EVERY, ::EVERY, ::EVERY] > 0) * EVERY
     points = voxels @ first_map.affine[:3, :3].T + first_map.affine[:3, 3]
     moved = points @ through_template[:3, :3].T + through_template[:3, 3]

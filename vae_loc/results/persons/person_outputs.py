@@ -30,9 +30,10 @@ from vae_loc.results.persons.person_summary import (
     PersonMask,
     PersonScan,
     PersonSummary,
+    is_made_of,
+    is_out_of_date,
     person_page,
     person_tsv,
-    read_person,
 )
 from vae_loc.results.scan_summary import MaskSummary, ScanSummary, read_summary, read_whole_summary
 from vae_loc.scans.cases import Case
@@ -41,8 +42,8 @@ from vae_loc.scans.own_outputs import files_of
 from vae_loc.scans.volume import Volume, write_volume
 from vae_loc.scoring.finding_model import findings_words, words_of_maps
 from vae_loc.system.progress import BarMaker, no_bars
-from vae_loc.system.reading import are_whole, sha256_of
-from vae_loc.system.versions import own_version, versions
+from vae_loc.system.reading import sha256_of
+from vae_loc.system.versions import versions
 from vae_loc.system.worker_processes import default_jobs, in_processes, in_turn
 from vae_loc.system.writing import refuse_inputs, together, write_atomically, write_json
 from vae_loc.vocabulary import RESEARCH_ONLY, FloatArray, Method
@@ -131,7 +132,7 @@ def write_persons(
     for person in people_in(cases):
         if not any(case in mine for case in person.cases.values()):
             continue
-        stale = _is_out_of_date(person, names)
+        stale = is_out_of_date(names.person_scores(person))
         summaries = _summaries(person, mine, names) if wanted and (new or stale) else {}
         if len(summaries) >= MIN_CONTRASTS and _calibrated(summaries.values()):
             known = replace(person, cases={contrast: person.cases[contrast] for contrast in summaries})
@@ -167,7 +168,7 @@ def merge_person(task: PersonTask) -> PersonResult:
     scores = names.person_scores(person)
     scans = _scans(person, task.summaries, names)
     older = files_of(scores)
-    if task.skip_existing and _is_of(scores, [scan.about for scan in scans], older):
+    if task.skip_existing and is_made_of(scores, [scan.about for scan in scans], older):
         return PersonResult(person.name)
     methods = list(scans[0].summary.masks or {})
     refuse_inputs(
@@ -229,23 +230,6 @@ def _calibrated(summaries: Collection[ScanSummary]) -> bool:
     )
 
 
-def _is_out_of_date(person: Person, names: OutputNames) -> bool:
-    """Return whether an earlier run left a result of a person that is of other outputs than those that lie there."""
-    scores = names.person_scores(person)
-    summary = read_person(scores)
-    return summary is not None and not are_whole(
-        {scores.parent / scan.scores: scan.scores_sha256 for scan in summary.scans}
-    )
-
-
-def _is_of(scores: Path, scans: Sequence[PersonScan], files: Mapping[Path, str]) -> bool:
-    """Return whether a person's result is whole and was made by this version of these outputs."""
-    summary = read_person(scores)
-    if summary is None or summary.versions.get("vae-loc") != own_version():
-        return False
-    return summary.scans == list(scans) and are_whole(files)
-
-
 def _scans(person: Person, summaries: Mapping[str, ScanSummary], names: OutputNames) -> list[_Scan]:
     """Return the scans of a person, the first one's grid being the person's."""
     first = next(iter(summaries.values()))
@@ -255,7 +239,7 @@ def _scans(person: Person, summaries: Mapping[str, ScanSummary], names: OutputNa
     for contrast, summary in summaries.items():
         case = person.cases[contrast]
         scores = names.scores(case.scan)
-        way_mm, off_mm = first2other_mm(brain, _affine(first), _affine(summary))
+        way_mm, off_mm = first2other_mm(brain, first.template2ras_mm, summary.template2ras_mm)
         about = PersonScan(
             contrast=contrast,
             scan=str(case.scan),
@@ -266,10 +250,6 @@ def _scans(person: Person, summaries: Mapping[str, ScanSummary], names: OutputNa
         )
         scans.append(_Scan(case, about, summary, way_mm))
     return scans
-
-
-def _affine(summary: ScanSummary) -> Affine | None:
-    return None if summary.template2ras_mm is None else np.array(summary.template2ras_mm)
 
 
 def _write_method(person: Person, scans: Sequence[_Scan], names: OutputNames, method: Method) -> PersonMask:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from vae_loc.results.output_names import PERSON_SCORES
 from vae_loc.results.scan_page import CITATION, environment, look_of, stored_jpeg
 from vae_loc.results.scan_summary import read_summary
 from vae_loc.scoring.finding_model import PersonFinding, columns_of, findings_tsv
-from vae_loc.system.reading import read_text
+from vae_loc.system.reading import are_whole, read_text
+from vae_loc.system.versions import own_version
 from vae_loc.vocabulary import Method, Polarity
 
 SCHEMA_VERSION = 1
@@ -116,6 +117,22 @@ def read_person(path: Path) -> PersonSummary | None:
         return PersonSummary.model_validate_json(text.encode("utf-8", "surrogateescape"))
     except (UnusableInput, ValidationError, UnicodeError, RecursionError):
         return None
+
+
+def is_out_of_date(scores: Path) -> bool:
+    """Return whether an earlier run left a person's JSON that is of other outputs than those that lie there."""
+    summary = read_person(scores)
+    return summary is not None and not are_whole(
+        {scores.parent / scan.scores: scan.scores_sha256 for scan in summary.scans}
+    )
+
+
+def is_made_of(scores: Path, scans: Sequence[PersonScan], files: Mapping[Path, str]) -> bool:
+    """Return whether a person's result is whole and was made by this version of these scans' outputs."""
+    summary = read_person(scores)
+    if summary is None or summary.versions.get("vae-loc") != own_version():
+        return False
+    return summary.scans == list(scans) and are_whole(files)
 
 
 def people_beside(scores: Collection[Path]) -> list[tuple[Path, PersonSummary]]:
