@@ -21,7 +21,7 @@ from vae_loc.scans.volume import Volume, read_numbers, stem
 from vae_loc.scoring.segmentation import SegmentedMap
 from vae_loc.system.reading import are_whole, opened, sha256_of
 from vae_loc.system.versions import own_version
-from vae_loc.vocabulary import MAPS, Method
+from vae_loc.vocabulary import Method
 
 SHAPING = ("contrast", "brain_mask", "volume", "polarity", "raw", "force")  # options that shape every map
 NUMBERED, SEGMENTATION_HEAD_BYTES = "dseg.nii.gz", 1 << 16  # the end of a name, and how much of a file names its maker
@@ -67,9 +67,9 @@ class Earlier:
                 maps[method] = about
                 if mask := self.mask(names, scan, method):
                     masks[method] = mask
-        if len(maps) > len(new.maps):
-            maps = {method: maps[method] for method in MAPS if method in maps}
-            masks = {method: masks[method] for method in MAPS if method in masks}
+        order = dict.fromkeys([*self.summary.maps, *new.maps])  # the earlier first, so that nothing else changes
+        maps = {method: maps[method] for method in order if method in maps}
+        masks = {method: masks[method] for method in order if method in masks}
         return new.model_copy(update={"maps": maps, "masks": masks or None})
 
     def kept(self, new: ScanSummary, names: OutputNames, scan: Path, written: Mapping[Path, str]) -> dict[Path, str]:

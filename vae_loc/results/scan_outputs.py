@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,8 @@ def write_outputs(
         if files.report:
             write_atomically(page, scan_page(located, model, pictures, summary))
         new = {scores.parent / name: digest for name, digest in group.digests(scores.parent).items()}
-        listed = _declared(new | earlier.kept(summary, names, scan, new), names, scan)
+        known = names.all_paths(scan, [*summary.maps, *MAPS])
+        listed = _declared(new | earlier.kept(summary, names, scan, new), known, scan)
         summary = earlier.stating(summary, names, scan, listed, shown=list(located.maps) if files.report else None)
         write_json(scores, summary.content())
     remove_stale(earlier.files, listed)
@@ -74,14 +75,13 @@ def write_outputs(
     return [staged.path for staged in group.files], summary
 
 
-def _declared(files: Mapping[Path, str], names: OutputNames, scan: Path) -> dict[Path, str]:
+def _declared(files: Mapping[Path, str], known: Sequence[Path], scan: Path) -> dict[Path, str]:
     """Return the files of a scan in the order of their names.
 
     Raises
     ------
     OurBug : if one was written that `all_paths` does not declare, which could replace a file of the user's.
     """
-    known = names.all_paths(scan, MAPS)
     for path in files:
         if path not in known:
             raise OurBug(scan, LookupError(f"{path.name} is written, and OutputNames.all_paths does not declare it"))
