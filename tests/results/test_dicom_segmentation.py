@@ -145,10 +145,10 @@ def test_an_anonymised_series_gets_its_segmentation(values, tmp_path, small_mode
 def test_a_segmentation_of_earlier_findings_does_not_stay(series_folder, small_model, tmp_path):
     arguments = [series_folder[0], "-m", small_model, "-o", tmp_path]
     foreign = tmp_path / "pat_t1_desc-recerror_dseg.dcm"
-    for command in (["segment", "--fpr", "0.05"], ["score"]):
+    for command, stays in ((["segment", "--fpr", "0.05"], False), (["score"], True), (["score", "--raw"], False)):
         invoke("segment", *arguments, "--fpr", "0.01", "--dicom-seg")
         foreign.write_bytes(b"mine")
         assert (tmp_path / "pat_t1_desc-combi_dseg.dcm").exists()
         invoke(*command[:1], *arguments, *command[1:])
-        assert not (tmp_path / "pat_t1_desc-combi_dseg.dcm").exists()
+        assert (tmp_path / "pat_t1_desc-combi_dseg.dcm").exists() == stays
         assert foreign.read_bytes() == b"mine"
