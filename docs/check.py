@@ -112,6 +112,8 @@ def main() -> int:
     folders = ("vae_loc", "reproduction", "benchmarks")
     code = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
     faults += [f"{named(path)}:{fault}" for path in code for fault in prose.code_faults(path)]
+    package = [path for path in code if path.is_relative_to(ROOT / "vae_loc")]
+    faults += [f"{named(path)}:{fault}" for path in package for fault in prose.docstring_faults(path)]
     print("\n".join(faults) or f"docs: {len(PAGES)} pages checked")
     return bool(faults)
 

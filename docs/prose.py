@@ -1,7 +1,6 @@
 """Rules for prose: length of lines, one sentence on a line, clipped phrases, a noun for each "what".
 
-python docs/prose.py FILE...        shows the faults of these files only
-python docs/prose.py --docstrings   shows the "what" clauses of docstrings and pages
+python docs/prose.py FILE...    shows the faults of these pages only
 
 Generated pages and Python code keep only the rule on clipped phrases.
 """
@@ -73,13 +72,6 @@ def docstring_faults(path: Path) -> list[str]:
     return [f"{number}: {fault}" for number, text in texts for fault in clauses(text.partition("\n")[0])]
 
 
-def page_clauses(page: Path) -> list[str]:
-    """Return the clauses of a Markdown page by hand, each with its line number."""
-    text = page.read_text()
-    lines = [] if any(mark in text[:700] for mark in GENERATED) else prose_lines(text)
-    return [f"{number}: {fault}" for number, line in lines for fault in clauses(line)]
-
-
 def faults(page: Path, name: str) -> list[str]:
     """Return the faults of a page, each with its line number."""
     text = page.read_text()
@@ -89,7 +81,7 @@ def faults(page: Path, name: str) -> list[str]:
     return [
         f"{number}: {fault}"
         for number, line in prose_lines(text)
-        for fault in clipped(line) + (layout(line) if by_hand else [])
+        for fault in clipped(line) + (layout(line) + clauses(line) if by_hand else [])
     ]
 
 
@@ -100,10 +92,5 @@ def code_faults(path: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    if "--docstrings" in sys.argv[1:]:
-        root = Path(__file__).resolve().parents[1]
-        code = [(path, docstring_faults(path)) for path in sorted((root / "vae_loc").rglob("*.py"))]
-        pages = [(path, page_clauses(path)) for path in sorted({*root.glob("*.md"), *root.glob("docs/**/*.md")})]
-        sys.exit("\n".join(f"{path.relative_to(root)}:{one}" for path, found in code + pages for one in found) or 0)
     shown = [f"{path}:{fault}" for path in sys.argv[1:] for fault in faults(Path(path), path)]
     sys.exit("\n".join(shown) or 0)
