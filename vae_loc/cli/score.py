@@ -92,7 +92,7 @@ def _score_options(
     *,
     dicom_seg: bool = False,
 ) -> ScoreOptions:
-    """Return what the options of a command ask of each scan."""
+    """Return the options of a command that hold for each scan."""
     from vae_loc.scoring.score_options import ScoreOptions
 
     return ScoreOptions(
