@@ -59,7 +59,7 @@ def test_many_arrays_do_not_touch_each_other(kinds):
 
 
 def test_arrays_of_several_mapped_parts_do_not_touch_each_other(monkeypatch):
-    monkeypatch.setattr("vae_loc.system.array_store.CHUNK_BYTES", 5000)
+    monkeypatch.setattr("vae_loc.system.array_store.MAPPED_BYTES", 5000)
     given = [array_of((n, 7), dtype, "CF"[n % 2], n) for n in (1, 90, 3, 700, 2, 8, 60) for dtype in DTYPES]
     with ArrayStore() as store:
         found = [store.kept(array) for array in given]

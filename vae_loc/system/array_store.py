@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vae_loc.errors import UnusableInput
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
-CHUNK_BYTES = 1 << 28  # of the file mapped at a time: each mapping holds a file open, and a process has few
+MAPPED_BYTES = 1 << 28  # of the file mapped at a time: each mapping holds a file open, and a process has few
 ALIGNED_BYTES = 64  # each array begins at a multiple of this
 
 
@@ -45,7 +45,7 @@ class ArrayStore:
         self._end = start + array.nbytes
         try:
             if self._end > self._start + len(self._chunk):
-                self._map(start, max(CHUNK_BYTES, array.nbytes))
+                self._map(start, max(MAPPED_BYTES, array.nbytes))
             self._file.seek(start)
             self._file.write(array.tobytes(order="A" if is_fortran else "C"))
             self._file.flush()

@@ -88,13 +88,8 @@ def train_cohort(
         # take healthy statistics of all brains
         facts = _facts(options, split, len(training), len(history.epochs), healthy.brain_mask)
         brains = [*learned, *held_out, *reference]
-        model = calibrate_healthy(
-            checkpoint(facts, weights, {"template": template}),
-            brains,
-            device=device,
-            store=store,
-            progress=bars("calibrating", len(brains)),
-        )
+        bare, progress = checkpoint(facts, weights, {"template": template}), bars("calibrating", len(brains))
+        model = calibrate_healthy(bare, brains, device=device, store=store, progress=progress)
 
     # model and record appear together; after that the state is of no use
     content = _record(options, split, history, facts, model.digest, cohort.skipped)
