@@ -69,13 +69,14 @@ def test_a_field_with_digits_has_a_row_of_its_own():
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("0.1<!-- vae_loc.scoring.segmentation:DEFAULT_FALSE_FINDINGS --> findings", None),
-        ("5 %<!-- vae_loc.scoring.segmentation:DEFAULT_FPR --> of the voxels", None),
-        ("from 600<!-- vae_loc.preprocessing.brain_mask:BRAIN_RANGE_ML[0] --> ml on", None),
-        ("0.2<!-- vae_loc.scoring.segmentation:DEFAULT_FALSE_FINDINGS --> findings", "states 0.2"),
-        ("4 %<!-- vae_loc.scoring.segmentation:DEFAULT_FPR --> of the voxels", "states 4 %"),
-        ("0.1<!-- vae_loc.scoring.segmentation:NO_SUCH --> findings", "has no attribute"),
-        ("some<!-- vae_loc.scoring.segmentation:DEFAULT_FPR --> findings", "expected NUMBER"),
+        ("3.14<!-- math:pi --> times", None),
+        ("314 %<!-- math:pi --> of the diameter", None),
+        ("10<!-- string:digits --> digits", None),
+        ("Python 3<!-- sys:version_info[0] -->", None),
+        ("3.15<!-- math:pi --> times", "states 3.15"),
+        ("3 %<!-- math:pi --> of the diameter", "states 3 %"),
+        ("3.14<!-- math:no_such --> times", "has no attribute"),
+        ("some<!-- math:pi --> times", "expected NUMBER"),
     ],
 )
 def test_a_stated_number_is_that_of_the_code(text, fault, tmp_path):
