@@ -17,9 +17,10 @@ def run_train(folder, output, *options):
 
 
 def test_same_seed_gives_the_same_bytes(healthy_folder, tmp_path):
-    first = run_train(healthy_folder, tmp_path / "a.safetensors", "--epochs", "1")
-    assert run_train(healthy_folder, tmp_path / "b.safetensors", "--epochs", "1") == first
-    assert run_train(healthy_folder, tmp_path / "c.safetensors", "--epochs", "1", "--seed", "1") != first
+    options = ["--epochs", "1", "--image-size", "32"]
+    first = run_train(healthy_folder, tmp_path / "a.safetensors", *options)
+    assert run_train(healthy_folder, tmp_path / "b.safetensors", *options) == first
+    assert run_train(healthy_folder, tmp_path / "c.safetensors", *options, "--seed", "1") != first
 
 
 def test_each_scan_and_mask_is_read_once(cohort, tmp_path, voxel_reads):
