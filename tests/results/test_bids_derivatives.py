@@ -138,3 +138,14 @@ def test_the_docs_list_every_kind_of_file(derivatives):
     of_images = {name for name in made if name.endswith(".json") and not name.endswith("_scores.json")}
     assert {name for name in made - of_images if not name.endswith(tuple(listed))} == set()
     assert {name for name in listed if not any(one.endswith(name) for one in made)} == set()
+
+
+def test_a_figure_that_is_gone_is_made_again(tmp_path, small_model, monkeypatch, capsys):
+    raw = write_dataset(tmp_path / "raw")
+    arguments = ["bids", raw, tmp_path / "out", "participant", "-m", small_model, "--participant-label", "01"]
+    assert run(monkeypatch, capsys, *arguments)[0] == 0
+    (figure, *_) = (tmp_path / "out").glob("sub-01/figures/*.png")
+    whole = figure.read_bytes()
+    figure.unlink()
+    assert run(monkeypatch, capsys, *arguments, "--skip-existing")[0] == 0
+    assert figure.read_bytes() == whole

@@ -21,7 +21,7 @@ from vae_loc.scans.volume import Volume, read_numbers, stem
 from vae_loc.scoring.segmentation import SegmentedMap
 from vae_loc.system.reading import are_whole, opened, sha256_of
 from vae_loc.system.versions import own_version
-from vae_loc.vocabulary import Method
+from vae_loc.vocabulary import MAPS, Method
 
 SHAPING = ("contrast", "brain_mask", "volume", "polarity", "raw", "force")  # options that shape every map
 NUMBERED, SEGMENTATION_HEAD_BYTES = "dseg.nii.gz", 1 << 16  # the end of a name, and how much of a file names its maker
@@ -114,23 +114,31 @@ class Earlier:
             "report": shown or (old["report"] if names.page(scan) in files else []),
             "segmentation": new.options["segmentation"] or (old["segmentation"] if new.masks else None),
         }
-        folder = names.scores(scan).parent
-        stated = {Path(os.path.relpath(path, folder)).as_posix(): digest for path, digest in files.items()}
+        stated = stated_files(files, names.scores(scan).parent)
         return new.model_copy(update={"options": options, "files": stated})
 
 
-def earlier_outputs(scores: Path, provenance: Provenance, models: Container[str]) -> Earlier:
+def stated_files(files: Mapping[Path, str], folder: Path) -> dict[str, str]:
+    """Return files as the JSON in a folder names them."""
+    return {Path(os.path.relpath(path, folder)).as_posix(): digest for path, digest in files.items()}
+
+
+def earlier_outputs(names: OutputNames, scan: Path, provenance: Provenance, models: Container[str]) -> Earlier:
     """Return the outputs that an earlier run left of a scan.
 
     Parameters
     ----------
     models : SHA-256 of the models that they may be of, to be still true
     """
-    files = files_of(scores)
+    scores = names.scores(scan)
+    ours = {os.path.normpath(path): path for path in names.all_paths(scan, MAPS)}  # a JSON names some by `../`
+    files = {ours.get(os.path.normpath(path), path): digest for path, digest in files_of(scores).items()}
     try:
         summary = read_summary(scores)
     except UnusableInput:
         return Earlier(files=files)
+    stated = {os.path.normpath(scores.parent / name): digest for name, digest in summary.files.items()}
+    files |= {ours[path]: digest for path, digest in stated.items() if path in ours}  # also in other folders
     shaping = all(summary.options.get(name) == provenance.options.get(name) for name in SHAPING)
     known = summary.model.sha256 in models and summary.versions.get("vae-loc") == own_version()
     if summary.inputs != provenance.inputs or not shaping or not known:

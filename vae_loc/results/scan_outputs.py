@@ -47,7 +47,7 @@ def write_outputs(
     """
     scan = located.volume.path
     scores, page = names.scores(scan), names.page(scan)
-    earlier = earlier_outputs(scores, provenance, {model.digest})
+    earlier = earlier_outputs(names, scan, provenance, {model.digest})
     masks: dict[Method, MaskSummary] = {}
     pictures: dict[Method, Picture] = {}
     with together() as group:
@@ -65,7 +65,7 @@ def write_outputs(
         summary = earlier.joined(summary, names, scan, [staged.path for staged in group.files])
         if files.report:
             write_atomically(page, scan_page(located, model, pictures, summary))
-        new = {scores.parent / name: digest for name, digest in group.digests(scores.parent).items()}
+        new = group.digests()
         known = names.all_paths(scan, [*summary.maps, *MAPS])
         listed = _declared(new | earlier.kept(summary, names, scan, new), known, scan)
         summary = earlier.stating(summary, names, scan, listed, shown=list(located.maps) if files.report else None)

@@ -99,7 +99,7 @@ def _existing(options: ScoreOptions, task: Task, provenance: Provenance) -> Scan
     contrast = task.case.contrast or options.contrast or contrast_of(task.case.scan)
     known = [options.model] if options.model else [name for name in shipped_models() if contrast in (None, name)]
     models = {model.digest: model for model in map(load_model, known)}
-    earlier = earlier_outputs(scores, provenance, models)
+    earlier = earlier_outputs(task.names, task.case.scan, provenance, models)
     if earlier.summary is None or len(earlier.whole) < len(earlier.files):
         return None
     model = models[earlier.summary.model.sha256]

@@ -42,12 +42,9 @@ class _Group:
     files: list[_Staged] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
 
-    def digests(self, folder: Path) -> dict[str, str]:
-        """Return the SHA-256 of each file, by its path from a folder."""
-        return {
-            Path(os.path.relpath(staged.path, folder)).as_posix(): sha256_of(Path(staged.temporary))
-            for staged in self.files
-        }
+    def digests(self) -> dict[Path, str]:
+        """Return the SHA-256 of each file."""
+        return {staged.path: sha256_of(Path(staged.temporary)) for staged in self.files}
 
 
 _group: ContextVar[_Group | None] = ContextVar("group", default=None)

@@ -12,7 +12,7 @@ import numpy as np
 
 from vae_loc.errors import OurBug, OutOfMemory, VaeLocError, WorkerDied, is_out_of_memory, printable
 from vae_loc.results.cohort_table import Entry
-from vae_loc.results.earlier_outputs import remove_stale
+from vae_loc.results.earlier_outputs import remove_stale, stated_files
 from vae_loc.results.output_names import PERSON_KINDS, OutputNames, person_page_of
 from vae_loc.results.persons.merged_findings import (
     MAX_OFF_MM,
@@ -188,7 +188,7 @@ def merge_person(task: PersonTask) -> PersonResult:
         )
         if any(scan.summary.options.get("report") for scan in scans):
             write_atomically(person_page_of(scores), person_page(summary, scores.parent))
-        summary = summary.model_copy(update={"files": group.digests(scores.parent)})
+        summary = summary.model_copy(update={"files": stated_files(group.digests(), scores.parent)})
         write_json(scores, summary.model_dump(mode="json"))
     written = tuple(staged.path for staged in group.files)
     remove_stale(older, written)
