@@ -60,6 +60,7 @@ def test_what_the_package_offers_is_listed_and_there():
         _ = vae_loc.nothing
 
 
+@pytest.mark.full
 def test_a_model_chosen_by_intensities_is_said_in_the_log(tmp_path, scan, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("vae_loc"), "propagate", True)  # a command of an earlier test took it over
     nameless = scan.rename(tmp_path / "nameless.nii.gz")

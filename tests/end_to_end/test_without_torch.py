@@ -48,6 +48,7 @@ def test_a_scan_is_scored_where_torch_is_absent(without_torch, scan, tmp_path, c
     assert "onnxruntime" in versions
 
 
+@pytest.mark.full
 def test_torch_is_not_imported_where_it_is_installed(scan, tmp_path):
     program = (
         "import sys; from vae_loc.cli.app import app; "

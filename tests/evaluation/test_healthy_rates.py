@@ -39,6 +39,7 @@ def test_findings_of_healthy_scans_are_those_that_segment_gives(healthy_folder, 
                 assert count == len(segment(located, trained, method, rule).findings)
 
 
+@pytest.mark.full
 def test_without_healthy_scans_the_reason_is_said(patients, model_file, tmp_path):
     options = ["--labels", "{subject}_seg.nii.gz", "-m", model_file, "-o", tmp_path]
     invoke("evaluate", patients / "p0_t1.nii.gz", *options)

@@ -118,7 +118,7 @@ def test_ct_is_refused(samples):
 
 @pytest.mark.parametrize(
     ("zoom", "said"),
-    [(1.5, "brain mask holds"), (0.6, "shape of a brain"), (0.88, None)],
+    [(1.5, "brain mask holds"), full(0.6, "shape of a brain"), (0.88, None)],
     ids=["big", "small", "child"],
 )
 def test_a_size_that_no_brain_has_is_refused(samples, zoom, said):
@@ -129,6 +129,7 @@ def test_a_size_that_no_brain_has_is_refused(samples, zoom, said):
     assert said is None or any(said in refusal for refusal in refusals)
 
 
+@pytest.mark.full
 def test_a_mask_of_a_few_ml_and_two_heads_are_refused(samples):
     scan = samples[T1]
     speck = np.zeros_like(scan.brain)
@@ -140,7 +141,9 @@ def test_a_mask_of_a_few_ml_and_two_heads_are_refused(samples):
 
 
 @pytest.mark.parametrize("name", ["IXI012_t1", full("patient07_flair"), full("crtut_t2")])
-@pytest.mark.parametrize(("ends", "share"), [("SI", 0.6), ("SI", -0.7), ("LR", 0.5)], ids=["top", "bottom", "half"])
+@pytest.mark.parametrize(
+    ("ends", "share"), [full("SI", 0.6), full("SI", -0.7), ("LR", 0.5)], ids=["top", "bottom", "half"]
+)
 def test_a_brain_of_which_a_part_is_missing_is_not_refused(samples, name, ends, share):
     scan = samples[name]
     axis = axis_of(scan, ends)
@@ -166,7 +169,7 @@ def test_blur_is_said(samples, name):
 
 
 @pytest.mark.parametrize("contrast", ["t1", full("t2"), full("flair")])
-@pytest.mark.parametrize("kind", ["sphere", "shells", "egg"])
+@pytest.mark.parametrize("kind", ["sphere", full("shells"), "egg"])
 def test_a_phantom_is_refused(samples, contrast, kind):
     grid = np.moveaxis(np.indices((90, 100, 90)), 0, -1) * 2.0 - (89, 99, 89)
     radius = np.linalg.norm(grid, axis=-1) if kind != "egg" else 65 * np.linalg.norm(grid / (62, 80, 60), axis=-1)

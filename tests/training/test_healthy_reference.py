@@ -29,6 +29,7 @@ def test_one_healthy_brain_is_judged_by_itself(healthy_folder, trained):
     assert healthy_threshold(one, "combi", 0.05) > 0
 
 
+@pytest.mark.full
 def test_the_brains_that_calibrated_a_model_exceed_its_thresholds_as_stated(healthy_folder, trained):
     """The quantiles are those of the scores that `locate` gives, where the statistics by place are those of all."""
     bare = with_reference(trained.checkpoint, {"template": trained.reference["template"]})
@@ -43,6 +44,7 @@ def test_the_brains_that_calibrated_a_model_exceed_its_thresholds_as_stated(heal
         assert np.mean(np.concatenate(scores) > threshold) == pytest.approx(fpr, abs=0.005)
 
 
+@pytest.mark.full
 def test_the_order_of_the_cases_has_no_influence(healthy_folder, trained):
     bare = with_reference(trained.checkpoint, {"template": trained.reference["template"]})
     cases = find_cases([healthy_folder / f"sub{number}_t1.nii.gz" for number in range(2)])

@@ -69,6 +69,7 @@ def test_thresholds_that_hardly_meet_the_annotations_are_not_stored(
     assert load_checkpoint(out).facts.labelled is not None
 
 
+@pytest.mark.full
 def test_fewer_folds_and_a_threshold_from_one_subject_are_warnings(patients, model_file, tmp_path, monkeypatch, capsys):
     code, said = calibrated(monkeypatch, capsys, model_file, patients, tmp_path / "c.safetensors", "--folds", "5")
     assert code == 0
