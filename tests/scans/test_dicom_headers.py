@@ -1,4 +1,4 @@
-"""What a series is, by its description."""
+"""What a series is, by its description; what anonymisers leave in headers is emptied or added."""
 
 import io
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from vae_loc.errors import UnusableInput
-from vae_loc.scans.dicom_headers import contrast_of_description, parsed, series_of
+from vae_loc.scans.dicom_headers import DATE, TIME, contrast_of_description, parsed, series_of
 from vae_loc.scans.dicom_series import nifti_bytes
 
 
@@ -37,3 +37,17 @@ def test_a_value_of_an_unknown_kind_is_a_damaged_file(tmp_path):
     (tmp_path / "a.dcm").write_bytes(raw.replace(b"\x20\x00\x52\x00UI", b"\x20\x00\x52\x00Ui"))
     with pytest.raises(UnusableInput, match=r"is damaged \(NotImplementedError\)"):
         nifti_bytes(series_of(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("value", "valid"), [("20240229", True), ("***", False), ("20241301", False), ("2024-01-01", False)]
+)
+def test_a_date_has_eight_digits_that_are_one(value, valid):
+    assert bool(DATE.fullmatch(value)) == valid
+
+
+@pytest.mark.parametrize(
+    ("value", "valid"), [("12", True), ("1200", True), ("120000.123", True), ("25:61", False), ("240000", False)]
+)
+def test_a_time_has_hours_and_what_follows(value, valid):
+    assert bool(TIME.fullmatch(value)) == valid

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.scans.dicom_files import DAMAGED
-from vae_loc.scans.dicom_headers import Series
-from vae_loc.scans.dicom_repair import repaired
+from vae_loc.scans.dicom_headers import Series, repaired
 from vae_loc.scans.dicom_series import dicom_volume
 from vae_loc.scans.volume import read_numbers, read_volume, stem
 from vae_loc.scoring.finding_model import Finding

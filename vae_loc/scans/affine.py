@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -29,6 +30,7 @@ def affine_mm(path: Path, header: nib.Nifti1Header) -> tuple[NDArray[np.float64]
     unit = MM_PER_UNIT.get(int(header["xyzt_units"]) & 7)
     if unit is None:
         raise UnusableInput(path, f"expected mm, m or micron, the header's unit is {header['xyzt_units']}")
+    shape = header.get_data_shape()[:3]
     affine, qform, fault = _forms(path, header)
     affine[:3] *= unit
     _check(path, affine)
@@ -37,9 +39,17 @@ def affine_mm(path: Path, header: nib.Nifti1Header) -> tuple[NDArray[np.float64]
         notes.append(f"its qform is not valid ({fault}): sform was used, both are written back unchanged")
     if header["sform_code"] <= 0 and header["qform_code"] <= 0:
         notes.append("no sform or qform code: left and right are a guess from pixdim")
-    if header["sform_code"] > 0 and qform is not None and not _agree(qform[:3] * unit, affine[:3], header):
-        notes.append("sform and qform disagree: sform was used, both are written back unchanged")
+    if header["sform_code"] > 0 and qform is not None:
+        tolerance_mm = FORMS_TOLERANCE_VOXELS * np.linalg.norm(affine[:3, :3], axis=0).min()
+        if not corners_apart(qform[:3] * unit, affine[:3], shape) <= tolerance_mm:
+            notes.append("sform and qform disagree: sform was used, both are written back unchanged")
     return affine, tuple(notes)
+
+
+def corners_apart(first: NDArray[np.float64], second: NDArray[np.float64], shape: Sequence[int]) -> float:
+    """Return the greatest distance, along an axis, between the corners of an array (I, J, K) under two affines."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], [1])).reshape(4, -1)
+    return float(np.abs((first - second) @ corners).max())
 
 
 def _check(path: Path, affine: NDArray[np.float64]) -> None:
@@ -53,12 +63,6 @@ def _check(path: Path, affine: NDArray[np.float64]) -> None:
     if sizes.min() < low or sizes.max() > high:
         shown = " x ".join(f"{size:g}" for size in sizes)
         raise UnusableInput(path, f"expected voxels of {low:g} to {high:g} mm, found {shown} mm; check its units")
-
-
-def _agree(qform: NDArray[np.float64], sform: NDArray[np.float64], header: nib.Nifti1Header) -> bool:
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in header.get_data_shape()[:3]], [1])).reshape(4, -1)
-    tolerance_mm = FORMS_TOLERANCE_VOXELS * np.linalg.norm(sform[:, :3], axis=0).min()
-    return bool(np.abs((qform - sform) @ corners).max() <= tolerance_mm)
 
 
 def _forms(path: Path, header: nib.Nifti1Header) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, str | None]:

@@ -45,7 +45,7 @@ def find_labelled(paths: Sequence[Path], labels: str | None, *, contrast: str | 
         labelled += _of_table(find_cases(paths, contrast=contrast), listed, Path(labels)) if paths else listed
     elif others := [path for path in paths if path not in tables]:
         cases = [case for case in find_cases(others, contrast=contrast) if case.scan != Path(labels or "")]
-        paired = [LabelledCase(case, _label_of(case, _pattern(labels, cases))) for case in cases]
+        paired = [LabelledCase(case, _label_of(case, labels, len(cases))) for case in cases]
         annotations = {pair.label for pair in paired}
         labelled += [pair for pair in paired if pair.case.scan not in annotations]
     missing = [pair.label for pair in labelled if not os.path.isfile(pair.label)]
@@ -56,22 +56,13 @@ def find_labelled(paths: Sequence[Path], labels: str | None, *, contrast: str | 
     return sorted(labelled, key=lambda pair: (pair.case.subject, str(pair.case.scan)))
 
 
-def _pattern(labels: str | None, cases: Sequence[Case]) -> str:
-    """Return `--labels` if it is a path with `{subject}`, or names the annotation of the only scan.
-
-    Raises
-    ------
-    UnusableOption : if it is neither.
-    """
-    if labels is not None and (SUBJECT in labels or len(cases) == 1):
-        return os.path.abspath(labels) if os.path.isfile(labels) else labels
-    raise UnusableOption(
-        "--labels",
-        f"expected a path with {SUBJECT}, or a .csv table, for {len(cases)} scans; got {labels}",
-    )
-
-
-def _label_of(case: Case, pattern: str) -> Path:
+def _label_of(case: Case, labels: str | None, count: int) -> Path:
+    """Return the annotation of one of `count` scans: a path with `{subject}`, or that of the only scan."""
+    if labels is None or (SUBJECT not in labels and count > 1):
+        raise UnusableOption(
+            "--labels", f"expected a path with {SUBJECT}, or a .csv table, for {count} scans; got {labels}"
+        )
+    pattern = os.path.abspath(labels) if os.path.isfile(labels) else labels
     path = Path(pattern.replace(SUBJECT, case.subject))
     return case.scan.parent / path if len(path.parts) == 1 else path
 

@@ -10,11 +10,7 @@ from vae_loc.errors import UnusableInput
 from vae_loc.scans.cases import Case, contrast_of
 
 SCANS = ("sub-*/anat/sub-*", "sub-*/ses-*/anat/sub-*")
-
-
 SUFFIXES = {"t1": "T1w", "t2": "T2w", "flair": "FLAIR"}
-
-
 DESCRIPTION = "dataset_description.json"
 
 

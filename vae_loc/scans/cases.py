@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from vae_loc.errors import UnusableInput, printable
+from vae_loc.scans.nifti import read_header
 from vae_loc.scans.own_outputs import own_outputs
-from vae_loc.scans.volume import check_header, stem
+from vae_loc.scans.volume import checked_header, stem
 from vae_loc.system.reading import read_csv, read_text
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -117,7 +118,7 @@ def sift(
         if case in faults:
             continue
         try:
-            check_header(case.scan, volume=volume)
+            checked_header(case.scan, read_header(case.scan), volume)
         except UnusableInput as error:
             faults[case] = error
     return Sifted(list(cases), [case for case in cases if case not in faults], faults)
@@ -168,56 +169,47 @@ def _cases_in(path: Path, contrast: str | None) -> list[Case]:
     rows = read_csv(path, "a table of scans", ["scan"])
     if not rows or not all(row["scan"].strip() for row in rows):
         raise UnusableInput(path, "expected a scan in every row, found none; fill the column scan")
-    listed = [_case_of(row, path.parent) for row in rows]
+    listed = []
+    for row in rows:  # what a row leaves open comes from the file's name
+        scan = path.parent / row["scan"].strip()
+        mask, subject, said = ((row.get(name) or "").strip() for name in ("mask", "subject", "contrast"))
+        brain_mask = path.parent / mask if mask else _sibling_mask(scan)
+        named = CONTRAST_OF_NAME.get(said.lower(), said) or None
+        listed.append(Case(scan, subject or subject_of(scan), brain_mask, named))
     return [case for case in listed if contrast is None or case.contrast in (None, contrast)]
-
-
-def _case_of(row: dict[str, str], folder: Path) -> Case:
-    """Return the case of a table's row; what the row leaves open comes from the file's name."""
-    scan = folder / row["scan"].strip()
-    mask, subject, contrast = ((row.get(name) or "").strip() for name in ("mask", "subject", "contrast"))
-    return Case(
-        scan,
-        subject or subject_of(scan),
-        folder / mask if mask else _sibling_mask(scan),
-        CONTRAST_OF_NAME.get(contrast.lower(), contrast) or None,
-    )
 
 
 def _scans_in(path: Path, contrast: str | None) -> list[Path]:
     if os.path.isdir(path):
-        own = own_outputs(path)
-        scans = [file for file in _listed(path) if file not in own and _is_scan(file, contrast)]
-        _say_what_is_no_scan(path, own)
-        if not scans:
-            deeper = any(os.path.isdir(inside) for inside in path.iterdir())
-            mend = "its subfolders are not searched: name them, or use vae-loc bids" if deeper else "check the folder"
-            raise UnusableInput(path, f"expected a folder with .nii or .nii.gz scans, found none; {mend}")
-        return scans
-    if path.name.lower().endswith(LIST_SUFFIXES):
-        lines = [line.strip() for line in read_text(path, "a list of scans").splitlines()]
-        listed = [path.parent / line for line in lines if line and not line.startswith("#")]
-        if not listed:
-            raise UnusableInput(path, "expected one scan a line, found none")
-        return listed
-    return [path]
+        return _scans_in_folder(path, contrast)
+    if not path.name.lower().endswith(LIST_SUFFIXES):
+        return [path]
+    lines = [line.strip() for line in read_text(path, "a list of scans").splitlines()]
+    listed = [path.parent / line for line in lines if line and not line.startswith("#")]
+    if not listed:
+        raise UnusableInput(path, "expected one scan a line, found none")
+    return listed
 
 
-def _listed(folder: Path) -> list[Path]:
+def _scans_in_folder(folder: Path, contrast: str | None) -> list[Path]:
+    """Return the scans of a folder; log which files are outputs of vae-loc, by its scores JSON or their names."""
     try:
-        return sorted(folder.iterdir())
+        files = sorted(folder.iterdir())
     except OSError as error:
         raise UnusableInput(folder, f"could not be listed: {error.strerror}; check the folder") from error
-
-
-def _say_what_is_no_scan(folder: Path, own: set[Path]) -> None:
-    """Log which files of a folder are outputs of vae-loc, by its scores JSON or by their names."""
-    images = (path for path in _listed(folder) if path.name.lower().endswith(NIFTI_SUFFIXES))
+    own = own_outputs(folder)
+    images = (path for path in files if path.name.lower().endswith(NIFTI_SUFFIXES))
     outputs = [path.name for path in images if path in own or stem(path).rpartition("_")[2].lower() in OUTPUTS]
     if outputs:
         shown = ", ".join(outputs[:SHOWN_NAMES]) + (", ..." if len(outputs) > SHOWN_NAMES else "")
         said = f"{folder}: {len(outputs)} files are outputs of vae-loc, or named like them, and no scans: {shown}"
         logging.getLogger(__name__).warning("warning: %s", printable(said))
+    scans = [path for path in files if path not in own and _is_scan(path, contrast)]
+    if not scans:
+        deeper = any(os.path.isdir(path) for path in files)
+        mend = "its subfolders are not searched: name them, or use vae-loc bids" if deeper else "check the folder"
+        raise UnusableInput(folder, f"expected a folder with .nii or .nii.gz scans, found none; {mend}")
+    return scans
 
 
 def _is_scan(path: Path, contrast: str | None) -> bool:

@@ -17,7 +17,6 @@ from typing import IO
 from zlib import error as zlib_error
 
 from vae_loc.errors import UnusableInput
-from vae_loc.scans.cases import NIFTI_SUFFIXES, PAIR_SUFFIXES
 from vae_loc.scans.nifti import BOMB_BYTES, BOMB_RATIO
 
 MAX_FILES = 20_000  # below a folder or in a zip: several studies
@@ -90,11 +89,6 @@ def _archive(source: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(source)
     except DAMAGED as error:
         raise UnusableInput(source, f"expected a zip of DICOM files, found {error}; export it again") from error
-
-
-def has_nifti(folder: Path) -> bool:
-    """Return whether a NIfTI file lies in a folder."""
-    return any(name.lower().endswith(NIFTI_SUFFIXES + PAIR_SUFFIXES) for name in os.listdir(folder))
 
 
 def has_magic(path: Path) -> bool:

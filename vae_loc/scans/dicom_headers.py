@@ -1,4 +1,4 @@
-"""The series of a DICOM folder or zip: what each is, by its headers, and which one is meant.
+"""The series of a DICOM folder or zip, described by their headers; the choice among them; the repair of headers.
 
 Names of patients are neither printed nor kept.
 """
@@ -12,12 +12,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_loc.errors import UnusableInput, printable
 from vae_loc.scans.dicom_files import DAMAGED, dicom_contents, dicom_names
-from vae_loc.scans.dicom_repair import placed
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -31,6 +31,11 @@ MIN_SLICES = 5  # of a volume; a localizer has fewer of a kind
 MAX_LISTED = 100  # series
 NAMED_CONTRASTS = (("t1", r"t1(?!rho)|mp-?rage|bravo|f?spgr|\btfe\b|vibe"), ("flair", r"flair|dark.?fluid"),
              ("t2", r"t2(?![*]|.?star)"))  # fmt: skip
+MAY_BE_EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+                "AccessionNumber", "ReferringPhysicianName")  # fmt: skip
+DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
+ALLOWED = {"PatientBirthDate": DATE, "StudyDate": DATE, "StudyTime": TIME, "PatientSex": re.compile("[MFO]")}
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,21 @@ class Series:
     volume: bool = True
 
     def datasets(self) -> list[Dataset]:
-        """Read every file of the series whole.
+        """Read every file of the series whole; an image without a frame of reference gets one for its series.
 
         Raises
         ------
         UnusableInput : if one is damaged.
         """
+        from pydicom.uid import generate_uid
+
         contents = dicom_contents(self.source, self.files)
-        return [placed(parsed(self.source, name, content)) for name, content in contents]
+        images = [parsed(self.source, name, content) for name, content in contents]
+        for image in images:
+            if not image.get("FrameOfReferenceUID"):
+                uid = str(image.get("SeriesInstanceUID", ""))
+                image.FrameOfReferenceUID = generate_uid(entropy_srcs=["vae-loc", uid])
+        return images
 
 
 def series_of(source: Path, wanted: str | None = None, *, contrast: str | None = None) -> Series:
@@ -85,7 +97,12 @@ def series_of(source: Path, wanted: str | None = None, *, contrast: str | None =
             said = f"{source}: of {len(series)} series the only one that fits was taken: {chosen[0].described}"
             logging.getLogger(__name__).warning(printable(said))
         return chosen[0]
-    _log_table(series)
+    width = max(len(one.uid) for one in series)
+    for one in series[:MAX_LISTED]:
+        line = f"{one.uid:<{width}}  {one.contrast or '?':<5}  {one.described}"
+        logging.getLogger(__name__).error(printable(line))
+    if len(series) > MAX_LISTED:
+        logging.getLogger(__name__).error("and %d more", len(series) - MAX_LISTED)
     if wanted is not None:
         raise UnusableInput(source, f"holds no series {wanted}; it holds {len(series)} others, listed above")
     raise UnusableInput(
@@ -101,7 +118,10 @@ def all_series(source: Path) -> list[Series]:
     ------
     UnusableInput : if a header cannot be read.
     """
-    _require_readers(source)
+    if sys.modules.get("pydicom", sys) is None:  # kept from nibabel by the command line
+        del sys.modules["pydicom"]
+    if find_spec("highdicom") is None:
+        raise UnusableInput(source, "DICOM needs more packages: pip install 'vae-loc[dicom]'")
     headers: dict[str, list[tuple[str, Dataset]]] = {}
     for name, content in dicom_contents(source, dicom_names(source), head_only=True):
         header = parsed(source, name, content, header_only=True)
@@ -141,21 +161,17 @@ def parsed(source: Path, name: str, content: io.BytesIO, *, header_only: bool = 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values, which may name the patient
             dataset = dcmread(content, stop_before_pixels=header_only, specific_tags=tags)
-            return _decoded(dataset) if header_only else dataset
+            # a value is decoded when it is first asked for; one that cannot be is left out if it is not needed
+            for tag in tags or ():
+                try:
+                    dataset.get(tag)
+                except damaged():
+                    if tag in NEEDED:
+                        raise
+                    delattr(dataset, tag)
+            return dataset
     except damaged() as error:
         raise UnusableInput(source, f"{name} is a damaged DICOM file; export it again") from error
-
-
-def _decoded(header: Dataset) -> Dataset:
-    """Return a header whose values are decoded, without those that cannot be and are not needed."""
-    for tag in HEADER_TAGS:
-        try:
-            header.get(tag)
-        except damaged():
-            if tag in NEEDED:
-                raise
-            delattr(header, tag)
-    return header
 
 
 def whole_number(source: Path, name: str, header: Dataset, attribute: str) -> int:
@@ -185,7 +201,11 @@ def _series(source: Path, uid: str, files: Sequence[tuple[str, Dataset]]) -> Ser
     rows, columns = (whole_number(source, name, first, attribute) for attribute in ("Rows", "Columns"))
     kinds = str(first.get("ImageType", "") or "").upper()
     modality = str(first.get("Modality", "") or "")
-    description = _description(first)
+    # the description, unless it may name the patient
+    description = str(first.get("SeriesDescription", "") or "")
+    private = " ".join(str(first.get(name, "") or "") for name in ("PatientName", "PatientID"))
+    names = [part for part in private.lower().replace("^", " ").replace(",", " ").split() if len(part) > 1]
+    description = "" if any(part in description.lower() for part in names) else description
     number = f"number {first.SeriesNumber}, " if first.get("SeriesNumber") is not None else ""
     odd = next((f", {kind.lower()}" for kind in ("LOCALIZER", "MOSAIC") if kind in kinds), "")
     described = f"{number}{modality or '?'}, {frames} x {rows} x {columns}{odd}" + (description and f", {description}")
@@ -194,28 +214,16 @@ def _series(source: Path, uid: str, files: Sequence[tuple[str, Dataset]]) -> Ser
     return Series(source, uid, tuple(name for name, _ in files), described, modality, contrast, volume)
 
 
-def _description(header: Dataset) -> str:
-    """Return the series description, unless it may name the patient."""
-    text = str(header.get("SeriesDescription", "") or "")
-    private = " ".join(str(header.get(name, "") or "") for name in ("PatientName", "PatientID"))
-    parts = [part.lower() for part in private.replace("^", " ").replace(",", " ").split() if len(part) > 1]
-    return "" if any(part in text.lower() for part in parts) else text
-
-
-def _log_table(series: Sequence[Series]) -> None:
-    """Log one line for each series: its UID, contrast and what else it is."""
-    width = max(len(one.uid) for one in series)
-    for one in series[:MAX_LISTED]:
-        line = f"{one.uid:<{width}}  {one.contrast or '?':<5}  {one.described}"
-        logging.getLogger(__name__).error(printable(line))
-    if len(series) > MAX_LISTED:
-        logging.getLogger(__name__).error("and %d more", len(series) - MAX_LISTED)
-
-
-def _require_readers(source: Path) -> None:
-    from importlib.util import find_spec
-
-    if sys.modules.get("pydicom", sys) is None:  # kept from nibabel by the command line
-        del sys.modules["pydicom"]
-    if find_spec("highdicom") is None:
-        raise UnusableInput(source, "DICOM needs more packages: pip install 'vae-loc[dicom]'")
+def repaired(image: Dataset, thickness_mm: float) -> tuple[str, ...]:
+    """Empty what is not allowed and add what is missing, in place; return the names of values that were emptied."""
+    emptied = []
+    for name in MAY_BE_EMPTY:
+        value = str(image.get(name, "") or "")
+        if name in ALLOWED and value and not ALLOWED[name].fullmatch(value.strip()):
+            emptied.append(name)
+            value = ""
+        if not value:
+            setattr(image, name, "")
+    if not image.get("SliceThickness") and "PerFrameFunctionalGroupsSequence" not in image:
+        image.SliceThickness = f"{thickness_mm:.6g}"
+    return tuple(emptied)

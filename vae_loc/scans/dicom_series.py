@@ -16,8 +16,8 @@ import nibabel as nib
 import numpy as np
 
 from vae_loc.errors import UnusableInput
-from vae_loc.scans.cases import Case, contrast_of, unique_names
-from vae_loc.scans.dicom_files import dicom_names, has_magic, has_nifti
+from vae_loc.scans.cases import NIFTI_SUFFIXES, PAIR_SUFFIXES, Case, contrast_of, unique_names
+from vae_loc.scans.dicom_files import dicom_names, has_magic
 from vae_loc.scans.dicom_headers import MR, UNKNOWN_MODALITIES, Series, damaged, series_of, whole_number
 from vae_loc.scans.nifti import MAX_VOXELS
 from vae_loc.system.reading import opened
@@ -64,7 +64,9 @@ def is_dicom(source: Path) -> bool:
     """Return whether a source is a zip, a DICOM file, or a folder without NIfTI scans with a DICOM file below it."""
     if os.path.isdir(source):  # which, unlike pathlib, takes any name
         try:
-            return not has_nifti(source) and any(has_magic(source / name) for name in dicom_names(source))
+            if any(name.lower().endswith(NIFTI_SUFFIXES + PAIR_SUFFIXES) for name in os.listdir(source)):
+                return False
+            return any(has_magic(source / name) for name in dicom_names(source))
         except OSError:  # who reads the folder for scans says why it cannot be read
             return False
     return source.name.lower().endswith(".zip") or has_magic(source)
@@ -86,7 +88,10 @@ def convert_dicom(
     contrast : which contrast is wanted, where a source holds several series and none is `wanted`
     force : whether a series of another modality than MR is converted
     """
-    names_of = {source: _named(Path(os.path.abspath(source))) for source in sources if is_dicom(source)}
+    names_of = {}
+    for source in filter(is_dicom, sources):
+        path = Path(os.path.abspath(source))  # of a folder the whole name, of a file what stands before its ending
+        names_of[source] = path.with_name(f"{path.name if path.is_dir() else path.stem}.nii")
     names = unique_names(list(names_of.values()))
     done = Converted([], {}, {}, folder=None if os.path.lexists(folder) else folder)
     for source in sources:
@@ -97,8 +102,9 @@ def convert_dicom(
         done.paths.append(scan)
         try:
             series = series_of(source, wanted, contrast=contrast)
-            if not force:
-                _refuse_other_modality(series)
+            if not force and series.modality not in (MR, *UNKNOWN_MODALITIES):
+                said = f"expected an MR series, its modality is {series.modality}; the models are for MRI"
+                raise UnusableInput(source, f"{said}, --force scores it")
             if _write_once(scan, nifti_bytes(series)):
                 done.written.append(scan)
             done.series[scan] = series
@@ -167,11 +173,6 @@ def nifti_bytes(series: Series) -> bytes:
     return igzip.compress(image.to_bytes(), compresslevel=2, mtime=0)
 
 
-def _named(source: Path) -> Path:
-    """Return the scan's name beside its series: of a folder the whole name, of a file what stands before its ending."""
-    return source.with_name(f"{source.name if source.is_dir() else source.stem}.nii")
-
-
 def _write_once(path: Path, content: bytes) -> bool:
     """Write a file unless it is there already, never over another one; return whether it was not there."""
     if not os.path.lexists(path):
@@ -181,14 +182,6 @@ def _write_once(path: Path, content: bytes) -> bool:
         if file.read(len(content) + 1) != content:
             raise UnusableInput(path, "is there already and is not this series; choose another folder with -o")
     return False
-
-
-def _refuse_other_modality(series: Series) -> None:
-    if series.modality not in (MR, *UNKNOWN_MODALITIES):
-        raise UnusableInput(
-            series.source,
-            f"expected an MR series, its modality is {series.modality}; the models are for MRI, --force scores it",
-        )
 
 
 def _slopes(image: Dataset) -> list[float]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError, SpatialImage
-from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.scans.nifti import MAX_VOXELS, Header
@@ -40,22 +39,7 @@ def image_volume(image: SpatialImage) -> Volume:
     Does not prove the file of an image whole: give the path for that. The image is not changed.
     """
     path = name_of(image)
-    header = _header(path, image)
-    if math.prod(image.shape) > MAX_VOXELS:
-        raise UnusableInput(path, f"expected at most {MAX_VOXELS:.0e} voxels, got shape {image.shape}")
-    checked_header(path, header, None)
-    return volume_of(path, header, _voxels(path, image).reshape(image.shape[:3]))
-
-
-def digest_of(volume: Volume) -> str:
-    """Return the SHA-256 of what was scored: the header and the float32 voxels."""
-    digest = hashlib.sha256(volume.header.binaryblock)
-    digest.update(np.asfortranarray(volume.data).ravel(order="K").data)
-    return digest.hexdigest()
-
-
-def _header(path: Path, image: SpatialImage) -> Header:
-    """Return the header that the image would be saved with: its forms agree with its affine."""
+    # the header that the image would be saved with: its forms agree with its affine
     try:
         if not isinstance(image, nib.Nifti1Pair):
             image = nib.Nifti1Image.from_image(image)
@@ -64,15 +48,21 @@ def _header(path: Path, image: SpatialImage) -> Header:
         header: Header = kind.from_header(whole.header, check=False)
     except (HeaderDataError, ValueError, TypeError) as error:
         raise UnusableInput(path, f"expected an image that can be NIfTI, nibabel refuses it: {error}") from error
-    return header
-
-
-def _voxels(path: Path, image: SpatialImage) -> NDArray[np.float64]:
-    """Return the values of all voxels, integers or floats; those of a file are read now."""
+    if math.prod(image.shape) > MAX_VOXELS:
+        raise UnusableInput(path, f"expected at most {MAX_VOXELS:.0e} voxels, got shape {image.shape}")
+    checked_header(path, header, None)
+    # the voxels; those of a file are read now
     try:
         voxels = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError) as error:
         raise UnusableInput(path, f"expected voxels that nibabel can read, it failed: {error}") from error
     if voxels.dtype.kind not in REAL_KINDS:
         raise UnusableInput(path, f"expected integer or float voxels, found {voxels.dtype}; convert the image")
-    return voxels
+    return volume_of(path, header, voxels.reshape(image.shape[:3]))
+
+
+def digest_of(volume: Volume) -> str:
+    """Return the SHA-256 of what was scored: the header and the float32 voxels."""
+    digest = hashlib.sha256(volume.header.binaryblock)
+    digest.update(np.asfortranarray(volume.data).ravel(order="K").data)
+    return digest.hexdigest()

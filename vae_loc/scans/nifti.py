@@ -7,12 +7,12 @@ justify. nibabel interprets the header.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 import nibabel as nib
 import numpy as np
@@ -29,6 +29,7 @@ MAX_TAIL_BYTES = 1_000_000  # after the voxels, and fewer than a slice: more mea
 MIN_TAIL_BYTES = 4096  # of slices so small that a disk block is larger
 MAX_OFFSET = 100_000_000  # of the voxels: header extensions hold text
 BOMB_BYTES, BOMB_RATIO = 64_000_000, 200  # scans deflate to a third or, stripped, to a tenth; zeros 1000-fold
+HEADER_BYTES = 540  # of NIfTI-2, the longer one
 HEADERS = ((nib.Nifti1Header, 348, b"1\0"), (nib.Nifti2Header, 540, b"2\0"))
 SCALARS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 REFUSED_TYPES = {1: "bits", 32: "complex64", 128: "RGB", 1536: "float128", 1792: "complex128", 2048: "complex256",
@@ -37,20 +38,8 @@ PAIRS = {".hdr": ".img", ".img": ".hdr"}
 Choose = Callable[[Header], int]  # refuses a header, or returns which 3D volume to read
 
 
-@dataclass(frozen=True)
-class Image:
-    """A header, and the voxels of one volume as they are stored: (I, J, K), not scaled."""
-
-    header: Header
-    stored: NDArray[np.generic]
-
-
-class _Stream(Protocol):
-    def read(self, size: int) -> bytes: ...
-
-
-def read_image(path: Path, choose: Choose, *, may_be_sparse: bool = False) -> Image:
-    """Read one volume of a NIfTI-1 or NIfTI-2 file, or .hdr/.img pair, of real scalars.
+def read_image(path: Path, choose: Choose, *, may_be_sparse: bool = False) -> tuple[Header, NDArray[np.generic]]:
+    """Return the header and one volume, (I, J, K) as stored and not scaled, of a NIfTI file or .hdr/.img pair.
 
     Parameters
     ----------
@@ -66,16 +55,24 @@ def read_image(path: Path, choose: Choose, *, may_be_sparse: bool = False) -> Im
     index = choose(header)
     dtype = np.dtype(SCALARS[int(header["datatype"])]).newbyteorder(header.endianness)
     shape = header.get_data_shape()[:3]
-    size, total = math.prod(shape) * dtype.itemsize, _voxel_bytes(header)
-    start = int(header["vox_offset"])
+    voxels = np.empty(math.prod(shape) * dtype.itemsize, dtype=np.uint8)
+    first, end = int(header["vox_offset"]) + index * len(voxels), int(header["vox_offset"]) + _voxel_bytes(header)
+    limit = end + min(MAX_TAIL_BYTES, max(MIN_TAIL_BYTES, len(voxels) // shape[2]))  # a slice or more is damage
+    at = 0
+    # read to the end, so that the gzip trailer is checked
     with opened(voxel_path, "a NIfTI file") as file:
-        stream = _stream(voxel_path, file)
-        _skip(voxel_path, stream, start + index * size)
-        voxels = np.empty(size, dtype=np.uint8)
-        _fill(voxel_path, stream, voxels)
-        _skip(voxel_path, stream, total - (index + 1) * size)
-        _read_tail(voxel_path, stream, size // shape[2])
-    return Image(header, voxels.view(dtype).reshape(shape, order="F"))
+        for part in _contents(voxel_path, file):
+            low, high = max(first, at), min(first + len(voxels), at + len(part))
+            if low < high:
+                voxels[low - first : high - first] = np.frombuffer(part, np.uint8)[low - at : high - at]
+            at += len(part)
+            if at >= limit:
+                raise UnusableInput(
+                    voxel_path, "expected the end of the file after the voxels, found more data; check its dimensions"
+                )
+    if at < end:
+        raise UnusableInput(voxel_path, f"expected {end - at} more bytes of voxels, found it cut off; copy it again")
+    return header, voxels.view(dtype).reshape(shape, order="F")
 
 
 def read_header(path: Path, *, may_be_sparse: bool = False) -> Header:
@@ -86,10 +83,14 @@ def read_header(path: Path, *, may_be_sparse: bool = False) -> Header:
     UnusableInput : as `read_image`.
     """
     header_path, voxel_path = pair(path)
+    head = b""
     with opened(header_path, "a NIfTI file") as file:
-        header = _header(header_path, _stream(header_path, file).read(540), paired=header_path != voxel_path)
-    _check_type(path, header)
-    _check_size(path, header, paired=header_path != voxel_path)
+        for part in _contents(header_path, file, HEADER_BYTES):
+            head += part
+            if len(head) >= HEADER_BYTES:
+                break
+    header = _header(header_path, head[:HEADER_BYTES], paired=header_path != voxel_path)
+    _check(path, header, paired=header_path != voxel_path)
     with opened(voxel_path, "a NIfTI file") as file:
         size = os.fstat(file.fileno()).st_size
         needed = int(header["vox_offset"]) + _voxel_bytes(header)
@@ -119,71 +120,45 @@ def pair(path: Path) -> tuple[Path, Path]:
     return (path, partner) if bare.suffix.lower() == ".hdr" else (partner, path)
 
 
-class _Gunzip:
-    """The decompressed bytes of a gzip file of one or more members; a class because it keeps its place.
+def _contents(path: Path, file: IO[bytes], size: int = CHUNK_BYTES) -> Iterator[bytes]:
+    """Yield the content of a file, unpacked, in parts of at most `size` bytes; gzip may have several members.
 
-    CRC and size of every member are checked when its end is read.
+    Raises
+    ------
+    UnusableInput : if the file begins otherwise than its name says, or at a member whose CRC, size or end is wrong.
     """
-
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
-        from isal import isal_zlib
-
-        self._path, self._file, self._zlib = path, file, isal_zlib
-        self._member = isal_zlib.decompressobj(wbits=31)
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        """Return `size` bytes, fewer only at the end of the file."""
-        parts: list[bytes] = []
-        while size > 0:
-            self._rest = self._rest or self._file.read(CHUNK_BYTES)
-            if self._member.eof and not self._next_member():
-                break
-            part = self._inflate(size)
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
-
-    def _next_member(self) -> bool:
-        if not self._rest:
-            return False
-        if len(self._rest) < len(GZIP):
-            self._rest += self._file.read(CHUNK_BYTES)
-        if not self._rest.startswith(GZIP):
-            raise self._damaged("bytes after its end that are not gzip")
-        self._member = self._zlib.decompressobj(wbits=31)
-        return True
-
-    def _inflate(self, size: int) -> bytes:
-        given = self._rest
-        try:
-            part: bytes = self._member.decompress(given, size)
-        except self._zlib.error as error:  # type: ignore[misc]
-            raise self._damaged(str(error)) from error
-        self._rest = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
-        if not given and not part and not self._member.eof:
-            raise self._damaged("cut off before its trailer")
-        return part
-
-    def _damaged(self, fault: str) -> UnusableInput:
-        return UnusableInput(
-            self._path, f"expected a whole gzip file, found it damaged ({fault}); copy or download it again"
-        )
-
-
-def _stream(path: Path, file: IO[bytes]) -> _Stream:
-    """Return the reader of a file's content; the first bytes must be of the kind that the name states."""
-    start = file.read(len(GZIP))
-    file.seek(0)
-    name = path.name.lower()
-    if start == GZIP:
-        if name.endswith((".nii", ".hdr", ".img")):
-            raise UnusableInput(path, f"expected plain NIfTI as the name says, found gzip; rename it to {path.name}.gz")
-        return _Gunzip(path, file)
-    if name.endswith((".nii.gz", ".hdr.gz", ".img.gz")):
-        content = looks_like(file.read(540))
+    start, name = file.read(len(GZIP)), path.name.lower()
+    if start != GZIP and name.endswith((".nii.gz", ".hdr.gz", ".img.gz")):
+        content = looks_like(start + file.read(HEADER_BYTES - len(start)))
         raise UnusableInput(path, f"expected gzip as the name says, found {content}; rename it or copy it again")
-    return file
+    if start == GZIP and name.endswith((".nii", ".hdr", ".img")):
+        raise UnusableInput(path, f"expected plain NIfTI as the name says, found gzip; rename it to {path.name}.gz")
+    file.seek(0)
+    yield from _unpacked(path, file, size) if start == GZIP else iter(functools.partial(file.read, size), b"")
+
+
+def _unpacked(path: Path, file: IO[bytes], size: int) -> Iterator[bytes]:
+    from isal import isal_zlib
+
+    def damaged(fault: str) -> UnusableInput:
+        return UnusableInput(path, f"expected a whole gzip file, found it damaged ({fault}); copy or download it again")
+
+    member, packed = isal_zlib.decompressobj(wbits=31), file.read(CHUNK_BYTES)
+    while packed or not member.eof:
+        if member.eof:  # another member
+            packed += file.read(CHUNK_BYTES) if len(packed) < len(GZIP) else b""
+            if not packed.startswith(GZIP):
+                raise damaged("bytes after its end that are not gzip")
+            member = isal_zlib.decompressobj(wbits=31)
+        try:
+            part = member.decompress(packed, size)
+        except isal_zlib.error as error:  # type: ignore[misc]
+            raise damaged(str(error)) from error
+        if not packed and not part and not member.eof:
+            raise damaged("cut off before its trailer")
+        packed = (member.unused_data if member.eof else member.unconsumed_tail) or file.read(CHUNK_BYTES)
+        if part:
+            yield part
 
 
 def _header(path: Path, head: bytes, *, paired: bool) -> Header:
@@ -202,7 +177,8 @@ def _header(path: Path, head: bytes, *, paired: bool) -> Header:
     raise UnusableInput(path, f"expected a NIfTI file (.nii or .nii.gz), found {content}")
 
 
-def _check_type(path: Path, header: Header) -> None:
+def _check(path: Path, header: Header, *, paired: bool) -> None:
+    """Refuse types, dimensions and offsets that no scan has, in Python's integers, before anything is allocated."""
     code = int(header["datatype"])
     if code not in SCALARS:
         name = REFUSED_TYPES.get(code, f"the unknown type {code}")
@@ -210,10 +186,6 @@ def _check_type(path: Path, header: Header) -> None:
     bits = 8 * np.dtype(SCALARS[code]).itemsize
     if int(header["bitpix"]) != bits:
         raise UnusableInput(path, f"expected {bits} bits a voxel for its type, the header says {header['bitpix']}")
-
-
-def _check_size(path: Path, header: Header, *, paired: bool) -> None:
-    """Refuse dimensions and offsets that no scan has, in Python's integers, before anything is allocated."""
     count = int(header["dim"][0])
     if not 1 <= count <= 7:
         raise UnusableInput(path, f"expected 1 to 7 dimensions, the header says {count}; copy or convert it again")
@@ -231,34 +203,3 @@ def _check_size(path: Path, header: Header, *, paired: bool) -> None:
 def _voxel_bytes(header: Header) -> int:
     shape = [int(n) for n in header["dim"][1 : 1 + int(header["dim"][0])]]
     return math.prod(shape) * int(header["bitpix"]) // 8
-
-
-def _skip(path: Path, stream: _Stream, size: int) -> None:
-    scratch = np.empty(min(size, CHUNK_BYTES), dtype=np.uint8)
-    while size > 0:
-        _fill(path, stream, scratch[: min(size, CHUNK_BYTES)])
-        size -= len(scratch)
-
-
-def _fill(path: Path, stream: _Stream, target: NDArray[np.uint8]) -> None:
-    done = 0
-    while done < len(target):
-        part = stream.read(min(CHUNK_BYTES, len(target) - done))
-        if not part:
-            raise UnusableInput(
-                path, f"expected {len(target) - done} more bytes of voxels, found it cut off; copy it again"
-            )
-        target[done : done + len(part)] = np.frombuffer(part, dtype=np.uint8)
-        done += len(part)
-
-
-def _read_tail(path: Path, stream: _Stream, slice_bytes: int) -> None:
-    """Read to the end, so that the gzip trailer is checked; a slice or more after the voxels is damage."""
-    limit = min(MAX_TAIL_BYTES, max(MIN_TAIL_BYTES, slice_bytes))
-    size = 0
-    while size < limit and (part := stream.read(limit - size)):
-        size += len(part)
-    if size >= limit:
-        raise UnusableInput(
-            path, "expected the end of the file after the voxels, found more data; check its dimensions"
-        )

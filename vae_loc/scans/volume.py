@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput, printable
-from vae_loc.scans.affine import affine_mm
-from vae_loc.scans.nifti import Header, read_header, read_image
+from vae_loc.scans.affine import affine_mm, corners_apart
+from vae_loc.scans.nifti import Header, read_image
 from vae_loc.scans.voxels import content, scaled
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import BoolArray, FloatArray
@@ -96,9 +96,9 @@ def read_volume(path: Path, *, volume: int | None = None) -> Volume:
 
     Does not reorient or resample: `data[i, j, k]` is the voxel (i, j, k) of the file.
     """
-    image = read_image(path, lambda header: checked_header(path, header, volume))
-    read = volume_of(path, image.header, scaled(path, image.header, image.stored))
-    count = math.prod(image.header.get_data_shape()[3:])
+    header, stored = read_image(path, lambda header: checked_header(path, header, volume))
+    read = volume_of(path, header, scaled(path, header, stored))
+    count = math.prod(header.get_data_shape()[3:])
     return replace(read, warnings=(f"volume {volume} of {count} was used", *read.warnings)) if count > 1 else read
 
 
@@ -113,16 +113,6 @@ def volume_of(path: Path, header: Header, values: NDArray[np.float64]) -> Volume
     voxel_mm3 = float(abs(np.linalg.det(affine[:3, :3])))
     data, missing, content_warnings = content(path, values, voxel_mm3)
     return Volume(data, affine, header, path, missing, geometry_warnings + content_warnings)
-
-
-def check_header(path: Path, *, volume: int | None = None) -> None:
-    """Refuse what `read_volume` would refuse for its header alone; no voxel is read.
-
-    Raises
-    ------
-    UnusableInput : as `read_volume`.
-    """
-    checked_header(path, read_header(path), volume)
 
 
 def read_mask(path: Path, like: Volume) -> BoolArray:
@@ -225,16 +215,17 @@ def _on_grid_of(like: Volume, path: Path) -> NDArray[np.float64]:
             raise _of_another_shape(path, shape, like)
         return index
 
-    image = read_image(path, choose, may_be_sparse=True)
-    affine, _ = affine_mm(path, image.header)
-    array = scaled(path, image.header, image.stored)
-    if array.shape != like.data.shape or _off_mm(affine, like) > _tolerance_mm(like):
+    header, stored = read_image(path, choose, may_be_sparse=True)
+    affine, _ = affine_mm(path, header)
+    array = scaled(path, header, stored)
+    shape, tolerance_mm = like.data.shape, GRID_TOLERANCE_VOXELS * min(like.spacing_mm)
+    if array.shape != shape or corners_apart(affine, like.affine, shape) > tolerance_mm:
         turn = nib.orientations.io_orientation(np.linalg.inv(like.affine) @ affine)
         affine = affine @ nib.orientations.inv_ornt_aff(turn, array.shape)
         array = nib.orientations.apply_orientation(array, turn)
-    if array.shape != like.data.shape:
-        raise _of_another_shape(path, image.stored.shape, like)
-    if (off_mm := _off_mm(affine, like)) > _tolerance_mm(like):
+    if array.shape != shape:
+        raise _of_another_shape(path, stored.shape, like)
+    if (off_mm := corners_apart(affine, like.affine, shape)) > tolerance_mm:
         raise UnusableInput(
             path,
             f"expected the affine of {like.path.name}, found corners {off_mm:.3g} mm away; "
@@ -253,18 +244,13 @@ def _of_another_shape(path: Path, shape: tuple[int, ...], like: Volume) -> Unusa
     )
 
 
-def _off_mm(affine: NDArray[np.float64], like: Volume) -> float:
-    """Return the greatest distance in mm, along an axis, between the corners of a grid and those of `like`."""
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in like.data.shape], [1])).reshape(4, -1)
-    return float(np.abs((affine - like.affine) @ corners).max())
-
-
-def _tolerance_mm(like: Volume) -> float:
-    return GRID_TOLERANCE_VOXELS * min(like.spacing_mm)
-
-
 def checked_header(path: Path, header: Header, volume: int | None) -> int:
-    """Return which volume of the file to read, or refuse a header that no scan of a head has."""
+    """Return which volume of the file to read.
+
+    Raises
+    ------
+    UnusableInput : if the header is none of a scan of a head; as `read_volume`.
+    """
     index = _volume_index(path, header, volume)
     affine, _ = affine_mm(path, header)
     shape = header.get_data_shape()[:3]

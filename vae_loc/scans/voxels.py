@@ -90,10 +90,5 @@ def _refuse_without_content(path: Path, values: FloatArray) -> None:
     low, high = float(values.min()), float(values.max())
     if low == high:
         raise UnusableInput(path, f"expected a scan, every voxel is {low:g}")
-    if not _between(values[::SPARSE_STEP], low, high).any() and not _between(values, low, high).any():
+    if not any(((some > low) & (some < high)).any() for some in (values[::SPARSE_STEP], values)):
         raise UnusableInput(path, f"expected a scan, found only {low:g} and {high:g}: a mask; name the scan it is of")
-
-
-def _between(values: FloatArray, low: float, high: float) -> BoolArray:
-    result: BoolArray = (values > low) & (values < high)
-    return result

@@ -141,9 +141,11 @@ def labels_for(template: FloatArray, pixel_mm: float) -> Labels:
 def atlas() -> Atlas:
     """Return the atlas of the package, read once in a process."""
     names = "muse_majority", "mean_brain"
-    labels, brain = (read_image(ATLAS_FOLDER / f"{name}.nii.gz", lambda _: 0, may_be_sparse=True) for name in names)
-    pixel_mm = float(brain.header.get_zooms()[0])
-    return Atlas(np.asarray(labels.stored, dtype=np.uint8), np.asarray(brain.stored, dtype=np.float32), pixel_mm)
+    (_, labels), (header, brain) = (
+        read_image(ATLAS_FOLDER / f"{name}.nii.gz", lambda _: 0, may_be_sparse=True) for name in names
+    )
+    pixel_mm = float(header.get_zooms()[0])
+    return Atlas(np.asarray(labels, dtype=np.uint8), np.asarray(brain, dtype=np.float32), pixel_mm)
 
 
 @functools.cache

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_loc.preprocessing.resampling import interpolated
-from vae_loc.scans.affine import affine_mm
+from vae_loc.scans.affine import affine_mm, corners_apart
 from vae_loc.scans.nifti import read_image
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.finding_model import Finding, PersonFinding, SeenSummary, measures, sentence
@@ -155,8 +155,8 @@ def read_output(path: Path) -> Volume:
     ------
     UnusableInput : if it is missing or damaged.
     """
-    image = read_image(path, lambda _: 0, may_be_sparse=True)
-    return Volume(np.asarray(image.stored, dtype=np.float32), affine_mm(path, image.header)[0], image.header, path)
+    header, stored = read_image(path, lambda _: 0, may_be_sparse=True)
+    return Volume(np.asarray(stored, dtype=np.float32), affine_mm(path, header)[0], header, path)
 
 
 def first2other_mm(
@@ -193,15 +193,10 @@ def on_grid_of(first: Volume, values: FloatArray, affine: Affine, way_mm: Affine
     way_mm : what `first2other_mm` returned
     """
     first2other = np.linalg.inv(affine) @ way_mm @ first.affine
-    if values.shape == first.data.shape and _same(first2other, values.shape):
+    same = values.shape == first.data.shape and corners_apart(first2other, np.eye(4), values.shape) <= SAME_GRID_MM
+    if same:
         return values
     return interpolated(values, first2other, first.data.shape)
-
-
-def _same(first2other: Affine, shape: tuple[int, ...]) -> bool:
-    """Return whether an affine between indices moves no corner of an array by more than `SAME_GRID_MM` voxels."""
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], [1])).reshape(4, -1)
-    return bool(np.abs((first2other - np.eye(4)) @ corners).max() <= SAME_GRID_MM)
 
 
 def _groups(seen: Sequence[Seen]) -> list[list[Seen]]:
