@@ -74,6 +74,16 @@ Force = Annotated[
 Report = Annotated[bool, typer.Option("--report", help="Write a page for each scan too: findings, viewer, scores.")]
 
 
+def _known_maps(named: list[str] | None) -> list[str] | None:
+    """Return the maps that `--method` names, which typer cannot check where an option may be repeated."""
+    from vae_loc.vocabulary import MAPS
+
+    for name in named or ():
+        if name not in (*MAPS, "all"):
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join(MAPS)}, all.")
+    return named
+
+
 @dataclass(frozen=True)
 class MapOptions:
     """Which maps are written, of what contrast, and how they are shown."""
@@ -82,6 +92,7 @@ class MapOptions:
         list[str] | None,
         typer.Option(
             metavar="MAP",
+            callback=_known_maps,
             help="Map: combi (KL-Grad x Rec-Error), rec-error, kl-grad, rec-grad, elbo-grad; place-z (no network); all "
             "(the paper's five); may be repeated. [default: combi]",
         ),
@@ -104,8 +115,6 @@ class MapOptions:
         from vae_loc.vocabulary import MAPS, METHODS
 
         named = self.method or ["combi"]
-        if unknown := set(named) - {*MAPS, "all"}:
-            raise UnusableOption("--method", f"expected {', '.join(MAPS)} or all, got {', '.join(sorted(unknown))}")
         return tuple(method for method in MAPS if method in named or ("all" in named and method in METHODS))
 
 
