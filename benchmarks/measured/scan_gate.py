@@ -67,7 +67,6 @@ def row(title: str, cases: list[Case], model: Model) -> str:
     """Return the row of some scans."""
     template, healthy = model.reference["template"], model.facts.healthy
     assert healthy is not None
-    assert healthy.spread is not None
     outlines, spreads, warned, refused = [], [], 0, 0
     tissues: Counter[str] = Counter()
     for case in cases:

@@ -29,7 +29,8 @@ import numpy as np
 from benchmarks.command import parser_of
 from vae_loc.errors import UnusableInput, UnusableModel
 from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
-from vae_loc.model.facts import FORMAT_VERSION, LEVELS, Facts, Healthy, NetworkSize, Training
+from vae_loc.model.facts import FORMAT_VERSION, LEVELS, Facts, Healthy, HealthyFindings, NetworkSize, Training
+from vae_loc.model.meaning import FEATURES
 from vae_loc.model.network import ready
 from vae_loc.model.vae import VAE
 from vae_loc.scans.volume import read_volume, write_volume
@@ -123,6 +124,8 @@ def model_seeds(folder: Path) -> list[bytes]:
         raw_maps=dict.fromkeys(METHODS, numbers),
         slices=dict.fromkeys(SAMPLE_SCORES, numbers),
         volumes=dict.fromkeys(SAMPLE_SCORES, numbers),
+        findings=dict.fromkeys(METHODS, HealthyFindings(extent=2.0, strengths=[[3.0]], weights=[1.0])),
+        spread=numbers,
     )
     facts = Facts(
         format_version=FORMAT_VERSION,
@@ -132,7 +135,8 @@ def model_seeds(folder: Path) -> list[bytes]:
         training=Training(subjects=2, holdout_subjects=1, slices=9, epochs=1, seed=0, brain_mask="auto", versions={}),
         healthy=healthy,
     )
-    reference = {"template": np.zeros((16,) * 3, np.float32)}
+    names = ["template", *(f"{feature}.{kind}" for feature in FEATURES for kind in ("mean", "sd"))]
+    reference = {name: np.zeros((16,) * 3, np.float32) for name in names}
     found = []
     for said in (facts, facts.model_copy(update={"healthy": None})):
         save_checkpoint(checkpoint(said, weights, reference), folder / "seed.safetensors")

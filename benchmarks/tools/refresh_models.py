@@ -86,7 +86,6 @@ def with_real_rest(model: Checkpoint, shared: Path) -> Checkpoint:
     """
     healthy = model.facts.healthy
     assert healthy is not None
-    assert healthy.findings is not None
     loaded = ready(model)
     rests = [rest_of(scan, shared / label, loaded) for scan, label in lesion_scans(shared)]
     findings = {

@@ -101,7 +101,7 @@ def test_one_segmentation_gives_the_findings_of_each_rate(patient, trained):
 
 
 def without_healthy_findings(model):
-    healthy = model.facts.healthy.model_copy(update={"findings": None})
+    healthy = model.facts.healthy.model_copy(update={"findings": {}})
     facts = model.facts.model_copy(update={"healthy": healthy})
     return Model(replace(model.checkpoint, facts=facts), model.score_terms)
 

@@ -90,7 +90,9 @@ def test_noise_is_flagged_at_the_rate_that_was_promised(trained):
     rng = np.random.default_rng(0)
     calibration, fresh = rng.standard_normal((2, 10, 40_000)).astype(np.float32)
     noise = {name: quantiles(calibration) for name in METHODS}
-    healthy = Healthy(subjects=10, maps=noise, raw_maps=noise, slices={}, volumes={})
+    healthy = Healthy(
+        subjects=10, maps=noise, raw_maps=noise, slices={}, volumes={}, findings={}, spread=noise["combi"]
+    )
     model = with_reference(trained.checkpoint, {}, healthy)
     for fpr in (0.01, 0.05, 0.1):
         assert (fresh > healthy_threshold(model, "combi", fpr)).mean() == pytest.approx(fpr, abs=0.005)

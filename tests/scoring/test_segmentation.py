@@ -160,7 +160,7 @@ def test_a_second_lesion_does_not_hide_the_first():
     alone = segment(located_of(signed), model_of(findings=KNOWN), "combi", Segmentation(min_size_mm3=0))
     signed[1:4, 6, 6] = -60.0
     both = segment(located_of(signed), model_of(findings=KNOWN), "combi", Segmentation(min_size_mm3=0))
-    assert both.findings[1] == replace(alone.findings[0], number=2)
+    assert both.findings[1] == alone.findings[0].model_copy(update={"number": 2})
 
 
 def test_a_finding_is_named_by_the_atlas():
@@ -202,7 +202,7 @@ def test_what_is_given_counts_first_then_the_labelled_threshold_then_healthy_fin
 def test_bare_scores_and_models_without_healthy_findings_take_a_share_of_healthy_voxels(trained, labelled):
     bare = Segmentation().rule(labelled, "combi", bare=True)
     assert bare.threshold == healthy_threshold(labelled.checkpoint, "combi", 0.05, raw=True)
-    healthy = trained.facts.healthy.model_copy(update={"findings": None})
+    healthy = trained.facts.healthy.model_copy(update={"findings": {}})
     older = Model(replace(trained.checkpoint, facts=trained.facts.model_copy(update={"healthy": healthy})), None)
     rule = Segmentation().rule(older, "combi", bare=False)
     assert (rule.min_strength, rule.source) == (0.0, "healthy fpr 0.05")

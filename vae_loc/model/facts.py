@@ -71,7 +71,7 @@ class Healthy(_Facts):
 
     `maps` pools in-brain voxels on the scans' own grids, `raw_maps` those of the bare scores; `slices`
     and `volumes` hold the sample-wise Rec, KL and ELBO. `findings` are those of each map, and `spread` is that of a
-    scan's voxels in healthy standard deviations; None of a model that was calibrated without them.
+    scan's voxels in healthy standard deviations.
     """
 
     subjects: int
@@ -79,8 +79,8 @@ class Healthy(_Facts):
     raw_maps: dict[str, Quantiles]
     slices: dict[str, Quantiles]
     volumes: dict[str, Quantiles]
-    findings: dict[str, HealthyFindings] | None = None
-    spread: Quantiles | None = None
+    findings: dict[str, HealthyFindings]
+    spread: Quantiles
 
 
 class Labelled(_Facts):

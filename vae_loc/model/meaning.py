@@ -33,11 +33,11 @@ def meaningless(
 
 
 def _missing_reference(facts: Facts, reference: Mapping[str, FloatArray]) -> Iterator[str]:
-    """Yield the missing parts of a reference: where there is any part, or where healthy spread is stated."""
+    """Yield the missing parts of a reference: where there is any part, or healthy statistics."""
     for name in reference:
         if name.endswith(".mean") and f"{name.removesuffix('.mean')}.sd" not in reference:
             yield name
-    if ANY in reference or (facts.healthy is not None and facts.healthy.spread is not None):
+    if ANY in reference or facts.healthy is not None:
         needed = [f"{feature}.{kind}" for feature in FEATURES for kind in ("mean", "sd")]
         yield from (name for name in ("template", *needed) if name not in reference)
 
@@ -49,11 +49,10 @@ def _odd_healthy(healthy: Healthy) -> Iterator[str]:
         needed = METHODS if kind.endswith("map") else SAMPLE_SCORES
         yield from (f"{kind} {name}" for name in needed if name not in group)
         yield from (f"{kind} {name}" for name, quantiles in group.items() if not _rise(quantiles))
-    if healthy.spread is not None and not (_rise(healthy.spread) and healthy.spread[0] >= 0):
+    if not (_rise(healthy.spread) and healthy.spread[0] >= 0):
         yield "spread"
-    if healthy.findings is not None:
-        yield from (f"findings {name}" for name in METHODS if name not in healthy.findings)
-        yield from (f"findings {name}" for name, of in healthy.findings.items() if not _are_findings(of))
+    yield from (f"findings {name}" for name in METHODS if name not in healthy.findings)
+    yield from (f"findings {name}" for name, of in healthy.findings.items() if not _are_findings(of))
 
 
 def _are_findings(findings: HealthyFindings) -> bool:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import csv
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,6 @@ from vae_loc.vocabulary import BoolArray, FloatArray
 
 Side = Literal["left", "right", "both", "midline"]
 Labels = NDArray[np.uint8]  # indices of `regions`, 0 where there is none
-Key = TypeVar("Key")
 
 ATLAS_FOLDER = Path(__file__).parent / "atlas"
 MIN_SIDE = 0.3  # of a finding's pixels in a lobe, from which on a side counts beside the other
@@ -111,17 +110,20 @@ def place_of(pixels: BoolArray, labels: Labels) -> Place | None:
     pixels : bool (I, I, I), the finding on the canonical grid
     labels : uint8 (I, I, I), what `labels_for` returned
     """
-    counts = np.bincount(labels[pixels])
-    found = {index: int(counts[index]) for index in map(int, np.flatnonzero(counts)) if index}
-    if not found:
+    # the region of each labelled pixel, in the order of the atlas
+    of = [regions()[index] for index in sorted(labels[pixels].tolist()) if index]
+    if not of:
         return None
-    table = regions()
-    lobe = _main_lobe(_summed(found, lambda index: table[index].lobe))
-    found = {index: count for index, count in found.items() if table[index].lobe == lobe}
-    side = _main_side(_summed(found, lambda index: table[index].side))
-    found = {index: count for index, count in found.items() if side in ("both", table[index].side)}
-    ((region, count),) = _summed(found, lambda index: table[index].name).most_common(1)
-    return Place(side, lobe, region, count / int(counts.sum()))
+    lobes = Counter(region.lobe for region in of)
+    fluid = Counter({lobe: lobes[lobe] for lobe in FLUID_LOBES})
+    counting = fluid if fluid.total() > MIN_FLUID * lobes.total() else lobes - fluid
+    lobe = counting.most_common(1)[0][0]
+    of = [region for region in of if region.lobe == lobe]
+    sides = Counter(region.side for region in of)
+    both = min(sides["left"], sides["right"]) >= MIN_SIDE * sides.total()
+    side: Side = "both" if both else sides.most_common(1)[0][0]
+    ((name, count),) = Counter(region.name for region in of if side in ("both", region.side)).most_common(1)
+    return Place(side, lobe, name, count / int(np.count_nonzero(pixels)))
 
 
 def labels_for(template: FloatArray, pixel_mm: float) -> Labels:
@@ -157,28 +159,6 @@ def regions() -> Mapping[int, Region]:
     return {int(row["index"]): Region(sides[row["side"]], row["lobe"], row["region"]) for row in rows}
 
 
-def _main_lobe(counts: Counter[str]) -> str:
-    """Return the lobe or structure with most pixels."""
-    fluid = Counter({lobe: counts[lobe] for lobe in FLUID_LOBES})
-    counting = fluid if fluid.total() > MIN_FLUID * counts.total() else counts - fluid
-    return counting.most_common(1)[0][0]
-
-
-def _main_side(counts: Counter[Literal["left", "right", "midline"]]) -> Side:
-    """Return the side with most pixels, or `both`."""
-    if min(counts["left"], counts["right"]) >= MIN_SIDE * counts.total():
-        return "both"
-    return counts.most_common(1)[0][0]
-
-
-def _summed(counts: Mapping[int, int], key: Callable[[int], Key]) -> Counter[Key]:
-    """Return the counts of regions added up by a key of theirs."""
-    sums: Counter[Key] = Counter()
-    for index, count in counts.items():
-        sums[key(index)] += count
-    return sums
-
-
 @functools.lru_cache(maxsize=KEPT_ATLASES)
 def _labels(raw: bytes, size: int, pixel_mm: float) -> Labels:
     """Return `labels_for` a template given by its bytes, float32, C order."""
@@ -186,7 +166,13 @@ def _labels(raw: bytes, size: int, pixel_mm: float) -> Labels:
     template2atlas = _template2atlas(template, pixel_mm)
     labels = np.zeros(template.shape, dtype=np.uint8)
     if template2atlas is not None:
-        labels = _nearest(size, cube_affine(size, pixel_mm), template2atlas)
+        # the label nearest to the middle of each pixel; outside the atlas, the 0 of its border
+        bordered = np.pad(atlas().labels, 1)
+        mm2voxel = np.linalg.inv(cube_affine(len(bordered), atlas().pixel_mm)) @ template2atlas
+        steps = np.ix_(*(np.arange(size, dtype=np.float32),) * 3)
+        rows = (mm2voxel @ cube_affine(size, pixel_mm))[:3]
+        at = (sum(factor * step for factor, step in zip(row, steps, strict=False)) + row[3] for row in rows)
+        labels = bordered[tuple(np.clip(np.rint(axis), 0, len(bordered) - 1).astype(np.intp) for axis in at)]
     labels.flags.writeable = False
     return labels
 
@@ -201,13 +187,3 @@ def _template2atlas(template: FloatArray, pixel_mm: float) -> Affine | None:
     image = resampled(smooth, cube_affine(len(template), pixel_mm), grid)
     atlas2template, fits = align(image, image > BRAIN_OFFSET, mean_brain, atlas_mm)
     return np.linalg.inv(atlas2template).astype(np.float64) if fits else None
-
-
-def _nearest(size: int, pixel2mm: Affine, template2atlas: Affine) -> Labels:
-    """Return the atlas label nearest to the middle of each pixel of a cube, uint8 (size, size, size)."""
-    labels = np.pad(atlas().labels, 1)  # what lies outside finds the 0 of the border
-    pixel2voxel = np.linalg.inv(cube_affine(len(labels), atlas().pixel_mm)) @ template2atlas @ pixel2mm
-    steps = np.ix_(*(np.arange(size, dtype=np.float32),) * 3)
-    at = (sum(factor * step for factor, step in zip(row, steps, strict=False)) + row[3] for row in pixel2voxel[:3])
-    result: Labels = labels[tuple(np.clip(np.rint(axis), 0, len(labels) - 1).astype(np.intp) for axis in at)]
-    return result

@@ -44,9 +44,8 @@ def extent_fpr(contrast: str) -> float:
 
 
 def known_findings(facts: Facts, method: Method, *, bare: bool = False) -> HealthyFindings | None:
-    """Return the findings of a map in the model's healthy scans; None of bare scores, and in models of 0.5."""
-    healthy = facts.healthy
-    return None if bare or healthy is None or healthy.findings is None else healthy.findings.get(method)
+    """Return the findings of a map in the model's healthy scans; None of bare scores, and where there are none."""
+    return None if bare or facts.healthy is None else facts.healthy.findings.get(method)
 
 
 def candidates_of(signed: FloatArray, extent: float) -> tuple[NDArray[np.int32], list[Candidate]]:
@@ -100,7 +99,8 @@ def false_findings(healthy: HealthyFindings, strength: float) -> float:
     tail = _tail(healthy)
     if strength >= tail.start:
         return tail.rate * float(np.exp(-(strength - tail.start) / tail.mean))
-    return tail.counted_above(strength)
+    stronger = int(np.count_nonzero(tail.values > strength))
+    return float(tail.counted[stronger - 1]) if stronger else 0.0
 
 
 def strength_for(healthy: HealthyFindings, expected: float) -> float:
@@ -132,11 +132,6 @@ class _Tail:
     start: float
     rate: float
     mean: float
-
-    def counted_above(self, strength: float) -> float:
-        """Return how many per scan are stronger."""
-        stronger = int(np.count_nonzero(self.values > strength))
-        return float(self.counted[stronger - 1]) if stronger else 0.0
 
 
 def _tail(healthy: HealthyFindings) -> _Tail:

@@ -83,18 +83,14 @@ def fine_evidence(values: FloatArray, mask: BoolArray, mean: FloatArray, sd: Flo
     z = own_scale(z, known)
     if look.own_share:
         z = (1 - look.own_share) * z + look.own_share * own_scale(values, known)
-    beyond = np.maximum(np.abs(z) - look.from_sd, 0) * _inner(mask)
+    # none at the surface of the brain, where masks differ, and all of it in its depth
+    shallow, deep = SURFACE_MM
+    depth = (depth_mm(mask, FIELD_OF_VIEW_MM / len(mask)) - shallow) / (deep - shallow)
+    inner = doubled(np.clip(depth, 0, 1).astype(np.float32), mask)
+    beyond = np.maximum(np.abs(z) - look.from_sd, 0) * inner
     if look.sign:
         beyond[z * look.sign < 0] = 0
     return (look.gain * np.copysign(beyond, z)).astype(np.float32)
-
-
-def _inner(mask: BoolArray) -> FloatArray:
-    """Return 0 at the surface of a brain, where masks differ, rising to 1 in its depth, float32 (2I, 2I, 2I)."""
-    pixel_mm = FIELD_OF_VIEW_MM / len(mask)
-    shallow, deep = SURFACE_MM
-    share = np.clip((depth_mm(mask, pixel_mm) - shallow) / (deep - shallow), 0, 1).astype(np.float32)
-    return doubled(share, mask)
 
 
 def fused(values: FloatArray, evidence: FloatArray | None, mask: BoolArray, contrast: str) -> FloatArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -48,15 +48,13 @@ class CanonicalScores:
 
     Attributes
     ----------
-    raw_maps : float32 (I, I, I), the bare scores of each method, smoothed over the brain
-    features : what the normalised maps are made of
-    residual : float32 (I, I, I), x - g(mu), smoothed as the bare scores are
+    raw_maps : float32 (I, I, I), the bare scores of each method, smoothed over the brain, with the sign of the residual
+    features : the sources of the normalised maps
     reconstruction : float32 (I, I, I), g(mu)
     """
 
     raw_maps: dict[Method, FloatArray]
     features: Features
-    residual: FloatArray
     reconstruction: FloatArray
     samples: SampleScores
 
@@ -111,10 +109,6 @@ class Located:
         """The bare scores, float32 (I, J, K) >= 0 on the scan's own grid for each method, zero outside the brain."""
         return self._on_grid(self.signed_raw_maps)
 
-    def as_raw(self) -> Located:
-        """Return the same with the bare scores as its maps."""
-        return replace(self, signed_maps=self.signed_raw_maps, bare=True)
-
     def frame(self, method: Method) -> CanonicalVolume:
         """Return the brain on the grid of a signed map."""
         of = self.canonical
@@ -142,26 +136,24 @@ def locate(scan: Scan, model: Model, options: ScoreOptions = DEFAULTS) -> Locate
     verdict = verdict_on(scan, canonical, model, force=options.force)
     # the paper's bare scores, then what is unusual for the place and the scan
     scores = score_canonical(canonical, model, options.methods)
-    signed_raw = _signed(scores)
-    signed = normalised_maps(
-        scores.features,
-        canonical.mask,
-        model.reference,
-        options.methods,
-        model.checkpoint.modes,
-        contrast=model.facts.contrast,
-    )
-    signed = signed or signed_raw
+    reference, modes, contrast = model.reference, model.checkpoint.modes, model.facts.contrast
+    signed = normalised_maps(scores.features, canonical.mask, reference, options.methods, modes, contrast=contrast)
     maps, raw_maps = (
         {method: with_polarity(values, options.polarity) for method, values in of.items()}
-        for of in (signed, signed_raw)
+        for of in (signed or scores.raw_maps, scores.raw_maps)
     )
     unlike = _unlike_healthy(scores.features, canonical, model, verdict.tissue)
-    warnings = scan.volume.warnings + canonical.warnings + verdict.refusals + verdict.warnings + unlike
-    located = Located(
-        scan, canonical, maps, raw_maps, scores.samples, scores.reconstruction, warnings, refusals=verdict.refusals
+    return Located(
+        scan=scan,
+        canonical=canonical,
+        signed_maps=raw_maps if options.raw else maps,
+        signed_raw_maps=raw_maps,
+        scores=scores.samples,
+        reconstruction=scores.reconstruction,
+        warnings=scan.volume.warnings + canonical.warnings + verdict.refusals + verdict.warnings + unlike,
+        bare=options.raw,
+        refusals=verdict.refusals,
     )
-    return located.as_raw() if options.raw else located
 
 
 def _refuse_place_z(model: Model, *, raw: bool) -> None:
@@ -181,30 +173,22 @@ def score_canonical(canonical: CanonicalVolume, model: Model, methods: Sequence[
         brain = from_slices(values, stack, canonical)
         return smoothed(brain, canonical.mask, canonical.grid.pixel_mm, RAW_SMOOTHING_FWHM_MM)
 
-    samples = _sample_scores(stack.positions_mm, substantial(stack), scores.kl, scores.rec)
+    # bare maps
+    sign = np.sign(smooth(scores.fields["residual"]))
+    raw_maps = {method: smooth(scores.map(method)) * sign for method in methods if method in METHODS}
+    # features of the normalised maps
     fields = {name: from_slices(values, stack, canonical) for name, values in scores.fields.items()}
     features = features_of(fields, canonical, curve=model.facts.training.synthesized_from is not None)
-    raw_maps = {method: smooth(scores.map(method)) for method in methods if method in METHODS}
-    reconstruction = canonical.data - fields["residual"]
-    return CanonicalScores(raw_maps, features, smooth(scores.fields["residual"]), reconstruction, samples)
-
-
-def _signed(scores: CanonicalScores) -> dict[Method, FloatArray]:
-    """Return the bare maps with the sign of the residual."""
-    sign = np.sign(scores.residual)
-    return {method: values * sign for method, values in scores.raw_maps.items()}
-
-
-def _sample_scores(
-    positions_mm: NDArray[np.float64], counted: BoolArray, kl: NDArray[np.float64], rec: NDArray[np.float64]
-) -> SampleScores:
-    slices = {"rec": rec, "kl": kl, "elbo": kl + rec}
+    # sample-wise scores; those of the volume are means over the slices with enough brain
+    counted = substantial(stack)
+    slices = {"rec": scores.rec, "kl": scores.kl, "elbo": scores.kl + scores.rec}
     volume = {name: float(values[counted].mean()) for name, values in slices.items()}
-    return SampleScores(positions_mm, counted, slices, volume)
+    samples = SampleScores(stack.positions_mm, counted, slices, volume)
+    return CanonicalScores(raw_maps, features, canonical.data - fields["residual"], samples)
 
 
 def spread_of(features: Features, mask: BoolArray, reference: Mapping[str, FloatArray]) -> float:
-    """Return how far the typical voxel is from healthy brains: 1.4826 MAD of (u - mean u) / sd u, 1 in healthy ones."""
+    """Return the spread of a brain's voxels about healthy brains: 1.4826 MAD of (u - mean u) / sd u, 1 in these."""
     z, known = z_by_place(features["residual"], mask, reference["residual.mean"], reference["residual.sd"])
     inside = z[known]
     return float(SD_PER_MAD * np.median(np.abs(inside - np.median(inside)))) if inside.size else 0.0
@@ -215,26 +199,18 @@ def _unlike_healthy(
 ) -> tuple[str, ...]:
     """Return a warning for a scan that is none of the model's kind: by its tissues, or by its typical voxel.
 
-    How far those of other scanners and contrasts are: docs/measured/scan-gate.md.
+    Values of other scanners and contrasts are in docs/measured/scan-gate.md.
     """
-    healthy = model.facts.healthy
-    if healthy is None or healthy.spread is None:
+    healthy, contrast, source = model.facts.healthy, model.facts.contrast, model.facts.training.synthesized_from
+    if healthy is None:
         return ()
-    synthesized = model.facts.training.synthesized_from is not None
     ratio = spread_of(features, canonical.mask, model.reference) / max(1.0, healthy.spread[-1])
-    said = _other_contrast(tissue, model)
-    if not said and ratio > (MAX_SYNTHESIZED_SPREAD if synthesized else MAX_SPREAD):
-        contrast = model.facts.contrast
+    # the tissues tell T1 from all else; they are a T1 brain's, so only models of T1 or made from it are asked
+    looks = None if tissue is None or "t1" not in (contrast, source) else tissue.contrast
+    if looks is not None and (looks == "t1") != (contrast == "t1"):
+        said = f"its tissues look like {looks}, the model is of {contrast}"
+    elif ratio > (MAX_SPREAD if source is None else MAX_SYNTHESIZED_SPREAD):
         said = f"the whole brain differs from healthy {contrast} scans, {ratio:.1f} times as much as any of the model's"
-    return (f"{said}: another contrast, no brain, or a bad brain mask; do not trust map and findings",) if said else ()
-
-
-def _other_contrast(tissue: TissueFit | None, model: Model) -> str:
-    """Say that a scan has the tissues of T1 where the model has not, or the other way round; else nothing."""
-    facts = model.facts
-    if tissue is None or "t1" not in (facts.contrast, facts.training.synthesized_from):
-        return ""
-    told = tissue.contrast
-    if (told == "t1") == (facts.contrast == "t1"):
-        return ""
-    return f"its tissues look like {told}, the model is of {facts.contrast}"
+    else:
+        return ()
+    return (f"{said}: another contrast, no brain, or a bad brain mask; do not trust map and findings",)

@@ -11,6 +11,7 @@ variation, they are taken off z' (`healthy_modes`); what is too small for z' is 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -27,7 +28,6 @@ from vae_loc.scoring.smoothing import two_scales
 from vae_loc.vocabulary import PLACE_Z, BoolArray, FloatArray, Method, Polarity
 
 Moments = NDArray[np.float64]  # (3, I, I, I): number of brains, sum, sum of squares
-Columns = NDArray[np.float64]  # (N, P): P fields at N brain voxels
 
 PLACE_SIGMA_PIXELS = 1.0  # by which mean and spread are smoothed: 31 subjects are few
 MIN_COUNT = 0.5  # smoothed number of brains; below it a place is unknown
@@ -48,8 +48,10 @@ def levelled(values: FloatArray, mask: BoolArray, expected: FloatArray | None = 
 
     A bisquare fit: a voxel beyond `FIELD_CUT_SD` robust standard deviations has no weight.
     """
-    inside = np.argwhere(mask) / ((mask.shape[0] - 1) / 2) - 1
-    columns = _symmetric(inside)
+    # the terms x^a y^b z^c up to `FIELD_ORDER` that are even in x, at places in -1 ... 1
+    x, y, z = (np.argwhere(mask) / ((mask.shape[0] - 1) / 2) - 1).T
+    powers = itertools.product(range(0, FIELD_ORDER + 1, 2), range(FIELD_ORDER + 1), range(FIELD_ORDER + 1))
+    columns = np.column_stack([x**a * y**b * z**c for a, b, c in powers if a + b + c <= FIELD_ORDER])
     if expected is not None:
         curve = expected[mask].astype(np.float64)
         columns = np.column_stack([columns, curve, curve**2])
@@ -142,15 +144,6 @@ def with_polarity(signed: FloatArray, polarity: Polarity) -> FloatArray:
     if polarity == "any":
         return signed
     return np.maximum(signed, 0) if polarity == "bright" else np.minimum(signed, 0)
-
-
-def _symmetric(places: NDArray[np.float64]) -> Columns:
-    """Return the terms x^a y^b z^c up to `FIELD_ORDER` that are even in x, at places (N, 3) in -1 ... 1."""
-    x, y, z = places.T
-    powers = range(FIELD_ORDER + 1)
-    return np.column_stack(
-        [x**a * y**b * z**c for a in powers for b in powers for c in powers if a % 2 == 0 and a + b + c <= FIELD_ORDER]
-    )
 
 
 Feature = Literal["residual", "rec-gradient", "elbo-gradient", "kl-magnitude", "intensity", "fine"]

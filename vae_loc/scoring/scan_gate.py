@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.model.network import Model
@@ -29,10 +28,9 @@ from vae_loc.preprocessing.outline import (
 )
 from vae_loc.preprocessing.pose import BRAIN_OFFSET
 from vae_loc.preprocessing.robust_fit import SD_PER_MAD
-from vae_loc.scans.nifti import Header
 from vae_loc.scans.voxels import BRAIN_RANGE_ML, looks_like_ct
 from vae_loc.scoring.smoothing import smoothed
-from vae_loc.scoring.tissue_contrast import TissueFit, detail_of, tissue_fit
+from vae_loc.scoring.tissue_contrast import TissueFit, correlation, detail_of, tissue_fit
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 POSSIBLE_ML = (100.0, 3000.0)  # of a brain mask: refused beyond, warned about beyond `BRAIN_RANGE_ML`
@@ -74,37 +72,32 @@ def verdict_on(scan: Scan, canonical: CanonicalVolume, model: Model, *, force: b
     ------
     UnusableInput : with the refusals, and how to have the scan scored all the same; never if that is forced.
     """
-    verdict = _verdict(scan, canonical, model)
-    if verdict.refusals and not force:
-        path, said = scan.volume.path, "; ".join(verdict.refusals)
-        raise UnusableInput(path, f"expected a brain MRI, but {said}; check the file, or give --force to score it")
-    return verdict
-
-
-def _verdict(scan: Scan, canonical: CanonicalVolume, model: Model) -> Verdict:
-    refusals, warnings = [*_of_another_kind(scan)], []
+    refusals, warnings, tissue = [*_of_another_kind(scan)], [], None
     low, high = BRAIN_RANGE_ML
     if not POSSIBLE_ML[0] <= scan.brain_ml <= POSSIBLE_ML[1]:
         refusals.append(f"its brain mask holds {scan.brain_ml:.3g} ml; brains have {low:g} to {high:g} ml")
     elif not low <= scan.brain_ml <= high:
         warnings.append(f"its brain mask holds {scan.brain_ml:.0f} ml; brains of adults have {low:g} to {high:g} ml")
-    template = model.reference.get("template")
-    if template is None:
-        return Verdict(tuple(refusals), tuple(warnings), None)
-    tissue = tissue_fit(canonical, template)
-    outline = outline_dice(canonical.mask, template)
-    refusals += _without_anatomy(scan, canonical, template, outline, tissue)
-    if not refusals and (posed := _posed(scan, canonical, model, outline)):
-        refusals.append(posed)
-    if sharpness(canonical.data, canonical, template) < MIN_SHARPNESS * sharpness(template, canonical, template):
-        warnings.append("it is blurred beyond what the model knows: findings may be missed")
+    if (template := model.reference.get("template")) is not None:
+        tissue = tissue_fit(canonical, template)
+        outline = outline_dice(canonical.mask, template)
+        refusals += _without_anatomy(scan, canonical, template, outline, tissue)
+        if not refusals and (posed := _posed(scan, canonical, model, outline)):
+            refusals.append(posed)
+        if sharpness(canonical.data, canonical, template) < MIN_SHARPNESS * sharpness(template, canonical, template):
+            warnings.append("it is blurred beyond what the model knows: findings may be missed")
+    if refusals and not force:
+        path, said = scan.volume.path, "; ".join(refusals)
+        raise UnusableInput(path, f"expected a brain MRI, but {said}; check the file, or give --force to score it")
     return Verdict(tuple(refusals), tuple(warnings), tissue)
 
 
 def _of_another_kind(scan: Scan) -> Iterator[str]:
     """Yield why a file is no MR image: by its header's intent, or by its values."""
-    if (said := _intent(scan.volume.header)) is not None:
-        yield f"its header says that it is {said}"
+    intent = int(scan.volume.header["intent_code"])
+    if intent in STATISTICS or intent in LABELS:
+        kind = "statistics" if intent in STATISTICS else "labels"
+        yield f"its header says that it is a map of {kind} (intent code {intent})"
     if looks_like_ct(scan.volume.data):
         yield "its intensities look like CT (air near -1000); the models are for MRI"
     if equal_share(scan.volume.data, scan.brain) > MAX_EQUAL_SHARE:
@@ -113,13 +106,6 @@ def _of_another_kind(scan: Scan) -> Iterator[str]:
         whole = len(values) <= MAX_LABELS and np.array_equal(values, np.round(values))
         if whole and equal_share(scan.volume.data, shown) > MAX_EQUAL_SHARE:
             yield f"it looks like a map of {len(values)} labels: most neighbouring voxels are equal"
-
-
-def _intent(header: Header) -> str | None:
-    code = int(header["intent_code"])
-    if code in STATISTICS:
-        return f"a map of statistics (intent code {code})"
-    return f"a map of labels (intent code {code})" if code in LABELS else None
 
 
 def equal_share(data: FloatArray, brain: BoolArray) -> float:
@@ -166,9 +152,12 @@ def anatomy_match(canonical: CanonicalVolume, template: FloatArray) -> float:
     knots = np.percentile(mean[mask], KNOTS_PERCENT)
     steps = np.eye(len(knots))
     columns = [detail_of(np.interp(mean, knots, step).astype(np.float32), mask, canonical) for step in steps]
-    terms, goal = np.column_stack(columns), _clipped(detail_of(canonical.data, mask, canonical))
-    fitted = terms @ np.linalg.lstsq(terms, goal, rcond=None)[0]
-    return _correlation(fitted, goal)
+    # the detail is cut at three robust standard deviations, so that a lesion has little influence
+    detail = detail_of(canonical.data, mask, canonical)
+    middle = np.median(detail)
+    reach = 3 * SD_PER_MAD * np.median(np.abs(detail - middle))
+    terms, goal = np.column_stack(columns), np.clip(detail, middle - reach, middle + reach)
+    return correlation(terms @ np.linalg.lstsq(terms, goal, rcond=None)[0], goal)
 
 
 def symmetry(canonical: CanonicalVolume) -> float:
@@ -176,7 +165,7 @@ def symmetry(canonical: CanonicalVolume) -> float:
     both = canonical.mask & canonical.mask[::-1]
     detail = np.zeros(both.shape)
     detail[canonical.mask] = detail_of(canonical.data, canonical.mask, canonical)
-    return _correlation(detail[both], detail[::-1][both])
+    return correlation(detail[both], detail[::-1][both])
 
 
 def sharpness(values: FloatArray, canonical: CanonicalVolume, template: FloatArray) -> float:
@@ -198,8 +187,11 @@ def _posed(scan: Scan, canonical: CanonicalVolume, model: Model, outline: float)
         as_it_is = canonical.mask[tuple(np.s_[::sign] for sign in signs)]
         if outline - outline_dice(as_it_is, template) > MAX_OUTLINE_LOSS:
             continue
+        # turned about its middle
+        turn = np.diag([*map(float, signs), 1.0])
+        turn[:3, 3] = brain.centre_mm - turn[:3, :3] @ brain.centre_mm
         turned = canonical_brain(
-            replace(brain, affine=_about(brain.centre_mm, signs) @ brain.affine),
+            replace(brain, affine=turn @ brain.affine),
             image_size=model.facts.network.image_size,
             contrast=model.facts.contrast,
             template=template,
@@ -208,22 +200,3 @@ def _posed(scan: Scan, canonical: CanonicalVolume, model: Model, outline: float)
         if gained >= MIN_OUTLINE_GAIN and anatomy_match(turned, template) >= max(NO_MATCH, MIN_MATCH_GAIN * own):
             return f"its header places the brain {pose}: turned, it fits the mean brain better (Dice {gained:+.2f})"
     return None
-
-
-def _about(centre_mm: NDArray[np.float64], signs: tuple[int, int, int]) -> NDArray[np.float64]:
-    """Return the affine (4, 4) that turns RAS+ mm about a point."""
-    turn = np.diag([*map(float, signs), 1.0])
-    turn[:3, 3] = centre_mm - turn[:3, :3] @ centre_mm
-    return turn
-
-
-def _clipped(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return values (N,) cut at three robust standard deviations, so that a lesion has little say."""
-    middle = np.median(values)
-    reach = 3 * SD_PER_MAD * np.median(np.abs(values - middle))
-    return np.clip(values, middle - reach, middle + reach)
-
-
-def _correlation(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    spread = float(np.std(first) * np.std(second))
-    return float(np.mean((first - first.mean()) * (second - second.mean())) / spread) if spread > 0 else 0.0

@@ -12,7 +12,7 @@ from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
 from vae_loc.preprocessing.regions import components
 from vae_loc.scans.volume import Volume
-from vae_loc.scoring.anatomy import Labels, Place, labels_for, place_of
+from vae_loc.scoring.anatomy import Place, labels_for, place_of
 from vae_loc.scoring.finding_model import Finding, measures
 from vae_loc.scoring.findings import (
     Sign,
@@ -68,14 +68,13 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
     min_voxels = segmentation.min_size_mm3 / located.volume.voxel_mm3 - ROUNDING
     kept = sorted((part for part in parts if np.count_nonzero(part.inside) >= min_voxels), key=lambda p: -p.strength)
     numbers: Numbers = np.zeros(heat.shape, dtype=np.uint8 if len(kept) < 256 else np.uint16, order="F")
-    atlas = _atlas(model) if kept else None
     healthy = known_findings(model.facts, method, bare=located.bare)
     # each numbered in the image and described
     findings = []
     for number, part in enumerate(kept, start=1):
         own = voxels[part.inside]
         numbers[tuple(own.T)] = number
-        place = _place(tuple(axis[part.inside] for axis in pixels), signed.shape, atlas)
+        place = _place(tuple(axis[part.inside] for axis in pixels), signed.shape, model)
         peak = own[int(heat[tuple(own.T)].argmax())]
         findings.append(_described(number, part, own, peak, place, located.volume, healthy))
     return SegmentedMap(numbers, tuple(findings), rule)
@@ -86,10 +85,8 @@ def signed_on_grid(located: Located, method: Method, *, beyond: float) -> FloatA
     heat = located.maps[method]
     voxels = np.argwhere((heat > beyond) & located.brain)
     signed: FloatArray = np.zeros_like(heat)
-    at = tuple(voxels.T)
-    signed[at] = np.where(
-        located.signed_maps[method][_nearest_pixels(located, method, voxels)] < 0, -heat[at], heat[at]
-    )
+    at, pixels = tuple(voxels.T), _nearest_pixels(located, method, voxels)
+    signed[at] = np.where(located.signed_maps[method][pixels] < 0, -heat[at], heat[at])
     return signed
 
 
@@ -120,7 +117,7 @@ def _of_candidates(signed: FloatArray, pixels: tuple[NDArray[np.intp], ...], rul
     strong = [candidate for candidate in candidates if candidate.strength > rule.min_strength]
     owner = _grown(np.where(np.isin(labels, [candidate.label for candidate in strong]), labels, 0))[pixels]
     bright = signed[pixels] > 0
-    return [_Part(c.sign, (owner == c.label) & (_bright(c.sign) == bright), c.strength) for c in strong]
+    return [_Part(c.sign, (owner == c.label) & (bright == (c.sign == "brighter")), c.strength) for c in strong]
 
 
 def _connected(voxels: Voxels, heat: FloatArray, *, bright: BoolArray) -> list[_Part]:
@@ -130,16 +127,12 @@ def _connected(voxels: Voxels, heat: FloatArray, *, bright: BoolArray) -> list[_
     values = heat[tuple(voxels.T)]
     for sign in signs:
         mask = np.zeros(heat.shape, dtype=bool)
-        mask[tuple(voxels[bright == _bright(sign)].T)] = True
+        mask[tuple(voxels[bright == (sign == "brighter")].T)] = True
         labels = components(mask)[tuple(voxels.T)]
         for label in range(1, int(labels.max(initial=0)) + 1):
             inside = labels == label
             parts.append(_Part(sign, inside, float(values[inside].max())))
     return parts
-
-
-def _bright(sign: Sign) -> bool:
-    return sign == "brighter"
 
 
 def _grown(labels: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -153,15 +146,11 @@ def _grown(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     return np.where(labels > 0, labels, wider)
 
 
-def _atlas(model: Model) -> Labels | None:
-    template = model.reference.get("template")
-    return None if template is None else labels_for(template, FIELD_OF_VIEW_MM / len(template))
-
-
-def _place(at: tuple[NDArray[np.intp], ...], shape: tuple[int, ...], atlas: Labels | None) -> Place | None:
-    """Return the place of canonical pixels."""
-    if atlas is None:
+def _place(at: tuple[NDArray[np.intp], ...], shape: tuple[int, ...], model: Model) -> Place | None:
+    """Return the place of canonical pixels; None also for a model without a mean brain."""
+    if (template := model.reference.get("template")) is None:
         return None
+    atlas = labels_for(template, FIELD_OF_VIEW_MM / len(template))
     finer = shape[0] // len(atlas)  # than the atlas: 1, or 2 at half the pixel
     pixels = np.zeros(atlas.shape, dtype=bool)
     pixels[tuple(axis // finer for axis in at)] = True

@@ -53,15 +53,17 @@ def tissue_fit(canonical: CanonicalVolume, template: FloatArray) -> TissueFit:
     """
     mask = canonical.mask & (template > BRAIN_OFFSET)
     mean = standardized(template, mask)
-
     parts = (np.minimum(mean, GREY_SD), np.maximum(mean, GREY_SD))
     tissues = np.column_stack([detail_of(part, mask, canonical) for part in parts])
     detail = detail_of(canonical.data, mask, canonical)
     slopes = robust_fit(tissues, detail, cut_sd=FIELD_CUT_SD)
-    fitted = tissues @ slopes
-    spread = float(np.std(fitted) * np.std(detail))
-    match = float(np.mean((fitted - fitted.mean()) * (detail - detail.mean()))) / spread if spread > 0 else 0.0
-    return TissueFit(float(slopes[0]), float(slopes[1]), match)
+    return TissueFit(float(slopes[0]), float(slopes[1]), correlation(tissues @ slopes, detail))
+
+
+def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Return the correlation of two arrays (N,), -1 to 1; 0 where one is constant."""
+    spread = float(np.std(first) * np.std(second))
+    return float(np.mean((first - first.mean()) * (second - second.mean())) / spread) if spread > 0 else 0.0
 
 
 def detail_of(values: FloatArray, mask: BoolArray, canonical: CanonicalVolume) -> NDArray[np.float64]:

@@ -170,7 +170,6 @@ def _scored(brain: HealthyBrain, model: Model, store: ArrayStore) -> _Scored:
         scores,
         raw_maps={method: store.kept(values) for method, values in scores.raw_maps.items()},
         features={name: store.kept(values) for name, values in scores.features.items()},
-        residual=store.kept(scores.residual),
     )
     return _Scored(brain, replace(canonical, data=store.kept(canonical.data), fine=None), kept)
 
@@ -224,7 +223,7 @@ def _sample(scan: _Scored, others: Statistics, store: ArrayStore, contrast: str)
 def _healthy(samples: Sequence[_Sample], subjects: int, model: Checkpoint) -> Healthy:
     """Return the quantiles of all samples, and the findings in each beside those that the model has."""
     maps = {method: quantiles(np.concatenate([of.maps[method] for of in samples])) for method in MAPS}
-    before = (model.facts.healthy and model.facts.healthy.findings) or {}
+    before = model.facts.healthy.findings if model.facts.healthy else {}
     findings = {}
     for method in MAPS:
         known = before.get(method)
