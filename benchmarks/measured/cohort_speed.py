@@ -110,7 +110,7 @@ def waiting(folder: Path, place: Path, count: int) -> dict[str, tuple[float, flo
     from vae_loc.scans.cases import find_cases
     from vae_loc.scans.volume import read_volume
     from vae_loc.scoring.score_options import Files, ScoreOptions
-    from vae_loc.system.threads import set_threads
+    from vae_loc.system.onnx_runtime import set_threads
 
     set_threads(1)
     model = load_model("t1")

@@ -20,8 +20,8 @@ from benchmarks.cohorts import LABELS
 from benchmarks.command import finish, parser_of
 from benchmarks.page import table
 from vae_loc.cli.tables.evaluation_tables import evaluation_tables
+from vae_loc.evaluation.cohort_findings import STATED_SHARES, healthy_rates, measure_healthy
 from vae_loc.evaluation.cohort_metrics import Evaluation, evaluate
-from vae_loc.evaluation.healthy_rates import STATED_SHARES, healthy_rates, measure_healthy
 from vae_loc.model.network import Model, load_model, ready
 from vae_loc.scans.annotations import find_labelled
 from vae_loc.scans.cases import find_cases

@@ -427,7 +427,7 @@ def growth(options: argparse.Namespace) -> Iterator[str]:
     from vae_loc.model.network import ready
     from vae_loc.preprocessing.slices import SliceStack
     from vae_loc.scoring.slice_scores import score_slices
-    from vae_loc.system.threads import set_threads
+    from vae_loc.system.onnx_runtime import set_threads
 
     checkpoint, _, _ = shipped()
     yield "| slices | ms per slice, five maps | Combi alone |"

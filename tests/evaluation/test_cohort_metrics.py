@@ -5,9 +5,8 @@ import json
 import pytest
 
 from vae_loc.evaluation.cohort_metrics import beaten_by, slice_table
-from vae_loc.evaluation.lesions import CLASS_NAMES
+from vae_loc.evaluation.lesions import CLASS_NAMES, FINDING_RATES
 from vae_loc.evaluation.record import Interval, MapFigures, PooledFigures
-from vae_loc.evaluation.scan_findings import FINDING_RATES
 from vae_loc.evaluation.scan_metrics import SliceRow
 from vae_loc.vocabulary import METHODS
 

@@ -10,8 +10,7 @@ from support.scans import opened
 
 from vae_loc.evaluation.baselines import BASELINES
 from vae_loc.evaluation.metrics import rank
-from vae_loc.evaluation.scan_metrics import PAPER, AnnotatedScan, measure, slice_rows
-from vae_loc.evaluation.score_store import ScoreStore
+from vae_loc.evaluation.scan_metrics import PAPER, AnnotatedScan, ScoreStore, measure, slice_rows
 from vae_loc.preprocessing.slices import substantial, to_slices
 from vae_loc.scans.annotations import LabelledCase, find_labelled
 from vae_loc.scans.cases import Case
@@ -84,3 +83,31 @@ def test_the_constant_inside_the_brain_ranks_pixels_from_half_of_an_annotation_o
     assert len(lesion) * 0.027 == pytest.approx(measured.facts.lesion_ml, rel=0.15)  # pixels of 3 mm
     assert other.min() == 0
     assert lesion.min() > 0
+
+
+def test_the_store_gives_back_sorted_parts():
+    rng = np.random.default_rng(0)
+    with ArrayStore() as arrays:
+        store = ScoreStore(arrays)
+        for n in (10, 0, 7):
+            store.add("a", rng.random(n) < 0.5, rng.random(n).astype(np.float32))
+        lesion, other = store.parts("a")
+        assert [len(a) + len(b) for a, b in zip(lesion, other, strict=True)] == [10, 0, 7]
+        assert all((np.diff(part) >= 0).all() for part in (*lesion, *other))
+
+
+def test_each_map_has_its_own_parts_and_an_unknown_one_has_none():
+    rng = np.random.default_rng(0)
+    given = {}
+    with ArrayStore() as arrays:
+        store = ScoreStore(arrays)
+        for subject in range(3):
+            for name in ("a", "b"):
+                labels, scores = rng.random(50) < 0.3, rng.random(50).astype(np.float32)
+                sides = store.add(name, labels, scores)
+                given[name, subject] = np.sort(scores[labels]), np.sort(scores[~labels])
+                assert all(np.array_equal(*pair) for pair in zip(sides, given[name, subject], strict=True))
+        for name in ("a", "b"):
+            for side, parts in enumerate(store.parts(name)):
+                assert all(np.array_equal(part, given[name, n][side]) for n, part in enumerate(parts))
+        assert store.parts("c") == ([], [])

@@ -1,18 +1,87 @@
-"""The findings of a cohort: patients and lesions found, and false findings, at each rate."""
+"""A cohort: patients and lesions found at each rate; false findings and marked voxels of scans that are healthy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from vae_loc.evaluation.healthy_rates import HealthyScan
-from vae_loc.evaluation.lesions import CLASS_NAMES
+import numpy as np
+
+from vae_loc.evaluation.lesions import (
+    CLASS_NAMES,
+    FINDING_RATES,
+    HEADLINE_RATE,
+    ScanFindings,
+    count_findings,
+    findings_of,
+)
 from vae_loc.evaluation.metrics import subject_interval
-from vae_loc.evaluation.record import FindingPoint, FindingTable, Interval, Missing
-from vae_loc.evaluation.scan_findings import FINDING_RATES, HEADLINE_RATE, RateFigures, ScanFindings
-from vae_loc.vocabulary import METHODS, Method
+from vae_loc.evaluation.record import FindingPoint, FindingTable, HealthyRates, Interval, Missing
+from vae_loc.model.checkpoint import healthy_threshold
+from vae_loc.model.network import Model
+from vae_loc.preprocessing.open_scan import open_scan
+from vae_loc.scans.cases import Case
+from vae_loc.scoring.locate import locate
+from vae_loc.scoring.score_options import ScoreOptions
+from vae_loc.vocabulary import METHODS, BrainMask, Method
 
+STATED_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # of healthy voxels above a threshold
 NO_HEALTHY = "no healthy scans were given (--healthy)"
 NO_HEALTHY_FINDINGS = "the model has no healthy findings; give it some: vae-loc calibrate MODEL --healthy SCANS"
+
+
+@dataclass(frozen=True)
+class HealthyScan:
+    """One healthy scan.
+
+    Attributes
+    ----------
+    shares : for each map, the shares of its brain voxels above the thresholds of `STATED_SHARES`
+    findings : for each map, how many findings it has at each rate; a model without healthy findings gives none
+    """
+
+    subject: str
+    shares: dict[Method, list[float]]
+    findings: dict[Method, dict[float, int]]
+
+
+def measure_healthy(
+    cases: Sequence[Case], model: Model, *, brain_mask: BrainMask | None, progress: Callable[[str], None]
+) -> list[HealthyScan]:
+    """Score healthy scans; return their voxels above healthy thresholds and their findings, scan by scan.
+
+    Raises
+    ------
+    UnusableInput : if a scan cannot be used.
+    UnusableModel : if the model has no healthy statistics.
+    """
+    thresholds = {
+        method: [healthy_threshold(model.checkpoint, method, share) for share in STATED_SHARES] for method in METHODS
+    }
+    scans = []
+    for case in cases:
+        located = locate(open_scan(case, brain_mask=brain_mask), model, ScoreOptions(methods=METHODS, force=True))
+        shares: dict[Method, list[float]] = {}
+        for method in METHODS:
+            scores = located.maps[method][located.brain]
+            shares[method] = [float(np.mean(scores > threshold)) for threshold in thresholds[method]]
+        counts = {method: count_findings(of) for method, of in findings_of(located, model).items()}
+        scans.append(HealthyScan(case.subject, shares, counts))
+        progress(case.scan.name)
+    return scans
+
+
+def healthy_rates(scans: Sequence[HealthyScan], *, seed: int) -> HealthyRates:
+    """Return, for each map and stated share, the share of healthy brain voxels above the percentile.
+
+    Mean over subjects with its 95 % interval; a share as stated means that the thresholds hold.
+    """
+    subjects = [scan.subject for scan in scans]
+    measured: dict[str, list[Interval]] = {}
+    for method in METHODS:
+        columns = zip(*(scan.shares[method] for scan in scans), strict=True)
+        measured[method] = [subject_interval(subjects, shares, seed=seed) for shares in columns]
+    return HealthyRates(subjects=len(set(subjects)), stated=list(STATED_SHARES), measured=measured)
 
 
 def finding_tables(
@@ -24,22 +93,31 @@ def finding_tables(
         if not all(method in scan for scan in scans):
             tables[method] = Missing(reason=NO_HEALTHY_FINDINGS)
             continue
-        of, counts = [scan[method] for scan in scans], [(scan.subject, scan.findings[method]) for scan in healthy]
-        points = [
-            _point(of, [(subject, found[rate]) for subject, found in counts], rate, seed) for rate in FINDING_RATES
-        ]
+        of, others = [scan[method] for scan in scans], [scan.subject for scan in healthy]
+        points = []
+        for rate in FINDING_RATES:
+            point = _point(of, others, [scan.findings[method][rate] for scan in healthy], rate, seed)
+            points.append(point)
         tables[method] = FindingTable(headline=HEADLINE_RATE, points=points)
     return tables
 
 
-def _point(scans: Sequence[ScanFindings], healthy: Sequence[tuple[str, int]], rate: float, seed: int) -> FindingPoint:
-    """Return the figures of all scans' findings at one rate; `healthy` holds subject and findings of each scan."""
+def _point(
+    scans: Sequence[ScanFindings], others: Sequence[str], counts: Sequence[int], rate: float, seed: int
+) -> FindingPoint:
+    """Return the figures of all scans' findings at one rate; healthy scans are of subjects `others`."""
     subjects = [scan.subject for scan in scans]
-    others = [subject for subject, _ in healthy]
     figures = [scan.rates[rate] for scan in scans]
     lesions_found = {size: sum(of.found[size] for of in figures) for size in CLASS_NAMES}
     lesions = {size: sum(scan.lesions[size] for scan in scans) for size in CLASS_NAMES}
     total = sum(lesions.values())
+    # 1 or 0 for each patient with a lesion
+    found: list[float | None] = []
+    first: list[float | None] = []
+    for scan, of in zip(scans, figures, strict=True):
+        is_ill = any(scan.lesions.values())
+        found.append(float(any(of.found.values())) if is_ill else None)
+        first.append(float(scan.rank == 1 and of.findings > 0) if is_ill else None)
 
     def mean(values: Sequence[float | None]) -> Interval:
         return subject_interval(subjects, values, seed=seed)
@@ -49,23 +127,13 @@ def _point(scans: Sequence[ScanFindings], healthy: Sequence[tuple[str, int]], ra
 
     return FindingPoint(
         rate=rate,
-        patients_found=mean([_has_found(scan, of) for scan, of in zip(scans, figures, strict=True)]),
-        strongest_is_lesion=mean([_strongest_is(scan, of) for scan, of in zip(scans, figures, strict=True)]),
+        patients_found=mean(found),
+        strongest_is_lesion=mean(first),
         lesions_found=lesions_found,
         lesions=lesions,
         sensitivity=sum(lesions_found.values()) / total if total else None,
         false_per_patient=mean([float(of.false) for of in figures]),
         dice=mean([of.dice for of in figures]),
-        healthy_findings=measured([float(found) for _, found in healthy]),
-        healthy_with_any=measured([float(found > 0) for _, found in healthy]),
+        healthy_findings=measured([float(count) for count in counts]),
+        healthy_with_any=measured([float(count > 0) for count in counts]),
     )
-
-
-def _has_found(scan: ScanFindings, figures: RateFigures) -> float | None:
-    """Return 1 if a lesion of the scan is found, else 0; None for a scan without lesions."""
-    return float(any(figures.found.values())) if any(scan.lesions.values()) else None
-
-
-def _strongest_is(scan: ScanFindings, figures: RateFigures) -> float | None:
-    """Return 1 if the strongest finding shares a voxel with a lesion, else 0; None for a scan without lesions."""
-    return float(scan.rank == 1 and figures.findings > 0) if any(scan.lesions.values()) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.evaluation.baselines import BASELINES
-from vae_loc.evaluation.cohort_findings import NO_HEALTHY, finding_tables
-from vae_loc.evaluation.healthy_rates import healthy_rates, measure_healthy
+from vae_loc.evaluation.cohort_findings import NO_HEALTHY, finding_tables, healthy_rates, measure_healthy
+from vae_loc.evaluation.lesions import HEADLINE_RATE
 from vae_loc.evaluation.metrics import (
     BINS,
     binned,
@@ -25,23 +25,20 @@ from vae_loc.evaluation.metrics import (
 from vae_loc.evaluation.record import (
     EvaluatedModel,
     EvaluationRecord,
-    Interval,
     MapFigures,
     Missing,
     PooledFigures,
     SliceFigures,
     SliceTable,
 )
-from vae_loc.evaluation.scan_findings import HEADLINE_RATE
-from vae_loc.evaluation.scan_metrics import PAPER, MapRow, Measured, SliceRow, measure
-from vae_loc.evaluation.score_store import ScoreStore
+from vae_loc.evaluation.scan_metrics import PAPER, Measured, ScoreStore, SliceRow, measure
 from vae_loc.model.network import Model
 from vae_loc.scans.annotations import LabelledCase
 from vae_loc.scans.cases import Case
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.versions import versions
-from vae_loc.vocabulary import METHODS, BoolArray, BrainMask
+from vae_loc.vocabulary import METHODS, BrainMask
 
 Rates = dict[str, NDArray[np.float64]]  # of a curve, by name
 CURVE_POINTS = 200  # of a curve that is kept
@@ -94,7 +91,17 @@ def evaluate(
     with ArrayStore() as arrays:
         store = ScoreStore(arrays)
         # each scan against its annotation
-        measured, failed = _measured(pairs, model, store, brain_mask, bars("measuring", len(pairs)))
+        measured: list[Measured] = []
+        failed: list[UnusableInput] = []
+        advance = bars("measuring", len(pairs))
+        for pair in pairs:
+            try:
+                measured.append(measure(pair, model, store, brain_mask=brain_mask))
+            except UnusableInput as error:
+                failed.append(error)
+            advance(pair.case.scan.name)
+        if not measured:
+            raise failed[0]
         # the voxels of all scans together
         pixel, curves = _pixel(measured, store, seed, bars)
     # healthy scans
@@ -112,27 +119,6 @@ def evaluate(
         versions=versions(),
     )
     return Evaluation(record, measured, curves, failed)
-
-
-def _measured(
-    pairs: Sequence[LabelledCase],
-    model: Model,
-    store: ScoreStore,
-    brain_mask: BrainMask | None,
-    progress: Callable[[str], None],
-) -> tuple[list[Measured], list[UnusableInput]]:
-    """Return the figures of each scan, and the faults of those that cannot be used; raise the first if none can."""
-    measured: list[Measured] = []
-    failed: list[UnusableInput] = []
-    for pair in pairs:
-        try:
-            measured.append(measure(pair, model, store, brain_mask=brain_mask))
-        except UnusableInput as error:
-            failed.append(error)
-        progress(pair.case.scan.name)
-    if not measured:
-        raise failed[0]
-    return measured, failed
 
 
 def beaten_by(pixel: dict[str, MapFigures]) -> dict[str, list[str]]:
@@ -156,21 +142,17 @@ def _pixel(
     curves: dict[str, Rates] = {}
     for name in names:
         rows = [row for one in measured for row in one.rows if row.map == name]
+        columns: dict[str, list[float | None]] = {of: [getattr(row, of) for row in rows] for of in PER_SUBJECT}
+        columns |= {f"dice_fpr {fpr}": [row.dice_fpr[fpr] for row in rows] for fpr in rows[0].dice_fpr}
+        columns |= {f"flagged_fpr {fpr}": [row.flagged_fpr[fpr] for row in rows] for fpr in rows[0].flagged_fpr}
+        subjects = [row.subject for row in rows]
+        per_subject = {of: subject_interval(subjects, values, seed=seed) for of, values in columns.items()}
         pooled, curves[name] = _pooled(store, name, seed)
         paper, _ = _pooled(store, f"{name}{PAPER}", seed)
-        table[name] = MapFigures(per_subject=_per_subject(rows, seed), pooled=pooled, paper_protocol=paper)
+        table[name] = MapFigures(per_subject=per_subject, pooled=pooled, paper_protocol=paper)
         advance(name)
     table["constant inside the brain"] = MapFigures(paper_protocol=_pooled(store, f"constant{PAPER}", seed)[0])
     return table, curves
-
-
-def _per_subject(rows: Sequence[MapRow], seed: int) -> dict[str, Interval]:
-    """Return the means over subjects of one map's figures."""
-    columns: dict[str, list[float | None]] = {name: [getattr(row, name) for row in rows] for name in PER_SUBJECT}
-    columns |= {f"dice_fpr {fpr}": [row.dice_fpr[fpr] for row in rows] for fpr in rows[0].dice_fpr}
-    columns |= {f"flagged_fpr {fpr}": [row.flagged_fpr[fpr] for row in rows] for fpr in rows[0].flagged_fpr}
-    subjects = [row.subject for row in rows]
-    return {name: subject_interval(subjects, values, seed=seed) for name, values in columns.items()}
 
 
 def _pooled(store: ScoreStore, name: str, seed: int) -> tuple[PooledFigures, Rates]:
@@ -196,22 +178,19 @@ def _pooled(store: ScoreStore, name: str, seed: int) -> tuple[PooledFigures, Rat
 def slice_table(rows: Sequence[SliceRow], seed: int) -> SliceTable:
     """Return the AUROC of each score of slices, diseased against healthy."""
     diseased = np.array([row.diseased for row in rows], dtype=bool)
-    return SliceTable(
-        diseased=int(diseased.sum()),
-        healthy=int((~diseased).sum()),
-        scores={name: _slice_figures(rows, name, diseased, seed) for name in SLICE_SCORES},
-    )
-
-
-def _slice_figures(rows: Sequence[SliceRow], name: str, diseased: BoolArray, seed: int) -> SliceFigures:
-    if not rows:
-        return SliceFigures(auroc=None, reason=NO_SLICES)
-    scores = np.array([row.scores[name] for row in rows])
     owner = np.array([row.subject for row in rows])
-    sides = [[np.sort(scores[(owner == of) & side]) for of in np.unique(owner)] for side in (diseased, ~diseased)]
-    edges = np.unique(scores)
-    interval = pooled_intervals(binned(sides[0], edges), binned(sides[1], edges), seed=seed)["auroc"]
-    return SliceFigures(auroc=rank(diseased, scores).auroc, interval=interval)
+    figures = dict.fromkeys(SLICE_SCORES, SliceFigures(auroc=None, reason=NO_SLICES))
+    for name in SLICE_SCORES if rows else ():
+        scores = np.array([row.scores[name] for row in rows])
+        edges = np.unique(scores)
+        # the counts of each subject on both sides, for intervals over subjects
+        positives, negatives = (
+            binned([np.sort(scores[(owner == of) & side]) for of in np.unique(owner)], edges)
+            for side in (diseased, ~diseased)
+        )
+        interval = pooled_intervals(positives, negatives, seed=seed)["auroc"]
+        figures[name] = SliceFigures(auroc=rank(diseased, scores).auroc, interval=interval)
+    return SliceTable(diseased=int(diseased.sum()), healthy=int((~diseased).sum()), scores=figures)
 
 
 def records(result: Evaluation) -> list[dict[str, object]]:
@@ -222,18 +201,13 @@ def records(result: Evaluation) -> list[dict[str, object]]:
             record = asdict(row)
             for kind in ("dice_fpr", "flagged_fpr"):
                 record |= {f"{kind} {fpr}": value for fpr, value in record.pop(kind).items()}
-            flat.append(record | _finding_cells(measured, row.map))
+            # the map's findings against the lesions, at the default rate of `segment`
+            of = next((findings for method, findings in measured.findings.items() if method == row.map), None)
+            figures = of.rates[HEADLINE_RATE] if of else None
+            record["lesions"] = measured.facts.lesions
+            record[f"lesions_found {HEADLINE_RATE:g}"] = sum(figures.found.values()) if figures else None
+            record[f"false_findings {HEADLINE_RATE:g}"] = figures.false if figures else None
+            record[f"dice_findings {HEADLINE_RATE:g}"] = figures.dice if figures else None
+            record["lesion_rank"] = of.rank if of else None
+            flat.append(record)
     return flat
-
-
-def _finding_cells(measured: Measured, name: str) -> dict[str, object]:
-    """Return the cells of a map's findings against the lesions of a scan, at the default rate of `segment`."""
-    of = next((findings for method, findings in measured.findings.items() if method == name), None)
-    figures = of.rates[HEADLINE_RATE] if of else None
-    return {
-        "lesions": measured.facts.lesions,
-        f"lesions_found {HEADLINE_RATE:g}": sum(figures.found.values()) if figures else None,
-        f"false_findings {HEADLINE_RATE:g}": figures.false if figures else None,
-        f"dice_findings {HEADLINE_RATE:g}": figures.dice if figures else None,
-        "lesion_rank": of.rank if of else None,
-    }

@@ -87,7 +87,11 @@ def _shipped_model(cases: Sequence[Case], options: EvaluationOptions) -> Model:
     faults: list[UnusableInput] = []
     for case in cases:
         try:
-            contrasts.add(_stated_contrast(case, options) or _by_intensities(case, options.brain_mask))
+            contrast = _stated_contrast(case, options)
+            if contrast is None:
+                contrast = contrast_by_intensities(open_scan(case, brain_mask=options.brain_mask))
+                logging.getLogger(__name__).warning(taken_by_intensities(case, contrast))
+            contrasts.add(contrast)
         except UnusableInput as error:  # the evaluation lists it
             faults.append(error)
     if not contrasts:
@@ -113,9 +117,3 @@ def _refuse_several(contrasts: Collection[str]) -> None:
             f"expected scans of one contrast, found {listed}; evaluate them one contrast at a time: name the scans of "
             f"one, or a folder with --contrast {max(contrasts)}",
         )
-
-
-def _by_intensities(case: Case, brain_mask: BrainMask | None) -> str:
-    contrast = contrast_by_intensities(open_scan(case, brain_mask=brain_mask))
-    logging.getLogger(__name__).warning(taken_by_intensities(case, contrast))
-    return contrast

@@ -207,15 +207,14 @@ def pooled_intervals(positives: Counts, negatives: Counts, *, seed: int = 0) -> 
             step = p / p.sum(axis=1, keepdims=True) * np.where(p > 0, rates["precision"], 0)
         drawn["average_precision"].append(step.sum(axis=1))
         drawn["oracle_dice"].append(rates["dice"].max(axis=1))
-    return {name: _interval(np.concatenate(values), subjects) for name, values in drawn.items()}
-
-
-def _interval(values: NDArray[np.float64], subjects: int) -> tuple[float, float] | None:
-    known = values[np.isfinite(values)]
-    if subjects < MIN_SUBJECTS or not len(known):
-        return None
-    low, high = np.clip(np.percentile(known, PERCENTILES), 0, 1)  # sums of rates may pass 1 by rounding
-    return float(low), float(high)
+    intervals: dict[str, tuple[float, float] | None] = dict.fromkeys(drawn)
+    for name, values in drawn.items():
+        known = np.concatenate(values)
+        known = known[np.isfinite(known)]
+        if subjects >= MIN_SUBJECTS and len(known):
+            low, high = np.clip(np.percentile(known, PERCENTILES), 0, 1)  # sums of rates may pass 1 by rounding
+            intervals[name] = float(low), float(high)
+    return intervals
 
 
 def resampled_subjects(count: int, seed: int) -> NDArray[np.intp]:

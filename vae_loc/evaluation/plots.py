@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import logging
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,41 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS: dict[str, str] = dict(
-    zip(METHODS, ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00"), strict=True)
-)  # colour-blind safe
+# colour-blind safe
+COLOURS: dict[str, str] = dict(zip(METHODS, ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00"), strict=True))
 BASELINE_COLOUR = "#888888"
 BASELINE_STYLES = dict(zip(BASELINES, ("-", "--", "-.", (0, (5, 1)), (0, (1, 1))), strict=True))
-SIZE_INCHES = (6.4, 4.8)
 DOTS_PER_INCH = 120
 LEAST_SHARE = 1e-5  # on a logarithmic axis
-MATPLOTLIB_FOLDERS = ("MPLCONFIGDIR", "XDG_CONFIG_HOME")
-
-
-def prepare_matplotlib() -> None:
-    """Import matplotlib without a folder of its own, and without settings from elsewhere.
-
-    It would take a `matplotlibrc` from the working directory, which may switch on LaTeX; and where the
-    home cannot be written it would make a folder in TMPDIR, or stop if that cannot be written either.
-    """
-    if "matplotlib" in sys.modules:
-        return
-    spec = importlib.util.find_spec("matplotlib")
-    own = Path(spec.origin).parent / "mpl-data" / "matplotlibrc" if spec and spec.origin else Path()
-    home = next((os.environ[name] for name in MATPLOTLIB_FOLDERS if os.environ.get(name)), "~/.config/matplotlib")
-    try:
-        Path(home).expanduser().mkdir(parents=True, exist_ok=True)
-        writable = os.access(Path(home).expanduser(), os.W_OK)
-    except (OSError, RuntimeError):  # RuntimeError: a user without a home
-        writable = False
-    if not writable:
-        os.environ["MATPLOTLIBRC"] = str(own)
-    import matplotlib as mpl
-
-    if not writable:
-        mpl.get_cachedir = lambda: os.devnull
-        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    dict.update(mpl.rcParams, mpl.rcParamsDefault)
 
 
 def save_figures(result: Evaluation, folder: Path) -> list[Path]:
@@ -70,32 +39,28 @@ def save_figures(result: Evaluation, folder: Path) -> list[Path]:
         "froc": _froc,
         "reliability": _reliability,
     }
-    return [path for name, draw in drawings.items() for path in _save(name, draw, result, folder)]
-
-
-def _save(name: str, draw: Callable[[Axes, Evaluation], None], result: Evaluation, folder: Path) -> list[Path]:
-    figure = blank_figure(SIZE_INCHES)
-    import matplotlib as mpl
-
-    axis = figure.subplots()
-    with mpl.rc_context({"text.parse_math": False}):  # a subject may be called $a$
+    paths = []
+    for name, draw in drawings.items():
+        figure = blank_figure((6.4, 4.8))
+        axis = figure.subplots()
         draw(axis, result)
-    if not axis.has_data():
-        return []
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(fontsize=7, frameon=False)
-    return save_figure(figure, folder, name)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=7, frameon=False)
+        if axis.has_data():
+            paths += save_figure(figure, folder, name)
+    return paths
 
 
 def blank_figure(size_inches: tuple[float, float]) -> Figure:
-    """Return a figure that needs no display."""
-    prepare_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    """Return a figure that needs no display, by settings of its own: a `matplotlibrc` nearby may switch on LaTeX."""
+    is_first = "matplotlib" not in sys.modules
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home that cannot be written
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size_inches, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    if is_first:
+        dict.update(mpl.rcParams, mpl.rcParamsDefault)
+    return Figure(figsize=size_inches, layout="constrained")
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:

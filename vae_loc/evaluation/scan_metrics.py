@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vae_loc.evaluation.baselines import baseline_maps
-from vae_loc.evaluation.lesions import find_lesions
+from vae_loc.evaluation.lesions import ScanFindings, find_lesions, findings_of, scan_findings
 from vae_loc.evaluation.metrics import above, dice_at, rank_sorted
 from vae_loc.evaluation.record import AnnotatedFacts
-from vae_loc.evaluation.scan_findings import ScanFindings, findings_of, scan_findings
-from vae_loc.evaluation.score_store import ScoreStore
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import onto_grid
@@ -21,6 +19,7 @@ from vae_loc.scans.annotations import LabelledCase
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.locate import Located, locate
 from vae_loc.scoring.score_options import ScoreOptions
+from vae_loc.system.array_store import ArrayStore
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, BoolArray, BrainMask, FloatArray, Method
 
 FPRS = (0.01, 0.05, 0.10)  # healthy false-positive rates whose thresholds are judged
@@ -28,6 +27,26 @@ MIN_LESION_PIXELS = 20  # of a diseased slice of 64x64; fewer, but not none: the
 LESION_COVERAGE = 0.5  # of a canonical pixel from which on it is annotated
 ANY_COVERAGE = 1e-3  # below it a pixel holds no lesion
 PAPER = "@paper"  # suffix of a map's scores under the paper's protocol
+Sides = tuple[list[FloatArray], list[FloatArray]]  # lesion voxels and other voxels, one part for each scan
+
+
+class ScoreStore:
+    """The sorted scores of each map, scan by scan, memory-mapped: 4 bytes in TMPDIR for each brain voxel and map."""
+
+    def __init__(self, arrays: ArrayStore) -> None:
+        self._arrays = arrays
+        self._parts: dict[str, Sides] = {}
+
+    def add(self, name: str, labels: BoolArray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Store one scan's scores (N,) of a map; return those of lesion and of other voxels, ascending."""
+        lesion, other = (self._arrays.kept(np.sort(scores[of]).astype(np.float32)) for of in (labels, ~labels))
+        for parts, side in zip(self.parts(name), (lesion, other), strict=True):
+            parts.append(side)
+        return lesion, other
+
+    def parts(self, name: str) -> Sides:
+        """Return the scores of lesion and of other voxels, float32 (N,) ascending, of each scan in turn."""
+        return self._parts.setdefault(name, ([], []))
 
 
 @dataclass(frozen=True)
@@ -130,7 +149,11 @@ def _row(scan: AnnotatedScan, name: str, values: FloatArray, model: Model, store
     small = onto_grid(values - lowest, scan.located.volume, brain, scan.located.canonical.grid)
     store.add(f"{name}{PAPER}", (scan.coverage >= LESION_COVERAGE).ravel(), small.ravel())
     ranking = rank_sorted([lesion], [other])
-    thresholds = {f"{fpr:.0%}": _threshold(model, name, fpr) for fpr in FPRS}
+    # a baseline has no healthy threshold, and neither has a model without healthy statistics
+    method = next((method for method in METHODS if method == name), None)
+    thresholds: dict[str, float | None] = {f"{fpr:.0%}": None for fpr in FPRS}
+    if method is not None and model.facts.healthy is not None:
+        thresholds = {f"{fpr:.0%}": healthy_threshold(model.checkpoint, method, fpr) for fpr in FPRS}
     calibrated = model.facts.labelled.thresholds.get(name) if model.facts.labelled else None
     return MapRow(
         subject=case.subject,
@@ -146,14 +169,6 @@ def _row(scan: AnnotatedScan, name: str, values: FloatArray, model: Model, store
         },
         undefined="" if len(lesion) else "no annotated voxel inside the brain",
     )
-
-
-def _threshold(model: Model, name: str, fpr: float) -> float | None:
-    """Return the healthy threshold of a map; None for a baseline, or without healthy statistics."""
-    method = next((method for method in METHODS if method == name), None)
-    if method is None or model.facts.healthy is None:
-        return None
-    return healthy_threshold(model.checkpoint, method, fpr)
 
 
 def slice_rows(scan: AnnotatedScan) -> list[SliceRow]:
