@@ -10,8 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from scipy.signal import correlate
 
-from vae_loc.system.onnx_runtime import session
-from vae_loc.system.threads import set_threads
+from vae_loc.system.onnx_runtime import session, set_threads
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.standard_normal((2, 3, 40, 40), dtype=np.float32)

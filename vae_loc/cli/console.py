@@ -28,11 +28,11 @@ LOG_WIDTH = 120  # of tables where stdout is no terminal: a row stays a line
 def listening(talk: TalkOptions) -> Iterator[Listener]:
     """Give the listener of a command that scores scans: progress bars, the log of events, notes on stderr."""
     from vae_loc.results.score_cohort import Listener
-    from vae_loc.system.event_log import EventLog
+    from vae_loc.system.event_log import event_log
     from vae_loc.system.farewell import farewell
 
-    with EventLog(talk.log_json) as log:
-        silent = talk.quiet or log.on_stderr
+    with event_log(talk.log_json) as log:
+        silent = talk.quiet or str(talk.log_json) == "-"
         with talking(silent) as bars, farewell(lambda: "" if silent else _interrupted(bars)):
             yield Listener(bars, log, _ignore if silent else complain)
 

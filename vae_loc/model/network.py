@@ -13,7 +13,7 @@ from vae_loc.model.checkpoint import Checkpoint, load_checkpoint
 from vae_loc.model.facts import Facts
 from vae_loc.model.graph import GraphName, RunGraph, load_graph, weight_shapes
 from vae_loc.model.shipped import find_model
-from vae_loc.system.threads import set_threads, threads
+from vae_loc.system.onnx_runtime import set_threads, threads
 from vae_loc.vocabulary import FloatArray
 
 KEPT_MODELS = 4  # in memory of a process: the three shipped ones and another

@@ -20,8 +20,8 @@ from vae_loc.scans.dicom_headers import Series
 from vae_loc.scans.nifti import pair
 from vae_loc.scoring.choose_model import locate_scan
 from vae_loc.scoring.score_options import ScoreOptions
+from vae_loc.system.onnx_runtime import set_threads
 from vae_loc.system.reading import sha256_of
-from vae_loc.system.threads import set_threads
 from vae_loc.system.writing import refuse_inputs
 from vae_loc.vocabulary import BrainMask, Method
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +16,7 @@ MAPPED_BYTES = 1 << 28  # of the file mapped at a time: each mapping holds a fil
 ALIGNED_BYTES = 64  # each array begins at a multiple of this
 
 
-class ArrayStore:
+class ArrayStore(contextlib.AbstractContextManager["ArrayStore"]):
     """A context that takes arrays and gives them back memory-mapped, read-only, from a file in TMPDIR.
 
     A class because it owns the file, which is gone when the context ends.
@@ -45,7 +44,10 @@ class ArrayStore:
         self._end = start + array.nbytes
         try:
             if self._end > self._start + len(self._chunk):
-                self._map(start, max(MAPPED_BYTES, array.nbytes))
+                # the file becomes longer, without content, and the new part is mapped
+                self._start, length = start, max(MAPPED_BYTES, array.nbytes)
+                self._file.truncate(start + length)
+                self._chunk = np.asarray(np.memmap(self._file, np.uint8, mode="r", offset=start, shape=(length,)))
             self._file.seek(start)
             self._file.write(array.tobytes(order="A" if is_fortran else "C"))
             self._file.flush()
@@ -54,19 +56,7 @@ class ArrayStore:
         stored = self._chunk[start - self._start : self._end - self._start].view(array.dtype)
         return stored.reshape(array.shape, order="F" if is_fortran else "C")
 
-    def _map(self, start: int, length: int) -> None:
-        """Make the file longer, without content, and map the new part."""
-        self._file.truncate(start + length)
-        self._start = start
-        self._chunk = np.asarray(np.memmap(self._file, dtype=np.uint8, mode="r", offset=start, shape=(length,)))
-
-    def __enter__(self) -> ArrayStore:
-        """Start."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove the file."""
         with contextlib.suppress(OSError):  # a full disk does not matter any more
             self._file.close()

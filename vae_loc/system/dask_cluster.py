@@ -114,7 +114,13 @@ def _running(scheduler: str) -> Client:
 
     if "://" not in scheduler and not Path(scheduler).is_file():
         raise UnusableOption("--scheduler", f"expected dask, slurm, tls://host:port or a file, got {scheduler}")
-    address = scheduler if "://" in scheduler else _stated_address(Path(scheduler))
+    address = scheduler
+    if "://" not in scheduler:
+        try:
+            address = str(json.loads(read_text(Path(scheduler), "a scheduler file"))["address"])
+        except (UnusableInput, ValueError, KeyError, TypeError) as error:
+            what = f"expected the file that dask scheduler writes, got {scheduler}"
+            raise UnusableOption("--scheduler", what) from error
     if not address.startswith("tls://"):
         why = "whoever reaches its ports can run code in it; start it with TLS"
         raise UnusableOption("--scheduler", f"expected a cluster with TLS (tls://), found {address}: {why}")
@@ -122,11 +128,3 @@ def _running(scheduler: str) -> Client:
         return Client(address, timeout=TIMEOUT_S)
     except (OSError, ValueError, TypeError) as error:
         raise UnusableOption("--scheduler", f"{scheduler} was not reached: {error}") from error
-
-
-def _stated_address(file: Path) -> str:
-    """Return the address in a scheduler file."""
-    try:
-        return str(json.loads(read_text(file, "a scheduler file"))["address"])
-    except (UnusableInput, ValueError, KeyError, TypeError) as error:
-        raise UnusableOption("--scheduler", f"expected the file that dask scheduler writes, got {file}") from error

@@ -44,22 +44,12 @@ def looks_like(head: bytes) -> str:
         if head[offset:].startswith(signature):
             return name
     if head.startswith(NIFTI_SIZES):
-        return _nifti_like(head)
-    return _text_like(head)
-
-
-def _nifti_like(head: bytes) -> str:
-    if len(head) < 348:
-        return "a NIfTI header that is cut off"
-    if head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2"):
-        return "a NIfTI header that is cut off or damaged"
-    return "an Analyze 7.5 file, which does not say where left is, or a damaged NIfTI header; convert the original"
-
-
-def _text_like(head: bytes) -> str:
+        if len(head) < 348:
+            return "a NIfTI header that is cut off"
+        if head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2"):
+            return "a NIfTI header that is cut off or damaged"
+        return "an Analyze 7.5 file, which does not say where left is, or a damaged NIfTI header; convert the original"
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    for signature, name in MARKUP:
-        if start.startswith(signature):
-            return name
     printable = sum(32 <= byte < 127 or byte in b"\r\n\t" for byte in head)
-    return "text" if printable > TEXT_SHARE * len(head) else "unknown binary data"
+    plain = "text" if printable > TEXT_SHARE * len(head) else "unknown binary data"
+    return next((name for signature, name in MARKUP if start.startswith(signature)), plain)

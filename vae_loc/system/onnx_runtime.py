@@ -1,13 +1,25 @@
-"""onnxruntime on the CPU: imported here alone, without telemetry; one way to make a session."""
+"""The CPU that runs a network: its number of threads, and onnxruntime, imported here alone, without telemetry."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
-from vae_loc.system.threads import threads
 from vae_loc.vocabulary import FloatArray
+
+_threads: ContextVar[int] = ContextVar("threads", default=1)  # set once, where the command line is parsed
+
+
+def set_threads(count: int) -> None:
+    """Set the number of threads of every session of onnxruntime and network of torch that is built from now on."""
+    _threads.set(count)
+
+
+def threads() -> int:
+    """Return the number of threads that was set, 1 if none was."""
+    return _threads.get()
 
 
 def session(graph: bytes, weights: Mapping[str, FloatArray] | None = None) -> Any:
@@ -17,7 +29,11 @@ def session(graph: bytes, weights: Mapping[str, FloatArray] | None = None) -> An
     ----------
     weights : float32, by name, of a graph that holds none; onnxruntime does not copy them, so the caller keeps them
     """
-    ort = _runtime()
+    # since 1.29 it reports to its makers unless this is switched off before it is imported
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime as ort
+
+    ort.disable_telemetry_events()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads()
     options.log_severity_level = 4  # a fault of a graph is raised
@@ -25,12 +41,3 @@ def session(graph: bytes, weights: Mapping[str, FloatArray] | None = None) -> An
         values = [ort.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
         options.add_external_initializers(list(weights), values)
     return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-
-
-def _runtime() -> Any:
-    """Import onnxruntime, which since 1.29 reports to its makers unless it is told not to before it is imported."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime
-
-    onnxruntime.disable_telemetry_events()
-    return onnxruntime

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -20,7 +20,7 @@ def no_bars(name: str, total: int) -> Callable[[str], None]:
     return lambda _: None
 
 
-class Bars:
+class Bars(contextlib.AbstractContextManager["Bars"]):
     """A context in which `bars(name, total)` gives a function that advances one bar."""
 
     def __init__(self, quiet: bool) -> None:
@@ -64,8 +64,6 @@ class Bars:
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove the bars."""
         self._progress.stop()

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 from vae_loc.errors import MachineFault, machine_fault
@@ -31,8 +32,7 @@ CPU_QUOTA = "/sys/fs/cgroup/cpu.max"  # of a container: microseconds of CPU time
 
 def in_turn(work: Callable[[TaskT], ResultT], tasks: Sequence[TaskT]) -> Iterator[tuple[int, ResultT | None]]:
     """Yield the index and the result of every task, in this process."""
-    for index, task in enumerate(tasks):
-        yield index, work(task)
+    return enumerate(map(work, tasks))
 
 
 def in_processes(
@@ -138,33 +138,27 @@ def _lane(preload: str) -> ProcessPoolExecutor:
         context.set_forkserver_preload([preload])
     for name in THREAD_VARIABLES:
         os.environ.setdefault(name, "1")
+    # the lowest level of the library's log that this process shows
+    shown = min((handler.level for handler in logging.getLogger(LOGGER).handlers), default=logging.WARNING)
     try:
-        return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(_heard_level(),))
+        return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(shown,))
     except (OSError, EOFError) as error:
         raise _not_started(error) from error
 
 
-def _heard_level() -> int:
-    """Return the lowest level of the library's log that this process shows."""
-    handlers = logging.getLogger(LOGGER).handlers
-    return min(handler.level for handler in handlers) if handlers else logging.WARNING
-
-
-def _begin(heard_level: int) -> None:
+def _begin(shown_level: int) -> None:
     """Leave Ctrl-C to the parent, end with it, whatever ends it, and log no more than it shows."""
-    logging.getLogger(LOGGER).setLevel(heard_level)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: _leave())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
 
+    def leave(*_: object) -> None:
+        remove_in_hand()
+        os._exit(EXIT_TERMINATED)
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
+    def end_with(parent: BaseProcess) -> None:
         parent.join()
-        _leave()
+        leave()
 
-
-def _leave() -> None:
-    remove_in_hand()
-    os._exit(EXIT_TERMINATED)
+    logging.getLogger(LOGGER).setLevel(shown_level)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, leave)
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=end_with, args=(parent,), daemon=True).start()

@@ -20,7 +20,7 @@ from torch import Tensor
 from vae_loc.errors import TrainingDiverged
 from vae_loc.model.vae import VAE, negative_elbo
 from vae_loc.preprocessing.slices import SliceStack, substantial
-from vae_loc.system.threads import threads
+from vae_loc.system.onnx_runtime import threads
 from vae_loc.training.augmentation import add_coarse_noise, augment
 from vae_loc.training.resume_state import Epochs, fingerprint, restore_state, save_state, weights_of
 from vae_loc.training.training_options import TrainingOptions
