@@ -16,7 +16,7 @@ from benchmarks.transplants import KINDS, gliomas_of, lesions_in
 from vae_loc.evaluation.lesions import FOUND_SHARE
 from vae_loc.evaluation.metrics import rank_sorted
 from vae_loc.model.network import Model
-from vae_loc.preprocessing.canonical import CanonicalVolume
+from vae_loc.preprocessing.canonical import CanonicalVolume, smooth_brain, to_canonical, with_fine
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.preprocessing.resampling import doubled_mask
@@ -97,8 +97,14 @@ def healthy_people(model: Model, path: Path, shared: Path) -> Iterable[Healthy]:
     synthesized = model.facts.training.synthesized_from is not None
     for scanner, folder in (("IXI", "ixi"), ("ds002748", "ds002748")):
         for case in cases_in(shared / folder, "t1"):
-            appear = appearance_of(case.subject, model.facts.contrast) if synthesized else None
-            yield Healthy(case, scanner, case.subject in learned, canonical_of(open_scan(case), model, appear), {})
+            scan, size = open_scan(case), model.facts.network.image_size
+            if synthesized:
+                brain = smooth_brain(scan.volume, scan.brain, image_size=size)
+                real = with_fine(to_canonical(brain, template=model.reference["template"]), brain)
+                canonical = appearance_of(case.subject, model.facts.contrast)(real)
+            else:
+                canonical = canonical_of(scan, model)
+            yield Healthy(case, scanner, case.subject in learned, canonical, {})
 
 
 def features(canonical: CanonicalVolume, model: Model) -> Features:

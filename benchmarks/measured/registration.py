@@ -24,7 +24,7 @@ from benchmarks.cohorts import CONTRASTS
 from benchmarks.command import parser_of
 from vae_loc.model.checkpoint import load_checkpoint
 from vae_loc.model.shipped import find_model
-from vae_loc.preprocessing.canonical import CanonicalVolume, to_canonical
+from vae_loc.preprocessing.canonical import CanonicalVolume, smooth_brain, to_canonical
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.registration import align, align_by_itk
 from vae_loc.scans.cases import find_cases
@@ -165,7 +165,7 @@ def cubes(folder: Path, contrast: str, models: Path | None, count: int | None = 
     template = load_checkpoint(find_model(model)).reference["template"]
     cases = find_cases([folder], contrast=contrast)
     scans = [open_scan(case) for case in cases[:: max(1, len(cases) // (count or len(cases)))][:count]]
-    return [Cube(to_canonical(scan.volume, scan.brain, contrast=contrast), template) for scan in scans]
+    return [Cube(to_canonical(smooth_brain(scan.volume, scan.brain), contrast=contrast), template) for scan in scans]
 
 
 def moved_and_found(cubes: list[Cube], rng: np.random.Generator) -> tuple[dict[str, list[float]], ...]:

@@ -30,7 +30,7 @@ from benchmarks.measured.gate_nonsense import hard, nonsense, objects
 from vae_loc.errors import UnusableInput
 from vae_loc.model.network import Model, load_model
 from vae_loc.preprocessing.open_scan import Scan, open_scan
-from vae_loc.preprocessing.outline import outline_dice
+from vae_loc.preprocessing.pose import outline_dice
 from vae_loc.scans.cases import Case
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.locate import locate, score_canonical, spread_of

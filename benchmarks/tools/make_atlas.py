@@ -23,7 +23,7 @@ from scipy.ndimage import distance_transform_edt
 from benchmarks.command import parser_of
 from vae_loc.model.checkpoint import load_checkpoint
 from vae_loc.model.shipped import find_model
-from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, to_canonical
+from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, smooth_brain, to_canonical
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.pose import BRAIN_OFFSET
 from vae_loc.scans.cases import find_cases
@@ -93,13 +93,7 @@ def subjects(shared: Path, template: np.ndarray) -> list[Subject]:
     found, near = [], near_brain(template)
     for case in find_cases([shared / "ixi"], contrast="t1"):
         scan = open_scan(case)
-        canonical = to_canonical(
-            scan.volume,
-            scan.brain,
-            image_size=SIDE,
-            contrast="t1",
-            template=template,
-        )
+        canonical = to_canonical(smooth_brain(scan.volume, scan.brain, image_size=SIDE), template=template)
         if canonical.warnings:
             raise SystemExit(f"{case.subject}: {canonical.warnings[0]}")
         image = nib.Nifti1Image.load(shared / f"muse/{case.subject}_muse.nii.gz")

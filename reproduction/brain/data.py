@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableOption
-from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, onto_grid, to_canonical
+from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, onto_grid, smooth_brain, to_canonical
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.pseudo_contrast import appearance
 from vae_loc.preprocessing.slices import SliceStack, substantial, to_slices
@@ -161,7 +161,7 @@ def _healthy_brains(case: Case, source: Source, image_size: int) -> Iterator[Can
 
 def _canonical(case: Case, contrast: str, image_size: int) -> CanonicalVolume:
     scan = open_scan(case)
-    return to_canonical(scan.volume, scan.brain, image_size=image_size, contrast=contrast)
+    return to_canonical(smooth_brain(scan.volume, scan.brain, image_size=image_size), contrast=contrast)
 
 
 def _slices(canonical: CanonicalVolume) -> NDArray[np.float16]:
@@ -172,7 +172,7 @@ def _slices(canonical: CanonicalVolume) -> NDArray[np.float16]:
 def _patient(pair: LabelledCase, source: Source, image_size: int) -> dict[str, NDArray[np.generic]]:
     scan = open_scan(pair.case)
     truth, _ = read_labels(pair.label, scan.volume)
-    canonical = to_canonical(scan.volume, scan.brain, image_size=image_size, contrast=source.contrast)
+    canonical = to_canonical(smooth_brain(scan.volume, scan.brain, image_size=image_size), contrast=source.contrast)
     stack = to_slices(canonical)
     covered = onto_grid(truth.astype(np.float32), scan.volume, np.ones_like(truth), canonical.grid)
     covered = covered[:, :, stack.indices].transpose(2, 0, 1)

@@ -10,7 +10,7 @@ from support.grids import COS, GRIDS, SIN, geometry
 from support.phantoms import AFFINE, SHAPE, centred, phantom, save
 
 from vae_loc.preprocessing.brain_mask import find_brain
-from vae_loc.preprocessing.canonical import all_from_canonical, to_canonical
+from vae_loc.preprocessing.canonical import all_from_canonical, smooth_brain, to_canonical
 from vae_loc.scans.volume import read_volume, write_volume
 
 
@@ -22,7 +22,7 @@ def test_a_planted_ball_comes_back_within_2_mm(tmp_path, name):
     path = save(tmp_path / "a_t1.nii.gz", phantom(affine, shape, ball=ball, gain=4)[0], affine)
     volume = read_volume(path)
     brain, _ = find_brain(volume, "auto")
-    canonical = to_canonical(volume, brain)
+    canonical = to_canonical(smooth_brain(volume, brain))
     bright = np.where(canonical.data > 4, canonical.data, 0)
     (back,) = all_from_canonical([bright], canonical, volume.affine, brain)
     found = np.argwhere(back > 2)
@@ -40,7 +40,7 @@ def test_a_map_of_a_fine_scan_is_written_on_the_scan_s_own_grid(tmp_path, spacin
     path = save(tmp_path / "a_t1.nii", phantom(affine, shape)[0], affine, sform=codes[0], qform=codes[1])
     volume = read_volume(path)
     brain, _ = find_brain(volume, "auto")
-    canonical = to_canonical(volume, brain)
+    canonical = to_canonical(smooth_brain(volume, brain))
     (back,) = all_from_canonical([canonical.data], canonical, volume.affine, brain)
     assert (back.shape, back.dtype) == (shape, np.float32)
     write_volume(tmp_path / "map.nii", back, volume)
@@ -62,7 +62,7 @@ def test_a_map_comes_back_as_scipy_interpolates_it(scan_volume, order):
     from scipy.ndimage import map_coordinates
 
     brain = np.asarray(find_brain(scan_volume, "auto")[0], order=order)
-    canonical = to_canonical(scan_volume, brain)
+    canonical = to_canonical(smooth_brain(scan_volume, brain))
     turned = np.array([[COS, -SIN, 0.05, 4], [SIN, COS, 0, -20], [0, 0.1, 1, 40], [0, 0, 0, 1]])  # partly out of view
     canonical = replace(canonical, grid=replace(canonical.grid, affine=turned @ canonical.grid.affine))
     values = np.asarray(np.random.default_rng(0).random(canonical.data.shape, dtype=np.float32), order=order)
@@ -83,8 +83,8 @@ def test_a_map_comes_back_as_scipy_interpolates_it(scan_volume, order):
 def test_when_alignment_fails_the_pose_is_kept_with_a_warning(scan_volume):
     """Nothing can be aligned to an empty template."""
     brain = scan_volume.data > 0
-    kept = to_canonical(scan_volume, brain, template=np.zeros((64, 64, 64), np.float32))
-    assert np.array_equal(kept.data, to_canonical(scan_volume, brain).data)
+    kept = to_canonical(smooth_brain(scan_volume, brain), template=np.zeros((64, 64, 64), np.float32))
+    assert np.array_equal(kept.data, to_canonical(smooth_brain(scan_volume, brain)).data)
     assert "could not be aligned" in kept.warnings[0]
 
 
@@ -93,7 +93,9 @@ def test_a_wide_mask_is_tightened_where_fluid_is_dark(tmp_path):
     data, inside = phantom(AFFINE, SHAPE)
     wide = binary_dilation(inside)
     volume = read_volume(save(tmp_path / "w_t1.nii.gz", np.where(inside, data, np.where(wide, 20, 0)), AFFINE))
-    tight, wide_kept = (to_canonical(volume, wide, contrast=contrast).mask.sum() for contrast in ("t1", "t2"))
-    expected = to_canonical(volume, inside).mask.sum()
+    tight, wide_kept = (
+        to_canonical(smooth_brain(volume, wide), contrast=contrast).mask.sum() for contrast in ("t1", "t2")
+    )
+    expected = to_canonical(smooth_brain(volume, inside)).mask.sum()
     assert tight == pytest.approx(expected, rel=0.03)
     assert wide_kept > 1.1 * expected

@@ -1,4 +1,4 @@
-"""What is aligned of a brain, its centroid, and which affines may take one adult's head to another's."""
+"""What is aligned of a brain, its centroid and outline, and which affines may take one adult's head to another's."""
 
 import numpy as np
 import pytest
@@ -12,6 +12,8 @@ from vae_loc.preprocessing.pose import (
     MAX_STRETCH,
     MAX_ZOOM,
     centroid_mm,
+    cut_faces,
+    outline_dice,
     plausible,
     windowed,
 )
@@ -96,3 +98,23 @@ def test_a_shift_counts_from_the_one_that_the_outlines_suggest():
     affine[:3, 3] = (0, 0, 50)
     assert not plausible(affine)
     assert plausible(affine, np.array([0.0, 0, 45]))
+
+
+@pytest.fixture
+def ball():
+    return np.linalg.norm(np.indices((21, 21, 21)) - 10, axis=0) < 9
+
+
+def test_a_round_mask_is_cut_nowhere_and_a_half_where_it_ends(ball):
+    assert not cut_faces(ball).any()
+    for axis in range(3):
+        half = ball & (np.indices(ball.shape)[axis] <= 10)
+        assert cut_faces(half).tolist() == [[False, one == axis] for one in range(3)]
+
+
+def test_dice_is_that_of_the_two_masks(ball):
+    template = np.where(ball, 1.0, 0.0).astype(np.float32)
+    assert outline_dice(ball, template) == 1
+    half = ball & (np.indices(ball.shape)[0] <= 10)
+    assert outline_dice(half, template) == pytest.approx(2 * half.sum() / (half.sum() + ball.sum()))
+    assert outline_dice(np.zeros_like(ball), template) == 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vae_loc.preprocessing.canonical import to_canonical
+from vae_loc.preprocessing.canonical import smooth_brain, to_canonical
 from vae_loc.preprocessing.pseudo_contrast import appearance
 
 
@@ -11,7 +11,7 @@ from vae_loc.preprocessing.pseudo_contrast import appearance
 def test_a_synthesized_contrast_has_its_tissues_in_order(scan_volume, contrast, order):
     """A phantom of three tissues: fluid, grey and white matter."""
     brain = scan_volume.data > 0
-    canonical = to_canonical(scan_volume, brain)
+    canonical = to_canonical(smooth_brain(scan_volume, brain))
     thirds = np.digitize(np.arange(64), (22, 42))[:, None, None] * np.ones(canonical.mask.shape)
     tissue = np.choose(thirds.astype(int), (-3.0, -0.5, 1.0)).astype(np.float32)
     canonical.data[:] = np.where(canonical.mask, tissue, canonical.data)

@@ -11,10 +11,11 @@ from scipy.spatial.distance import cdist
 
 from vae_loc.preprocessing.regions import (
     bounding_box,
+    boxed_affine,
     components,
-    cut_affine,
     depth_mm,
     filled,
+    itk_image,
     largest_component,
     surface_of,
     without_thin_parts,
@@ -80,13 +81,13 @@ def test_a_box_without_a_margin_is_that_of_margin_0():
 
 
 @FEW
-@given(masks(empty=False), st.tuples(*[st.integers(0, 2)] * 3), st.integers(0, 2**32 - 1))
-def test_voxels_of_a_cut_array_stay_where_they_were(mask, margin, seed):
+@given(masks(empty=False), st.integers(0, 2**32 - 1))
+def test_voxels_of_a_cut_array_stay_where_they_were(mask, seed):
     affine = np.eye(4)
     affine[:3] = np.random.default_rng(seed).normal(size=(3, 4)) * 10
     given = affine.copy()
-    box = bounding_box(mask, margin)
-    cut = cut_affine(affine, box)
+    box, cut = boxed_affine(mask, affine)
+    assert box == bounding_box(mask, (1, 1, 1))
     whole = np.argwhere(mask)
     inside = np.argwhere(mask[box])
     np.testing.assert_allclose(inside @ cut[:3, :3].T + cut[:3, 3], whole @ affine[:3, :3].T + affine[:3, 3])
@@ -183,3 +184,11 @@ def test_the_surface_of_a_box_is_a_box_without_its_inside():
     inside = np.zeros_like(mask)
     inside[1:4, 3:6, 4:7] = True
     assert np.array_equal(surface_of(mask), mask & ~inside)
+
+
+def test_an_image_for_itk_has_the_axes_of_the_array():
+    values = np.random.default_rng(0).random((5, 7, 4)).astype(np.float32)
+    for array in (values, values > 0.5):
+        image = itk_image(array)
+        assert image.GetSize() == array.shape
+        assert image.GetPixel(3, 5, 2) == array[3, 5, 2]

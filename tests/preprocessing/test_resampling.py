@@ -14,7 +14,6 @@ from vae_loc.preprocessing.resampling import (
     blocks_around,
     doubled,
     interpolated,
-    itk_image,
     low_passed,
     lowpass_sigmas,
     resampled,
@@ -75,12 +74,6 @@ def test_half_the_pixel_is_interpolated_among_the_voxels_of_a_mask_alone(values)
     found = doubled(outside, mask)
     assert np.isfinite(found).all()
     np.testing.assert_allclose(doubled(np.where(mask, np.float32(2), np.nan), mask)[6:12, 8:16, 4:10], 2, rtol=1e-6)
-
-
-def test_an_image_for_itk_has_the_axes_of_the_array(values):
-    image = itk_image(values)
-    assert image.GetSize() == values.shape
-    assert image.GetPixel(3, 5, 2) == values[3, 5, 2]
 
 
 @pytest.mark.parametrize(("spacing", "expected_fwhm"), [((1.0, 3.0, 5.0), (np.sqrt(8), 0, 0)), ((3.0,) * 3, (0, 0, 0))])

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from vae_loc.preprocessing.canonical import CanonicalVolume, to_canonical
+from vae_loc.preprocessing.canonical import CanonicalVolume, smooth_brain, to_canonical
 from vae_loc.preprocessing.resampling import Grid
 from vae_loc.preprocessing.slices import SliceStack, from_slices, substantial, to_slices
 
 
 @pytest.fixture
 def canonical(scan_volume):
-    return to_canonical(scan_volume, scan_volume.data > 0)
+    return to_canonical(smooth_brain(scan_volume, scan_volume.data > 0))
 
 
 def test_slices_put_back_are_the_volume(canonical):

@@ -5,7 +5,7 @@ import pytest
 from support.phantoms import AFFINE, SHAPE, phantom, save
 
 from vae_loc.preprocessing.open_scan import open_scan
-from vae_loc.preprocessing.outline import outline_dice
+from vae_loc.preprocessing.pose import outline_dice
 from vae_loc.scans.cases import find_cases
 from vae_loc.scoring.aligned_scan import canonical_of
 

@@ -10,7 +10,7 @@ from support.commands import TINY, names, run
 from support.corpus import GOOD, INSIDE, RANDOM, raw_scan
 
 from vae_loc.errors import UnusableInput
-from vae_loc.preprocessing.canonical import canonical_brain, to_canonical
+from vae_loc.preprocessing.canonical import smooth_brain, to_canonical
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.cases import find_cases, split_subjects
 from vae_loc.system.array_store import ArrayStore
@@ -102,8 +102,8 @@ def test_a_scan_of_a_cohort_is_prepared_as_it_is_alone(healthy_folder, checked):
     alone = open_scan(cases[0])
     kept = found.scans[cases[0].scan]
     assert np.array_equal(kept.brain, alone.brain)
-    expected = to_canonical(alone.volume, alone.brain, image_size=32)
-    assert np.array_equal(canonical_brain(kept.smooth, image_size=32).data, expected.data)
+    expected = to_canonical(smooth_brain(alone.volume, alone.brain, image_size=32))
+    assert np.array_equal(to_canonical(kept.smooth).data, expected.data)
 
 
 def test_a_brain_of_one_intensity_is_named_with_the_others(tmp_path, checked):

@@ -5,8 +5,6 @@ Whole heads are extracted by deepbet's networks (`head_extraction`), which learn
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
@@ -68,62 +66,39 @@ def _stripped(volume: Volume) -> BoolArray | None:
     """
     data = volume.data
     faces = [face.ravel() for face in (data[0], data[-1], data[:, 0], data[:, -1], data[:, :, 0], data[:, :, -1])]
-    background = _most_frequent(np.concatenate(faces))
+    # a quarter of scanned or stripped backgrounds are one value: the most frequent of the faces
+    shown = np.concatenate(faces)
+    values, counts = np.unique(shown[np.linspace(0, len(shown) - 1, COMMON_SAMPLE).astype(int)], return_counts=True)
+    background = float(values[counts.argmax()])
     low, high = BRAIN_RANGE_ML
     foreground: BoolArray = (data != background) & _present(volume)
     found_ml = np.count_nonzero(foreground) * volume.voxel_mm3 / 1000
     if max(np.mean(face != background) for face in faces) > MAX_FACE_SHARE or not low / 2 <= found_ml <= high:
         return None
-    coarse = _coarse(foreground, volume)
-    closed = _closed(coarse.sampled(foreground) > MIN_FOREGROUND_SHARE, coarse.spacing_mm)
-    back = coarse.back(closed, foreground.shape)
+    # close it on a coarse grid
+    box = bounding_box(foreground)
+    to_box, shape, spacing_mm = _coarse_grid(box, volume.spacing_mm)
+    coarse = interpolated(foreground[box].astype(np.float32), to_box, shape) > MIN_FOREGROUND_SHARE
+    closed = _closed(coarse, spacing_mm)
+    back: FloatArray = np.zeros(data.shape, dtype=np.float32, order="F")
+    back[box] = interpolated(closed.astype(np.float32), np.linalg.inv(to_box).astype(np.float64), back[box].shape)
     mask: BoolArray = (back > 0.5) | (foreground & (back > 0))
     if not low <= np.count_nonzero(mask) * volume.voxel_mm3 / 1000 <= high:
         return None
-    dip = _skull_dip(coarse.sampled(data), closed, coarse.spacing_mm, background)
+    dip = _skull_dip(interpolated(data[box].astype(np.float32), to_box, shape), closed, spacing_mm, background)
     return mask if dip > MAX_SKULL_DIP else None
 
 
-def _most_frequent(values: FloatArray) -> float:
-    """Return the value (N,) that occurs most often; a quarter of scanned or stripped backgrounds are one value."""
-    first = values[np.linspace(0, len(values) - 1, COMMON_SAMPLE).astype(int)]
-    candidates, counts = np.unique(first, return_counts=True)
-    return float(candidates[counts.argmax()])
+def _coarse_grid(
+    box: Box, spacing_mm: tuple[float, float, float]
+) -> tuple[NDArray[np.float64], tuple[int, ...], tuple[float, float, float]]:
+    """Return a grid of `COARSE_MM` around a box of finer voxels, with room for the closing; alike for flipped volumes.
 
-
-@dataclass(frozen=True)
-class _Coarse:
-    """A part of a volume at `COARSE_MM`, where its voxels are finer; alike under flips and turns of the volume.
-
-    Attributes
-    ----------
-    box : the part
-    shape : of the coarse array
-    to_box : float64 (4, 4), indices of the coarse array to indices of the box
-    spacing_mm : of the coarse array
+    Returns
+    -------
+    The affine (4, 4) from its indices to those of the box, its shape, and its spacing in mm.
     """
-
-    box: Box
-    shape: tuple[int, int, int]
-    to_box: NDArray[np.float64]
-    spacing_mm: tuple[float, float, float]
-
-    def sampled(self, values: NDArray[np.generic]) -> FloatArray:
-        """Return values (I, J, K) of the volume on the coarse grid, float32; 0 outside."""
-        return interpolated(values[self.box].astype(np.float32), self.to_box, self.shape)
-
-    def back(self, mask: BoolArray, shape: tuple[int, ...]) -> FloatArray:
-        """Return a mask on the coarse grid, interpolated to a volume of `shape`, 0 to 1, float32."""
-        whole: FloatArray = np.zeros(shape, dtype=np.float32, order="F")
-        inside = whole[self.box]
-        inside[...] = interpolated(mask.astype(np.float32), np.linalg.inv(self.to_box).astype(np.float64), inside.shape)
-        return whole
-
-
-def _coarse(foreground: BoolArray, volume: Volume) -> _Coarse:
-    """Return the coarse grid around the foreground, with room for the closing."""
-    spacing = np.array(volume.spacing_mm)
-    box = bounding_box(foreground)
+    spacing = np.array(spacing_mm)
     sides = np.array([span.stop - span.start for span in box])
     step: NDArray[np.float64] = np.where(spacing < FINE_MM, COARSE_MM / spacing, 1.0)
     room = np.ceil(CLOSING_MM / (spacing * step)) + 1
@@ -131,7 +106,7 @@ def _coarse(foreground: BoolArray, volume: Volume) -> _Coarse:
     to_box = np.diag([*step, 1.0])
     to_box[:3, 3] = (sides - 1) / 2 - step * (shape - 1) / 2
     i, j, k = (float(mm) for mm in spacing * step)
-    return _Coarse(box, (int(shape[0]), int(shape[1]), int(shape[2])), to_box, (i, j, k))
+    return to_box, tuple(int(n) for n in shape), (i, j, k)
 
 
 def _closed(foreground: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:
@@ -173,48 +148,39 @@ def _extracted(volume: Volume) -> BoolArray:
     from_ras = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), to_ras)
     turned: FloatArray = nib.orientations.apply_orientation(volume.data, to_ras)
     try:
-        brain_like = extract_brain(turned)
+        brain_like = nib.orientations.apply_orientation(extract_brain(turned), from_ras)
+        return _plausible(volume, np.ascontiguousarray(brain_like)) & _present(volume)
     except NoBrain as error:
-        raise _no_brain(volume, "no brain") from error
-    mask = _plausible(volume, np.ascontiguousarray(nib.orientations.apply_orientation(brain_like, from_ras)))
-    return mask & _present(volume)
+        low, high = BRAIN_RANGE_ML
+        raise UnusableInput(
+            volume.path,
+            f"expected a stripped scan or a T1 head with one brain of {low:.0f} to {high:.0f} ml, brain extraction "
+            f"found {error}; give --brain-mask FILE, or --brain-mask none if the whole volume is brain",
+        ) from error
 
 
 def _plausible(volume: Volume, brain_like: BoolArray) -> BoolArray:
-    """Return the largest component, filled, if it has the size and shape of a brain; else raise."""
+    """Return the largest component, filled, if it has the size, shape and contrast of a brain; else raise `NoBrain`."""
     if not brain_like.any():
-        raise _no_brain(volume, "no brain")
+        raise NoBrain("no brain")
     largest = largest_component(brain_like)
     if (share := largest.sum() / brain_like.sum()) < MIN_LARGEST_SHARE:
-        raise _no_brain(volume, f"pieces, the largest {share:.0%} of them")
+        raise NoBrain(f"pieces, the largest {share:.0%} of them")
     box = bounding_box(largest)
     largest[box] = filled(largest[box])
     low, high = BRAIN_RANGE_ML
     if not low <= (found_ml := largest.sum() * volume.voxel_mm3 / 1000) <= high:
-        raise _no_brain(volume, f"{found_ml:.0f} ml")
+        raise NoBrain(f"{found_ml:.0f} ml")
     sides_mm = [n * s for n, s in zip(largest[box].shape, volume.spacing_mm, strict=True)]
     low, high = SIDE_RANGE_MM
     if not low <= min(sides_mm) <= max(sides_mm) <= high:
-        raise _no_brain(volume, " x ".join(f"{s:.0f}" for s in sides_mm) + " mm")
+        raise NoBrain(" x ".join(f"{s:.0f}" for s in sides_mm) + " mm")
     low, high = BOX_FILLING_RANGE
     if not low <= (filling := float(largest[box].mean())) <= high:
-        raise _no_brain(volume, f"a shape that fills {filling:.0%} of its box")
-    if (contrast := _contrast(volume, largest)) < MIN_CONTRAST:
-        raise _no_brain(volume, f"a region {contrast:.0%} brighter than the rest")
-    return largest
-
-
-def _contrast(volume: Volume, mask: BoolArray) -> float:
-    """Return how much brighter a mask is than the rest, relative to the range; deepbet sees brains in noise."""
+        raise NoBrain(f"a shape that fills {filling:.0%} of its box")
+    # how much brighter it is than the rest, relative to the range; deepbet sees brains in noise
     darkest, brightest = np.percentile(volume.data, (1, 99))
-    difference = np.median(volume.data[mask]) - np.median(volume.data[~mask])
-    return float(difference / ((brightest - darkest) or 1.0))
-
-
-def _no_brain(volume: Volume, instead: str) -> UnusableInput:
-    low, high = BRAIN_RANGE_ML
-    return UnusableInput(
-        volume.path,
-        f"expected a stripped scan or a T1 head with one brain of {low:.0f} to {high:.0f} ml, "
-        f"brain extraction found {instead}; give --brain-mask FILE, or --brain-mask none if the whole volume is brain",
-    )
+    difference = np.median(volume.data[largest]) - np.median(volume.data[~largest])
+    if (contrast := float(difference / ((brightest - darkest) or 1.0))) < MIN_CONTRAST:
+        raise NoBrain(f"a region {contrast:.0%} brighter than the rest")
+    return largest

@@ -81,36 +81,6 @@ class CanonicalVolume:
         return CanonicalVolume(data, mask, halved_grid(self.grid))
 
 
-def to_canonical(
-    volume: Volume,
-    mask: BoolArray,
-    *,
-    image_size: int = 64,
-    contrast: str = "t1",
-    template: FloatArray | None = None,
-    grid: Grid | None = None,
-) -> CanonicalVolume:
-    """Bring a brain onto the canonical grid and intensity scale.
-
-    z = (x - median) / (0.7413 IQR) over the brain, clipped to `CLIP_SD`; a Gaussian low-pass
-    to the canonical resolution, normalised by the smoothed mask; linear interpolation.
-
-    Parameters
-    ----------
-    contrast : where CSF is dark, a rim of it is taken off the mask, so that wide and tight masks agree
-    template : float32 (I, I, I) to which the brain is aligned; None keeps the pose of the scanner
-    grid : where the brain is known to lie; then nothing is aligned
-
-    Raises
-    ------
-    UnusableInput : if the brain is too small, or of one intensity.
-    """
-    brain = smooth_brain(volume, mask, image_size=image_size)
-    canonical = canonical_brain(brain, image_size=image_size, contrast=contrast, template=template, grid=grid)
-    warnings = canonical.warnings + _coverage_warnings(brain, canonical.grid)
-    return replace(with_fine(canonical, brain), warnings=warnings)
-
-
 @dataclass(frozen=True)
 class SmoothBrain:
     """A brain in its bounding box on the scan's own grid, low-passed to the canonical resolution.
@@ -121,6 +91,7 @@ class SmoothBrain:
     fine_summed, fine_weight : the same, low-passed to half the canonical pixel
     affine : float64 (4, 4), indices of the box to RAS+ mm
     centre_mm : float64 (3,), the centroid of the brain mask in RAS+ mm
+    image_size : pixels of the canonical grid's side, which set the resolution
     """
 
     summed: FloatArray
@@ -129,10 +100,13 @@ class SmoothBrain:
     fine_weight: FloatArray
     affine: NDArray[np.float64]
     centre_mm: NDArray[np.float64]
+    image_size: int
 
 
 def smooth_brain(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> SmoothBrain:
-    """Return the brain of a scan at the resolution of the canonical grid.
+    """Return the brain of a scan on its robust intensity scale, at the resolution of the canonical grid.
+
+    z = (x - median) / (0.7413 IQR) over the brain; a Gaussian low-pass, normalised by the smoothed mask.
 
     Parameters
     ----------
@@ -166,37 +140,37 @@ def smooth_brain(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> Sm
         sigmas = lowpass_sigmas(blocks.spacing_mm(volume.spacing_mm), FIELD_OF_VIEW_MM / size)
         parts += [low_passed(values, sigmas) if any(sigmas) else values for values in (summed, weight)]
     centre_mm = volume.affine[:3, :3] @ centroid + volume.affine[:3, 3]
-    return SmoothBrain(parts[0], parts[1], parts[2], parts[3], blocks.affine(volume.affine), centre_mm)
+    return SmoothBrain(parts[0], parts[1], parts[2], parts[3], blocks.affine(volume.affine), centre_mm, image_size)
 
 
-def canonical_brain(
-    brain: SmoothBrain,
-    *,
-    image_size: int = 64,
-    contrast: str = "t1",
-    template: FloatArray | None = None,
-    grid: Grid | None = None,
+def to_canonical(
+    brain: SmoothBrain, *, contrast: str = "t1", template: FloatArray | None = None, grid: Grid | None = None
 ) -> CanonicalVolume:
-    """Sample a brain on the canonical grid, aligned to a template where there is one; see `to_canonical`.
+    """Return a brain on the canonical grid by linear interpolation, standardized there; without `fine`.
 
     Parameters
     ----------
-    template : float32 (I, I, I), the mean of healthy brains; None keeps the pose of the scanner
+    contrast : where CSF is dark, a rim of it is taken off the mask, so that wide and tight masks agree
+    template : float32 (I, I, I), the mean of healthy brains to which it is aligned; None keeps the pose of the scanner
+    grid : where the brain is known to lie; then nothing is aligned
     """
-    known = grid is not None
-    grid = grid or grid_around(brain.centre_mm, image_size, FIELD_OF_VIEW_MM)
-    values, mask = _sampled(brain, grid)
-    warnings: tuple[str, ...] = ()
-    if template is not None and not known:
-        moved, fits = align(values, mask, template, grid.pixel_mm)
+    warnings: list[str] = []
+    place = grid or grid_around(brain.centre_mm, brain.image_size, FIELD_OF_VIEW_MM)
+    values, mask = _sampled(brain, place)
+    if template is not None and grid is None:
+        moved, fits = align(values, mask, template, place.pixel_mm)
         if fits:
-            grid = moved_grid(grid, moved)
-            values, mask = _sampled(brain, grid)
+            place = moved_grid(place, moved)
+            values, mask = _sampled(brain, place)
         else:
-            warnings = ("could not be aligned to the model's mean brain; its own pose was kept",)
+            warnings.append("could not be aligned to the model's mean brain; its own pose was kept")
+    outside = share_outside(brain.weight, np.linalg.inv(place.affine) @ brain.affine, brain.image_size)
+    if outside > MAX_OUTSIDE_SHARE:
+        beyond = f"lies outside the {FIELD_OF_VIEW_MM:g} mm field of view and is not scored"
+        warnings.append(f"{outside:.0%} of the mask {beyond}")
     if contrast in DARK_RIM_CONTRASTS:
-        mask = _without_rim(values, mask, grid.pixel_mm)
-    return CanonicalVolume(standardized(values, mask), mask, grid, warnings)
+        mask = _without_rim(values, mask, place.pixel_mm)
+    return CanonicalVolume(standardized(values, mask), mask, place, tuple(warnings))
 
 
 def with_fine(canonical: CanonicalVolume, brain: SmoothBrain) -> CanonicalVolume:
@@ -290,11 +264,3 @@ def _without_rim(values: FloatArray, mask: BoolArray, pixel_mm: float) -> BoolAr
     dark = standardized(values, mask) < RIM_DARK_SD
     tight = largest_component(without_thin_parts(mask & ~(dark & (depth_mm(mask, pixel_mm) <= RIM_DEPTH_MM))))
     return tight if tight.sum() >= MIN_TIGHT_SHARE * mask.sum() else mask
-
-
-def _coverage_warnings(brain: SmoothBrain, grid: Grid) -> tuple[str, ...]:
-    """Return a warning if much of the brain lies beyond the field of view of the canonical grid."""
-    outside = share_outside(brain.weight, np.linalg.inv(grid.affine) @ brain.affine, grid.shape[0])
-    if outside <= MAX_OUTSIDE_SHARE:
-        return ()
-    return (f"{outside:.0%} of the mask lies outside the {FIELD_OF_VIEW_MM:g} mm field of view and is not scored",)

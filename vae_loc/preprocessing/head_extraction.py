@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.preprocessing.regions import Box, components
+from vae_loc.preprocessing.regions import Box, largest_component
 from vae_loc.system.onnx_runtime import session
 from vae_loc.vocabulary import BoolArray, FloatArray
 
@@ -28,7 +28,7 @@ Network = Callable[[FloatArray], FloatArray]  # blocks (8, N, N, N) -> logits (2
 
 
 class NoBrain(Exception):
-    """Nothing in a volume looks like a brain to the first network."""
+    """No brain is in a volume, but what the message says."""
 
 
 def extract_brain(data: FloatArray) -> BoolArray:
@@ -57,14 +57,12 @@ def extract_brain(data: FloatArray) -> BoolArray:
 
 def _box(brain: BoolArray, shape: tuple[int, ...]) -> Box:
     """Return the box of the largest part of a small brain mask, wider by `MARGIN`, in the voxels of the volume."""
-    numbers = components(brain)
-    sizes = np.bincount(numbers.ravel())[1:]
-    largest = numbers == 1 + np.argmax(sizes) if len(sizes) else brain
+    largest = largest_component(brain, fully_connected=True)
     spans = []
     for axis, count in enumerate(shape):
         planes = np.flatnonzero(largest.mean(axis=tuple({0, 1, 2} - {axis})) > MIN_PLANE_SHARE)
         if not len(planes):
-            raise NoBrain
+            raise NoBrain("no brain")
         scale = count / len(brain)
         centre = round(scale * (planes[-1] + 1 + planes[0]) / 2)
         side = round((1 + 2 * MARGIN) * scale * (planes[-1] + 1 - planes[0]))

@@ -1,12 +1,21 @@
-"""Case -> Scan: the file is read and its brain is found, by the one rule for which mask counts."""
+"""Case -> Scan: the file is read and its brain is found, by the one rule for which mask counts.
+
+Scans that are needed more than once are read once: brain and low-passed intensities, kept in a temporary file.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.preprocessing.canonical import SmoothBrain, smooth_brain
 from vae_loc.scans.cases import Case
 from vae_loc.scans.volume import Volume, read_volume
+from vae_loc.system.array_store import ArrayStore
 from vae_loc.vocabulary import BoolArray, BrainMask
 
 
@@ -60,3 +69,46 @@ def counting_mask(case: Case, brain_mask: BrainMask | None) -> BrainMask:
     'a_brainmask.nii'
     """
     return brain_mask or case.brain_mask or "auto"
+
+
+@dataclass(frozen=True)
+class PreparedScan:
+    """Arrays that are kept of a scan: enough for any canonical grid of one image size, and for the way back.
+
+    Attributes
+    ----------
+    path, affine, shape : of the scan on disk
+    smooth : the brain at the resolution of the canonical grid
+    packed : the brain mask, 8 voxels in a byte
+    """
+
+    path: Path
+    affine: NDArray[np.float64]
+    shape: tuple[int, ...]
+    smooth: SmoothBrain
+    packed: NDArray[np.uint8]
+
+    @property
+    def brain(self) -> BoolArray:
+        """The brain mask, bool (I, J, K) on the scan's own grid."""
+        bits = np.unpackbits(self.packed, count=int(np.prod(self.shape)))
+        return bits.astype(bool).reshape(self.shape)
+
+
+def prepare_scan(scan: Scan, *, image_size: int, store: ArrayStore) -> PreparedScan:
+    """Low-pass a scan's brain for a canonical grid, and keep it.
+
+    Raises
+    ------
+    UnusableInput : if the brain is too small or of one intensity, or TMPDIR is full.
+    """
+    smooth = smooth_brain(scan.volume, scan.brain, image_size=image_size)
+    kept = replace(
+        smooth,
+        summed=store.kept(smooth.summed),
+        weight=store.kept(smooth.weight),
+        fine_summed=store.kept(smooth.fine_summed),
+        fine_weight=store.kept(smooth.fine_weight),
+    )
+    packed = store.kept(np.packbits(scan.brain))
+    return PreparedScan(scan.volume.path, scan.volume.affine, scan.brain.shape, kept, packed)

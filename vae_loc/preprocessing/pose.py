@@ -1,6 +1,7 @@
-"""The pose of a brain on a cube: intensities to align by, centroid, and what may take one adult's head to another's.
+"""The pose of a brain on a cube: intensities to align by, centroid, outline; which affines fit two adults' heads.
 
-Cubes have their centre at 0 mm and RAS+ axes.
+Cubes have their centre at 0 mm and RAS+ axes. All thresholds of outlines are here, as Dice with the mean brain, 0 to 1;
+the values of scans at hand are in docs/measured/scan-gate.md.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_loc.preprocessing.regions import bounding_box
 from vae_loc.preprocessing.resampling import Grid
 from vae_loc.vocabulary import BoolArray, FloatArray
 
@@ -18,6 +20,15 @@ BRAIN_OFFSET = 0.3  # of the intensity range, so that the brain's outline counts
 MAX_ZOOM, MAX_STRETCH = 1.35, 1.5  # adults differ by +-15 % a side; axes to each other
 MAX_ANGLE_RAD = 0.6  # 34 degrees: a head in a scanner tilts less
 MAX_SHIFT_MM = 30.0  # beyond what the outlines say, after which something else was matched
+
+TURNED_OUTLINE = 0.92  # below it other poses are tried: whole brains have .92 and more
+ALIGNED_OUTLINE = 0.88  # from which on a brain is well aligned: .91 and more where it is right, .77 with a part missing
+POOR_OUTLINE = 0.72  # below it the detail must be that of a brain: fruit .70
+MATCHED_OUTLINE = 0.65  # below it nothing was matched, and the brain keeps its own pose
+NO_OUTLINE = 0.55  # below it a mask is no brain: those with a part missing .66
+MAX_OUTLINE_LOSS = 0.06  # of the aligned brain turned as it is; more, and aligning it anew does not make up for it
+MIN_OUTLINE_GAIN = 0.03  # of another pose, to be the right one
+CUT_FACE = 0.35  # of a face of the mask's box: a mask that covers more goes on beyond it
 
 
 def windowed(data: FloatArray, mask: BoolArray) -> FloatArray:
@@ -83,3 +94,20 @@ def plausible(affine: Affine, expected_mm: NDArray[np.float64] | None = None) ->
         and angle <= MAX_ANGLE_RAD
         and np.linalg.norm(shift) <= MAX_SHIFT_MM
     )
+
+
+def outline_dice(mask: BoolArray, template: FloatArray) -> float:
+    """Return the Dice of a brain's mask and that of the mean brain, (N, N, N) each, 0 to 1."""
+    brain = template > BRAIN_OFFSET
+    either = int(np.count_nonzero(mask)) + int(np.count_nonzero(brain))
+    return 2 * int(np.count_nonzero(mask & brain)) / max(1, either)
+
+
+def cut_faces(mask: BoolArray) -> BoolArray:
+    """Return at which faces of its box a mask (I, J, K) is cut straight, bool (3, 2): the low and high of each axis.
+
+    >>> int(cut_faces(np.ones((3, 3, 3), dtype=bool)).sum())
+    6
+    """
+    inside = mask[bounding_box(mask)]
+    return np.array([[np.take(inside, end, axis).mean() > CUT_FACE for end in (0, -1)] for axis in range(3)])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +35,6 @@ def bounding_box(mask: BoolArray, margin: tuple[int, int, int] = (0, 0, 0)) -> B
     return spans[0], spans[1], spans[2]
 
 
-def cut_affine(affine: NDArray[np.float64], box: Box) -> NDArray[np.float64]:
-    """Return the affine, float64 (4, 4) to RAS+ mm, of an array that was cut to `box`."""
-    cut = affine.copy()
-    cut[:3, 3] += affine[:3, :3] @ [span.start for span in box]
-    return cut
-
-
 def depth_mm(mask: BoolArray, spacing_mm: float | tuple[float, float, float]) -> FloatArray:
     """Return the distance of each voxel of a mask to the nearest voxel outside it in mm, float32 (I, J, K), 0 outside.
 
@@ -62,27 +53,38 @@ def distance_mm(mask: BoolArray, spacing_mm: float | tuple[float, float, float])
     """Return the distance of each voxel to the nearest voxel of a mask in mm, float32 (I, J, K), 0 inside."""
     import SimpleITK as sitk
 
-    image = _itk(mask)
+    image = itk_image(mask)
     image.SetSpacing((spacing_mm,) * 3 if isinstance(spacing_mm, float | int) else spacing_mm)
     distance = sitk.SignedMaurerDistanceMapImageFilter()
     distance.SetNumberOfWorkUnits(1)
     distance.SquaredDistanceOff()
     distance.UseImageSpacingOn()
-    outside: FloatArray = np.maximum(_array(distance.Execute(image)), np.float32(0))
+    outside: FloatArray = np.maximum(sitk.GetArrayFromImage(distance.Execute(image)).T, np.float32(0))
     return outside
 
 
-def largest_component(mask: BoolArray) -> BoolArray:
-    """Return the largest of a mask's 6-connected components, bool (I, J, K)."""
-    numbers = _labelled(mask, fully_connected=False)
+def largest_component(mask: BoolArray, *, fully_connected: bool = False) -> BoolArray:
+    """Return the largest of a mask's components, bool (I, J, K); see `components`."""
+    numbers = components(mask, fully_connected=fully_connected)
     sizes = np.bincount(numbers.ravel())[1:]
     largest: BoolArray = numbers == 1 + np.argmax(sizes) if len(sizes) > 1 else mask.copy()
     return largest
 
 
-def components(mask: BoolArray) -> NDArray[np.int32]:
-    """Return the number of each voxel's 26-connected component, int32 (I, J, K), 0 outside the mask."""
-    return _labelled(mask, fully_connected=True)
+def components(mask: BoolArray, *, fully_connected: bool = True) -> NDArray[np.int32]:
+    """Return the number of each voxel's component, int32 (I, J, K), 0 outside the mask, in order of first voxels.
+
+    Parameters
+    ----------
+    fully_connected : whether voxels touch by edges and corners too (26 neighbours), or by faces alone (6)
+    """
+    import SimpleITK as sitk
+
+    numbers: NDArray[np.int32] = np.zeros(mask.shape, dtype=np.int32)
+    if mask.any():
+        box = bounding_box(mask)
+        numbers[box] = sitk.GetArrayFromImage(sitk.ConnectedComponent(itk_image(mask[box]), fully_connected)).T
+    return numbers
 
 
 def without_thin_parts(mask: BoolArray) -> BoolArray:
@@ -111,38 +113,24 @@ def filled(mask: BoolArray) -> BoolArray:
     """Return a mask with its holes: what no 6-connected path leads out of."""
     import SimpleITK as sitk
 
-    result: BoolArray = _array(sitk.BinaryFillhole(_itk(np.pad(mask, 1))))[1:-1, 1:-1, 1:-1].astype(bool)
+    result: BoolArray = (
+        sitk.GetArrayFromImage(sitk.BinaryFillhole(itk_image(np.pad(mask, 1)))).T[1:-1, 1:-1, 1:-1].astype(bool)
+    )
     return result
 
 
-def _labelled(mask: BoolArray, *, fully_connected: bool) -> NDArray[np.int32]:
-    """Return the numbers of the components in the order of their first voxels."""
+def itk_image(array: BoolArray | FloatArray) -> sitk.Image:
+    """Return an array (I, J, K) as an image of unit spacing from the origin, its axes in the same order."""
     import SimpleITK as sitk
 
-    numbers: NDArray[np.int32] = np.zeros(mask.shape, dtype=np.int32)
-    if mask.any():
-        box = bounding_box(mask)
-        numbers[box] = _array(sitk.ConnectedComponent(_itk(mask[box]), fully_connected))
-    return numbers
-
-
-def _itk(mask: BoolArray) -> sitk.Image:
-    import SimpleITK as sitk
-
-    return sitk.GetImageFromArray(np.asfortranarray(mask).view(np.uint8).T)
-
-
-def _array(image: sitk.Image) -> NDArray[Any]:
-    import SimpleITK as sitk
-
-    array: NDArray[Any] = sitk.GetArrayFromImage(image).T
-    return array
+    return sitk.GetImageFromArray(np.asfortranarray(array.view(np.uint8) if array.dtype == bool else array).T)
 
 
 def boxed_affine(mask: BoolArray, affine: NDArray[np.float64]) -> tuple[Box, NDArray[np.float64]]:
-    """Return the mask's box with one voxel of margin, and the affine of the array cut to it."""
-    box = bounding_box(mask, margin=(1, 1, 1))
-    return box, cut_affine(affine, box)
+    """Return the mask's box with one voxel of margin, and the affine, float64 (4, 4), of the array cut to it."""
+    box, cut = bounding_box(mask, margin=(1, 1, 1)), affine.copy()
+    cut[:3, 3] += affine[:3, :3] @ [span.start for span in box]
+    return box, cut
 
 
 def centroid_of(mask: BoolArray) -> NDArray[np.float64]:
@@ -153,14 +141,9 @@ def centroid_of(mask: BoolArray) -> NDArray[np.float64]:
 
 def share_outside(weight: FloatArray, to_pixel: NDArray[np.float64], side: int) -> float:
     """Return the share of a weight (I, J, K) that lies outside a cube of `side` pixels; indices to pixels (4, 4)."""
-
-    def inside(*voxels: NDArray[np.float32]) -> BoolArray:
-        """Return whether voxels, given by coordinates (N,) that broadcast, lie in the cube."""
-        pixels = (sum(a * voxel for a, voxel in zip(row, voxels, strict=False)) + row[3] for row in to_pixel[:3])
-        within = ((pixel >= -0.5) & (pixel <= side - 0.5) for pixel in pixels)
-        return functools.reduce(operator.and_, within)
-
-    sides = [np.arange(n, dtype=np.float32) for n in weight.shape]
-    if inside(*np.ix_(*(axis[[0, -1]] for axis in sides))).all():  # then all between the corners is
-        return 0.0
-    return 1 - float(weight[inside(*np.ix_(*sides))].sum() / weight.sum())
+    i, j, k = np.ix_(*(np.arange(n, dtype=np.float32) for n in weight.shape))
+    outside: BoolArray = np.zeros(weight.shape, dtype=bool)
+    for a, b, c, shift in to_pixel[:3]:
+        pixel = a * i + b * j + c * k + shift
+        outside |= (pixel < -0.5) | (pixel > side - 0.5)
+    return float(weight[outside].sum() / weight.sum())

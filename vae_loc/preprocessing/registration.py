@@ -1,4 +1,4 @@
-"""A brain on a cube -> its position on the mean healthy brain: affine, by inverse-compositional Gauss-Newton.
+"""A brain on a cube -> its place on the mean healthy brain: affine, by inverse-compositional Gauss-Newton; that mean.
 
 The template T is moved towards the image I, whose intensities are fitted along, so that any contrast aligns:
 
@@ -13,16 +13,23 @@ both cubes in their own frame, so that no conversion to LPS is needed.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.preprocessing.outline import ALIGNED_OUTLINE, MATCHED_OUTLINE, cut_faces
-from vae_loc.preprocessing.pose import BRAIN_OFFSET, Affine, centroid_mm, plausible, windowed
-from vae_loc.preprocessing.regions import bounding_box
-from vae_loc.preprocessing.resampling import itk_image
+from vae_loc.preprocessing.pose import (
+    ALIGNED_OUTLINE,
+    BRAIN_OFFSET,
+    MATCHED_OUTLINE,
+    Affine,
+    centroid_mm,
+    cut_faces,
+    plausible,
+    windowed,
+)
+from vae_loc.preprocessing.regions import bounding_box, itk_image
 from vae_loc.preprocessing.robust_fit import REGISTRATION_CUT_SD, SD_PER_MAD, bisquare
 from vae_loc.preprocessing.template_levels import (
     KNOTS,
@@ -36,9 +43,6 @@ from vae_loc.preprocessing.template_levels import (
 )
 from vae_loc.vocabulary import BoolArray, FloatArray
 
-if TYPE_CHECKING:
-    import SimpleITK as sitk
-
 CURVE_RIDGE, MOTION_RIDGE = 1e-3, 1e-6  # of the mean diagonal: a part of the curve may have no voxel
 STILL_MM, STILL_POINTS = 0.02, 17  # a smaller step ends a level of one pixel a block; every n-th point is looked at
 MIN_KNOWN = 0.25  # of the template's brain, else there is nothing to match
@@ -48,6 +52,8 @@ ITK_ITERATIONS = 200  # a level at most; 0.4 s in all on a cube of 64
 STEPS_MM = (1.0, 0.01)  # of the optimizer, halved at every turn; a plain gradient descent ended 5 to 12 mm off
 RELAXATION = 0.5
 SHRINK_FACTORS, SIGMAS = (3, 1), (2, 0)  # coarse, fine
+ROUNDS = 3
+TEMPLATE_SUBJECTS = 30  # their mean is smooth; more cost time
 
 
 def align(data: FloatArray, mask: BoolArray, template: FloatArray, pixel_mm: float) -> tuple[Affine, bool]:
@@ -56,26 +62,29 @@ def align(data: FloatArray, mask: BoolArray, template: FloatArray, pixel_mm: flo
     Parameters
     ----------
     data, mask : float32 and bool (N, N, N) of the brain, any intensity scale, any contrast
-    template : float32 (N, N, N), what `build_template` made
+    template : float32 (N, N, N), made by `build_template`
     """
     brain = template > BRAIN_OFFSET
     if not mask.any() or not brain.any():
         return np.eye(4), False
     start, limits = _start(mask, brain, pixel_mm)
-    levels = template_levels(template, pixel_mm)
     image = windowed(data, mask)
-    images = [joined(image, level.block) for level in levels]
-
-    def outline(affine: Affine) -> float:
-        return _outline(images[1], levels[1], affine, limits)
-
+    pairs = [(joined(image, level.block), level) for level in template_levels(template, pixel_mm)]
     # all 12 numbers at once: right for nearly every brain
-    affine = _fitted(images, levels, start, limits, None)
+    affine = _fitted(pairs, start, limits)
+    outline = functools.partial(_outline, *pairs[1], limits)
     if plausible(affine, start[:3, 3]) and outline(affine) >= ALIGNED_OUTLINE:
         return affine, True
-    # else fewer numbers, and mutual information; the best outline of the three counts
-    others = _fitted(images, levels, start, limits, SIMILARITY), align_by_itk(data, mask, template, pixel_mm)
-    good = [(outline(tried), tried) for tried in (affine, *others) if plausible(tried, start[:3, 3])]
+    # else fewer numbers: motions (12, 7) that turn, zoom alike and shift; and mutual information
+    similarity = np.zeros((3, 4, 7), dtype=np.float32)
+    for number, (i, j) in enumerate(((0, 1), (0, 2), (1, 2))):
+        similarity[i, j, number], similarity[j, i, number] = 1, -1
+    for i in range(3):
+        similarity[i, i, 3] = similarity[i, 3, 4 + i] = 1
+    similar = _fitted(pairs, start, limits, similarity.reshape(12, 7))
+    by_itk = align_by_itk(data, mask, template, pixel_mm)
+    # the best outline of the three counts
+    good = [(outline(tried), tried) for tried in (affine, similar, by_itk) if plausible(tried, start[:3, 3])]
     dice, best = max(good, key=lambda of: of[0], default=(0.0, affine))
     return (best, True) if dice >= MATCHED_OUTLINE else (np.eye(4), False)
 
@@ -94,14 +103,10 @@ def _start(mask: BoolArray, brain: BoolArray, pixel_mm: float) -> tuple[Affine, 
 
 
 def _fitted(
-    images: Sequence[FloatArray],
-    levels: Sequence[TemplateLevel],
-    affine: Affine,
-    limits: Limits,
-    basis: FloatArray | None,
+    pairs: Sequence[tuple[FloatArray, TemplateLevel]], affine: Affine, limits: Limits, basis: FloatArray | None = None
 ) -> Affine:
-    """Return the affine after all levels; `basis` (12, P) confines its motions."""
-    for image, level in zip(images, levels, strict=True):
+    """Return the affine after all pairs of image and template, coarse to fine; `basis` (12, P) confines its motions."""
+    for image, level in pairs:
         weight = known(level, affine, limits)
         for _ in range(level.steps):
             # compose the inverse of the template's motion
@@ -144,7 +149,7 @@ def _step(
     return change, residual
 
 
-def _outline(image: FloatArray, level: TemplateLevel, affine: Affine, limits: Limits) -> float:
+def _outline(image: FloatArray, level: TemplateLevel, limits: Limits, affine: Affine) -> float:
     """Return the Dice of the outlines of image and template where the image is known; 0 if too little is known."""
     seen = known(level, affine, limits) > 0
     if np.count_nonzero(level.brain & seen) < MIN_KNOWN * np.count_nonzero(level.brain):
@@ -157,19 +162,6 @@ def _outline(image: FloatArray, level: TemplateLevel, affine: Affine, limits: Li
 def _ridged(matrix: NDArray[np.floating], share: float) -> NDArray[np.float64]:
     """Return a square matrix with a share of its mean diagonal, and a little, added to the diagonal."""
     return matrix + (share * float(np.trace(matrix)) / len(matrix) + 1e-6) * np.eye(len(matrix))
-
-
-def _similarity_basis() -> FloatArray:
-    """Return the motions (12, 7) that turn, zoom alike and shift."""
-    basis = np.zeros((3, 4, 7), dtype=np.float32)
-    for number, (i, j) in enumerate(((0, 1), (0, 2), (1, 2))):
-        basis[i, j, number], basis[j, i, number] = 1, -1
-    for i in range(3):
-        basis[i, i, 3] = basis[i, 3, 4 + i] = 1
-    return basis.reshape(12, 7)
-
-
-SIMILARITY = _similarity_basis()
 
 
 def align_by_itk(data: FloatArray, mask: BoolArray, template: FloatArray, pixel_mm: float) -> Affine:
@@ -188,9 +180,13 @@ def align_by_itk(data: FloatArray, mask: BoolArray, template: FloatArray, pixel_
     method.SetSmoothingSigmasPerLevel(SIGMAS)
     transform = sitk.AffineTransform(3)
     method.SetInitialTransform(transform, inPlace=True)
+    fixed, moving = itk_image(template), itk_image(windowed(data, mask))
+    for image in (fixed, moving):
+        image.SetSpacing((pixel_mm,) * 3)
+        image.SetOrigin((-pixel_mm * (len(template) - 1) / 2,) * 3)
     affine = np.eye(4)
     try:
-        method.Execute(_centred(template, pixel_mm), _centred(windowed(data, mask), pixel_mm))
+        method.Execute(fixed, moving)
     except RuntimeError:  # SimpleITK's way of saying that the images do not overlap
         return affine
     affine[:3, :3] = np.array(transform.GetMatrix()).reshape(3, 3)
@@ -198,8 +194,29 @@ def align_by_itk(data: FloatArray, mask: BoolArray, template: FloatArray, pixel_
     return affine
 
 
-def _centred(array: FloatArray, pixel_mm: float) -> sitk.Image:
-    image = itk_image(array)
-    image.SetSpacing((pixel_mm,) * 3)
-    image.SetOrigin((-pixel_mm * (array.shape[0] - 1) / 2,) * 3)
-    return image
+def build_template(brains: Sequence[tuple[FloatArray, BoolArray]], pixel_mm: float) -> FloatArray:
+    """Return the mean of brains, float32 (N, N, N), after they were aligned to it, in rounds.
+
+    Its size is the brains' mean size: each round undoes the mean affine. It is rounded to the 16 bits in which models
+    store it, so that training and scoring align to the same numbers.
+
+    Parameters
+    ----------
+    brains : data float32 and mask bool, (N, N, N) each
+    """
+    from scipy.ndimage import affine_transform
+
+    images = [windowed(data, mask) for data, mask in brains]
+    template: FloatArray = np.mean(images, axis=0, dtype=np.float32)
+    middle = (template.shape[0] - 1) / 2
+    for _ in range(ROUNDS):
+        affines = [align(data, mask, template, pixel_mm)[0] for data, mask in brains]
+        back = np.linalg.inv(np.mean(affines, axis=0))
+        aligned = []
+        for image, affine in zip(images, affines, strict=True):
+            of = affine @ back
+            offset = middle + of[:3, 3] / pixel_mm - of[:3, :3] @ np.full(3, middle)
+            aligned.append(affine_transform(image, of[:3, :3], offset, order=1))
+        template = np.mean(aligned, axis=0, dtype=np.float32)
+    rounded: FloatArray = template.astype(np.float16).astype(np.float32)
+    return rounded

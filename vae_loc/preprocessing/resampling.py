@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.preprocessing.regions import Box
+from vae_loc.preprocessing.regions import Box, itk_image
 from vae_loc.vocabulary import BoolArray, FloatArray
-
-if TYPE_CHECKING:
-    import SimpleITK as sitk
 
 FWHM_PER_SIGMA = 2.3548  # of a Gaussian
 CUT_SIGMAS = 3.0  # where a Gaussian is cut
@@ -106,13 +103,6 @@ def interpolated(values: FloatArray, target2source: NDArray[np.float64], shape: 
     resample.SetTransform(to_padded)
     result: FloatArray = sitk.GetArrayFromImage(resample.Execute(itk_image(np.pad(values, 1)))).T
     return result
-
-
-def itk_image(array: FloatArray) -> sitk.Image:
-    """Return an array (I, J, K) as an image of unit spacing from the origin, its axes in the same order."""
-    import SimpleITK as sitk
-
-    return sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
 
 
 @dataclass(frozen=True)

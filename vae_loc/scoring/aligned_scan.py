@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,12 +15,14 @@ from vae_loc.preprocessing.canonical import (
     CLIP_SD,
     FIELD_OF_VIEW_MM,
     CanonicalVolume,
+    smooth_brain,
     to_canonical,
+    with_fine,
 )
 from vae_loc.preprocessing.open_scan import Scan, with_brain
-from vae_loc.preprocessing.outline import ALIGNED_OUTLINE, outline_dice
-from vae_loc.preprocessing.pseudo_contrast import Appear
-from vae_loc.vocabulary import FloatArray
+from vae_loc.preprocessing.pose import ALIGNED_OUTLINE, outline_dice
+from vae_loc.preprocessing.resampling import Grid
+from vae_loc.vocabulary import BoolArray, FloatArray
 
 RAW_SMOOTHING_FWHM_MM = 6.0  # two canonical pixels: the same rule for all five bare maps (design [9])
 PREPROCESSING = Preprocessing(  # of slices, as a model's facts state it
@@ -47,12 +48,8 @@ def refuse_other_preprocessing(model: Checkpoint) -> None:
         raise UnusableModel(model.digest[:12], "was trained on slices prepared otherwise; train it again")
 
 
-def canonical_of(scan: Scan, model: Model, appear: Appear | None = None) -> CanonicalVolume:
+def canonical_of(scan: Scan, model: Model) -> CanonicalVolume:
     """Return a brain as the model's network expects it.
-
-    Parameters
-    ----------
-    appear : gives the brain another look; for models of synthesized contrasts
 
     Raises
     ------
@@ -60,18 +57,15 @@ def canonical_of(scan: Scan, model: Model, appear: Appear | None = None) -> Cano
     """
     refuse_other_preprocessing(model.checkpoint)
     facts, template = model.facts, model.reference.get("template")
-    contrast = facts.contrast if appear is None else facts.training.synthesized_from or facts.contrast
-    bring = functools.partial(
-        to_canonical,
-        scan.volume,
-        image_size=facts.network.image_size,
-        contrast=contrast,
-        template=template,
-    )
+
+    def bring(mask: BoolArray, grid: Grid | None = None) -> CanonicalVolume:
+        brain = smooth_brain(scan.volume, mask, image_size=facts.network.image_size)
+        return with_fine(to_canonical(brain, contrast=facts.contrast, template=template, grid=grid), brain)
+
     canonical = bring(scan.brain)
     if template is not None and outline_dice(canonical.mask, template) < ALIGNED_OUTLINE:
-        canonical = _realigned(canonical, scan, template, bring)
-    return canonical if appear is None else appear(canonical)
+        return _realigned(canonical, scan, template, bring)
+    return canonical
 
 
 def _realigned(
@@ -85,7 +79,7 @@ def _realigned(
         with contextlib.suppress(UnusableInput):
             extracted = bring(with_brain(scan.volume, "auto").brain)
             if outline_dice(extracted.mask, template) >= ALIGNED_OUTLINE:
-                known = bring(scan.brain, grid=extracted.grid)
+                known = bring(scan.brain, extracted.grid)
                 said = "its mask lacks a part of the brain, which was extracted to align the scan; the mask is scored"
                 return replace(known, warnings=(*known.warnings, said))
     said = "its outline differs from the model's mean brain: a part is missing, or it is not aligned well"

@@ -15,9 +15,10 @@ import numpy as np
 
 from vae_loc.errors import UnusableInput
 from vae_loc.model.network import Model
-from vae_loc.preprocessing.canonical import CanonicalVolume, canonical_brain, smooth_brain, standardized
+from vae_loc.preprocessing.canonical import CanonicalVolume, smooth_brain, standardized, to_canonical
 from vae_loc.preprocessing.open_scan import Scan
-from vae_loc.preprocessing.outline import (
+from vae_loc.preprocessing.pose import (
+    BRAIN_OFFSET,
     MAX_OUTLINE_LOSS,
     MIN_OUTLINE_GAIN,
     NO_OUTLINE,
@@ -26,7 +27,6 @@ from vae_loc.preprocessing.outline import (
     cut_faces,
     outline_dice,
 )
-from vae_loc.preprocessing.pose import BRAIN_OFFSET
 from vae_loc.preprocessing.robust_fit import SD_PER_MAD
 from vae_loc.scans.voxels import BRAIN_RANGE_ML, looks_like_ct
 from vae_loc.scoring.smoothing import smoothed
@@ -190,12 +190,8 @@ def _posed(scan: Scan, canonical: CanonicalVolume, model: Model, outline: float)
         # turned about its middle
         turn = np.diag([*map(float, signs), 1.0])
         turn[:3, 3] = brain.centre_mm - turn[:3, :3] @ brain.centre_mm
-        turned = canonical_brain(
-            replace(brain, affine=turn @ brain.affine),
-            image_size=model.facts.network.image_size,
-            contrast=model.facts.contrast,
-            template=template,
-        )
+        other = replace(brain, affine=turn @ brain.affine)
+        turned = to_canonical(other, contrast=model.facts.contrast, template=template)
         gained = outline_dice(turned.mask, template) - outline
         if gained >= MIN_OUTLINE_GAIN and anatomy_match(turned, template) >= max(NO_MATCH, MIN_MATCH_GAIN * own):
             return f"its header places the brain {pose}: turned, it fits the mean brain better (Dice {gained:+.2f})"

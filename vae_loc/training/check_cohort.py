@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vae_loc.errors import UnusableInput, VaeLocError, printable
-from vae_loc.preprocessing.open_scan import open_scan
-from vae_loc.preprocessing.prepared_scan import PreparedScan, prepare_scan
+from vae_loc.preprocessing.open_scan import PreparedScan, open_scan, prepare_scan
 from vae_loc.scans.cases import Case, person_of
 from vae_loc.scans.volume import Volume
 from vae_loc.system.array_store import ArrayStore

@@ -12,9 +12,8 @@ from vae_loc.errors import UnusableInput
 from vae_loc.model.checkpoint import Checkpoint, with_reference
 from vae_loc.model.facts import LEVELS, Healthy, quantiles
 from vae_loc.model.network import Model, ready
-from vae_loc.preprocessing.canonical import CanonicalVolume, canonical_brain, with_fine
-from vae_loc.preprocessing.open_scan import open_scan
-from vae_loc.preprocessing.prepared_scan import PreparedScan, prepare_scan
+from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical, to_canonical, with_fine
+from vae_loc.preprocessing.open_scan import PreparedScan, open_scan, prepare_scan
 from vae_loc.preprocessing.pseudo_contrast import Appear
 from vae_loc.scans.cases import Case
 from vae_loc.scoring.aligned_scan import refuse_other_preprocessing
@@ -100,9 +99,8 @@ def calibrate_cases(
         for case in cases:
             opened, appear = open_scan(case, brain_mask=brain_mask), appear_of(case)
             scan = prepare_scan(opened, image_size=facts.network.image_size, store=store)
-            canonical = canonical_brain(
+            canonical = to_canonical(
                 scan.smooth,
-                image_size=facts.network.image_size,
                 contrast=facts.contrast if appear is None else facts.training.synthesized_from or facts.contrast,
                 template=model.reference.get("template"),
             )
@@ -202,11 +200,11 @@ def _sample(scan: _Scored, others: Statistics, store: ArrayStore, contrast: str)
     """Return an even sample of a scan's voxels, and its other scores, set against the statistics of other subjects."""
     features, mask = scan.scores.features, scan.canonical.mask
     signed = normalised_maps(features, mask, others.reference, MAPS, others.modes, contrast=contrast)
-    brain = scan.brain.scan.brain
+    affine, brain = scan.brain.scan.affine, scan.brain.scan.brain
     step = max(1, int(np.count_nonzero(brain)) // MAX_VOXELS_PER_SCAN)
 
     def voxels(maps: dict[Method, FloatArray]) -> dict[Method, FloatArray]:
-        on_grid = scan.brain.scan.on_own_grid([np.abs(values) for values in maps.values()], scan.canonical)
+        on_grid = all_from_canonical([np.abs(values) for values in maps.values()], scan.canonical, affine, brain)
         return {method: values[brain][::step] for method, values in zip(maps, on_grid, strict=True)}
 
     scores = scan.scores.samples

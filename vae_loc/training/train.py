@@ -9,11 +9,11 @@ from pathlib import Path
 from vae_loc.errors import UnusableOption
 from vae_loc.model.checkpoint import checkpoint, save_checkpoint
 from vae_loc.model.facts import FORMAT_VERSION, Facts, NetworkSize, Training
-from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, canonical_brain
-from vae_loc.preprocessing.prepared_scan import PreparedScan
+from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, to_canonical
+from vae_loc.preprocessing.open_scan import PreparedScan
 from vae_loc.preprocessing.pseudo_contrast import MADE_CONTRASTS, Appear, appearance_of
+from vae_loc.preprocessing.registration import TEMPLATE_SUBJECTS, build_template
 from vae_loc.preprocessing.slices import to_slices
-from vae_loc.preprocessing.template import TEMPLATE_SUBJECTS, build_template
 from vae_loc.scans.cases import Case, split_subjects
 from vae_loc.scoring.aligned_scan import PREPROCESSING
 from vae_loc.system.array_store import ArrayStore
@@ -129,7 +129,7 @@ def _template(scans: Sequence[PreparedScan], options: TrainingOptions, bars: Bar
     advance = bars("template", len(chosen))
     brains = []
     for scan in chosen:
-        canonical = canonical_brain(scan.smooth, image_size=options.image_size, contrast=options.real_contrast)
+        canonical = to_canonical(scan.smooth, contrast=options.real_contrast)
         brains.append((canonical.data, canonical.mask))
         advance(scan.path.name)
     return build_template(brains, FIELD_OF_VIEW_MM / options.image_size)
@@ -152,12 +152,7 @@ def _aligned(
     brains = []
     for case in cases:
         scan = cohort.scans[case.scan]
-        canonical = canonical_brain(
-            scan.smooth,
-            image_size=options.image_size,
-            contrast=options.real_contrast,
-            template=template,
-        )
+        canonical = to_canonical(scan.smooth, contrast=options.real_contrast, template=template)
         appear = _appearance(case.subject, options) if options.synthesize_from else None
         brains.append(HealthyBrain(case, scan, canonical, appear, learned=case.subject in learned))
     return brains
