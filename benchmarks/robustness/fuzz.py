@@ -29,8 +29,7 @@ import numpy as np
 from benchmarks.command import parser_of
 from vae_loc.errors import UnusableInput, UnusableModel
 from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
-from vae_loc.model.facts import FORMAT_VERSION, LEVELS, Facts, Healthy, HealthyFindings, NetworkSize, Training
-from vae_loc.model.meaning import FEATURES
+from vae_loc.model.facts import FEATURES, FORMAT_VERSION, LEVELS, Facts, Healthy, HealthyFindings, NetworkSize, Training
 from vae_loc.model.network import ready
 from vae_loc.model.vae import VAE
 from vae_loc.scans.volume import read_volume, write_volume

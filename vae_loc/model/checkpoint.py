@@ -12,7 +12,6 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,8 +20,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from vae_loc.errors import UnusableModel
-from vae_loc.model.facts import FORMAT_VERSION, FORMATS_READ, LEVELS, Facts, Healthy, Labelled
-from vae_loc.model.meaning import meaningless
+from vae_loc.model.facts import FORMAT_VERSION, FORMATS_READ, LEVELS, Facts, Healthy, Labelled, meaningless
 from vae_loc.system.file_types import looks_like
 from vae_loc.system.reading import opened
 from vae_loc.system.writing import write_atomically
@@ -70,9 +68,14 @@ def checkpoint(
     weights : float32, by parameter name
     reference, modes : float32 (I, I, I) and (K, N), rounded here to the 16 bits in which they are stored
     """
+    from safetensors.numpy import save
+
     facts = facts.model_copy(update={"format_version": FORMAT_VERSION})
     model = Checkpoint(facts, weights, _halved(reference), "", modes=_halved(modes or {}))
-    return replace(model, digest=_digest(facts, _tensors(model)))
+    raw = save(_tensors(model))
+    size = int.from_bytes(raw[:8], "little")
+    digest = _sha256(json.loads(facts.model_dump_json()), json.loads(raw[8 : 8 + size]), raw[8 + size :])
+    return replace(model, digest=digest)
 
 
 def with_reference(
@@ -113,14 +116,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    raw = _read_tensor_file(path, _type_of)
+    raw = _read_tensor_file(path)
     facts, digest = _parsed(path, raw)
     try:
         tensors = load(raw)
     except SafetensorError as error:
         raise UnusableModel(path, f"its tensors are damaged ({error}); fetch it again") from error
-    reference = {name: values.astype(np.float32) for name, values in _named(tensors, REFERENCE).items()}
-    modes = {name: values.astype(np.float32) for name, values in _named(tensors, MODES).items()}
+    reference, modes = (
+        {name.removeprefix(kind): of.astype(np.float32) for name, of in tensors.items() if name.startswith(kind)}
+        for kind in (REFERENCE, MODES)
+    )
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((REFERENCE, MODES, GRAPH))}
     if odd := next(meaningless(facts, weights, reference, modes), None):
         what = "is missing, of another shape, not finite, or cannot be"
@@ -170,33 +175,13 @@ def _tensors(model: Checkpoint) -> Tensors:
     return {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}  # as safetensors 0.8 needs them
 
 
-def _type_of(name: str) -> str:
-    return "F16" if name.startswith((REFERENCE, MODES)) else "U8" if name.startswith(GRAPH) else "F32"
-
-
-def _named(tensors: Tensors, prefix: str) -> Tensors:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _digest(facts: Facts, tensors: Tensors) -> str:
-    from safetensors.numpy import save
-
-    raw = save(dict(tensors))
-    size = int.from_bytes(raw[:8], "little")
-    return _sha256(json.loads(facts.model_dump_json()), json.loads(raw[8 : 8 + size]), raw[8 + size :])
-
-
 def _sha256(facts: object, tensors: object, content: bytes) -> str:
     head = json.dumps({"facts": facts, "tensors": tensors}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(head.encode() + content).hexdigest()
 
 
-def _read_tensor_file(path: Path, type_of: Callable[[str], str]) -> bytes:
+def _read_tensor_file(path: Path) -> bytes:
     """Return a whole safetensors file whose header fits its size; no tensor is built.
-
-    Parameters
-    ----------
-    type_of : the type that the tensor of a name must have, `F32`, `F16` or `U8`
 
     Raises
     ------
@@ -213,13 +198,13 @@ def _read_tensor_file(path: Path, type_of: Callable[[str], str]) -> bytes:
             limits = f"{MAX_HEADER_BYTES} bytes of header and {MAX_MODEL_BYTES} in all"
             raise UnusableModel(path, f"expected at most {limits}, found {size} and {total}; it is no model of vae-loc")
         file.seek(8)
-        if (needed := 8 + size + _tensor_bytes(path, file.read(size), type_of)) != total:
+        if (needed := 8 + size + _tensor_bytes(path, file.read(size))) != total:
             raise UnusableModel(path, f"expected {needed} bytes by its header, found {total}; fetch it again")
         file.seek(0)
         return file.read(total)
 
 
-def _tensor_bytes(path: Path, header: bytes, type_of: Callable[[str], str]) -> int:
+def _tensor_bytes(path: Path, header: bytes) -> int:
     """Return how many bytes the tensors take; refuse types and shapes that no model of ours has."""
     end = 0
     try:
@@ -231,7 +216,7 @@ def _tensor_bytes(path: Path, header: bytes, type_of: Callable[[str], str]) -> i
             # types first: the product of a list or text and a number is that many copies of it
             if any(type(number) is not int or not 0 <= number <= MAX_MODEL_BYTES for number in numbers):
                 raise ValueError(name)
-            kind = type_of(name)
+            kind = "F16" if name.startswith((REFERENCE, MODES)) else "U8" if name.startswith(GRAPH) else "F32"
             if tensor["dtype"] != kind or last - first != math.prod(tensor["shape"]) * ITEM_BYTES[kind]:
                 raise ValueError(name)
             end = max(end, last)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, BoolArray, FloatArray
+
 FORMAT_VERSION = 6  # of the files written: since 6 without ONNX graphs
 FORMATS_READ = (5, FORMAT_VERSION)
 # probabilities at which healthy quantiles are stored: even steps, then a fine upper tail
 LEVELS = np.unique(np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 0.999, 37), np.linspace(0.999, 1, 21)]))
 Quantiles = Annotated[list[float], Field(min_length=len(LEVELS), max_length=len(LEVELS))]
+FEATURES = ("residual", "rec-gradient", "elbo-gradient", "kl-magnitude")  # of which the normalised maps are made
+ANY = "residual.mean"  # a model with this knows healthy brains by place
 
 
 class _Facts(BaseModel):
@@ -107,6 +112,67 @@ class Facts(_Facts):
     training: Training
     healthy: Healthy | None = None
     labelled: Labelled | None = None
+
+
+def meaningless(
+    facts: Facts,
+    weights: Mapping[str, FloatArray],
+    reference: Mapping[str, FloatArray],
+    modes: Mapping[str, FloatArray],
+) -> Iterator[str]:
+    """Yield the name of each part of a checkpoint that is missing, of another shape, not finite, or cannot be.
+
+    Its SHA-256 proves only that it is whole.
+    """
+    yield from (name for name, tensor in {**weights, **reference, **modes}.items() if not np.isfinite(tensor).all())
+    # modes (K, N) have a number for each place with statistics, and statistics of their residuals
+    for name, of in modes.items():
+        needed = {f"{name}.sd", f"{name}.rest.mean", f"{name}.rest.sd"}
+        places = np.count_nonzero(reference[f"{name}.sd"] > 0) if needed <= reference.keys() else None
+        if of.ndim != 2 or of.shape[1] != places:
+            yield name
+    # statistics by place
+    side = facts.network.image_size
+    for name, values in reference.items():
+        if values.shape != (side,) * 3 or (name.endswith(".sd") and values.min(initial=0) < 0):
+            yield name
+        if name.endswith(".mean") and f"{name.removesuffix('.mean')}.sd" not in reference:
+            yield name
+    if ANY in reference or facts.healthy is not None:
+        parts = ["template", *(f"{feature}.{kind}" for feature in FEATURES for kind in ("mean", "sd"))]
+        yield from (name for name in parts if name not in reference)
+    if facts.healthy is not None:
+        yield from _odd_healthy(facts.healthy)
+    if facts.labelled is not None:
+        yield from (name for name in METHODS if name not in facts.labelled.thresholds)
+
+
+def _odd_healthy(healthy: Healthy) -> Iterator[str]:
+    """Yield the names of healthy statistics that are missing, fall, or are negative where they cannot be."""
+    groups = {"map": healthy.maps, "raw map": healthy.raw_maps, "slice": healthy.slices, "volume": healthy.volumes}
+    for kind, group in groups.items():
+        needed = METHODS if kind.endswith("map") else SAMPLE_SCORES
+        yield from (f"{kind} {name}" for name in needed if name not in group)
+        yield from (f"{kind} {name}" for name, quantiles in group.items() if not _rise(quantiles))
+    if not (_rise(healthy.spread) and healthy.spread[0] >= 0):
+        yield "spread"
+    yield from (f"findings {name}" for name in METHODS if name not in healthy.findings)
+    yield from (f"findings {name}" for name, of in healthy.findings.items() if not _are_findings(of))
+
+
+def _are_findings(findings: HealthyFindings) -> bool:
+    """Return whether each scan has a weight above 0, and strengths that fall from the strongest and are above 0."""
+    return (
+        findings.extent >= 0
+        and len(findings.weights) == len(findings.strengths) > 0
+        and min(findings.weights) > 0
+        and all(_rise(strengths[::-1]) and min(strengths, default=0) >= 0 for strengths in findings.strengths)
+    )
+
+
+def _rise(values: list[float]) -> bool:
+    falls: BoolArray = np.diff(values) < 0
+    return not falls.any()
 
 
 def healthy_percentile(value: float, quantiles: list[float]) -> float:

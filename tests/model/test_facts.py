@@ -7,7 +7,7 @@ import pytest
 
 from vae_loc.errors import UnusableModel
 from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
-from vae_loc.model.meaning import meaningless
+from vae_loc.model.facts import meaningless
 from vae_loc.model.shipped import find_model
 
 
