@@ -225,33 +225,24 @@ def resampled_subjects(count: int, seed: int) -> NDArray[np.intp]:
 def _falling(
     positives: Sequence[Floats], negatives: Sequence[Floats], max_scores: int
 ) -> Iterator[tuple[Floats, Counts, Counts]]:
-    """Yield (distinct scores, positives there, negatives there), highest first, some at a time."""
+    """Yield (distinct scores, positives there, negatives there), highest first, about `max_scores` at a time."""
+    # the scores at which the parts are cut
     parts = [part for part in (*positives, *negatives) if len(part)]
-    cuts = _cuts(parts, max_scores)
-    for low, high in zip(cuts[1:], cuts[:-1], strict=True):
+    cuts = np.zeros(0)
+    if sum(len(part) for part in parts) > max_scores:
+        step = max(1, max_scores // (4 * len(parts)))
+        landmarks = np.sort(np.concatenate([np.asarray(part[::step], dtype=np.float64) for part in parts]))
+        every = max(1, max_scores // step)
+        cuts = np.unique(landmarks[every::every])
+    pieces = [
+        [np.split(part, np.searchsorted(part, cuts.astype(part.dtype))) for part in of] for of in (positives, negatives)
+    ]
+    for place in range(len(cuts), -1, -1):
         # each class in one array, then where each distinct score begins in it
         sides = [
-            np.sort(np.concatenate([_between(part, low, high) for part in of])) if of else np.zeros(0, np.float32)
-            for of in (positives, negatives)
+            np.sort(np.concatenate([piece[place] for piece in of])) if of else np.zeros(0, np.float32) for of in pieces
         ]
         values = np.unique(np.concatenate(sides))
         counts = [np.diff(np.searchsorted(side, values), append=len(side)) for side in sides]
         if len(values):
             yield values[::-1], counts[0][::-1], counts[1][::-1]
-
-
-def _between(part: Floats, low: float, high: float) -> Floats:
-    """Return the scores (N,), ascending, in [low, high); all from `low` on if `high` is infinite."""
-    first, last = (np.searchsorted(part, part.dtype.type(edge)) for edge in (low, high))
-    return np.asarray(part[first : last if np.isfinite(high) else len(part)])
-
-
-def _cuts(parts: Sequence[Floats], max_scores: int) -> list[float]:
-    """Return scores from above the highest to below the lowest, with about `max_scores` between two."""
-    total = sum(len(part) for part in parts)
-    if total <= max_scores:
-        return [np.inf, -np.inf]
-    step = max(1, max_scores // (4 * len(parts)))
-    landmarks = np.sort(np.concatenate([np.asarray(part[::step], dtype=np.float64) for part in parts]))
-    every = max(1, max_scores // step)
-    return [np.inf, *np.unique(landmarks[every::every])[::-1], -np.inf]

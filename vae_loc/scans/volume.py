@@ -193,7 +193,7 @@ def write_volume(path: Path, data: NDArray[np.generic], like: Volume) -> None:
     if path.name.lower().endswith(".gz"):
         from isal import isal_zlib
 
-        # at one go: a compressor object of isal 1.9 depends, rarely, on what lay in its memory before
+        # at one go: a compressor object of isal 1.9 was once seen to choose other matches, not reproduced since
         raw = isal_zlib.compress(np.concatenate([np.frombuffer(head, np.uint8), voxels]), COMPRESSION, GZIP_WBITS)
     else:
         raw = head + voxels.tobytes()

@@ -53,9 +53,8 @@ _in_hand: set[str] = set()  # temporary names that this process has on disk
 
 def write_json(path: Path, content: object) -> None:
     """Write readable JSON, whole or not at all."""
-    write_atomically(
-        path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
-    )
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -124,9 +123,9 @@ def refuse_inputs(outputs: list[Path], inputs: list[Path]) -> None:
     ------
     UnusableInput : naming the output.
     """
-    taken = {(status.st_dev, status.st_ino) for path in inputs if (status := _status(path))}
+    taken = {_identity(path) for path in inputs} - {None}
     for path in outputs:
-        if (status := _status(path)) and (status.st_dev, status.st_ino) in taken:
+        if _identity(path) in taken:
             raise UnusableInput(path, "expected an output that is no input, found one of the inputs; choose another -o")
 
 
@@ -153,8 +152,7 @@ def _staged(path: Path, content: bytes) -> _Staged:
         raise
     if fcntl is None:  # Windows renames no file that is open
         os.close(handle)
-        return _Staged(path, temporary, None)
-    return _Staged(path, temporary, handle)
+    return _Staged(path, temporary, None if fcntl is None else handle)
 
 
 def _temporary(folder: Path) -> tuple[str, int]:
@@ -195,16 +193,15 @@ def _commit(group: _Group) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Make a rename lasting, where the file system offers it."""
-    handle = None
     try:
         handle = os.open(folder, os.O_RDONLY)
-        os.fsync(handle)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
     except OSError as error:
         if error.errno not in NO_FOLDER_SYNC:
             raise
-    finally:
-        if handle is not None:
-            os.close(handle)
 
 
 def _discard(temporary: str, handle: int | None) -> None:
@@ -255,11 +252,13 @@ def _remove_folders(group: _Group) -> None:
             os.rmdir(folder)
 
 
-def _status(path: Path) -> os.stat_result | None:
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of a file; None if there is none."""
     try:
-        return os.stat(path)
+        status = os.stat(path)
     except (OSError, ValueError):
         return None
+    return status.st_dev, status.st_ino
 
 
 def _unwritable(path: Path, error: OSError) -> UnusableInput:
