@@ -19,7 +19,12 @@ def main(program: Callable[[], None] | None = None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
             signal.signal(number, _leave)
-    _settle_libraries()
+    # two BLAS threads take twice the CPU time of one for matrices as small as ours
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    # nibabel imports pydicom where it is installed, 0.15 s for an extension of NIfTI headers that is not read here;
+    # DICOM series import it when they come
+    sys.modules.setdefault("pydicom", None)  # type: ignore[arg-type]
     from vae_loc.cli.app import main as run
 
     try:
@@ -27,17 +32,6 @@ def main(program: Callable[[], None] | None = None) -> None:
     finally:  # the work is done; the interpreter's end would put back the default, by which a signal kills
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-
-
-def _settle_libraries() -> None:
-    """Switch off work of libraries that costs more than it gains here.
-
-    Two BLAS threads take twice the CPU time of one for matrices as small as ours. nibabel imports pydicom where it is
-    installed, 0.15 s for an extension of NIfTI headers that is not read here; DICOM series import it when they come.
-    """
-    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-    sys.modules.setdefault("pydicom", None)  # type: ignore[arg-type]
 
 
 def _leave(number: int, _: FrameType | None) -> None:

@@ -82,11 +82,14 @@ def localize(
 
     An image that was loaded from a file goes by that file's name, for contrast, brain mask and outputs.
     """
-    options = _options(
-        methods,
-        model=model,
+    if isinstance(methods, str) or not methods or set(methods) - set(METHODS):
+        raise UnusableOption("methods", f"expected a list of some of {', '.join(METHODS)}, got {methods!r}")
+    words: dict[str, BrainMask | None] = {"auto": "auto", "none": "none", "None": None}
+    options = ScoreOptions(
+        methods=list(methods),
+        model=None if model is None else str(model),
         contrast=contrast,
-        brain_mask=brain_mask,
+        brain_mask=words[str(brain_mask)] if str(brain_mask) in words else Path(str(brain_mask)),
         polarity=polarity,
         device=device,
         force=force,
@@ -122,29 +125,10 @@ def segment(
     `mask`, bool (I, J, K), and `numbers`, the number of each voxel's finding, on the scan's own grid. What
     `localize` gives as warnings is logged.
     """
-    found = _localized(scan, _options([method], **choices))
+    found = localize(scan, methods=[method], **choices)
     for warning in found.located.warnings:  # the notes are logged already
         logging.getLogger(__name__).warning("%s: %s", found.case.scan, warning)
     return found.segment(method, false_findings=false_findings, threshold=threshold, fpr=fpr, min_size_mm3=min_size_mm3)
-
-
-def _options(methods: Sequence[Method], **choices: Unpack[Choices]) -> ScoreOptions:
-    """Return the choices as the commands state them."""
-    if unknown := sorted(choices.keys() - Choices.__annotations__.keys()):
-        raise TypeError(f"got an unexpected keyword argument {unknown[0]!r}")
-    if isinstance(methods, str) or not methods or set(methods) - set(METHODS):
-        raise UnusableOption("methods", f"expected a list of some of {', '.join(METHODS)}, got {methods!r}")
-    model, mask = choices.get("model"), choices.get("brain_mask")
-    words: dict[str, BrainMask | None] = {"auto": "auto", "none": "none", "None": None}
-    return ScoreOptions(
-        methods=list(methods),
-        model=None if model is None else str(model),
-        contrast=choices.get("contrast"),
-        brain_mask=words[str(mask)] if str(mask) in words else Path(str(mask)),
-        polarity=choices.get("polarity", "any"),
-        device=choices.get("device", "cpu"),
-        force=choices.get("force", False),
-    )
 
 
 def _localized(scan: OneScan, options: ScoreOptions) -> ScanResult:

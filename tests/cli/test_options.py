@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from vae_loc.cli.numbers import parsed_share
 from vae_loc.cli.options import (
     MachineOptions,
     MaskOptions,
     parsed_brain_mask,
     parsed_cubic_mm,
     parsed_shard,
+    parsed_share,
 )
 from vae_loc.errors import UnusableOption
 
@@ -53,7 +53,7 @@ def test_a_brain_mask_is_a_word_or_a_file():
 
 
 def test_machine_options_say_how_a_cohort_is_run():
-    run = MachineOptions(jobs=3, scheduler="dask", shard="2/4", skip_existing=True).run_options()
+    run = MachineOptions(jobs=3, scheduler="dask", shard="2/4", skip_existing=True).run_options(persons=True)
     assert (run.jobs, run.scheduler, run.shard, run.skip_existing) == (3, "dask", (2, 4), True)
 
 

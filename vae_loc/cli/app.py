@@ -24,22 +24,14 @@ EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="vae-loc",
-    help="Show which voxels of a brain MRI a model of healthy brains finds improbable. Research use only.",
     no_args_is_help=True,
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-app.command()(score)
-app.command()(segment)
-app.command()(view)
-app.command(context_settings={"allow_extra_args": True})(bids)
-app.command()(train)
-app.command()(export)
-app.command()(calibrate)
-app.command()(evaluate)
-app.command()(doctor)
-app.command()(info)
+command: Callable[..., None]
+for command in (score, segment, view, bids, train, export, calibrate, evaluate, doctor, info):
+    app.command(context_settings={"allow_extra_args": command is bids})(command)
 
 
 def main(program: Callable[[], None] = app) -> None:

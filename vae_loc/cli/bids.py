@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -72,11 +71,14 @@ def bids(
     from vae_loc.results.score_bids import Dataset, collect_dataset, score_dataset
     from vae_loc.scoring.score_options import Files, ScoreOptions
 
+    # of `--participant-label 01 02` the second label is an argument of its own to the parser
+    if context.args and not participant_label:
+        raise UnusableOption(context.args[0], "expected three arguments: BIDS_DIR OUTPUT_DIR participant|group")
     dataset = Dataset(
         raw=bids_dir,
         derivatives=output_dir,
         contrast=_wanted(contrast, model),
-        participants=_labels(participant_label, context.args),
+        participants=(*(participant_label or ()), *context.args),
         sessions=tuple(session_label or ()),
         validated=not skip_bids_validation,
     )
@@ -89,7 +91,7 @@ def bids(
         files=Files(segmentation=mask.segmentation(), percentile=True, report=report),
         force=force,
     )
-    run = replace(machine.run_options(), persons=mask.persons)
+    run = machine.run_options(persons=mask.persons)
     if analysis_level == "group":
         print_outcome(collect_dataset(dataset), talk)
         return
@@ -108,10 +110,3 @@ def _wanted(contrast: str | None, model: str | None) -> str | None:
         return None if contrast == "all" else contrast
     own = load_checkpoint(find_model(model)).facts.contrast
     return own if own in SUFFIXES else None
-
-
-def _labels(given: list[str] | None, more: list[str]) -> tuple[str, ...]:
-    """Return the labels of `--participant-label 01 02`; the second one is an argument of its own to the parser."""
-    if more and not given:
-        raise UnusableOption(more[0], "expected three arguments: BIDS_DIR OUTPUT_DIR participant|group")
-    return (*(given or ()), *more)

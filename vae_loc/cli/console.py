@@ -34,7 +34,7 @@ def listening(talk: TalkOptions) -> Iterator[Listener]:
     with event_log(talk.log_json) as log:
         silent = talk.quiet or str(talk.log_json) == "-"
         with talking(silent) as bars, farewell(lambda: "" if silent else _interrupted(bars)):
-            yield Listener(bars, log, _ignore if silent else complain)
+            yield Listener(bars, log, (lambda _: None) if silent else complain)
 
 
 def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
@@ -149,7 +149,3 @@ def say(text: str) -> None:
         os.dup2(nowhere, sys.stdout.fileno())  # else Python writes the rest again when it ends
         if not isinstance(error, BrokenPipeError):
             raise UnusableInput("stdout", f"could not be written: {error.strerror}; the files are whole") from error
-
-
-def _ignore(_: str) -> None:
-    pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -25,8 +26,6 @@ from vae_loc.system.versions import installed_version, own_version
 
 MIN_FREE_GB = 1.0  # of disk: the outputs of some tens of scans
 REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:.*;.*extra == ['\"]([\w-]+)['\"])?")
-# what scoring on a CPU does without, and who needs it
-NOT_FOR_SCORING = {"torch": "training and GPUs"}
 MARKS = {"ok": "ok", "absent": "--", "fault": "!!"}
 State = Literal["ok", "absent", "fault"]
 
@@ -46,8 +45,18 @@ def examine(folder: Path) -> Iterator[Check]:
     yield Check("vae-loc", "ok", f"{own_version()} in {Path(vae_loc.__file__).parent}")
     yield Check("python", "ok", f"{platform.python_version()}, {platform.platform()}")
     yield from _packages()
-    yield Check("processor", "ok", f"{os.cpu_count()} CPUs, {_memory_gb():.0f} GB of memory")
-    yield from _devices()
+    memory_gb = float("nan")
+    with contextlib.suppress(ValueError, OSError, AttributeError):  # not known on this system
+        memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    yield Check("processor", "ok", f"{os.cpu_count()} CPUs, {memory_gb:.0f} GB of memory")
+    if find_spec("torch") is None:
+        yield Check("devices", "absent", "no PyTorch: cpu only, no training")
+    else:
+        import torch
+
+        cuda = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
+        mps = ["mps"] if torch.backends.mps.is_available() else []
+        yield Check("devices", "ok", ", ".join(["cpu", *cuda, *mps]))
     yield from _models()
     for place in dict.fromkeys((folder.absolute(), Path(tempfile.gettempdir()))):
         yield _disk(place)
@@ -62,33 +71,17 @@ def _packages() -> Iterator[Check]:
         yield Check("packages", "absent", "vae-loc is not installed here, it runs from a checkout")
         return
     for name in (match[1] for match in needed if match[2] is None):
-        yield _package(name)
+        if (installed := installed_version(name)) is not None:
+            yield Check(name, "ok", installed)
+        elif name == "torch":  # scoring on a CPU does without
+            yield Check(name, "absent", "missing; needed for training and GPUs")
+        else:
+            yield Check(name, "fault", "missing; install vae-loc again", 4)
     for extra in (name for name in extras if name not in ("dev", "test")):
         names = [match[1] for match in needed if match[2] == extra]
         lacking = [name for name in names if installed_version(name) is None]
         text = f"pip install 'vae-loc[{extra}]' adds {', '.join(lacking)}" if lacking else ", ".join(names)
         yield Check(f"extra {extra}", "absent" if lacking else "ok", text)
-
-
-def _package(name: str) -> Check:
-    installed = installed_version(name)
-    if installed is not None:
-        return Check(name, "ok", installed)
-    if name in NOT_FOR_SCORING:
-        return Check(name, "absent", f"missing; needed for {NOT_FOR_SCORING[name]}")
-    return Check(name, "fault", "missing; install vae-loc again", 4)
-
-
-def _devices() -> Iterator[Check]:
-    """Yield where the network can run."""
-    if find_spec("torch") is None:
-        yield Check("devices", "absent", "no PyTorch: cpu only, no training")
-        return
-    import torch
-
-    cuda = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
-    mps = ["mps"] if torch.backends.mps.is_available() else []
-    yield Check("devices", "ok", ", ".join(["cpu", *cuda, *mps]))
 
 
 def _models() -> Iterator[Check]:
@@ -122,13 +115,6 @@ def _disk(place: Path) -> Check:
         return Check(topic, "fault", str(error), 4)
     text = f"{free_gb:.1f} GB free, can be written"
     return Check(topic, "ok", text) if free_gb >= MIN_FREE_GB else Check(topic, "fault", f"{text}; make room", 4)
-
-
-def _memory_gb() -> float:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    except (ValueError, OSError, AttributeError):  # not known on this system
-        return float("nan")
 
 
 def doctor(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vae_loc.model.checkpoint import Checkpoint
 
 
-def describe(path: Path, checkpoint: Checkpoint) -> dict[str, object]:
+def describe(checkpoint: Checkpoint) -> dict[str, object]:
     """Return the facts of a model, flat, in reading order."""
     from vae_loc.cli.tables.model_tables import SHOWN_FPRS
     from vae_loc.model.checkpoint import healthy_threshold
@@ -24,7 +24,7 @@ def describe(path: Path, checkpoint: Checkpoint) -> dict[str, object]:
 
     facts = checkpoint.facts
     described: dict[str, object] = {
-        "file": str(path),
+        "file": str(checkpoint.path),
         "sha256": checkpoint.digest,
         "format_version": facts.format_version,
         "contrast": facts.contrast,
@@ -74,16 +74,11 @@ def info(
     from vae_loc.model.checkpoint import load_checkpoint
     from vae_loc.model.shipped import find_model, shipped_models
 
-    if model is not None:
-        path = find_model(model)
-        checkpoint = load_checkpoint(path)
-        if as_json:
-            say(json.dumps(describe(path, checkpoint), indent=1))
-        else:
-            show(*model_tables(path, checkpoint))
-        return
-    models = {name: load_checkpoint(find_model(name)) for name in shipped_models()}
+    models = {name: load_checkpoint(find_model(name)) for name in (shipped_models() if model is None else [model])}
     if as_json:
-        say(json.dumps({name: describe(find_model(name), of) for name, of in models.items()}, indent=1))
-    else:
+        facts = {name: describe(of) for name, of in models.items()}
+        say(json.dumps(facts if model is None else facts[model], indent=1))
+    elif model is None:
         show(model_list(models))
+    else:
+        show(*model_tables(find_model(model), models[model]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vae_loc.cli.numbers import finite, parsed_share
 from vae_loc.errors import UnusableOption
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vae_loc.scoring.score_options import Segmentation
     from vae_loc.vocabulary import BrainMask, Method
 
+MIN_SHARE, MAX_SHARE = 0.0001, 0.5  # of healthy voxels beyond a threshold
 # written out, not imported from the library: a command that only shows its help imports no numpy
 PolarityChoice = Literal["any", "bright", "dark"]
 
@@ -85,9 +86,11 @@ def _known_maps(named: list[str] | None) -> list[str] | None:
 
 
 @dataclass(frozen=True)
-class MapOptions:
-    """Which maps are written, of what contrast, and how they are shown."""
+class ScanOptions:
+    """The part of each scan that is scored, the model, the maps, and the files of a scan."""
 
+    model: ChosenModel = None
+    output: Output = Path(".")
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -108,20 +111,6 @@ class MapOptions:
         False
     )
     report: Report = False
-
-    @property
-    def methods(self) -> tuple[Method, ...]:
-        """The maps that `--method` names."""
-        from vae_loc.vocabulary import MAPS, METHODS
-
-        named = self.method or ["combi"]
-        return tuple(method for method in MAPS if method in named or ("all" in named and method in METHODS))
-
-
-@dataclass(frozen=True)
-class InputOptions:
-    """The part of each file that is scored, and its brain mask."""
-
     brain_mask: BrainMaskOption = None
     volume: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Number of the volume in a 4D file, from 0.")
@@ -130,6 +119,14 @@ class InputOptions:
         str | None, typer.Option(metavar="UID", help="Series to score, where a DICOM folder or zip holds several.")
     ] = None
     force: Force = False
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """The maps that `--method` names."""
+        from vae_loc.vocabulary import MAPS, METHODS
+
+        named = self.method or ["combi"]
+        return tuple(method for method in MAPS if method in named or ("all" in named and method in METHODS))
 
 
 @dataclass(frozen=True)
@@ -204,16 +201,12 @@ class MachineOptions:
         typer.Option("--skip-existing", help="Keep outputs that are whole and of the same scan, model and options."),
     ] = False
 
-    def run_options(self) -> RunOptions:
-        """Return the options of a cohort's run."""
+    def run_options(self, *, persons: bool) -> RunOptions:
+        """Return the options of a cohort's run; `persons` merges the contrasts of a person."""
         from vae_loc.results.score_cohort import RunOptions
 
-        return RunOptions(
-            jobs=self.jobs,
-            scheduler=self.scheduler,
-            shard=parsed_shard(self.shard),
-            skip_existing=self.skip_existing,
-        )
+        shard, kept = parsed_shard(self.shard), self.skip_existing
+        return RunOptions(jobs=self.jobs, scheduler=self.scheduler, shard=shard, skip_existing=kept, persons=persons)
 
 
 @dataclass(frozen=True)
@@ -230,11 +223,8 @@ class TalkOptions:
 
 def parsed_brain_mask(option: str | None) -> BrainMask | None:
     """Return `--brain-mask` as a rule or a path."""
-    if option == "auto":
-        return "auto"
-    if option == "none":
-        return "none"
-    return None if option is None else Path(option)
+    words: dict[str | None, BrainMask | None] = {"auto": "auto", "none": "none", None: None}
+    return words[option] if option in words else Path(str(option))
 
 
 def parsed_shard(option: str | None) -> tuple[int, int]:
@@ -243,21 +233,19 @@ def parsed_shard(option: str | None) -> tuple[int, int]:
     >>> parsed_shard("2/4"), parsed_shard(None)
     ((2, 4), (1, 1))
     """
-    text = _slurm_shard() if option == "slurm" else option or "1/1"
+    text = option or "1/1"
+    if option == "slurm":
+        # an array's task: --array=0-7, 1-8 and 0-14:2 are all eight parts
+        try:
+            task, count = (int(os.environ[f"SLURM_ARRAY_TASK_{name}"]) for name in ("ID", "COUNT"))
+            first, step = (int(os.environ.get(f"SLURM_ARRAY_TASK_{name}", "1")) for name in ("MIN", "STEP"))
+        except (KeyError, ValueError) as error:
+            raise UnusableOption("--shard", f"slurm needs a SLURM array's environment, found no {error}") from error
+        text = f"{(task - first) // step + 1}/{count}"
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise UnusableOption("--shard", f"expected I/N with 1 <= I <= N, or slurm, got {text}")
     return int(match[1]), int(match[2])
-
-
-def _slurm_shard() -> str:
-    """Return I/N of a SLURM array's task: --array=0-7, 1-8 and 0-14:2 are all eight parts."""
-    try:
-        task, count = (int(os.environ[f"SLURM_ARRAY_TASK_{name}"]) for name in ("ID", "COUNT"))
-        first, step = (int(os.environ.get(f"SLURM_ARRAY_TASK_{name}", "1")) for name in ("MIN", "STEP"))
-    except (KeyError, ValueError) as error:
-        raise UnusableOption("--shard", f"slurm needs a SLURM array's environment, found no {error}") from error
-    return f"{(task - first) // step + 1}/{count}"
 
 
 def parsed_cubic_mm(text: str) -> float:
@@ -270,3 +258,32 @@ def parsed_cubic_mm(text: str) -> float:
     if match is None:
         raise UnusableOption("--min-size", f"expected cubic millimetres such as 100mm3, got {text}")
     return float(match[1])
+
+
+def finite(name: str, value: float | None) -> float | None:
+    """Return the value of an option, which must be no NaN or infinity: those pass every range.
+
+    Raises
+    ------
+    UnusableOption : naming the option.
+    """
+    if value is not None and not math.isfinite(value):
+        raise UnusableOption(f"--{name.replace('_', '-')}", f"expected a finite number, got {value:g}")
+    return value
+
+
+def parsed_share(text: str | None) -> float | None:
+    """Return `--fpr` as a share of 1; a bare number of 1 or more is no share, and may be meant as percent.
+
+    >>> parsed_share("0.05"), parsed_share("5%"), parsed_share(None)
+    (0.05, 0.05, None)
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d*\.?\d+(?:e-?\d+)?)\s*(%?)", text.strip(), re.IGNORECASE)
+    share = float("nan") if match is None else float(match[1]) / (100 if match[2] else 1)
+    if MIN_SHARE <= share <= MAX_SHARE:
+        return share
+    meant = f"; {text}% is {text} percent of healthy voxels" if 1 <= share <= 100 * MAX_SHARE else ""
+    expected = f"expected a share from {MIN_SHARE:g} to {MAX_SHARE:g}, or a percentage such as 5%"
+    raise UnusableOption("--fpr", f"{expected}, got {text}{meant}")

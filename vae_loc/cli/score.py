@@ -2,64 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from vae_loc.cli.console import listening, print_outcome
 from vae_loc.cli.option_groups import with_groups
-from vae_loc.cli.options import (
-    ChosenModel,
-    InputOptions,
-    MachineOptions,
-    MapOptions,
-    MaskOptions,
-    Output,
-    Scans,
-    TalkOptions,
-    parsed_brain_mask,
-)
-
-if TYPE_CHECKING:
-    from vae_loc.scoring.score_options import Files, ScoreOptions
+from vae_loc.cli.options import MachineOptions, MaskOptions, ScanOptions, Scans, TalkOptions, parsed_brain_mask
 
 
 @with_groups
-def score(
-    scans: Scans,
-    maps: MapOptions,
-    inputs: InputOptions,
-    machine: MachineOptions,
-    talk: TalkOptions,
-    model: ChosenModel = None,
-    output: Output = Path("."),
-) -> None:
+def score(scans: Scans, of: ScanOptions, machine: MachineOptions, talk: TalkOptions) -> None:
     """Write anomaly maps of scans, on their own grids, with scores and a picture.
 
     Example: vae-loc score sample_data/crtut_t2.nii.gz -o results --method all
     """
-    from vae_loc.results.score_cohort import score_cohort
-    from vae_loc.scoring.score_options import Files
-
-    files = Files(percentile=maps.percentile, report=maps.report)
-    options, run = _score_options(model, maps, inputs, machine, files), machine.run_options()
-    with listening(talk) as listener:
-        outcome = score_cohort(scans, output, options, run, series=inputs.series, listener=listener)
-    print_outcome(outcome, talk)
+    _score(scans, of, machine, talk)
 
 
 @with_groups
 def segment(
     scans: Scans,
-    maps: MapOptions,
+    of: ScanOptions,
     mask: MaskOptions,
-    inputs: InputOptions,
     machine: MachineOptions,
     talk: TalkOptions,
-    model: ChosenModel = None,
-    output: Output = Path("."),
     dicom_seg: Annotated[
         bool, typer.Option("--dicom-seg", help="Write the mask as a DICOM Segmentation of the series too.")
     ] = False,
@@ -72,40 +39,38 @@ def segment(
     scans (vae-loc calibrate) has a threshold of its own.
     Example: vae-loc segment sample_data/crtut_t2.nii.gz -o results
     """
-    from vae_loc.results.score_cohort import score_cohort
-    from vae_loc.scoring.score_options import Files
-
-    files = Files(segmentation=mask.segmentation(), percentile=maps.percentile, report=maps.report)
-    options = _score_options(model, maps, inputs, machine, files, dicom_seg=dicom_seg)
-    run = replace(machine.run_options(), persons=mask.persons)
-    with listening(talk) as listener:
-        outcome = score_cohort(scans, output, options, run, series=inputs.series, listener=listener)
-    print_outcome(outcome, talk)
+    _score(scans, of, machine, talk, mask, dicom_seg=dicom_seg)
 
 
-def _score_options(
-    model: str | None,
-    maps: MapOptions,
-    inputs: InputOptions,
+def _score(
+    scans: Scans,
+    of: ScanOptions,
     machine: MachineOptions,
-    files: Files,
+    talk: TalkOptions,
+    mask: MaskOptions | None = None,
     *,
     dicom_seg: bool = False,
-) -> ScoreOptions:
-    """Return the options of a command that hold for each scan."""
-    from vae_loc.scoring.score_options import ScoreOptions
+) -> None:
+    """Score scans, with masks where options of a mask are given, and print the outcome."""
+    from vae_loc.results.score_cohort import score_cohort
+    from vae_loc.scoring.score_options import Files, ScoreOptions
 
-    return ScoreOptions(
-        methods=maps.methods,
-        model=model,
-        contrast=maps.contrast,
-        brain_mask=parsed_brain_mask(inputs.brain_mask),
-        volume=inputs.volume,
+    segmentation = None if mask is None else mask.segmentation()
+    options = ScoreOptions(
+        methods=of.methods,
+        model=of.model,
+        contrast=of.contrast,
+        brain_mask=parsed_brain_mask(of.brain_mask),
+        volume=of.volume,
         device=machine.device,
         threads=machine.threads,
-        polarity=maps.polarity,
-        raw=maps.raw,
-        files=files,
+        polarity=of.polarity,
+        raw=of.raw,
+        files=Files(segmentation=segmentation, percentile=of.percentile, report=of.report),
         dicom_seg=dicom_seg,
-        force=inputs.force,
+        force=of.force,
     )
+    run = machine.run_options(persons=mask is None or mask.persons)
+    with listening(talk) as listener:
+        outcome = score_cohort(scans, of.output, options, run, series=of.series, listener=listener)
+    print_outcome(outcome, talk)

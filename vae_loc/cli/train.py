@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vae_loc.cli.console import complain, say, talking
-from vae_loc.cli.numbers import finite
 from vae_loc.cli.option_groups import with_groups
-from vae_loc.cli.options import BrainMaskOption, Device, Quiet, Scans, Threads, parsed_brain_mask
+from vae_loc.cli.options import BrainMaskOption, Device, Quiet, Scans, Threads, finite, parsed_brain_mask
 from vae_loc.errors import printable
 
 if TYPE_CHECKING:

@@ -68,7 +68,10 @@ def _rates_table(name: str, of: FindingTable) -> Table:
 
 def _voxel_tables(result: Evaluation) -> list[Table]:
     """Return three tables, baselines first: ranking, masks, and all voxels pooled."""
-    ranked = _table(f"In-brain voxels, mean over subjects {BRACKETS}", RANKED, _beaten(result))
+    beaten = result.record.baselines_that_beat_the_model
+    said = [f"{', '.join(names)} in {title}" for title, figure in RANKED.items() if (names := beaten.get(figure))]
+    caption = f"NOT WORSE THAN THE BEST MAP: {'; '.join(said)}" if said else "No baseline reaches the best map."
+    ranked = _table(f"In-brain voxels, mean over subjects {BRACKETS}", RANKED, caption)
     masks = _table("Masks of a threshold: Dice, and unannotated voxels flagged", THRESHOLDED)
     pooled = _table("All voxels pooled; the paper's way counts the background: trust neither alone", POOLED)
     for name, figures in result.record.pixel.items():
@@ -79,7 +82,7 @@ def _voxel_tables(result: Evaluation) -> list[Table]:
         if name in METHODS:
             masks.add_row(name, *(_interval(of.get(figure)) for figure in THRESHOLDED.values()))
         all_voxels = (figures.pooled.auroc, figures.pooled.average_precision) if figures.pooled else (None, None)
-        pooled.add_row(name, *map(_number, (*all_voxels, figures.paper_protocol.auroc)), style=style)
+        pooled.add_row(name, *map(_mean, (*all_voxels, figures.paper_protocol.auroc)), style=style)
     return [ranked, masks, pooled]
 
 
@@ -92,13 +95,6 @@ def _table(title: str, columns: Iterable[str], caption: str | None = None, *, fi
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     return table
-
-
-def _beaten(result: Evaluation) -> str:
-    """Return the baselines that are not worse than the best map."""
-    beaten = result.record.baselines_that_beat_the_model
-    said = [f"{', '.join(names)} in {title}" for title, figure in RANKED.items() if (names := beaten.get(figure))]
-    return f"NOT WORSE THAN THE BEST MAP: {'; '.join(said)}" if said else "No baseline reaches the best map."
 
 
 def calibration_table(rows: Sequence[FoldDice]) -> Table:
@@ -123,12 +119,9 @@ def _dice_cells(rows: Sequence[FoldDice]) -> tuple[str, str, str]:
     return f"{np.mean(known):.3f}" if known else "-", spread, str(len(known))
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _mean(values: Interval | Missing | None, form: str = ".3f") -> str:
-    return "-" if values is None or isinstance(values, Missing) or values.mean is None else f"{values.mean:{form}}"
+def _mean(value: Interval | Missing | float | None, form: str = ".3f") -> str:
+    mean = value.mean if isinstance(value, Interval) else value
+    return "-" if mean is None or isinstance(mean, Missing) else f"{mean:{form}}"
 
 
 def _interval(values: Interval | Missing | None, form: str = ".3f") -> str:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from vae_loc.results.cohort_table import Entry
     from vae_loc.results.scan_summary import ScanSummary
     from vae_loc.results.score_cohort import Outcome
-    from vae_loc.scoring.finding_model import Finding
 
 MAX_ROWS = 40  # of the table on screen; the cohort table has all
 MAX_NAMES = 3  # of failed scans in the last line
@@ -26,6 +25,7 @@ def scan_table(entries: Sequence[Entry]) -> Table:
     Of many scans it holds the failed ones and those with the strongest findings.
     """
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     shown = list(entries)
@@ -41,8 +41,8 @@ def scan_table(entries: Sequence[Entry]) -> Table:
     table.add_column(last)
     table.add_column("warnings", justify="right")
     for entry, summary in zip(shown, summaries, strict=True):
-        name = printable(entry.case.scan.name)
-        table.add_row(_plain(name), *_cells(entry, summary, segmented=segmented))
+        cells = printable(entry.case.scan.name), *_cells(entry, summary, segmented=segmented)
+        table.add_row(*map(escape, cells))
     if len(entries) > MAX_ROWS:
         table.caption = f"{MAX_ROWS} of {len(entries)} scans: failed ones, then those with the strongest findings"
     return table
@@ -112,16 +112,7 @@ def _cells(entry: Entry, summary: ScanSummary | None, *, segmented: bool) -> lis
         flagged = summary.maps[method].flagged
         return ["-" if flagged is None else f"{100 * flagged:.1f} % of the brain", warnings]
     findings = (summary.masks or {})[method].findings
-    return [str(len(findings)), _plain(_named(findings[0])) if findings else "-", warnings]
-
-
-def _named(finding: Finding) -> str:
-    """Return volume, sign and place of a finding."""
-    return f"{finding.volume_ml:.3g} ml, {finding.sign}, {finding.place_words}"
-
-
-def _plain(text: str) -> str:
-    """Return text in which rich finds no markup."""
-    from rich.markup import escape
-
-    return escape(text)
+    if not findings:
+        return ["0", "-", warnings]
+    first = findings[0]
+    return [str(len(findings)), f"{first.volume_ml:.3g} ml, {first.sign}, {first.place_words}", warnings]
