@@ -96,7 +96,7 @@ def table_target(folder: Path) -> tuple[Callable[[bytes], None], list[bytes]]:
 
 def bids_target(folder: Path) -> tuple[Callable[[bytes], None], list[bytes]]:
     """Read a dataset: the first line of an input is a file name in it, the rest its description."""
-    from vae_loc.scans.bids_dataset import check_dataset, find_scans
+    from vae_loc.scans.cases import bids_cases, check_dataset
 
     def one(data: bytes) -> None:
         with tempfile.TemporaryDirectory(dir=folder) as place:
@@ -109,7 +109,7 @@ def bids_target(folder: Path) -> tuple[Callable[[bytes], None], list[bytes]]:
             if safe not in (b"", b".", b".."):
                 Path(os.fsdecode(os.fsencode(anat) + b"/" + safe)).write_bytes(b"")
             check_dataset(root)
-            find_scans(root, contrast=None)
+            bids_cases(root, contrast=None)
 
     return one, [b'sub-1_T1w.nii.gz\n{"Name": "x", "BIDSVersion": "1.9.0"}', b"sub-1_FLAIR.nii\n[]"]
 

@@ -1,11 +1,11 @@
-"""Folders, lists and tables become cases; subjects never cross a split."""
+"""Folders, lists, tables and BIDS datasets become cases; subjects never cross a split."""
 
 import pytest
 from support.corpus import GOOD
 from support.phantoms import AFFINE, SHAPE, phantom, save
 
 from vae_loc.errors import UnusableInput
-from vae_loc.scans.cases import Case, find_cases, shard_of, split_subjects
+from vae_loc.scans.cases import Case, bids_cases, find_cases, shard_of, split_subjects
 
 
 def test_a_table_names_scan_mask_subject_and_contrast(tmp_path):
@@ -72,3 +72,26 @@ def test_masks_and_labels_are_no_scans(tmp_path, last):
     for name in ("a_t1", f"a_{last}", f"a_{last}_t1"):
         (tmp_path / f"{name}.nii.gz").touch()
     assert [case.scan.name for case in find_cases([tmp_path])] == [f"a_{last}_t1.nii.gz", "a_t1.nii.gz"]
+
+
+def test_scans_are_found_by_participant_session_and_contrast(bids_dataset):
+    def names(**options):
+        return [case.scan.name for case in bids_cases(bids_dataset, **{"contrast": "t1"} | options)]
+
+    assert len(names(contrast=None)) == 4
+    assert names(contrast="flair") == ["sub-01_FLAIR.nii"]
+    assert names(participants=["02"], sessions=["ses-2"]) == ["sub-02_ses-2_T1w.nii"]
+    assert names(participants=["sub-01"]) == ["sub-01_T1w.nii"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"participants": ["03"]}, "sub-03, found none"),
+        ({"contrast": "t2"}, "found no T2w"),
+        ({"sessions": ["9"]}, "found no"),
+    ],
+)
+def test_what_a_dataset_does_not_have_is_named(bids_dataset, options, words):
+    with pytest.raises(UnusableInput, match=words):
+        bids_cases(bids_dataset, **{"contrast": "t1"} | options)

@@ -104,9 +104,9 @@ def _wanted(contrast: str | None, model: str | None) -> str | None:
     """Return the contrast of the scans to take; None for all. A model that is named is of one contrast."""
     from vae_loc.model.checkpoint import load_checkpoint
     from vae_loc.model.shipped import find_model
-    from vae_loc.scans.bids_dataset import SUFFIXES
+    from vae_loc.scans.cases import BIDS_SUFFIXES
 
     if contrast is not None or model is None:
         return None if contrast == "all" else contrast
     own = load_checkpoint(find_model(model)).facts.contrast
-    return own if own in SUFFIXES else None
+    return own if own in BIDS_SUFFIXES else None

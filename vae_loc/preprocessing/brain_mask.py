@@ -117,7 +117,7 @@ def _closed(foreground: BoolArray, spacing_mm: tuple[float, float, float]) -> Bo
 
 
 def _skull_dip(values: FloatArray, mask: BoolArray, spacing_mm: tuple[float, float, float], background: float) -> float:
-    """Return how dark the darkest shell is that lies between two brighter ones; about 1 if there is none.
+    """Return the relative brightness of the darkest shell between two brighter ones; about 1 if there is none.
 
     Shells of `SHELL_MM` by depth under the mask's surface, their medians m_1 ... m_n:
     min over i of m_i / min(max(m_1 ... m_{i-1}), max(m_{i+1} ... m_n)). In a head the scalp, the

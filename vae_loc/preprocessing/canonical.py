@@ -87,17 +87,15 @@ class SmoothBrain:
 
     Attributes
     ----------
-    summed, weight : float32 (I, J, K), values x weight in robust standard deviations, and weight
-    fine_summed, fine_weight : the same, low-passed to half the canonical pixel
+    coarse : float32 (I, J, K) each, values x weight in robust standard deviations, and weight
+    fine : the same, low-passed to half the canonical pixel
     affine : float64 (4, 4), indices of the box to RAS+ mm
     centre_mm : float64 (3,), the centroid of the brain mask in RAS+ mm
     image_size : pixels of the canonical grid's side, which set the resolution
     """
 
-    summed: FloatArray
-    weight: FloatArray
-    fine_summed: FloatArray
-    fine_weight: FloatArray
+    coarse: tuple[FloatArray, ...]
+    fine: tuple[FloatArray, ...]
     affine: NDArray[np.float64]
     centre_mm: NDArray[np.float64]
     image_size: int
@@ -138,9 +136,9 @@ def smooth_brain(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> Sm
     parts = []
     for size in (image_size, 2 * image_size):
         sigmas = lowpass_sigmas(blocks.spacing_mm(volume.spacing_mm), FIELD_OF_VIEW_MM / size)
-        parts += [low_passed(values, sigmas) if any(sigmas) else values for values in (summed, weight)]
+        parts.append(tuple(low_passed(values, sigmas) if any(sigmas) else values for values in (summed, weight)))
     centre_mm = volume.affine[:3, :3] @ centroid + volume.affine[:3, 3]
-    return SmoothBrain(parts[0], parts[1], parts[2], parts[3], blocks.affine(volume.affine), centre_mm, image_size)
+    return SmoothBrain(parts[0], parts[1], blocks.affine(volume.affine), centre_mm, image_size)
 
 
 def to_canonical(
@@ -164,7 +162,7 @@ def to_canonical(
             values, mask = _sampled(brain, place)
         else:
             warnings.append("could not be aligned to the model's mean brain; its own pose was kept")
-    outside = share_outside(brain.weight, np.linalg.inv(place.affine) @ brain.affine, brain.image_size)
+    outside = share_outside(brain.coarse[1], np.linalg.inv(place.affine) @ brain.affine, brain.image_size)
     if outside > MAX_OUTSIDE_SHARE:
         beyond = f"lies outside the {FIELD_OF_VIEW_MM:g} mm field of view and is not scored"
         warnings.append(f"{outside:.0%} of the mask {beyond}")
@@ -177,8 +175,7 @@ def with_fine(canonical: CanonicalVolume, brain: SmoothBrain) -> CanonicalVolume
     """Return a brain with its intensities at half the pixel, of which the canonical ones fill what is not covered."""
     halved = canonical.halved
     # what the brain's own voxels cover at half the pixel
-    coverage = resampled(brain.fine_weight, brain.affine, halved.grid)
-    summed = resampled(brain.fine_summed, brain.affine, halved.grid)
+    summed, coverage = (resampled(values, brain.affine, halved.grid) for values in brain.fine)
     # elsewhere the canonical intensities, interpolated
     values = np.where(halved.mask, doubled(canonical.data, canonical.mask), BACKGROUND_SD)
     known = halved.mask & (coverage >= MIN_COVERAGE)
@@ -240,8 +237,7 @@ def onto_grid(values: FloatArray, volume: Volume, mask: BoolArray, grid: Grid) -
 
 def _sampled(brain: SmoothBrain, grid: Grid) -> tuple[FloatArray, BoolArray]:
     """Bring a brain onto `grid`, averaging brain voxels only: values and mask."""
-    coverage = resampled(brain.weight, brain.affine, grid)
-    summed = resampled(brain.summed, brain.affine, grid)
+    summed, coverage = (resampled(values, brain.affine, grid) for values in brain.coarse)
     mask = coverage >= MIN_COVERAGE
     result: FloatArray = np.zeros(grid.shape, dtype=np.float32)
     np.divide(summed, coverage, out=result, where=mask)

@@ -24,15 +24,14 @@ INPUT_PERCENTILES = (0.5, 99.5)  # of the whole volume, where intensities are cl
 MEAN, SD = 0.449, 0.226  # of what the networks learned from
 MIN_PLANE_SHARE = 0.02  # of a plane of the small volume that is brain, from which on it belongs to the box
 MARGIN = 0.1  # of the box's sides, on both ends
-Network = Callable[[FloatArray], FloatArray]  # blocks (8, N, N, N) -> logits (2 N, 2 N, 2 N)
 
 
 class NoBrain(Exception):
-    """No brain is in a volume, but what the message says."""
+    """A volume holds no brain; the message names the thing found instead."""
 
 
 def extract_brain(data: FloatArray) -> BoolArray:
-    """Return where the brain is in a head, bool (I, J, K).
+    """Return the mask of the brain in a head, bool (I, J, K).
 
     Parameters
     ----------
@@ -80,7 +79,7 @@ def _blocks(data: FloatArray, box: Box, side: int) -> FloatArray:
 
 
 def _nearest(count: int, of: int) -> NDArray[np.intp]:
-    """Return which of `of` voxels are nearest to the middles of `count` even parts."""
+    """Return the indices of those of `of` voxels that are nearest to the middles of `count` even parts."""
     return np.floor((np.arange(count) + 0.5) * of / count).astype(np.intp)
 
 
@@ -97,8 +96,8 @@ def _normalised(data: FloatArray, low: float, high: float) -> FloatArray:
 
 
 @functools.cache
-def _network(name: str) -> Network:
-    """Return one of the networks, loaded once in a process."""
+def _network(name: str) -> Callable[[FloatArray], FloatArray]:
+    """Return one of the networks, blocks (8, N, N, N) -> logits (2 N, 2 N, 2 N), loaded once in a process."""
     run = session((NETWORKS / f"{name}.onnx").read_bytes())
 
     def logits(blocks: FloatArray) -> FloatArray:

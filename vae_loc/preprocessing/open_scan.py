@@ -62,7 +62,7 @@ def with_brain(volume: Volume, how: BrainMask) -> Scan:
 
 
 def counting_mask(case: Case, brain_mask: BrainMask | None) -> BrainMask:
-    """Return which mask counts for a case: the one asked for, else the one beside the scan, else `auto`.
+    """Return the mask that counts for a case: the one asked for, else the one beside the scan, else `auto`.
 
     >>> from pathlib import Path
     >>> counting_mask(Case(Path("a_t1.nii"), "a", Path("a_brainmask.nii")), None).name
@@ -103,12 +103,7 @@ def prepare_scan(scan: Scan, *, image_size: int, store: ArrayStore) -> PreparedS
     UnusableInput : if the brain is too small or of one intensity, or TMPDIR is full.
     """
     smooth = smooth_brain(scan.volume, scan.brain, image_size=image_size)
-    kept = replace(
-        smooth,
-        summed=store.kept(smooth.summed),
-        weight=store.kept(smooth.weight),
-        fine_summed=store.kept(smooth.fine_summed),
-        fine_weight=store.kept(smooth.fine_weight),
-    )
+    coarse, fine = (tuple(store.kept(values) for values in pair) for pair in (smooth.coarse, smooth.fine))
+    kept = replace(smooth, coarse=coarse, fine=fine)
     packed = store.kept(np.packbits(scan.brain))
     return PreparedScan(scan.volume.path, scan.volume.affine, scan.brain.shape, kept, packed)

@@ -30,11 +30,10 @@ TISSUE_RANGES = {
     "flair": ((0.1, 0.35), (0.9, 1.1), (0.72, 0.95), (1.0, 1.2), (0.95, 1.05)),  # fluid dark, grey a little above white
 }
 VENTRICLE_DEPTH_MM, VENTRICLE_T1 = 12.0, 0.35  # fluid this deep is a ventricle
-Rng = np.random.Generator
 Appear = Callable[[CanonicalVolume], CanonicalVolume]
 
 
-def appearance(canonical: CanonicalVolume, contrast: str, rng: Rng) -> CanonicalVolume:
+def appearance(canonical: CanonicalVolume, contrast: str, rng: np.random.Generator) -> CanonicalVolume:
     """Return a T1 brain with another random appearance in `contrast`: t1, t2 or flair.
 
     Anatomy, mask and grid stay; the intensities are standardized again, those at half the pixel likewise.
@@ -68,7 +67,7 @@ def _looking(canonical: CanonicalVolume, tissue: NDArray[np.float64] | None, gam
 
 
 def appearance_of(subject: str, contrast: str, *, seed: int = 0, variant: int = 0) -> Appear:
-    """Return how a subject is made to look: random, but the same for the same seed, subject and variant."""
+    """Return the change of a subject's appearance: random, but the same for the same seed, subject and variant."""
     name = int.from_bytes(hashlib.sha256(subject.encode()).digest()[:4], "little")
     rng = np.random.default_rng([seed, name, variant])
     return lambda canonical: appearance(canonical, contrast, rng)

@@ -90,7 +90,7 @@ def align(data: FloatArray, mask: BoolArray, template: FloatArray, pixel_mm: flo
 
 
 def _start(mask: BoolArray, brain: BoolArray, pixel_mm: float) -> tuple[Affine, Limits]:
-    """Return where to start, and what is known of the image: where a mask is cut straight, the brain goes on."""
+    """Return the affine to start from, and the limits of the image: where a mask is cut straight, the brain goes on."""
     start, limits = np.eye(4), np.array([[-np.inf] * 3, [np.inf] * 3], dtype=np.float32)
     start[:3, 3] = centroid_mm(mask, pixel_mm) - centroid_mm(brain, pixel_mm)
     ends, own = (np.array([(span.start, span.stop - 1) for span in bounding_box(of)]) for of in (mask, brain))

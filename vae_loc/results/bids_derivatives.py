@@ -16,7 +16,7 @@ from vae_loc.results.output_names import PAGE_ENDING, PERSON_SCORES, OutputNames
 from vae_loc.results.persons.people import Person
 from vae_loc.results.persons.person_summary import person_columns
 from vae_loc.results.scan_summary import MaskSummary
-from vae_loc.scans.bids_dataset import DESCRIPTION
+from vae_loc.scans.cases import DESCRIPTION
 from vae_loc.scans.volume import stem, write_volume
 from vae_loc.scoring.finding_model import Finding, columns_of
 from vae_loc.scoring.locate import Located

@@ -18,8 +18,7 @@ from vae_loc.results.score_cohort import (
     merge_persons,
     score_cases,
 )
-from vae_loc.scans.bids_dataset import check_dataset, find_scans
-from vae_loc.scans.cases import Case, shard_of, sift
+from vae_loc.scans.cases import Case, bids_cases, check_dataset, shard_of, sift
 
 if TYPE_CHECKING:
     from vae_loc.scoring.score_options import ScoreOptions
@@ -95,7 +94,7 @@ def _prepared(dataset: Dataset, polarity: Polarity = "any") -> tuple[list[Case],
     if dataset.validated:
         check_dataset(dataset.raw)
     refuse_inside(dataset.derivatives, dataset.raw)
-    cases = find_scans(
+    cases = bids_cases(
         dataset.raw, contrast=dataset.contrast, participants=dataset.participants, sessions=dataset.sessions
     )
     return cases, Derivatives(dataset.derivatives, dataset.raw, polarity=polarity)

@@ -17,7 +17,7 @@ LABEL_COLUMNS = ("scan", "label")
 
 @dataclass(frozen=True)
 class LabelledCase:
-    """One scan and the file that says where its lesions are."""
+    """One scan and the mask file of its lesions."""
 
     case: Case
     label: Path

@@ -1,4 +1,4 @@
-"""Folder / list / table / files -> cases, and splits by subject."""
+"""Folder / list / table / files / BIDS dataset (BIDS 1.10) -> cases, and splits by subject."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ OUTPUTS = ("anomaly", "signed", "percentile")  # last parts of names of maps: no
 NOT_SCANS = (*OUTPUTS, "brainmask", "mask", "seg", "lesions", "labels", "probseg", "dseg")  # last part
 SHOWN_NAMES = 3  # of files that were passed over
 BIDS_SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
+BIDS_SCANS = ("sub-*/anat/sub-*", "sub-*/ses-*/anat/sub-*")
+BIDS_SUFFIXES = {"t1": "T1w", "t2": "T2w", "flair": "FLAIR"}
+DESCRIPTION = "dataset_description.json"
 CONTRAST_OF_NAME = {"t1": "t1", "t1w": "t1", "t2": "t2", "t2w": "t2", "flair": "flair"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One scan, whose it is, its brain mask where one lies beside it, and its contrast where a table says so."""
+    """One scan, its subject, its brain mask where one lies beside it, and its contrast where a table names it."""
 
     scan: Path
     subject: str
@@ -63,7 +66,7 @@ def subject_of(scan: Path) -> str:
 
 
 def person_of(subject: str) -> str:
-    """Return whose scan it is across sessions: the BIDS subject where the name has one.
+    """Return the person of a subject, across sessions: the BIDS subject where the name has one.
 
     >>> person_of("sub-01_ses-2"), person_of("IXI012")
     ('sub-01', 'IXI012')
@@ -81,7 +84,7 @@ def find_cases(paths: Sequence[Path], *, contrast: str | None = None) -> list[Ca
     """Return the scans named by files, folders, list files (`.txt`, one path a line) and tables (`.csv`).
 
     In a folder every NIfTI counts except masks, labels, our own outputs, which are logged, hidden files, and
-    scans whose name says another contrast. A sibling `<subject>_brainmask.nii.gz` becomes the mask.
+    scans whose name is that of another contrast. A sibling `<subject>_brainmask.nii.gz` becomes the mask.
     A table has the column scan, and may have mask, subject and contrast; an empty cell, or a column
     that is missing, means what a file's name would mean. Paths start at the folder of the list or table.
 
@@ -144,6 +147,49 @@ def unique_names(scans: Sequence[Path]) -> dict[Path, str]:
     return names
 
 
+def bids_cases(
+    raw: Path, *, contrast: str | None, participants: Sequence[str] = (), sessions: Sequence[str] = ()
+) -> list[Case]:
+    """Return the T1w, T2w and FLAIR scans of a BIDS dataset, or those of one contrast.
+
+    Parameters
+    ----------
+    participants, sessions : labels, with or without `sub-` and `ses-`; empty for all
+
+    Raises
+    ------
+    UnusableInput : if a participant, or every scan, is missing.
+    """
+    suffixes = list(BIDS_SUFFIXES.values()) if contrast is None else [BIDS_SUFFIXES[contrast]]
+    paths = {path for pattern in BIDS_SCANS for path in raw.glob(f"{pattern}.nii*")}
+    scans = [path for path in sorted(paths) if re.search(rf"_({'|'.join(suffixes)})\.nii(\.gz)?$", path.name)]
+    wanted, inside = ({f"{kind}-{name.removeprefix(kind + '-')}" for name in names}
+                      for kind, names in (("sub", participants), ("ses", sessions)))  # fmt: skip
+    absent = sorted(wanted - {path.relative_to(raw).parts[0] for path in scans})
+    if absent:
+        raise UnusableInput(raw, f"expected a {' or '.join(suffixes)} of {', '.join(absent)}, found none")
+    chosen = [
+        path
+        for path in scans
+        if (not wanted or path.relative_to(raw).parts[0] in wanted)
+        and (not inside or path.relative_to(raw).parts[1] in inside)
+    ]
+    if not chosen:
+        raise UnusableInput(raw, f"found no {' or '.join(suffixes)} in sub-*/[ses-*/]anat/; check --contrast")
+    return [Case(path, path.relative_to(raw).parts[0], None, contrast_of(path)) for path in chosen]
+
+
+def check_dataset(raw: Path) -> None:
+    """Refuse a folder without the description of a BIDS dataset.
+
+    Raises
+    ------
+    UnusableInput : naming what is missing. No more is checked: the official validator does that.
+    """
+    if not (raw / DESCRIPTION).is_file():
+        raise UnusableInput(raw / DESCRIPTION, "found none: no BIDS dataset; --skip-bids-validation takes it for one")
+
+
 def split_subjects(cases: Sequence[Case], *, holdout: float, seed: int) -> tuple[list[Case], list[Case]]:
     """Split cases by subject: (training, held out). The order of `cases` has no influence.
 
@@ -197,28 +243,24 @@ def _scans_in_folder(folder: Path, contrast: str | None) -> list[Path]:
         files = sorted(folder.iterdir())
     except OSError as error:
         raise UnusableInput(folder, f"could not be listed: {error.strerror}; check the folder") from error
-    own = own_outputs(folder)
-    images = (path for path in files if path.name.lower().endswith(NIFTI_SUFFIXES))
-    outputs = [path.name for path in images if path in own or stem(path).rpartition("_")[2].lower() in OUTPUTS]
+    own, outputs, scans = own_outputs(folder), [], []
+    for path in files:
+        name, kind = path.name.lower(), stem(path).rpartition("_")[2].lower()
+        if name.endswith(NIFTI_SUFFIXES) and (path in own or kind in OUTPUTS):
+            outputs.append(path.name)
+        elif name.endswith(NIFTI_SUFFIXES + PAIR_SUFFIXES) and not name.startswith("."):
+            of_contrast = contrast is None or contrast_of(path) in (None, contrast)
+            if path not in own and kind not in NOT_SCANS and of_contrast:
+                scans.append(path)
     if outputs:
         shown = ", ".join(outputs[:SHOWN_NAMES]) + (", ..." if len(outputs) > SHOWN_NAMES else "")
         said = f"{folder}: {len(outputs)} files are outputs of vae-loc, or named like them, and no scans: {shown}"
         logging.getLogger(__name__).warning("warning: %s", printable(said))
-    scans = [path for path in files if path not in own and _is_scan(path, contrast)]
     if not scans:
         deeper = any(os.path.isdir(path) for path in files)
         mend = "its subfolders are not searched: name them, or use vae-loc bids" if deeper else "check the folder"
         raise UnusableInput(folder, f"expected a folder with .nii or .nii.gz scans, found none; {mend}")
     return scans
-
-
-def _is_scan(path: Path, contrast: str | None) -> bool:
-    name = path.name.lower()
-    if name.startswith(".") or not name.endswith(NIFTI_SUFFIXES + PAIR_SUFFIXES):
-        return False
-    if stem(path).rpartition("_")[2].lower() in NOT_SCANS:
-        return False
-    return contrast is None or contrast_of(path) in (None, contrast)
 
 
 def _sibling_mask(scan: Path) -> Path | None:

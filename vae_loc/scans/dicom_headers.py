@@ -40,12 +40,12 @@ ALLOWED = {"PatientBirthDate": DATE, "StudyDate": DATE, "StudyTime": TIME, "Pati
 
 @dataclass(frozen=True)
 class Series:
-    """A DICOM series: the files that hold it, below a folder or in a zip, and how a person tells it from others.
+    """A DICOM series: the files that hold it, below a folder or in a zip, and its description for a person.
 
     Attributes
     ----------
     modality : MR, CT, PT, ...; empty if none is stated
-    contrast : t1, t2 or flair, as the description says; None if it says none
+    contrast : t1, t2 or flair, from the description; None if it names none
     volume : whether it can be a volume: no localizer, no mosaic
     """
 

@@ -45,7 +45,7 @@ class Converted:
     folder: Path | None = None
 
     def with_contrast(self, case: Case) -> Case:
-        """Return a case with the contrast that the description of its series says, unless its own name says one."""
+        """Return a case with the contrast of the description of its series, unless its own name has one."""
         series = self.series.get(case.scan)
         if series is None or case.contrast is not None or contrast_of(case.scan):
             return case
@@ -67,7 +67,7 @@ def is_dicom(source: Path) -> bool:
             if any(name.lower().endswith(NIFTI_SUFFIXES + PAIR_SUFFIXES) for name in os.listdir(source)):
                 return False
             return any(has_magic(source / name) for name in dicom_names(source))
-        except OSError:  # who reads the folder for scans says why it cannot be read
+        except OSError:  # the reader of the folder reports why it cannot be read
             return False
     return source.name.lower().endswith(".zip") or has_magic(source)
 
@@ -192,7 +192,7 @@ def _slopes(image: Dataset) -> list[float]:
 
 
 def _uneven(datasets: Sequence[Dataset]) -> str:
-    """Say where single slices leave a gap, or lie twice; nothing if they do not, or cannot be placed."""
+    """Return a text on the slices that leave a gap or lie twice; empty if none do, or if they cannot be placed."""
     try:
         right, down = np.reshape([float(v) for v in datasets[0].ImageOrientationPatient], (2, 3))
         normal = np.cross(right, down)

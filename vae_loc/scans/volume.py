@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput, printable
-from vae_loc.scans.affine import affine_mm, corners_apart
-from vae_loc.scans.nifti import Header, read_image
+from vae_loc.scans.nifti import Header, affine_mm, corners_apart, read_image
 from vae_loc.scans.voxels import content, scaled
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import BoolArray, FloatArray
@@ -245,7 +244,7 @@ def _of_another_shape(path: Path, shape: tuple[int, ...], like: Volume) -> Unusa
 
 
 def checked_header(path: Path, header: Header, volume: int | None) -> int:
-    """Return which volume of the file to read.
+    """Return the number of the volume of the file to read, from 0.
 
     Raises
     ------

@@ -71,7 +71,12 @@ def content(
     if missing is not None and missing_count:
         data = np.where(missing, np.float32(0), data)
         values = data[~missing]
-    _refuse_without_content(path, values)
+    # voxels of one or two values are nothing, or a mask
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        raise UnusableInput(path, f"expected a scan, every voxel is {low:g}")
+    if not any(((some > low) & (some < high)).any() for some in (values[::SPARSE_STEP], values)):
+        raise UnusableInput(path, f"expected a scan, found only {low:g} and {high:g}: a mask; name the scan it is of")
     notes = []
     if missing_count and not background:
         notes.append(f"{missing_count} voxels are NaN or infinite and were treated as missing")
@@ -83,12 +88,3 @@ def looks_like_ct(data: FloatArray) -> bool:
     if data.min() > CT_AIR[1]:
         return False
     return bool(np.mean((data >= CT_AIR[0]) & (data <= CT_AIR[1])) >= CT_AIR_SHARE)
-
-
-def _refuse_without_content(path: Path, values: FloatArray) -> None:
-    """Refuse voxels (...) of one or two values: nothing, or a mask."""
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        raise UnusableInput(path, f"expected a scan, every voxel is {low:g}")
-    if not any(((some > low) & (some < high)).any() for some in (values[::SPARSE_STEP], values)):
-        raise UnusableInput(path, f"expected a scan, found only {low:g} and {high:g}: a mask; name the scan it is of")

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from vae_loc.results.persons.people import people_in
-from vae_loc.scans.bids_dataset import find_scans
-from vae_loc.scans.cases import Case, find_cases
+from vae_loc.scans.cases import Case, bids_cases, find_cases
 
 
 def grouped(cases):
@@ -60,7 +59,7 @@ def test_a_second_scan_of_a_contrast_is_left_out():
 
 
 def test_the_contrasts_of_a_bids_session_are_of_one_person(bids_dataset):
-    people = people_in(find_scans(bids_dataset, contrast=None))
+    people = people_in(bids_cases(bids_dataset, contrast=None))
     assert {person.name: list(person.cases) for person in people} == {
         "sub-01": ["t1", "flair"],
         "sub-02_ses-1": ["t1"],

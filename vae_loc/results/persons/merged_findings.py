@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_loc.preprocessing.resampling import interpolated
-from vae_loc.scans.affine import affine_mm, corners_apart
-from vae_loc.scans.nifti import read_image
+from vae_loc.scans.nifti import affine_mm, corners_apart, read_image
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.finding_model import Finding, PersonFinding, SeenSummary, measures, sentence
 from vae_loc.vocabulary import BoolArray, FloatArray
