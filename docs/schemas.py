@@ -14,7 +14,6 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from vae_loc.evaluation.record import EvaluationRecord
-from vae_loc.results.cohort_table import CohortRow
 from vae_loc.results.persons.person_summary import PersonSummary
 from vae_loc.results.scan_summary import ScanSummary
 from vae_loc.training.training_record import TrainingRecord
@@ -23,15 +22,12 @@ FOLDER = Path(__file__).with_name("reference") / "schemas"
 PAGE = FOLDER.with_name("files.md")
 MODELS: dict[str, type[BaseModel]] = {
     "scores": ScanSummary,
-    "cohort-row": CohortRow,
     "person": PersonSummary,
     "training": TrainingRecord,
     "evaluation": EvaluationRecord,
 }
 FILES = {
     "scores": "`<scan>_scores.json`, of `score`, `segment` and `bids`: one for each scan",
-    "cohort-row": "`cohort.csv`, of `score`, `segment` and `bids`: one row for each scan "
-    "([its columns](../how-to/cohorts.md#the-cohort-table))",
     "person": "`<person>_desc-person_scores.json`, of `segment` and `bids`: one for each person with several contrasts",
     "training": "`<model>.training.json`, of `train`",
     "evaluation": "`evaluation.json`, of `evaluate` ([what the figures mean](metrics.md))",
@@ -44,6 +40,7 @@ The commands write NIfTI, PNG, TSV, CSV, HTML and JSON files.
 Every JSON file states its `schema_version` and has a JSON Schema.
 A file names its outputs relative to itself.
 The columns of `*_dseg.tsv` are the fields of `Finding` and of `PersonFinding` below.
+Those of `cohort.csv` are in [a table of their own](../how-to/cohorts.md#the-cohort-table).
 """
 Schema = dict[str, object]
 

@@ -106,16 +106,16 @@ def waiting(folder: Path, place: Path, count: int) -> dict[str, tuple[float, flo
     from vae_loc.model.network import load_model
     from vae_loc.results.output_names import folder_names
     from vae_loc.results.scan_outputs import write_outputs
-    from vae_loc.results.scan_summary import Inputs, Provenance
+    from vae_loc.results.scan_summary import Inputs
     from vae_loc.scans.cases import find_cases
     from vae_loc.scans.volume import read_volume
-    from vae_loc.scoring.score_options import Files, ScoreOptions
+    from vae_loc.scoring.score_options import ScoreOptions
     from vae_loc.system.onnx_runtime import set_threads
 
     set_threads(1)
     model = load_model("t1")
     names = folder_names(place / "phases", scans=[], methods=1)
-    provenance = Provenance(inputs=Inputs(scan="", brain_mask=None), options=ScoreOptions().stated())
+    options, inputs = ScoreOptions(), Inputs(scan="", brain_mask=None)
     spent: dict[str, list[tuple[float, float]]] = {"reading": [], "scoring": [], "writing": []}
 
     def timed(name: str, work):
@@ -131,7 +131,7 @@ def waiting(folder: Path, place: Path, count: int) -> dict[str, tuple[float, flo
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         volume = timed("reading", lambda case=case: read_volume(case.scan))
         located = timed("scoring", lambda case=case, volume=volume: _located(volume, model, case.brain_mask))
-        timed("writing", lambda located=located: write_outputs(located, model, names, Files(), provenance))
+        timed("writing", lambda located=located: write_outputs(located, model, names, options, inputs))
     return {name: tuple(np.median(rows[1:], axis=0)) for name, rows in spent.items()}  # the first one warms up
 
 

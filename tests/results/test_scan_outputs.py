@@ -12,11 +12,11 @@ from support.commands import invoke, names
 from vae_loc.errors import OurBug
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.results.output_names import FolderNames
-from vae_loc.results.scan_outputs import Files, write_outputs
-from vae_loc.results.scan_summary import Inputs, Provenance
-from vae_loc.results.score_scan import ScoreOptions
+from vae_loc.results.scan_outputs import write_outputs
+from vae_loc.results.scan_summary import Inputs
 from vae_loc.scans.cases import find_cases
 from vae_loc.scoring.locate import locate
+from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.system.writing import write_atomically
 
 
@@ -83,8 +83,8 @@ class Careless(FolderNames):
 
 def test_an_output_that_the_names_do_not_declare_is_a_bug_of_ours_and_nothing_is_written(tmp_path, trained, scan):
     located = locate(open_scan(find_cases([scan])[0]), trained)
-    made_of = Provenance(inputs=Inputs(scan="0", brain_mask=None), options=ScoreOptions().stated())
-    with pytest.raises(OurBug, match=r"more\.txt is written, and OutputNames.all_paths does not declare it"):
-        write_outputs(located, trained, Careless(tmp_path / "out", None), Files(), made_of)
+    made_of = ScoreOptions(), Inputs(scan="0", brain_mask=None)
+    with pytest.raises(OurBug, match=r"more\.txt is written, and the output names do not declare it"):
+        write_outputs(located, trained, Careless(tmp_path / "out", None), *made_of)
     assert names(tmp_path / "out") == set()
-    assert write_outputs(located, trained, FolderNames(tmp_path / "out", None), Files(), made_of)
+    assert write_outputs(located, trained, FolderNames(tmp_path / "out", None), *made_of)

@@ -68,20 +68,12 @@ def bids(
     cohort.csv, one row per scan, and cohort.html, the same to look at.
     Example: vae-loc bids dataset dataset/derivatives/vae-loc participant --participant-label 01 02
     """
-    from vae_loc.results.score_bids import Dataset, collect_dataset, score_dataset
+    from vae_loc.results.score_bids import collect_dataset, dataset_cases, score_dataset
     from vae_loc.scoring.score_options import Files, ScoreOptions
 
     # of `--participant-label 01 02` the second label is an argument of its own to the parser
     if context.args and not participant_label:
         raise UnusableOption(context.args[0], "expected three arguments: BIDS_DIR OUTPUT_DIR participant|group")
-    dataset = Dataset(
-        raw=bids_dir,
-        derivatives=output_dir,
-        contrast=_wanted(contrast, model),
-        participants=(*(participant_label or ()), *context.args),
-        sessions=tuple(session_label or ()),
-        validated=not skip_bids_validation,
-    )
     options = ScoreOptions(
         model=model,
         brain_mask=parsed_brain_mask(brain_mask),
@@ -91,12 +83,21 @@ def bids(
         files=Files(segmentation=mask.segmentation(), percentile=True, report=report),
         force=force,
     )
-    run = machine.run_options(persons=mask.persons)
+    run, wanted = machine.run_options(persons=mask.persons), _wanted(contrast, model)
+    cases, names = dataset_cases(
+        bids_dir,
+        output_dir,
+        contrast=wanted,
+        participants=(*(participant_label or ()), *context.args),
+        sessions=session_label or (),
+        validated=not skip_bids_validation,
+        polarity=polarity,
+    )
     if analysis_level == "group":
-        print_outcome(collect_dataset(dataset), talk)
+        print_outcome(collect_dataset(cases, names, contrast=wanted), talk)
         return
     with listening(talk) as listener:
-        outcome = score_dataset(dataset, options, run, listener=listener)
+        outcome = score_dataset(cases, names, options, run, listener=listener)
     print_outcome(outcome, talk)
 
 

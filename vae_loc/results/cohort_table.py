@@ -1,95 +1,35 @@
-"""The cohort table: one row for each scan, scored or failed."""
+"""The cohort table: one row for each scan, scored or failed; and its page: sortable, with links to the scans' own."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from vae_loc.errors import UnusableInput, VaeLocError
-from vae_loc.results.output_names import is_page
-from vae_loc.results.scan_summary import ScanSummary, read_whole_summary
+from vae_loc.results.output_names import person_page_of
+from vae_loc.results.persons.person_summary import people_beside
+from vae_loc.results.scan_page import CITATION, environment, jpeg, look_of, stored_jpeg
+from vae_loc.results.scan_summary import ScanSummary, read_summary
 from vae_loc.scans.cases import Case
 from vae_loc.system.reading import read_csv, to_csv
-from vae_loc.system.writing import refuse_inputs, write_atomically
+from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import MAPS, SAMPLE_SCORES, Method
 
 TABLE = "cohort.csv"
 SCHEMA_VERSION = 2
 Status = Literal["done", "skipped", "failed"]
 SAMPLE_COLUMNS = tuple(name + end for name in SAMPLE_SCORES for end in ("", "_percentile"))
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class MapFacts(_Part):
-    """The columns of one map: share above the 5 % level; threshold, volume and findings of its mask.
-
-    `strength` is that of the strongest finding, `strongest` says in words what it is.
-    """
-
-    flagged: float | None = None
-    threshold: float | None = None
-    lesion_ml: float | None = None
-    findings: int | None = None
-    strength: float | None = None
-    strongest: str | None = None
-
-
-class ScanFacts(_Part):
-    """The columns of a scan that was scored; numbers have 6 digits, since people read the table."""
-
-    contrast: str
-    model: str
-    brain_mask: str
-    brain_ml: float
-    samples: dict[str, float | None]
-    maps: dict[Method, MapFacts]
-    warnings: str
-
-
-class CohortRow(_Part):
-    """One row of the cohort table.
-
-    In the CSV the facts stand in columns of their own: `samples` by their names, the fields of `MapFacts` after the
-    name of each map. What a failed scan does not have is an empty cell.
-    """
-
-    scan: str
-    subject: str
-    contrast: str | None
-    status: Status
-    error: str | None
-    scores: str | None
-    facts: ScanFacts | None
-    seconds: float | None
-    mask: str | None = None
-    schema_version: int = SCHEMA_VERSION
-
-    def cells(self, methods: Sequence[Method]) -> dict[str, object]:
-        """Return the row as it stands in the CSV, with the columns of some maps; None is an empty cell."""
-        facts = self.facts
-        maps = facts.maps if facts else {}
-        row: dict[str, object] = {name: getattr(self, name) for name in _FIRST}
-        row |= {name: getattr(facts, name, None) for name in _FACTS}
-        row |= {name: facts.samples.get(name) if facts else None for name in SAMPLE_COLUMNS}
-        for method in methods:
-            row |= {f"{method}_{name}": getattr(maps.get(method), name, None) for name in MapFacts.model_fields}
-        last = {name: getattr(self, name) for name in _LAST}
-        return row | {"warnings": (facts.warnings or None) if facts else None} | last
-
-
-_FIRST, _FACTS, _LAST = (
-    ("scan", "mask", "subject", "contrast", "status", "error", "scores"),
-    ("model", "brain_mask", "brain_ml"),
-    ("seconds", "schema_version"),
-)
+FIRST_COLUMNS = ("scan", "mask", "subject", "contrast", "status", "error", "scores", "model", "brain_mask", "brain_ml")
+# of each map, after its name: the share above the 5 % level; of its mask, and of the strongest finding in it
+MAP_COLUMNS = ("flagged", "threshold", "lesion_ml", "findings", "strength", "strongest")
+LAST_COLUMNS = ("warnings", "seconds", "schema_version")
+THUMBNAIL_WIDTH, THUMBNAIL_QUALITY = 300, 70
+MIDDLE_ROWS = (0.0, 0.27, 0.938, 0.76)  # of a montage: left, top, right, bottom, as shares of its sides
 
 
 @dataclass(frozen=True)
@@ -101,7 +41,7 @@ class Entry:
     status : `skipped` if whole outputs of the same model, options and scan were there already
     seconds : wall time that it took
     scores : its scores JSON, None where it failed
-    facts : what the table holds of the scores JSON
+    facts : the cells of the table that come from the scores JSON
     written : the files written in this run
     notes : warnings, one line each
     error, exit_code : why it failed, and what a run of it alone ends with
@@ -112,26 +52,32 @@ class Entry:
     status: Status
     seconds: float | None
     scores: Path | None = None
-    facts: ScanFacts | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
     written: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     error: str = ""
     exit_code: int = 0
     mask: Path | None = None
 
-    def row(self, folder: Path) -> CohortRow:
-        """Return the row of this scan in the table that lies in `folder`."""
-        return CohortRow(
-            scan=str(self.case.scan.absolute()),
-            mask=None if self.mask is None else str(self.mask.absolute()),
-            subject=self.case.subject,
-            contrast=self.facts.contrast if self.facts else self.case.contrast,
-            status=self.status,
-            error=self.error or None,
-            scores=Path(os.path.relpath(self.scores, folder)).as_posix() if self.scores else None,
-            facts=self.facts,
-            seconds=None if self.seconds is None else round(self.seconds, 2),
-        )
+    def row(self, folder: Path, methods: Sequence[Method]) -> dict[str, object]:
+        """Return the row of this scan in the table that lies in `folder`, with the columns of some maps.
+
+        None is an empty cell; the cells that a failed scan does not have are empty.
+        """
+        cells: dict[str, object] = {
+            "scan": str(self.case.scan.absolute()),
+            "mask": None if self.mask is None else str(self.mask.absolute()),
+            "subject": self.case.subject,
+            "contrast": self.case.contrast,
+            "status": self.status,
+            "error": self.error or None,
+            "scores": Path(os.path.relpath(self.scores, folder)).as_posix() if self.scores else None,
+            "seconds": None if self.seconds is None else round(self.seconds, 2),
+            "schema_version": SCHEMA_VERSION,
+            **self.facts,
+        }
+        of_maps = [f"{method}_{name}" for method in methods for name in MAP_COLUMNS]
+        return {name: cells.get(name) for name in (*FIRST_COLUMNS, *SAMPLE_COLUMNS, *of_maps, *LAST_COLUMNS)}
 
 
 def failure(case: Case, error: VaeLocError, seconds: float | None = None) -> Entry:
@@ -139,31 +85,30 @@ def failure(case: Case, error: VaeLocError, seconds: float | None = None) -> Ent
     return Entry(case, "failed", seconds, error=str(error), exit_code=error.exit_code, mask=case.brain_mask)
 
 
-def facts_of(summary: ScanSummary) -> ScanFacts:
-    """Return the facts of a scores JSON that the table holds, numbers to 6 digits."""
-    masks = summary.masks or {}
-    maps = {method: MapFacts(flagged=_rounded(of.flagged)) for method, of in summary.maps.items()}
-    for method, mask in masks.items():
-        marked: dict[str, object] = {"threshold": _rounded(mask.threshold), "lesion_ml": _rounded(mask.volume_ml)}
+def facts_of(summary: ScanSummary) -> dict[str, object]:
+    """Return the cells of the table that come from a scores JSON, numbers to 6 digits, since people read them."""
+    facts: dict[str, object] = {
+        "contrast": summary.model.contrast,
+        "model": summary.model.sha256,
+        "brain_mask": summary.brain_mask,
+        "brain_ml": summary.brain_ml,
+        "warnings": "; ".join(summary.warnings) or None,
+    }
+    facts |= {name: getattr(summary.volume, name) for name in SAMPLE_COLUMNS}
+    facts |= {f"{method}_flagged": about.flagged for method, about in summary.maps.items()}
+    for method, mask in (summary.masks or {}).items():
         first = mask.findings[0] if mask.findings else None
-        marked |= {"findings": len(mask.findings), "strength": _rounded(first.strength) if first else None}
-        maps[method] = maps[method].model_copy(update=marked | {"strongest": first.words if first else None})
-    return ScanFacts(
-        contrast=summary.model.contrast,
-        model=summary.model.sha256,
-        brain_mask=summary.brain_mask,
-        brain_ml=_rounded(summary.brain_ml) or 0.0,
-        samples={name: _rounded(getattr(summary.volume, name)) for name in SAMPLE_COLUMNS},
-        maps=maps,
-        warnings="; ".join(summary.warnings),
-    )
+        about_mask = (mask.threshold, mask.volume_ml, len(mask.findings))
+        about_first = (first.strength, first.words) if first else (None, None)
+        facts |= {f"{method}_{name}": of for name, of in zip(MAP_COLUMNS[1:], about_mask + about_first, strict=True)}
+    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in facts.items()}
 
 
 def write_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]) -> None:
     """Write the cohort table, in the order of `entries`, with columns of `methods` and of all maps that are there."""
-    known = {method for entry in entries if entry.facts for method in entry.facts.maps} | set(methods)
-    columns = [method for method in MAPS if method in known]
-    write_atomically(path, to_csv([entry.row(path.parent).cells(columns) for entry in entries]))
+    known = {name for entry in entries for name in entry.facts}
+    columns = [method for method in MAPS if method in methods or f"{method}_flagged" in known]
+    write_atomically(path, to_csv([entry.row(path.parent, columns) for entry in entries]))
 
 
 def update_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]) -> bool:
@@ -177,30 +122,12 @@ def update_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]
         return False
     known = {name for row in rows for name in row}
     columns = [method for method in MAPS if method in methods or f"{method}_flagged" in known]
-    new = {str(entry.case.scan.absolute()): entry.row(path.parent).cells(columns) for entry in entries}
+    new = {str(entry.case.scan.absolute()): entry.row(path.parent, columns) for entry in entries}
     ours = all(row["schema_version"] == str(SCHEMA_VERSION) for row in rows)
     if not ours or not any(row["scan"] in new for row in rows):
         return False
     write_atomically(path, to_csv([new.get(row["scan"], row) for row in rows]))
     return True
-
-
-def is_cohort_table(path: Path) -> bool:
-    """Return whether a file is a cohort table of any version."""
-    try:
-        read_csv(path, "a cohort table", ["scan", "status", "scores"])
-    except UnusableInput:
-        return False
-    return True
-
-
-def refuse_clashing_table(table: Path, paths: Sequence[Path], *, report: bool) -> None:
-    """Refuse to replace an input, or a file that vae-loc did not write, by the cohort table or its page."""
-    page = table.with_suffix(".html")
-    refuse_inputs([table, page], list(paths))
-    for path, own in ((table, is_cohort_table), *(((page, is_page),) if report else ())):
-        if os.path.lexists(path) and not own(path):
-            raise UnusableInput(path, "is there already and vae-loc did not write it; remove it, or give another -o")
 
 
 def table_name(part: int, parts: int) -> str:
@@ -212,20 +139,71 @@ def table_name(part: int, parts: int) -> str:
     return TABLE if parts == 1 else f"cohort_part-{part}-of-{parts}.csv"
 
 
-def read_entries(cases: Sequence[Case], scores_of: Callable[[Path], Path]) -> list[Entry]:
-    """Return the outcome of earlier runs for scans: `done` where all files of a scores JSON are there and whole."""
-    entries = []
-    for case in cases:
-        scores = scores_of(case.scan)
-        summary = read_whole_summary(scores)
-        if summary is None:
-            fault = UnusableInput(case.scan, f"expected whole outputs beside {scores.name}, found none; score it first")
-            entries.append(failure(case, fault))
-        else:
-            entries.append(Entry(case, "done", None, scores, facts_of(summary)))
-    return entries
+@dataclass(frozen=True)
+class PageRow:
+    """One scan on the page: a row of the table, its thumbnail (base64 of a JPEG) and its page's name, if any."""
+
+    cells: Mapping[str, str]
+    thumbnail: str | None
+    page: str | None
+
+    def number(self, column: str) -> float | None:
+        """Return a cell as a number, None if it is empty."""
+        try:
+            return float(self.cells.get(column, ""))
+        except ValueError:
+            return None
 
 
-def _rounded(value: float | None) -> float | None:
-    """Return a number to 6 digits."""
-    return None if value is None else float(f"{value:.6g}")
+def write_page(table: Path) -> Path:
+    """Write a cohort table as a page beside it, and return its path."""
+    page = table.with_suffix(".html")
+    write_atomically(page, cohort_page(table))
+    return page
+
+
+def cohort_page(table: Path) -> bytes:
+    """Return the page of a cohort table, UTF-8; it belongs beside the table, for its links start there.
+
+    Raises
+    ------
+    UnusableInput : if the table cannot be read.
+    """
+    folder, cells = table.parent, read_csv(table, "a cohort table", ["scan", "status"])
+    methods = [method for method in MAPS if cells and f"{method}_flagged" in cells[0]]
+    method = "combi" if "combi" in methods or not methods else methods[0]
+    # failed scans first, then the strongest finding first
+    rows = [_row(folder, row) for row in cells]
+    rows.sort(key=lambda row: (row.cells["status"] != "failed", -(row.number(f"{method}_strength") or 0)))
+    statuses = [row.cells["status"] for row in rows]
+    # people of whom all scans are in the table, and their pages
+    people = []
+    for scores, summary in people_beside([folder / row["scores"] for row in cells if row.get("scores")]):
+        page = person_page_of(scores)
+        people.append((summary, page.relative_to(folder).as_posix() if page.exists() else None))
+    text = (
+        environment()
+        .get_template("cohort.html")
+        .render(
+            title=table.absolute().parent.name,
+            rows=rows,
+            method=method,
+            marked=any(row.number(f"{method}_lesion_ml") is not None for row in rows for method in methods),
+            counts={status: statuses.count(status) for status in ("done", "skipped", "failed")},
+            warned=sum(bool(row.cells.get("warnings")) for row in rows),
+            people=people,
+            citation=CITATION,
+        )
+    )
+    return text.encode("utf-8")
+
+
+def _row(folder: Path, cells: Mapping[str, str]) -> PageRow:
+    """Return a row with the thumbnail and the page that the scan's JSON names; without, where it is not there."""
+    picture = page = None
+    if cells.get("scores"):
+        scores = folder / cells["scores"]
+        with contextlib.suppress(UnusableInput):
+            picture, page = look_of(scores, read_summary(scores).files)
+    thumbnail = functools.partial(jpeg, quality=THUMBNAIL_QUALITY, width=THUMBNAIL_WIDTH, box=MIDDLE_ROWS)
+    return PageRow(cells, stored_jpeg(picture, thumbnail), page.relative_to(folder).as_posix() if page else None)

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vae_loc.errors import UnusableInput
-from vae_loc.results.output_names import KINDS, MASK_KINDS, OutputNames
-from vae_loc.results.scan_summary import MaskSummary, Provenance, ScanSummary, read_summary
+from vae_loc.results.output_names import KINDS, MASK_KINDS, OutputNames, declared
+from vae_loc.results.scan_summary import Inputs, MaskSummary, ScanSummary, read_summary
 from vae_loc.scans.own_outputs import files_of
 from vae_loc.scans.volume import Volume, read_numbers, stem
+from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.scoring.segmentation import SegmentedMap
 from vae_loc.system.reading import are_whole, opened, sha256_of
 from vae_loc.system.versions import own_version
@@ -29,7 +30,7 @@ NUMBERED, SEGMENTATION_HEAD_BYTES = "dseg.nii.gz", 1 << 16  # the end of a name,
 
 @dataclass(frozen=True)
 class Earlier:
-    """Outputs of an earlier run that are still true.
+    """Outputs of an earlier run of a scan that are still true.
 
     Attributes
     ----------
@@ -38,84 +39,82 @@ class Earlier:
     whole : those that are there, unchanged, and still true
     """
 
+    names: OutputNames
+    scan: Path
+    files: Mapping[Path, str]
     summary: ScanSummary | None = None
-    files: Mapping[Path, str] = field(default_factory=dict)
     whole: Mapping[Path, str] = field(default_factory=dict)
 
-    def mask(self, names: OutputNames, scan: Path, method: Method) -> MaskSummary | None:
+    def mask(self, method: Method) -> MaskSummary | None:
         """Return the mask of a map, None unless it is whole."""
         masks = (self.summary.masks if self.summary else None) or {}
-        paths = [names.path(scan, method, kind) for kind in MASK_KINDS]
+        paths = [self.names.path(self.scan, method, kind) for kind in MASK_KINDS]
         return masks.get(method) if all(path in self.whole for path in paths) else None
 
-    def segmented(self, names: OutputNames, volume: Volume, method: Method) -> SegmentedMap | None:
+    def segmented(self, volume: Volume, method: Method) -> SegmentedMap | None:
         """Return the findings of a map as they were written, None unless they are whole."""
-        mask = self.mask(names, volume.path, method)
+        mask = self.mask(method)
         if mask is None:
             return None
-        numbers = read_numbers(names.path(volume.path, method, NUMBERED), volume)
+        numbers = read_numbers(self.names.path(self.scan, method, NUMBERED), volume)
         return SegmentedMap(numbers, tuple(mask.findings), mask.rule)
 
-    def joined(self, new: ScanSummary, names: OutputNames, scan: Path, written: Container[Path]) -> ScanSummary:
+    def joined(self, new: ScanSummary, written: Container[Path]) -> ScanSummary:
         """Return a new summary with the maps of other methods that are still true, and their masks."""
         if self.summary is None:
             return new
-        maps, masks = dict(new.maps), dict(new.masks or {})
-        for method, about in self.summary.maps.items():
-            path = names.path(scan, method, "anomaly.nii.gz")
-            if method not in maps and path in self.whole and path not in written:
-                maps[method] = about
-                if mask := self.mask(names, scan, method):
-                    masks[method] = mask
-        order = dict.fromkeys([*self.summary.maps, *new.maps])  # the earlier first, so that nothing else changes
-        maps = {method: maps[method] for method in order if method in maps}
-        masks = {method: masks[method] for method in order if method in masks}
-        return new.model_copy(update={"maps": maps, "masks": masks or None})
-
-    def kept(self, new: ScanSummary, names: OutputNames, scan: Path, written: Mapping[Path, str]) -> dict[Path, str]:
-        """Return the files that stay beside new ones: those of maps and masks that are still true, and their page."""
-        if self.summary is None:
-            return {}
-        masks = new.masks or {}
-        maps = [method for method in new.maps if method in self.summary.maps]
+        maps = self.summary.maps | new.maps  # the earlier first, so that nothing else changes
         paths = {
-            names.path(scan, method, kind)
-            for method in maps
-            for kind in KINDS
-            if kind not in MASK_KINDS or method in masks
+            method: self.names.path(self.scan, method, "anomaly.nii.gz") for method in maps.keys() - new.maps.keys()
         }
-        kept = {path: digest for path, digest in self.whole.items() if path in paths and path not in written}
-        page, now = names.page(scan), kept | dict(written)
-        same = all(now.get(path) == digest for path, digest in self.files.items() if path != page)
-        old = self.summary.masks or {}
-        if page in self.whole and page not in written and same and all(masks.get(m) == old[m] for m in old):
-            kept[page] = self.whole[page]
-        return kept
+        stay = {method for method, path in paths.items() if path in self.whole and path not in written}
+        masks = {method: self.mask(method) if method in stay else (new.masks or {}).get(method) for method in maps}
+        joined = {
+            "maps": {method: about for method, about in maps.items() if method in new.maps or method in stay},
+            "masks": {method: mask for method, mask in masks.items() if mask} or None,
+        }
+        return new.model_copy(update=joined)
 
-    def stating(
-        self,
-        new: ScanSummary,
-        names: OutputNames,
-        scan: Path,
-        files: Mapping[Path, str],
-        *,
-        shown: Sequence[Method] | None,
-    ) -> ScanSummary:
-        """Return a new summary with all files of the scan, and options that state them.
+    def completed(
+        self, new: ScanSummary, written: Mapping[Path, str], *, shown: Sequence[Method] | None
+    ) -> tuple[ScanSummary, dict[Path, str]]:
+        """Return a new summary with all files of the scan and options that state them, and these files.
+
+        Those that stay beside the new ones are of maps and masks that are still true; a page stays if all that it
+        shows is as it was.
 
         Parameters
         ----------
         shown : the maps on a page that was written
+
+        Raises
+        ------
+        OurBug : if a file was written that the names do not declare.
         """
-        old: Mapping[str, object] = self.summary.options if self.summary else {}
+        names, scan, page = self.names, self.scan, self.names.page(self.scan)
+        masks, found, old_options = new.masks or {}, dict(written), dict[str, object]()
+        # what stays
+        if self.summary is not None:
+            old, old_options = self.summary.masks or {}, self.summary.options
+            of_maps = (
+                names.path(scan, method, kind)
+                for method in new.maps
+                for kind in KINDS
+                if method in self.summary.maps and (kind not in MASK_KINDS or method in masks)
+            )
+            found |= {path: self.whole[path] for path in of_maps if path in self.whole and path not in written}
+            same = all(found.get(path) == digest for path, digest in self.files.items() if path != page)
+            if page in self.whole and page not in written and same and all(masks.get(m) == old[m] for m in old):
+                found[page] = self.whole[page]
+        files = declared(found, names.all_paths(scan, [*new.maps, *MAPS]), scan)
         options = new.options | {
             "methods": list(new.maps),
             "percentile": any(names.path(scan, method, "percentile.nii.gz") in files for method in new.maps),
-            "report": shown or (old["report"] if names.page(scan) in files else []),
-            "segmentation": new.options["segmentation"] or (old["segmentation"] if new.masks else None),
+            "report": shown or (old_options["report"] if page in files else []),
+            "segmentation": new.options["segmentation"] or (old_options["segmentation"] if new.masks else None),
         }
         stated = stated_files(files, names.scores(scan).parent)
-        return new.model_copy(update={"options": options, "files": stated})
+        return new.model_copy(update={"options": options, "files": stated}), files
 
 
 def stated_files(files: Mapping[Path, str], folder: Path) -> dict[str, str]:
@@ -123,7 +122,9 @@ def stated_files(files: Mapping[Path, str], folder: Path) -> dict[str, str]:
     return {Path(os.path.relpath(path, folder)).as_posix(): digest for path, digest in files.items()}
 
 
-def earlier_outputs(names: OutputNames, scan: Path, provenance: Provenance, models: Container[str]) -> Earlier:
+def earlier_outputs(
+    names: OutputNames, scan: Path, options: ScoreOptions, inputs: Inputs, models: Container[str]
+) -> Earlier:
     """Return the outputs that an earlier run left of a scan.
 
     Parameters
@@ -136,14 +137,16 @@ def earlier_outputs(names: OutputNames, scan: Path, provenance: Provenance, mode
     try:
         summary = read_summary(scores)
     except UnusableInput:
-        return Earlier(files=files)
-    stated = {os.path.normpath(scores.parent / name): digest for name, digest in summary.files.items()}
-    files |= {ours[path]: digest for path, digest in stated.items() if path in ours}  # also in other folders
-    shaping = all(summary.options.get(name) == provenance.options.get(name) for name in SHAPING)
+        return Earlier(names, scan, files)
+    named = {os.path.normpath(scores.parent / name): digest for name, digest in summary.files.items()}
+    files |= {ours[path]: digest for path, digest in named.items() if path in ours}  # also in other folders
+    stated = options.stated()
+    shaping = all(summary.options.get(name) == stated.get(name) for name in SHAPING)
     known = summary.model.sha256 in models and summary.versions.get("vae-loc") == own_version()
-    if summary.inputs != provenance.inputs or not shaping or not known:
-        return Earlier(files=files)
-    return Earlier(summary, files, {path: digest for path, digest in files.items() if are_whole({path: digest})})
+    if summary.inputs != inputs or not shaping or not known:
+        return Earlier(names, scan, files)
+    whole = {path: digest for path, digest in files.items() if are_whole({path: digest})}
+    return Earlier(names, scan, files, summary, whole)
 
 
 def remove_stale(older: Mapping[Path, str], kept: Mapping[Path, str] | Sequence[Path]) -> None:

@@ -7,9 +7,8 @@ import webbrowser
 from pathlib import Path
 
 from vae_loc.errors import UnusableInput
-from vae_loc.results.cohort_page import write_page
-from vae_loc.results.cohort_table import TABLE, is_cohort_table
-from vae_loc.results.output_names import PAGE_ENDING, PERSON_SCORES, is_page
+from vae_loc.results.cohort_table import TABLE, write_page
+from vae_loc.results.output_names import PAGE_ENDING, PERSON_SCORES, is_cohort_table, is_page
 from vae_loc.results.scan_page import look_of
 from vae_loc.results.scan_summary import read_summary
 from vae_loc.scans.own_outputs import SCORES_ENDING

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from vae_loc.errors import UnusableInput, UnusableOption
+from vae_loc.errors import OurBug, UnusableInput, UnusableOption
 from vae_loc.scans.cases import Case, unique_names
 from vae_loc.scans.nifti import pair
 from vae_loc.scans.own_outputs import SCORES_ENDING, is_scores, wrote
 from vae_loc.scans.volume import stem
-from vae_loc.system.reading import opened
+from vae_loc.system.reading import opened, read_csv
 from vae_loc.system.writing import check_place, refuse_inputs
 from vae_loc.vocabulary import Method, Polarity
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vae_loc.results.persons.people import Person
     from vae_loc.results.scan_summary import MaskSummary
     from vae_loc.scoring.locate import Located
+    from vae_loc.scoring.score_options import ScoreOptions
 
 MASK_KINDS = ("mask.nii.gz", "dseg.nii.gz", "dseg.tsv")  # 0 and 1; numbered by finding; the facts of each
 KINDS = ("anomaly.nii.gz", "percentile.nii.gz", *MASK_KINDS, "anomaly.png")
@@ -189,35 +190,55 @@ def folder_names(output: Path, *, scans: Sequence[Path], methods: int, polarity:
 def refuse_clashes(
     cases: Sequence[Case],
     names: OutputNames,
-    methods: Sequence[Method],
+    options: ScoreOptions,
     *,
-    report: bool = False,
     others: Sequence[Path] = (),
+    table: Path | None = None,
 ) -> None:
     """Refuse a run before its first scan if an output would replace an input, another output, or a file of the user.
 
     Parameters
     ----------
-    report : whether pages are written
-    others : inputs of the run besides its scans and their masks
+    others : inputs of the run besides its scans, their masks and the model
+    table : the cohort table, where one is written
 
     Raises
     ------
     UnusableInput : naming the output.
     """
-    inputs = [path for case in cases for path in (*pair(case.scan), case.brain_mask) if path]
     scan_of: dict[Path, Path] = {}
     for case in cases:
-        unwritten = set() if report else {names.page(case.scan)}
-        for path in names.all_paths(case.scan, methods):
-            if path in unwritten:
-                continue
-            if (other := scan_of.setdefault(path, case.scan)) != case.scan:
+        unwritten = None if options.files.report else names.page(case.scan)
+        for path in names.all_paths(case.scan, options.methods):
+            if path != unwritten and (other := scan_of.setdefault(path, case.scan)) != case.scan:
                 raise UnusableInput(path, f"would be an output of {other} and of {case.scan}; remove or rename one")
-    refuse_inputs(list(scan_of), [*inputs, *others])
+    inputs = [path for case in cases for path in (*pair(case.scan), case.brain_mask) if path]
+    inputs += [*others, *(Path(path) for path in (options.brain_mask, options.model) if path)]
+    tables = [table, table.with_suffix(".html")] if table else []
+    refuse_inputs([*scan_of, *tables], inputs)
+    # a file that is there already is of an earlier run by its content, its name, or the scores JSON
+    own = {path: is_page(path) if path.suffix == ".html" else is_cohort_table(path) for path in tables}
     for path, scan in scan_of.items():
-        if os.path.lexists(path) and not _is_own(path, names, scan):
+        scores = names.scores(scan)
+        if path in (scores, names.page(scan)):
+            own[path] = is_scores(path) if path == scores else is_page(path)
+        else:
+            own[path] = any(part in path.name for part in OWN_PARTS) or wrote(path, scores)
+    for path, is_ours in own.items():
+        if not is_ours and os.path.lexists(path) and (options.files.report or path not in tables[1:]):
             raise UnusableInput(path, "is there already and vae-loc did not write it; remove it, or give another -o")
+
+
+def declared(files: Mapping[Path, str], known: Sequence[Path], scan: Path) -> dict[Path, str]:
+    """Return files of a scan or a person in the order of the names that are known.
+
+    Raises
+    ------
+    OurBug : if one was written that the names do not declare, which could replace a file of the user's.
+    """
+    if undeclared := [path.name for path in files if path not in known]:
+        raise OurBug(scan, LookupError(f"{undeclared[0]} is written, and the output names do not declare it"))
+    return {path: files[path] for path in dict.fromkeys(known) if path in files}
 
 
 def person_page_of(scores: Path) -> Path:
@@ -234,11 +255,10 @@ def is_page(path: Path) -> bool:
         return False
 
 
-def _is_own(path: Path, names: OutputNames, scan: Path) -> bool:
-    """Return whether an output that is there already is of an earlier run: by its name, or by the scores JSON."""
-    scores = names.scores(scan)
-    if path == scores:
-        return is_scores(path)
-    if path == names.page(scan):
-        return is_page(path)
-    return any(part in path.name for part in OWN_PARTS) or wrote(path, scores)
+def is_cohort_table(path: Path) -> bool:
+    """Return whether a file is a cohort table of any version."""
+    try:
+        read_csv(path, "a cohort table", ["scan", "status", "scores"])
+    except UnusableInput:
+        return False
+    return True

@@ -30,36 +30,36 @@ MAX_VOXELS = 16_000_000  # of a layer; a head of 1 mm has half of it. Beyond, vo
 STEPS = 255  # of 8 bits
 
 
-@dataclass(frozen=True)
-class Strip:
-    """A score on a line: `marks` are the x of the healthy quantiles `SHOWN`, `at` is the x of the scan."""
+def strips(located: Located, model: Model) -> list[dict[str, object]]:
+    """Return the places of the scores of the whole scan among those of healthy scans, each on a line of its own.
 
-    name: str
-    value: float
-    percentile: float
-    marks: tuple[float, ...]
-    at: float
-    healthy: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A score by height: the line's points, and y of the healthy band's limits."""
-
-    line: str
-    band: tuple[float, float]
-    heights: tuple[tuple[float, str], ...]
-    values: tuple[tuple[float, str], ...]
-
-
-def strips(located: Located, model: Model) -> list[Strip]:
-    """Return the places of the scores of the whole scan among those of healthy scans."""
-    healthy, values = model.facts.healthy, located.scores.volume
-    return [] if healthy is None else [_strip(name, values[name], healthy.volumes[name]) for name in SAMPLE_SCORES]
+    `marks` are the x of the healthy quantiles `SHOWN`, `at` is the x of the scan.
+    """
+    if model.facts.healthy is None:
+        return []
+    lines: list[dict[str, object]] = []
+    for name in SAMPLE_SCORES:
+        value, quantiles = located.scores.volume[name], model.facts.healthy.volumes[name]
+        healthy = np.interp(SHOWN, LEVELS, quantiles)
+        x = _axis(min(healthy[0], value), max(healthy[-1], value), WIDTH)
+        lines.append(
+            {
+                "name": name,
+                "value": value,
+                "percentile": healthy_percentile(value, quantiles),
+                "marks": [round(x(mark), 1) for mark in healthy],
+                "at": round(x(value), 1),
+                "healthy": (float(healthy[1]), float(healthy[-2])),
+            }
+        )
+    return lines
 
 
-def profile(located: Located, model: Model) -> Profile | None:
-    """Return the ELBO of the slices that count, by height, and the range of 9 in 10 healthy slices."""
+def profile(located: Located, model: Model) -> dict[str, object] | None:
+    """Return the ELBO of the slices that count, by height, and the range of 9 in 10 healthy slices.
+
+    `line` holds the points, `band` y of the healthy range's limits, `heights` and `values` the axes' labels.
+    """
     healthy, counted = model.facts.healthy, located.scores.counted
     if healthy is None or np.count_nonzero(counted) < 2:
         return None
@@ -70,12 +70,18 @@ def profile(located: Located, model: Model) -> Profile | None:
     top, bottom = max(*values, high), min(*values, low)
     y = _axis(bottom, top, HEIGHT)
     points = sorted(zip(heights_mm, values, strict=True))
-    return Profile(
-        line=" ".join(f"{x(height):.1f},{HEIGHT - y(value):.1f}" for height, value in points),
-        band=(round(HEIGHT - y(high), 1), round(HEIGHT - y(low), 1)),
-        heights=tuple((x(z), f"{z:+.0f}") for z in np.linspace(points[0][0], points[-1][0], 5)),
-        values=tuple((HEIGHT - y(value), f"{value:.0f}") for value in (bottom, top)),
-    )
+    return {
+        "line": " ".join(f"{x(height):.1f},{HEIGHT - y(value):.1f}" for height, value in points),
+        "band": (round(HEIGHT - y(high), 1), round(HEIGHT - y(low), 1)),
+        "heights": [(x(z), f"{z:+.0f}") for z in np.linspace(points[0][0], points[-1][0], 5)],
+        "values": [(HEIGHT - y(value), f"{value:.0f}") for value in (bottom, top)],
+    }
+
+
+def _axis(low: float, high: float, length: float) -> Callable[[float], float]:
+    """Return the way from values to a drawing's coordinates, with an edge left free."""
+    span = (high - low) or 1.0
+    return lambda value: float((EDGE + (1 - 2 * EDGE) * (value - low) / span) * length)
 
 
 def expected_scan(located: Located) -> FloatArray:
@@ -91,20 +97,6 @@ def expected_scan(located: Located) -> FloatArray:
     gain = (high - low) / ((own_high - own_low) or 1.0)
     result: FloatArray = np.where(scan.brain, middle + gain * (on_grid - own_middle), 0).astype(np.float32)
     return result
-
-
-def _strip(name: str, value: float, quantiles: list[float]) -> Strip:
-    healthy = np.interp(SHOWN, LEVELS, quantiles)
-    x = _axis(min(healthy[0], value), max(healthy[-1], value), WIDTH)
-    marks = tuple(round(x(mark), 1) for mark in healthy)
-    percentile = healthy_percentile(value, quantiles)
-    return Strip(name, value, percentile, marks, round(x(value), 1), (float(healthy[1]), float(healthy[-2])))
-
-
-def _axis(low: float, high: float, length: float) -> Callable[[float], float]:
-    """Return the way from values to a drawing's coordinates, with an edge left free."""
-    span = (high - low) or 1.0
-    return lambda value: float((EDGE + (1 - 2 * EDGE) * (value - low) / span) * length)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
 from vae_loc.preprocessing.regions import surface_of
 from vae_loc.results.montage import BRIGHT, DARK
 from vae_loc.results.output_names import PAGE_ENDING
-from vae_loc.results.page_parts import Crop, crop_to, expected_scan, layer, profile, strips
+from vae_loc.results.page_parts import crop_to, expected_scan, layer, profile, strips
 from vae_loc.results.scan_summary import ScanSummary
 from vae_loc.scoring.finding_model import nothing_found
 from vae_loc.scoring.locate import Located
@@ -35,6 +35,7 @@ STORED_PERCENTILES = (0.1, 99.9)  # what the 256 steps of the shown scan span
 WINDOWS = {"normal": (1, 99), "narrow": (10, 90), "wide": STORED_PERCENTILES}  # of the brain's, black to white
 MAX_CEILINGS = 4  # a bare score's highest voxels would leave no steps for the others
 JPEG_QUALITY = 85
+Shares = tuple[float, float, float, float]  # left, top, right, bottom
 MAX_PICTURE_BYTES = 50_000_000
 CITATION = (
     "Zimmerer D, Isensee F, Petersen J, Kohl S, Maier-Hein K. Unsupervised Anomaly Localization using Variational "
@@ -71,22 +72,18 @@ def scan_page(located: Located, model: Model, pictures: Mapping[Method, Picture]
     The page holds the scan itself, cropped to the brain: it is as confidential as the scan.
     """
     pictures = {method: pictures[method] for method in sorted(pictures, key=lambda method: method != "combi")}
-    thresholds = {method: _threshold(method, model, located, summary) for method in pictures}
-    maps = [_map_facts(method, picture, thresholds[method], located, summary) for method, picture in pictures.items()]
-    text = (
-        environment()
-        .get_template("scan.html")
-        .render(
-            name=printable(located.volume.path.name),
-            summary=summary,
-            facts=model.facts,
-            strips=strips(located, model),
-            profile=profile(located, model),
-            maps=maps,
-            viewer=_viewer(located, model, pictures, thresholds),
-            bare=located.bare,
-            citation=CITATION,
-        )
+    maps = [_map_facts(method, picture, located, model, summary) for method, picture in pictures.items()]
+    page = environment().get_template("scan.html")
+    text = page.render(
+        name=printable(located.volume.path.name),
+        summary=summary,
+        facts=model.facts,
+        strips=strips(located, model),
+        profile=profile(located, model),
+        maps=maps,
+        viewer=_viewer(located, model, pictures, maps),
+        bare=located.bare,
+        citation=CITATION,
     )
     return text.encode("utf-8")
 
@@ -122,13 +119,7 @@ def percentile_words(percentile: float | None) -> str:
     return "below every healthy one" if percentile <= 0 else f"percentile {percentile:.1f}"
 
 
-def jpeg(
-    png: bytes,
-    *,
-    quality: int = JPEG_QUALITY,
-    width: int | None = None,
-    box: tuple[float, float, float, float] = (0, 0, 1, 1),
-) -> str:
+def jpeg(png: bytes, *, quality: int = JPEG_QUALITY, width: int | None = None, box: Shares = (0, 0, 1, 1)) -> str:
     """Return a picture as base64 of a JPEG, not wider than `width` pixels.
 
     `box` cuts it first: left, top, right, bottom, as shares of its sides.
@@ -166,63 +157,19 @@ def stored_jpeg(picture: Path | None, turned: Callable[[bytes], str] = jpeg) -> 
         return None
 
 
-def _viewer(
-    located: Located, model: Model, pictures: Mapping[Method, Picture], thresholds: Mapping[Method, float | None]
-) -> dict[str, object]:
-    """Return the data of the page's script: the scan, its expectation and each map as NIfTI, and their colours."""
-    volume, brain = located.volume, located.brain
-    crop = crop_to(brain, volume)
-    inside = volume.data[brain]
-    least, most = (float(value) for value in np.percentile(volume.data[crop.box], STORED_PERCENTILES))
-    lowest, highest = (float(value) for value in np.percentile(inside, STORED_PERCENTILES))
-    span = min(least, lowest), max(most, highest)
-    return {
-        "scan": layer(volume.data, crop, low=span[0], high=span[1]),
-        "expected": layer(np.where(brain, expected_scan(located), least), crop, low=span[0], high=span[1]),
-        "expected_mm": FIELD_OF_VIEW_MM / model.facts.network.image_size,
-        "windows": {
-            name: [float(value) for value in np.percentile(inside, shares)] for name, shares in WINDOWS.items()
-        },
-        "colours": {"brighter": _css(BRIGHT), "darker": _css(DARK)},
-        "spacing": [round(float(side), 2) for side in np.linalg.norm(crop.affine[:3, :3], axis=0)],
-        "joined": max(crop.block) > 1,
-        "maps": [
-            {
-                "method": method,
-                "brighter": _heat(picture, crop, picture.signed),
-                "darker": _heat(picture, crop, -picture.signed),
-                "mask": None
-                if picture.mask is None
-                else layer(surface_of(picture.mask), crop, low=0, high=255, highest=True),
-                "ceiling": picture.ceiling,
-                "threshold": thresholds[method] or 0.0,
-            }
-            for method, picture in pictures.items()
-        ],
-    }
-
-
-def _heat(picture: Picture, crop: Crop, values: FloatArray) -> str:
-    """Return the part of a map above 0 as the page holds it."""
-    greatest = float(np.abs(picture.signed).max())
-    return layer(values, crop, low=0, high=min(greatest, MAX_CEILINGS * picture.ceiling) or 1.0, highest=True)
-
-
-def _css(colours: Sequence[int]) -> list[str]:
-    """Return colours as CSS writes them.
-
-    >>> _css([0xA3230D])
-    ['#a3230d']
-    """
-    return [f"#{colour:06x}" for colour in colours]
-
-
 def _map_facts(
-    method: Method, picture: Picture, threshold: float | None, located: Located, summary: ScanSummary
+    method: Method, picture: Picture, located: Located, model: Model, summary: ScanSummary
 ) -> dict[str, object]:
-    """Return the facts of one map on the page: picture, share above the threshold, findings."""
+    """Return the facts of one map on the page: picture, share above the threshold, findings.
+
+    The threshold is that of the mask, else the healthy one at `DEFAULT_FPR`, else None.
+    """
+    mask, threshold = (summary.masks or {}).get(method), None
+    if mask:
+        threshold = mask.threshold
+    elif model.facts.healthy is not None:
+        threshold = healthy_threshold(model.checkpoint, method, DEFAULT_FPR, raw=located.bare)
     above = None if threshold is None else float(np.mean(np.abs(picture.signed[located.brain]) > threshold))
-    mask = (summary.masks or {}).get(method)
     return {
         "method": method,
         "montage": jpeg(picture.montage),
@@ -234,10 +181,43 @@ def _map_facts(
     }
 
 
-def _threshold(method: Method, model: Model, located: Located, summary: ScanSummary) -> float | None:
-    """Return the threshold of the mask, else the healthy one at `DEFAULT_FPR`, else None."""
-    if mask := (summary.masks or {}).get(method):
-        return mask.threshold
-    if model.facts.healthy is None:
-        return None
-    return healthy_threshold(model.checkpoint, method, DEFAULT_FPR, raw=located.bare)
+def _viewer(
+    located: Located, model: Model, pictures: Mapping[Method, Picture], facts: Sequence[Mapping[str, object]]
+) -> dict[str, object]:
+    """Return the data of the page's script: the scan, its expectation and each map as NIfTI, and their colours."""
+    volume, brain = located.volume, located.brain
+    crop = crop_to(brain, volume)
+    inside = volume.data[brain]
+    # the grey values span those of the brain and of all that is shown
+    least, most = (float(value) for value in np.percentile(volume.data[crop.box], STORED_PERCENTILES))
+    lowest, highest = (float(value) for value in np.percentile(inside, STORED_PERCENTILES))
+    low, high = min(least, lowest), max(most, highest)
+    # each map in its two signs, its steps not spent on the highest voxels alone; the surface of its mask
+    maps = []
+    for (method, picture), about in zip(pictures.items(), facts, strict=True):
+        signed, outline = picture.signed, None
+        top = min(float(np.abs(signed).max()), MAX_CEILINGS * picture.ceiling) or 1.0
+        if picture.mask is not None:
+            outline = layer(surface_of(picture.mask), crop, low=0, high=255, highest=True)
+        maps.append(
+            {
+                "method": method,
+                "brighter": layer(signed, crop, low=0, high=top, highest=True),
+                "darker": layer(-signed, crop, low=0, high=top, highest=True),
+                "mask": outline,
+                "ceiling": picture.ceiling,
+                "threshold": about["threshold"] or 0.0,
+            }
+        )
+    return {
+        "scan": layer(volume.data, crop, low=low, high=high),
+        "expected": layer(np.where(brain, expected_scan(located), least), crop, low=low, high=high),
+        "expected_mm": FIELD_OF_VIEW_MM / model.facts.network.image_size,
+        "windows": {name: np.percentile(inside, shares).tolist() for name, shares in WINDOWS.items()},
+        "colours": {
+            name: [f"#{colour:06x}" for colour in colours] for name, colours in (("brighter", BRIGHT), ("darker", DARK))
+        },
+        "spacing": [round(float(side), 2) for side in np.linalg.norm(crop.affine[:3, :3], axis=0)],
+        "joined": max(crop.block) > 1,
+        "maps": maps,
+    }

@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from vae_loc.errors import UnusableInput
 from vae_loc.model.checkpoint import healthy_threshold
-from vae_loc.model.facts import Healthy, healthy_percentile
+from vae_loc.model.facts import healthy_percentile
 from vae_loc.model.network import Model
-from vae_loc.scans.volume import Volume
 from vae_loc.scoring.finding_model import Finding
 from vae_loc.scoring.locate import Located
-from vae_loc.scoring.score_options import DEFAULT_FPR, Rule
-from vae_loc.scoring.segmentation import SegmentedMap
+from vae_loc.scoring.score_options import DEFAULT_FPR, Rule, ScoreOptions
 from vae_loc.system.reading import are_whole, read_text
 from vae_loc.system.versions import versions
 from vae_loc.vocabulary import RESEARCH_ONLY, SAMPLE_SCORES, Method, Polarity
@@ -25,11 +23,7 @@ Z_DIGITS = 3  # of the height of a slice in mm
 VOLUME_RULE = "mean over the slices that are counted"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class SampleValues(_Part):
+class SampleValues(BaseModel, frozen=True):
     """Rec, KL and -ELBO in nats, and their percentiles among healthy ones, None without healthy statistics."""
 
     rec: float
@@ -47,7 +41,7 @@ class SliceValues(SampleValues):
     counted: bool
 
 
-class MapSummary(_Part):
+class MapSummary(BaseModel, frozen=True):
     """The facts of a map without a mask.
 
     `flagged` is the share of brain voxels above the score that 5 % of healthy voxels exceed; None without healthy
@@ -57,7 +51,7 @@ class MapSummary(_Part):
     flagged: float | None
 
 
-class MaskSummary(_Part):
+class MaskSummary(BaseModel, frozen=True):
     """One mask: the rule by which voxels were marked, its volume and its findings, strongest first.
 
     Attributes
@@ -82,7 +76,7 @@ class MaskSummary(_Part):
         return Rule(self.threshold, self.min_strength, self.threshold_from, self.false_findings)
 
 
-class ModelSummary(_Part):
+class ModelSummary(BaseModel, frozen=True):
     """The model that scored the scan."""
 
     sha256: str
@@ -91,21 +85,14 @@ class ModelSummary(_Part):
     healthy_subjects: int
 
 
-class Inputs(_Part):
+class Inputs(BaseModel, frozen=True):
     """SHA-256 of the scan and of the brain mask file, where one was used."""
 
     scan: str
     brain_mask: str | None
 
 
-class Provenance(_Part):
-    """The inputs that a scan's outputs were made from, and the options that shape them."""
-
-    inputs: Inputs
-    options: dict[str, object]
-
-
-class ScanSummary(_Part):
+class ScanSummary(BaseModel, frozen=True):
     """The content of a scores JSON.
 
     `template2ras_mm` is the affine (4, 4) from mm on the model's mean brain, whose middle is at 0, to RAS mm of the
@@ -144,18 +131,23 @@ class ScanSummary(_Part):
 
 
 def summarize(
-    located: Located, model: Model, masks: dict[Method, MaskSummary] | None, provenance: Provenance
+    located: Located, model: Model, masks: dict[Method, MaskSummary] | None, options: ScoreOptions, inputs: Inputs
 ) -> ScanSummary:
     """Return the summary of a scored scan, without the files, which are not written yet."""
-    samples, healthy = located.scores, model.facts.healthy
-    slices = [
-        SliceValues(
-            z_mm=round(float(position), Z_DIGITS),
-            counted=bool(samples.counted[index]),
-            **_slice_values(located, model, index),
-        )
-        for index, position in enumerate(samples.positions_mm)
-    ]
+    samples, healthy, maps = located.scores, model.facts.healthy, {}
+    slices = []
+    for index, z_mm in enumerate(samples.positions_mm):
+        values = {name: float(samples.slices[name][index]) for name in SAMPLE_SCORES}
+        percentiles = _with_percentiles(values, healthy.slices if healthy else None)
+        counted = bool(samples.counted[index])
+        slices.append(SliceValues(z_mm=round(float(z_mm), Z_DIGITS), counted=counted, **percentiles))
+    # the share of brain voxels above what a share `DEFAULT_FPR` of healthy voxels exceeds; maps are 0 outside the brain
+    for method, values_of in located.maps.items():
+        flagged = None
+        if healthy is not None:
+            threshold = healthy_threshold(model.checkpoint, method, DEFAULT_FPR, raw=located.bare)
+            flagged = np.count_nonzero(values_of > threshold) / np.count_nonzero(located.brain)
+        maps[method] = MapSummary(flagged=flagged)
     return ScanSummary(
         scan=str(located.volume.path),
         volume=SampleValues(**_with_percentiles(samples.volume, healthy.volumes if healthy else None)),
@@ -163,30 +155,21 @@ def summarize(
         slices=slices,
         brain_ml=located.scan.brain_ml,
         brain_mask=located.scan.brain_source,
-        maps={method: MapSummary(flagged=_flagged(located, model, method)) for method in located.maps},
+        maps=maps,
         masks=masks,
         warnings=list(located.warnings),
         template2ras_mm=_template2ras_mm(located, model),
-        model=_model_summary(model, healthy),
+        model=ModelSummary(
+            sha256=model.digest,
+            contrast=model.facts.contrast,
+            seed=model.facts.training.seed,
+            healthy_subjects=healthy.subjects if healthy else 0,
+        ),
         versions=versions(),
         use=RESEARCH_ONLY,
-        inputs=provenance.inputs,
-        options=provenance.options,
+        inputs=inputs,
+        options=options.stated(),
         forced=list(located.refusals),
-    )
-
-
-def mask_summary(segmented: SegmentedMap, volume: Volume, min_size_mm3: float) -> MaskSummary:
-    """Return a mask as the JSON holds it."""
-    rule = segmented.rule
-    return MaskSummary(
-        threshold=rule.threshold,
-        min_strength=rule.min_strength,
-        threshold_from=rule.source,
-        false_findings=rule.false_findings,
-        min_size_mm3=min_size_mm3,
-        volume_ml=float(np.count_nonzero(segmented.numbers)) * volume.voxel_mm3 / 1000,
-        findings=list(segmented.findings),
     )
 
 
@@ -213,15 +196,6 @@ def read_whole_summary(path: Path) -> ScanSummary | None:
     return summary if are_whole(files) else None
 
 
-def _model_summary(model: Model, healthy: Healthy | None) -> ModelSummary:
-    return ModelSummary(
-        sha256=model.digest,
-        contrast=model.facts.contrast,
-        seed=model.facts.training.seed,
-        healthy_subjects=healthy.subjects if healthy else 0,
-    )
-
-
 def _template2ras_mm(located: Located, model: Model) -> list[list[float]] | None:
     """Return where the model's mean brain lies in a scan, None where a warning says that the alignment is not sure."""
     canonical = located.canonical
@@ -233,24 +207,9 @@ def _template2ras_mm(located: Located, model: Model) -> list[list[float]] | None
     return affine
 
 
-def _slice_values(located: Located, model: Model, index: int) -> dict[str, float | None]:
-    """Return the scores of one slice and their percentiles among healthy slices."""
-    healthy = model.facts.healthy
-    values = {name: float(located.scores.slices[name][index]) for name in SAMPLE_SCORES}
-    return _with_percentiles(values, healthy.slices if healthy else None)
-
-
 def _with_percentiles(values: dict[str, float], quantiles: dict[str, list[float]] | None) -> dict[str, float | None]:
     percentiles = {
         f"{name}_percentile": healthy_percentile(value, quantiles[name]) if quantiles else None
         for name, value in values.items()
     }
     return {**values, **percentiles}
-
-
-def _flagged(located: Located, model: Model, method: Method) -> float | None:
-    """Return the share of brain voxels above what a share `DEFAULT_FPR` of healthy voxels exceeds."""
-    if model.facts.healthy is None:
-        return None
-    threshold = healthy_threshold(model.checkpoint, method, DEFAULT_FPR, raw=located.bare)
-    return np.count_nonzero(located.maps[method] > threshold) / np.count_nonzero(located.brain)  # 0 outside the brain

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vae_loc.errors import UnusableInput
 from vae_loc.results.bids_derivatives import Derivatives, refuse_inside, write_description
-from vae_loc.results.cohort_page import write_page
-from vae_loc.results.cohort_table import TABLE, failure, read_entries, write_table
+from vae_loc.results.cohort_table import TABLE, Entry, facts_of, failure, write_page, write_table
 from vae_loc.results.output_names import refuse_clashes
-from vae_loc.results.score_cohort import (
-    Listener,
-    Outcome,
-    RunOptions,
-    finished,
-    merge_persons,
-    score_cases,
-)
+from vae_loc.results.scan_summary import read_whole_summary
+from vae_loc.results.score_cohort import Listener, Outcome, RunOptions, finished, score_cases
 from vae_loc.scans.cases import Case, bids_cases, check_dataset, shard_of, sift
 
 if TYPE_CHECKING:
@@ -25,76 +19,75 @@ if TYPE_CHECKING:
     from vae_loc.vocabulary import Polarity
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """Which scans of a BIDS dataset, and where their derivatives go.
+def dataset_cases(
+    raw: Path,
+    derivatives: Path,
+    *,
+    contrast: str | None = None,
+    participants: Sequence[str] = (),
+    sessions: Sequence[str] = (),
+    validated: bool = True,
+    polarity: Polarity = "any",
+) -> tuple[list[Case], Derivatives]:
+    """Return the scans of a BIDS dataset, and the names of their derivatives.
 
-    Attributes
+    Parameters
     ----------
     raw : the dataset, which is only read
-    derivatives : the dataset to write
-    contrast : t1, t2 or flair; None for all three, of the group level all that were scored
+    contrast : t1, t2 or flair; None for all three
     participants, sessions : labels, with or without `sub-` and `ses-`; empty for all
-    validated : whether `raw` must say that it is a BIDS dataset
+    validated : whether `raw` must state that it is a BIDS dataset
+
+    Raises
+    ------
+    UnusableInput : if there is no such scan, or the derivatives would lie among the scans.
     """
-
-    raw: Path
-    derivatives: Path
-    contrast: str | None = None
-    participants: tuple[str, ...] = ()
-    sessions: tuple[str, ...] = ()
-    validated: bool = True
+    if validated:
+        check_dataset(raw)
+    refuse_inside(derivatives, raw)
+    cases = bids_cases(raw, contrast=contrast, participants=participants, sessions=sessions)
+    return cases, Derivatives(derivatives, raw, polarity=polarity)
 
 
-def score_dataset(dataset: Dataset, options: ScoreOptions, run: RunOptions, *, listener: Listener) -> Outcome:
+def score_dataset(
+    cases: list[Case], names: Derivatives, options: ScoreOptions, run: RunOptions, *, listener: Listener
+) -> Outcome:
     """Score the scans of a dataset: the participant level.
 
     Raises
     ------
-    UnusableInput : if there is no such scan, or nothing can be written; a scan's own faults are in its entry.
+    UnusableInput : if nothing can be written; a scan's own faults are in its entry.
     UnusableModel : if the model named cannot be used.
     """
-    cases, names = _prepared(dataset, options.polarity)
-    inputs = [Path(path) for path in (options.brain_mask, options.model) if path]
-    refuse_clashes(cases, names, options.methods, report=options.files.report, others=inputs)
+    refuse_clashes(cases, names, options)
     write_description(names)
     part = sift(shard_of(cases, *run.shard))
     if not part.cases:
         return Outcome([failure(case, part.faults[case]) for case in part.all_cases])
-    entries = score_cases(part, names, options, run, listener=listener)
-    persons = merge_persons(cases, entries, names, options, run, listener=listener)
-    return finished(Outcome(entries, persons=persons), listener)
+    return finished(score_cases(cases, part, names, options, run, listener=listener), listener)
 
 
-def collect_dataset(dataset: Dataset) -> Outcome:
+def collect_dataset(cases: list[Case], names: Derivatives, *, contrast: str | None = None) -> Outcome:
     """Write one table and one page of all scans that were scored before: the group level.
 
+    Without a `contrast` the scans are those of the contrasts that were scored: the others are no failures.
+
     Raises
     ------
-    UnusableInput : if there is no such scan, or nothing can be written.
+    UnusableInput : if nothing can be written.
     """
-    cases, names = _prepared(dataset)
     scored = {case.contrast for case in cases if names.scores(case.scan).is_file()}
-    if dataset.contrast is None and scored:  # a contrast that nobody asked for is no failure
-        cases = [case for case in cases if case.contrast in scored]
-    entries = read_entries(cases, names.scores)
+    entries = []
+    for case in cases:
+        if contrast is None and scored and case.contrast not in scored:
+            continue
+        scores = names.scores(case.scan)
+        if summary := read_whole_summary(scores):
+            entries.append(Entry(case, "done", None, scores, facts_of(summary)))
+        else:
+            fault = UnusableInput(case.scan, f"expected whole outputs beside {scores.name}, found none; score it first")
+            entries.append(failure(case, fault))
     write_description(names)
-    table = dataset.derivatives / TABLE
+    table = names.folder / TABLE
     write_table(table, entries, ["combi"])
     return Outcome(entries, (table, write_page(table)))
-
-
-def _prepared(dataset: Dataset, polarity: Polarity = "any") -> tuple[list[Case], Derivatives]:
-    """Return the cases of a dataset and the names of their outputs, which must not lie among the cases.
-
-    Raises
-    ------
-    UnusableInput : if they would, or if there is no such scan.
-    """
-    if dataset.validated:
-        check_dataset(dataset.raw)
-    refuse_inside(dataset.derivatives, dataset.raw)
-    cases = bids_cases(
-        dataset.raw, contrast=dataset.contrast, participants=dataset.participants, sessions=dataset.sessions
-    )
-    return cases, Derivatives(dataset.derivatives, dataset.raw, polarity=polarity)

@@ -9,15 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_loc.errors import UnusableOption, VaeLocError, WorkerDied, printable
-from vae_loc.results.cohort_page import write_page
-from vae_loc.results.cohort_table import (
-    Entry,
-    failure,
-    refuse_clashing_table,
-    table_name,
-    update_table,
-    write_table,
-)
+from vae_loc.results.cohort_table import Entry, failure, table_name, update_table, write_page, write_table
 from vae_loc.results.output_names import OutputNames, folder_names, is_page, outputs_folder, refuse_clashes
 from vae_loc.scans.cases import Case, Sifted, find_cases, shard_of, sift
 from vae_loc.scans.dicom_headers import Series
@@ -72,6 +64,9 @@ class Listener:
     note: Callable[[str], None] = lambda _: None
 
 
+SILENT = Listener()
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The outcome of each scan, in the order they were asked for, that of their people, and the tables of all."""
@@ -101,7 +96,7 @@ def score_cohort(
     run: RunOptions,
     *,
     series: str | None = None,
-    listener: Listener | None = None,
+    listener: Listener = SILENT,
 ) -> Outcome:
     """Score the scans of files, folders, lists, tables and DICOM series into a folder, and write their table.
 
@@ -113,11 +108,18 @@ def score_cohort(
     Raises
     ------
     UnusableInput : if a place holds no scan, or `output` cannot be written; a scan's own faults are in its entry.
-    UnusableOption : if options do not go together.
+    UnusableOption : if options do not go together, or one needs a DICOM series and there is none.
     UnusableModel : if the model named cannot be used.
     """
-    listener = listener or Listener()
-    converted = _converted(paths, output, options, series, listener)
+    # DICOM series become NIfTI beside the outputs
+    folder = outputs_folder(output)
+    converted = convert_dicom(paths, folder, wanted=series, contrast=options.contrast, force=options.force)
+    if not converted.series and not converted.faults and (options.dicom_seg or series is not None):
+        option = "--series" if series is not None else "--dicom-seg"
+        raise UnusableOption(option, "none of the scans is a DICOM folder or zip; leave it out")
+    for scan, one in converted.series.items():
+        listener.note(f"{printable(one.source)}: DICOM, converted to {printable(scan)}")
+    # a converted scan stays only beside outputs of it
     try:
         outcome = _scored(converted, paths, output, options, run, listener)
     except VaeLocError:
@@ -142,26 +144,24 @@ def _scored(
     part = sift(shard_of(cases, *run.shard), volume=options.volume, known=converted.faults)
     if not part.cases:  # nothing slow is imported for scans whose headers cannot be used
         return Outcome([failure(case, part.faults[case]) for case in part.all_cases])
+    # no output may replace an input, another output, or a file of the user's
     scans, maps = [case.scan for case in cases], len(options.methods)
     names = folder_names(output, scans=scans, methods=maps, polarity=options.polarity)
     table = names.folder / table_name(*run.shard)
     several = len(cases) > 1 and names.map_file is None
-    inputs = [*paths, *(Path(path) for path in (options.brain_mask, options.model) if path)]
-    refuse_clashes(cases, names, options.methods, report=options.files.report, others=inputs)
+    refuse_clashes(cases, names, options, others=paths, table=table if several else None)
+    outcome = score_cases(cases, part, names, options, run, series=converted.series, listener=listener)
+    # a table of several scans; that of an earlier cohort takes up a scan that was scored again
     if several:
-        refuse_clashing_table(table, paths, report=options.files.report)
-    entries = score_cases(part, names, options, run, series=converted.series, listener=listener)
-    persons = merge_persons(cases, entries, names, options, run, listener=listener)
-    tables: tuple[Path, ...] = ()
-    if several:
-        write_table(table, entries, options.methods)
-    if several or update_table(table, entries, options.methods):
+        write_table(table, outcome.entries, options.methods)
+    if several or update_table(table, outcome.entries, options.methods):
         shown = (several and options.files.report) or is_page(table.with_suffix(".html"))
-        tables = (table, write_page(table)) if shown else (table,)
-    return finished(Outcome(entries, tables, persons), listener)
+        outcome = replace(outcome, tables=(table, write_page(table)) if shown else (table,))
+    return finished(outcome, listener)
 
 
 def score_cases(
+    cases: Sequence[Case],
     part: Sifted,
     names: OutputNames,
     options: ScoreOptions,
@@ -169,11 +169,13 @@ def score_cases(
     *,
     series: Mapping[Path, Series] | None = None,
     listener: Listener,
-) -> list[Entry]:
-    """Score scans, and segment them if asked to; return what became of each, in the order they were asked for.
+) -> Outcome:
+    """Score scans, segment them and merge those of one person if asked to.
 
     Parameters
     ----------
+    cases : all scans of the cohort
+    part : those to score, whose entries are in the order they were asked for
     series : the DICOM series that scans were converted from
 
     Raises
@@ -181,45 +183,55 @@ def score_cases(
     UnusableModel : if the model named cannot be used; all that is wrong with a scan is noted in its entry.
     """
     from vae_loc.model.network import load_model, prepared_device
-    from vae_loc.results.score_scan import score_task
+    from vae_loc.results.score_scan import Task, score_task
 
-    jobs = _jobs(run, options, len(part.cases))
+    # as many processes as pay; a GPU is not shared unless asked for
+    pays = usable_cpus() if run.scheduler else default_jobs(len(part.cases)) if options.device == "cpu" else 1
+    jobs = min(run.jobs or pays, max(1, len(part.cases)))
     if run.scheduler is None and (jobs == 1 or options.device != "cpu"):
         options = replace(options, device=prepared_device(options.device, options.threads))
     start = {"version": own_version(), "scans": len(part.all_cases), "jobs": jobs, "shard": list(run.shard)}
     listener.event("start", start | {"scheduler": run.scheduler})
     if options.model is not None:
         load_model(options.model)
-    tasks = [_task(case, names, run, (series or {}).get(case.scan)) for case in part.cases]
+    # scans whose headers cannot be used, then each as it is done
     entries = {case: failure(case, error) for case, error in part.faults.items()}
-    said: set[str] = set()
     for entry in entries.values():
-        _tell(entry, names, options, listener, said)
+        listener.event("scan", entry.row(names.folder, options.methods))
+    known = series or {}
+    tasks = [Task(case, names.only(case.scan), run.skip_existing, known.get(case.scan)) for case in part.cases]
+    said: set[str] = set()
     advance = listener.bars("scoring", len(tasks))
     for index, result in _engine(jobs, run)(functools.partial(score_task, options), tasks):
         case = part.cases[index]
         entries[case] = result or failure(case, WorkerDied(case.scan))
-        _tell(entries[case], names, options, listener, said)
+        listener.event("scan", entries[case].row(names.folder, options.methods))
+        for note in dict.fromkeys(entries[case].notes):
+            if note not in said:
+                listener.note(note)
+        said.update(entries[case].notes)
         advance(case.scan.name)
-    return [entries[case] for case in part.all_cases]
+    mine = [entries[case] for case in part.all_cases]
+    return Outcome(mine, persons=_merged_persons(cases, mine, names, options, run, listener))
 
 
-def merge_persons(
+def finished(outcome: Outcome, listener: Listener) -> Outcome:
+    """Tell the listener that a run has ended; return its outcome."""
+    statuses = [entry.status for entry in outcome.entries]
+    counts = {status: statuses.count(status) for status in ("done", "skipped", "failed")}
+    listener.event("end", counts | {"table": str(outcome.tables[0]) if outcome.tables else None})
+    return outcome
+
+
+def _merged_persons(
     cases: Sequence[Case],
     entries: Sequence[Entry],
     names: OutputNames,
     options: ScoreOptions,
     run: RunOptions,
-    *,
     listener: Listener,
 ) -> tuple[PersonResult, ...]:
-    """Write one result for each person with several contrasts, from what was written of each scan.
-
-    Parameters
-    ----------
-    cases : all scans of the cohort, also those of other parts
-    entries : what became of the scans of this part
-    """
+    """Write one result for each person with several contrasts, from what was written of each scan."""
     from vae_loc.results.persons.person_outputs import write_persons
 
     persons = write_persons(
@@ -237,54 +249,6 @@ def merge_persons(
         if person.note:
             listener.note(person.note)
     return tuple(persons)
-
-
-def finished(outcome: Outcome, listener: Listener) -> Outcome:
-    """Tell the listener that a run has ended; return its outcome."""
-    statuses = [entry.status for entry in outcome.entries]
-    counts = {status: statuses.count(status) for status in ("done", "skipped", "failed")}
-    listener.event("end", counts | {"table": str(outcome.tables[0]) if outcome.tables else None})
-    return outcome
-
-
-def _converted(
-    paths: Sequence[Path], output: Path, options: ScoreOptions, series: str | None, listener: Listener
-) -> Converted:
-    """Write the DICOM series among `paths` as NIfTI beside the outputs.
-
-    Raises
-    ------
-    UnusableOption : if there is none, and an option asks for one.
-    """
-    converted = convert_dicom(
-        paths, outputs_folder(output), wanted=series, contrast=options.contrast, force=options.force
-    )
-    if not converted.series and not converted.faults and (options.dicom_seg or series is not None):
-        option = "--series" if series is not None else "--dicom-seg"
-        raise UnusableOption(option, "none of the scans is a DICOM folder or zip; leave it out")
-    for scan, one in converted.series.items():
-        listener.note(f"{printable(one.source)}: DICOM, converted to {printable(scan)}")
-    return converted
-
-
-def _task(case: Case, names: OutputNames, run: RunOptions, series: Series | None) -> Task:
-    from vae_loc.results.score_scan import Task
-
-    return Task(case, names.only(case.scan), run.skip_existing, series)
-
-
-def _tell(entry: Entry, names: OutputNames, options: ScoreOptions, listener: Listener, said: set[str]) -> None:
-    listener.event("scan", entry.row(names.folder).cells(options.methods))
-    for note in entry.notes:
-        if note not in said:
-            listener.note(note)
-        said.add(note)
-
-
-def _jobs(run: RunOptions, options: ScoreOptions, scans: int) -> int:
-    """Return how many processes score scans; a GPU is not shared unless asked for."""
-    pays = usable_cpus() if run.scheduler else default_jobs(scans) if options.device == "cpu" else 1
-    return min(run.jobs or pays, max(1, scans))
 
 
 def _engine(jobs: int, run: RunOptions) -> Engine:

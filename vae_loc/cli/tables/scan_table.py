@@ -88,8 +88,8 @@ def closing_line(outcome: Outcome) -> str:
 
 
 def _worklist_place(entry: Entry) -> tuple[bool, float]:
-    strengths = [of.strength or 0.0 for of in entry.facts.maps.values()] if entry.facts else []
-    return entry.status != "failed", -max(strengths, default=0.0)
+    strengths = [value for name, value in entry.facts.items() if name.endswith("_strength")]
+    return entry.status != "failed", -max((value for value in strengths if isinstance(value, float)), default=0.0)
 
 
 def _summary_of(entry: Entry) -> ScanSummary | None:

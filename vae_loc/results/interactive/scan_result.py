@@ -14,7 +14,6 @@ from vae_loc.preprocessing.open_scan import Scan, counting_mask
 from vae_loc.results.interactive.scan_figure import scan_figure
 from vae_loc.results.output_names import folder_names, refuse_clashes
 from vae_loc.results.scan_outputs import pointed_at, shown_of, write_outputs
-from vae_loc.results.scan_summary import Provenance
 from vae_loc.results.score_scan import inputs_of
 from vae_loc.scans.cases import Case
 from vae_loc.scans.image_in_memory import digest_of
@@ -187,14 +186,10 @@ class ScanResult:
         options = replace(self.options, files=Files(rule, percentile=percentile, report=report))
         scans, maps = [self.case.scan], len(self.maps)
         names = folder_names(Path(folder), scans=scans, methods=maps, polarity=options.polarity)
-        others = [Path(one) for one in (options.brain_mask, options.model) if one]
-        refuse_clashes([self.case], names, options.methods, report=report, others=others)
-        return write_outputs(self.located, self.model, names, options.files, self._provenance(options))[0]
-
-    def _provenance(self, options: ScoreOptions) -> Provenance:
-        scan = digest_of(self.volume) if self.in_memory else None
-        inputs = inputs_of(self.case, counting_mask(self.case, options.brain_mask), scan=scan)
-        return Provenance(inputs=inputs, options=options.stated())
+        refuse_clashes([self.case], names, options)
+        digest = digest_of(self.volume) if self.in_memory else None
+        inputs = inputs_of(self.case, counting_mask(self.case, options.brain_mask), scan=digest)
+        return write_outputs(self.located, self.model, names, options, inputs)[0]
 
     def _method(self, method: Method | None) -> Method:
         """Return a map that was asked for, the first if none is named."""
