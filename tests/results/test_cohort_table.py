@@ -11,7 +11,7 @@ from support import browser as chromium
 from support.commands import names, rows, run
 from support.html import Tags
 
-from vae_loc.results.cohort_table import SCHEMA_VERSION, Entry, cohort_page
+from vae_loc.results.cohort_table import SCHEMA_VERSION, Entry, write_page
 from vae_loc.results.scan_summary import VOLUME_RULE, Inputs, ModelSummary, SampleValues, ScanSummary
 from vae_loc.scans.cases import Case, find_cases
 from vae_loc.system.reading import to_csv
@@ -115,8 +115,7 @@ def page(tmp_path_factory):
          "combi_strength": 80.25},
     ]  # fmt: skip
     (folder / "cohort.csv").write_bytes(to_csv(rows))
-    (folder / "cohort.html").write_bytes(cohort_page(folder / "cohort.csv"))
-    return folder / "cohort.html"
+    return write_page(folder / "cohort.csv")
 
 
 @pytest.fixture(scope="module")

@@ -156,19 +156,13 @@ class PageRow:
 
 
 def write_page(table: Path) -> Path:
-    """Write a cohort table as a page beside it, and return its path."""
-    page = table.with_suffix(".html")
-    write_atomically(page, cohort_page(table))
-    return page
-
-
-def cohort_page(table: Path) -> bytes:
-    """Return the page of a cohort table, UTF-8; it belongs beside the table, for its links start there.
+    """Write a cohort table as a page beside it, where its links start, and return its path.
 
     Raises
     ------
-    UnusableInput : if the table cannot be read.
+    UnusableInput : if the table cannot be read, or the page cannot be written.
     """
+    page = table.with_suffix(".html")
     folder, cells = table.parent, read_csv(table, "a cohort table", ["scan", "status"])
     methods = [method for method in MAPS if cells and f"{method}_flagged" in cells[0]]
     method = "combi" if "combi" in methods or not methods else methods[0]
@@ -179,23 +173,21 @@ def cohort_page(table: Path) -> bytes:
     # people of whom all scans are in the table, and their pages
     people = []
     for scores, summary in people_beside([folder / row["scores"] for row in cells if row.get("scores")]):
-        page = person_page_of(scores)
-        people.append((summary, page.relative_to(folder).as_posix() if page.exists() else None))
-    text = (
-        environment()
-        .get_template("cohort.html")
-        .render(
-            title=table.absolute().parent.name,
-            rows=rows,
-            method=method,
-            marked=any(row.number(f"{method}_lesion_ml") is not None for row in rows for method in methods),
-            counts={status: statuses.count(status) for status in ("done", "skipped", "failed")},
-            warned=sum(bool(row.cells.get("warnings")) for row in rows),
-            people=people,
-            citation=CITATION,
-        )
+        own = person_page_of(scores)
+        people.append((summary, own.relative_to(folder).as_posix() if own.exists() else None))
+    template = environment().get_template("cohort.html")
+    text = template.render(
+        title=table.absolute().parent.name,
+        rows=rows,
+        method=method,
+        marked=any(row.number(f"{method}_lesion_ml") is not None for row in rows for method in methods),
+        counts={status: statuses.count(status) for status in ("done", "skipped", "failed")},
+        warned=sum(bool(row.cells.get("warnings")) for row in rows),
+        people=people,
+        citation=CITATION,
     )
-    return text.encode("utf-8")
+    write_atomically(page, text.encode("utf-8"))
+    return page
 
 
 def _row(folder: Path, cells: Mapping[str, str]) -> PageRow:

@@ -154,15 +154,6 @@ def _short(name: str) -> str:
     return f"{raw[: MAX_STEM_BYTES - 9].decode('utf-8', 'ignore')}-{digest}"
 
 
-def outputs_folder(output: Path) -> Path:
-    """Return the folder of the outputs that `-o` names: itself, or that of one map's file.
-
-    >>> outputs_folder(Path("out/heat.nii.gz")), outputs_folder(Path("out"))
-    (PosixPath('out'), PosixPath('out'))
-    """
-    return output.parent if output.name.lower().endswith((".nii", ".nii.gz")) else output
-
-
 def folder_names(output: Path, *, scans: Sequence[Path], methods: int, polarity: Polarity = "any") -> FolderNames:
     """Read `-o`: a folder, or a NIfTI file name for one scan and one method; prove that it can be written.
 

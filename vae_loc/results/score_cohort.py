@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vae_loc.errors import UnusableOption, VaeLocError, WorkerDied, printable
 from vae_loc.results.cohort_table import Entry, failure, table_name, update_table, write_page, write_table
-from vae_loc.results.output_names import OutputNames, folder_names, is_page, outputs_folder, refuse_clashes
+from vae_loc.results.output_names import OutputNames, folder_names, is_page, refuse_clashes
 from vae_loc.scans.cases import Case, Sifted, find_cases, shard_of, sift
 from vae_loc.scans.dicom_headers import Series
 from vae_loc.scans.dicom_series import Converted, convert_dicom
@@ -112,7 +112,7 @@ def score_cohort(
     UnusableModel : if the model named cannot be used.
     """
     # DICOM series become NIfTI beside the outputs
-    folder = outputs_folder(output)
+    folder = output.parent if output.name.lower().endswith((".nii", ".nii.gz")) else output
     converted = convert_dicom(paths, folder, wanted=series, contrast=options.contrast, force=options.force)
     if not converted.series and not converted.faults and (options.dicom_seg or series is not None):
         option = "--series" if series is not None else "--dicom-seg"
