@@ -15,7 +15,7 @@ from vae_loc.results.interactive.scan_result import ScanResult
 from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.image_in_memory import NAMELESS, image_volume, name_of
 from vae_loc.scans.volume import read_volume, stem
-from vae_loc.scoring.choose_model import locate_scan
+from vae_loc.scoring.locate import locate_scan
 from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.scoring.segmentation import SegmentedMap
 from vae_loc.vocabulary import METHODS, BrainMask, Method, Polarity

@@ -34,9 +34,8 @@ from vae_loc.preprocessing.pose import outline_dice
 from vae_loc.scans.cases import Case
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.locate import locate, score_canonical, spread_of
-from vae_loc.scoring.scan_gate import verdict_on
+from vae_loc.scoring.scan_gate import tissue_fit, verdict_on
 from vae_loc.scoring.score_options import ScoreOptions
-from vae_loc.scoring.tissue_contrast import tissue_fit
 
 FOLDERS = ("ixi", "ds002748", "ds011", "gliomas", "ms", "ms_tabriz", "stroke")
 UNLIKE = "do not trust map and findings"  # how the warning ends

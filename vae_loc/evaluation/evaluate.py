@@ -15,7 +15,7 @@ from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.annotations import LabelledCase, find_labelled
 from vae_loc.scans.cases import Case, contrast_of, find_cases
-from vae_loc.scoring.choose_model import contrast_by_intensities, taken_by_intensities
+from vae_loc.scoring.locate import contrast_by_intensities, taken_by_intensities
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.reading import to_csv
 from vae_loc.system.writing import check_place, refuse_inputs, together, write_atomically, write_json

@@ -18,7 +18,7 @@ from vae_loc.results.scan_summary import Inputs, ScanSummary, read_summary
 from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scans.dicom_headers import Series
 from vae_loc.scans.nifti import pair
-from vae_loc.scoring.choose_model import locate_scan
+from vae_loc.scoring.locate import locate_scan
 from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.system.onnx_runtime import set_threads
 from vae_loc.system.reading import sha256_of

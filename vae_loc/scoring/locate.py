@@ -1,4 +1,4 @@
-"""One scan and one model -> anomaly maps on the scan's own grid."""
+"""One scan -> the model that fits it -> anomaly maps on the scan's own grid."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.errors import UnusableModel, UnusableOption
-from vae_loc.model.network import Model
+from vae_loc.errors import UnusableModel, UnusableOption, printable
+from vae_loc.model.network import Model, load_model
+from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical
 from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.preprocessing.robust_fit import SD_PER_MAD
 from vae_loc.preprocessing.slices import from_slices, substantial, to_slices
+from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.aligned_scan import RAW_SMOOTHING_FWHM_MM, canonical_of
 from vae_loc.scoring.normalised_maps import Features, features_of, normalised_maps, with_polarity, z_by_place
-from vae_loc.scoring.scan_gate import verdict_on
+from vae_loc.scoring.scan_gate import TissueFit, tissue_fit, verdict_on
 from vae_loc.scoring.score_options import DEFAULTS, ScoreOptions
 from vae_loc.scoring.slice_scores import score_slices
 from vae_loc.scoring.smoothing import smoothed
-from vae_loc.scoring.tissue_contrast import TissueFit
 from vae_loc.vocabulary import METHODS, PLACE_Z, BoolArray, FloatArray, Method
 
 MAX_SPREAD = 1.5  # of the most unusual healthy scan's: beyond it, something else than a brain of this contrast
 MAX_SYNTHESIZED_SPREAD = 3.5  # where healthy scans were made from T1: real ones reach 1.8 (one, cut off, 3.1)
+ATLAS = "t1"  # the shipped model whose mean brain is compared with a scan of unknown contrast
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,57 @@ class Located:
         magnitudes = [np.abs(values) for values in maps.values()]
         on_grid = all_from_canonical(magnitudes, self.canonical, self.volume.affine, self.brain)
         return dict(zip(maps, on_grid, strict=True))
+
+
+def locate_scan(scan: Scan, case: Case, options: ScoreOptions) -> tuple[Located, Model, tuple[str, ...]]:
+    """Return the maps of a scan that is read, the model that was chosen for it, and notes on the choice.
+
+    Raises
+    ------
+    UnusableInput : if it is no brain MRI, and that is not forced.
+    UnusableModel : if the model cannot be used, or is of other data.
+    """
+    model, notes = choose_model(case, scan, options)
+    return locate(scan, model, options), model, notes
+
+
+def choose_model(case: Case, scan: Scan, options: ScoreOptions) -> tuple[Model, tuple[str, ...]]:
+    """Return the model for a scan, and what the user should know of the choice.
+
+    The model of the options decides, then the contrast: of the case, else of the options, of the file's name, or of
+    the intensities.
+
+    Raises
+    ------
+    UnusableModel : if no shipped model is of this contrast, or the model cannot be used.
+    """
+    if options.model is not None:
+        return load_model(options.model, options.device), ()
+    notes: tuple[str, ...] = ()
+    wanted = case.contrast or options.contrast or contrast_of(case.scan)
+    if wanted is None:
+        wanted = contrast_by_intensities(scan)
+        notes = (taken_by_intensities(case, wanted),)
+    known = shipped_models()
+    if wanted not in known:
+        raise UnusableModel(
+            wanted, f"expected a contrast of a shipped model ({', '.join(known)}); give a model with -m"
+        )
+    return load_model(wanted, options.device), notes
+
+
+def taken_by_intensities(case: Case, contrast: str) -> str:
+    """Say that a scan was taken for one of a contrast because nothing states it."""
+    return (
+        f"{printable(case.scan)}: neither its name nor --contrast states the contrast; by its intensities it was taken "
+        f"for {contrast}. If that is wrong, give --contrast"
+    )
+
+
+def contrast_by_intensities(scan: Scan) -> str:
+    """Return t1, t2 or flair: what a scan is by its intensities, after it was aligned to the mean T1 brain."""
+    atlas = load_model(ATLAS)
+    return tissue_fit(canonical_of(scan, atlas), atlas.reference["template"]).contrast
 
 
 def locate(scan: Scan, model: Model, options: ScoreOptions = DEFAULTS) -> Located:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.model.network import Model
@@ -27,10 +28,9 @@ from vae_loc.preprocessing.pose import (
     cut_faces,
     outline_dice,
 )
-from vae_loc.preprocessing.robust_fit import SD_PER_MAD
+from vae_loc.preprocessing.robust_fit import FIELD_CUT_SD, SD_PER_MAD, robust_fit
 from vae_loc.scans.voxels import BRAIN_RANGE_ML, looks_like_ct
 from vae_loc.scoring.smoothing import smoothed
-from vae_loc.scoring.tissue_contrast import TissueFit, correlation, detail_of, tissue_fit
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 POSSIBLE_ML = (100.0, 3000.0)  # of a brain mask: refused beyond, warned about beyond `BRAIN_RANGE_ML`
@@ -47,6 +47,31 @@ MIN_MATCH_GAIN = 1.3  # factor of the detail's correlation that another pose mus
 TURNS = {"upside down": (-1, 1, -1), "mirrored front to back": (-1, -1, 1), "turned over": (1, -1, -1)}
 SHARP_FWHM_MM = (4.0, 8.0)
 MIN_SHARPNESS = 0.88  # of the mean brain's own, which is blurred: real scans 1.08 and more, blurred by 8 mm .87
+DETAIL_FWHM_MM = (4.0, 24.0)  # between noise and shading
+GREY_SD = -0.5  # of the mean T1 brain: fluid lies below, white matter above
+CLEAR_CONTRAST = 1 / 3  # of T1's own
+
+
+@dataclass(frozen=True)
+class TissueFit:
+    """How a brain's detail follows that of two tissues of the mean T1 brain.
+
+    Attributes
+    ----------
+    fluid, white : slopes of the detail on that of fluid, and of white matter, beside grey matter
+    match : correlation of the fit with the detail, 0 to 1
+    """
+
+    fluid: float
+    white: float
+    match: float
+
+    @property
+    def contrast(self) -> str:
+        """The contrast: white matter is bright in T1, fluid dark or the tissues alike only in FLAIR."""
+        if self.white > CLEAR_CONTRAST:
+            return "t1"
+        return "t2" if self.fluid + self.white < -CLEAR_CONTRAST else "flair"
 
 
 @dataclass(frozen=True)
@@ -196,3 +221,35 @@ def _posed(scan: Scan, canonical: CanonicalVolume, model: Model, outline: float)
         if gained >= MIN_OUTLINE_GAIN and anatomy_match(turned, template) >= max(NO_MATCH, MIN_MATCH_GAIN * own):
             return f"its header places the brain {pose}: turned, it fits the mean brain better (Dice {gained:+.2f})"
     return None
+
+
+def tissue_fit(canonical: CanonicalVolume, template: FloatArray) -> TissueFit:
+    """Return the fit of a brain's detail by that of fluid and white matter.
+
+    Parameters
+    ----------
+    canonical : the brain, aligned to `template`
+    template : float32 (I, I, I), the mean T1 brain, which says where fluid and white matter lie
+
+    The detail of the brain is fitted by that of both, robustly, so that shading and lesions have no say. Beside grey
+    matter, white matter is much brighter only in T1, and fluid much darker or the tissues alike only in FLAIR.
+    """
+    mask = canonical.mask & (template > BRAIN_OFFSET)
+    mean = standardized(template, mask)
+    parts = (np.minimum(mean, GREY_SD), np.maximum(mean, GREY_SD))
+    tissues = np.column_stack([detail_of(part, mask, canonical) for part in parts])
+    detail = detail_of(canonical.data, mask, canonical)
+    slopes = robust_fit(tissues, detail, cut_sd=FIELD_CUT_SD)
+    return TissueFit(float(slopes[0]), float(slopes[1]), correlation(tissues @ slopes, detail))
+
+
+def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Return the correlation of two arrays (N,), -1 to 1; 0 where one is constant."""
+    spread = float(np.std(first) * np.std(second))
+    return float(np.mean((first - first.mean()) * (second - second.mean())) / spread) if spread > 0 else 0.0
+
+
+def detail_of(values: FloatArray, mask: BoolArray, canonical: CanonicalVolume) -> NDArray[np.float64]:
+    """Return the detail of values (I, I, I) between `DETAIL_FWHM_MM`, float64 (N,), in the N voxels of a mask."""
+    fine, coarse = (smoothed(values, mask, canonical.grid.pixel_mm, fwhm_mm) for fwhm_mm in DETAIL_FWHM_MM)
+    return (fine - coarse)[mask].astype(np.float64)
