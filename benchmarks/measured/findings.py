@@ -24,9 +24,9 @@ from benchmarks.page import interval, table, yes
 from benchmarks.tools.refresh_models import without_site
 from benchmarks.transplants import KINDS, gliomas_of, lesions_in
 from benchmarks.trial import METHODS, Met, Trial, average_precision, healthy_brains, scored, transplanted, trial
-from vae_loc.evaluation.baselines import baseline_maps
 from vae_loc.evaluation.lesions import FOUND_SHARE
 from vae_loc.evaluation.metrics import rank_sorted
+from vae_loc.evaluation.scan_metrics import baseline_maps
 from vae_loc.model.checkpoint import Checkpoint, healthy_threshold
 from vae_loc.model.facts import HealthyFindings
 from vae_loc.model.network import Model, load_model, ready

@@ -22,8 +22,7 @@ from scipy.spatial.transform import Rotation
 
 from benchmarks.cohorts import CONTRASTS
 from benchmarks.command import parser_of
-from vae_loc.model.checkpoint import load_checkpoint
-from vae_loc.model.shipped import find_model
+from vae_loc.model.checkpoint import find_model, load_checkpoint
 from vae_loc.preprocessing.canonical import CanonicalVolume, smooth_brain, to_canonical
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.registration import align, align_by_itk

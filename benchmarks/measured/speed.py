@@ -85,8 +85,7 @@ def shipped() -> tuple:
     """Return checkpoint, plain network of torch with its weights, and slices (B, 1, H, W)."""
     import torch
 
-    from vae_loc.model.checkpoint import load_checkpoint
-    from vae_loc.model.shipped import find_model
+    from vae_loc.model.checkpoint import find_model, load_checkpoint
 
     torch.set_num_threads(1)
     checkpoint = load_checkpoint(find_model(MODEL))

@@ -21,9 +21,8 @@ import nibabel as nib
 import numpy as np
 
 from benchmarks.command import parser_of
-from vae_loc.model.checkpoint import healthy_threshold
+from vae_loc.model.checkpoint import find_model, healthy_threshold
 from vae_loc.model.network import Model, load_model
-from vae_loc.model.shipped import find_model
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scoring.locate import Located, locate

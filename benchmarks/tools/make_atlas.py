@@ -21,8 +21,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from benchmarks.command import parser_of
-from vae_loc.model.checkpoint import load_checkpoint
-from vae_loc.model.shipped import find_model
+from vae_loc.model.checkpoint import find_model, load_checkpoint
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, smooth_brain, to_canonical
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.pose import BRAIN_OFFSET

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.command import parser_of
+from vae_loc.model.checkpoint import find_model
 from vae_loc.model.network import load_model
-from vae_loc.model.shipped import find_model
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.slices import from_slices, to_slices
 from vae_loc.scans.cases import find_cases

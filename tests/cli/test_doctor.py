@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vae_loc.cli.app import app
-from vae_loc.model import shipped
+from vae_loc.model import checkpoint
 
 
 def examined(*arguments):
@@ -24,7 +24,7 @@ def test_a_sound_installation_has_no_fault(tmp_path):
 
 def test_a_damaged_model_is_a_fault(tmp_path, monkeypatch):
     (tmp_path / "t1.safetensors").write_bytes(b"junk")
-    monkeypatch.setattr(shipped, "PLACES", (tmp_path,))
+    monkeypatch.setattr(checkpoint, "PLACES", (tmp_path,))
     code, found = examined(tmp_path)
     assert code == 5
     assert found["model t1"]["state"] == "fault"

@@ -4,8 +4,7 @@ import json
 
 from support.commands import invoke
 
-from vae_loc.model.checkpoint import load_checkpoint
-from vae_loc.model.shipped import shipped_models
+from vae_loc.model.checkpoint import load_checkpoint, shipped_models
 
 
 def test_info_tells_of_the_healthy_thresholds(model_file):

@@ -8,8 +8,7 @@ import pytest
 from support.commands import invoke, names
 from support.phantoms import AFFINE, SHAPE, phantom, save
 
-from vae_loc.model.checkpoint import load_checkpoint
-from vae_loc.model.shipped import find_model
+from vae_loc.model.checkpoint import find_model, load_checkpoint
 from vae_loc.vocabulary import METHODS
 
 

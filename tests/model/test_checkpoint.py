@@ -6,11 +6,12 @@ import pickle
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
+from support.commands import run
 
 from vae_loc.errors import UnusableModel
-from vae_loc.model.checkpoint import healthy_threshold, load_checkpoint, save_checkpoint, with_reference
+from vae_loc.model import checkpoint
+from vae_loc.model.checkpoint import find_model, healthy_threshold, load_checkpoint, save_checkpoint, with_reference
 from vae_loc.model.facts import FORMAT_VERSION, Healthy, quantiles
-from vae_loc.model.shipped import find_model
 from vae_loc.vocabulary import METHODS
 
 
@@ -96,3 +97,21 @@ def test_noise_is_flagged_at_the_rate_that_was_promised(trained):
     model = with_reference(trained.checkpoint, {}, healthy)
     for fpr in (0.01, 0.05, 0.1):
         assert (fresh > healthy_threshold(model, "combi", fpr)).mean() == pytest.approx(fpr, abs=0.005)
+
+
+def test_a_missing_model_is_named(scan, monkeypatch, capsys):
+    code, said = run(monkeypatch, capsys, "score", scan, "-m", "nothing.safetensors")
+    assert code == 5
+    assert said.err.startswith("vae-loc: nothing.safetensors: expected a model file")
+
+
+def test_a_name_is_a_shipped_model_and_a_path_is_itself(model_file):
+    assert find_model("t1").name == "t1.safetensors"
+    assert find_model(str(model_file)) == model_file
+
+
+def test_the_state_of_a_training_is_no_shipped_model(tmp_path, monkeypatch):
+    for name in ("mine.safetensors", "mine.state.safetensors"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(checkpoint, "PLACES", (tmp_path,))
+    assert checkpoint.shipped_models() == ["mine"]

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from vae_loc.errors import UnusableModel
-from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
+from vae_loc.model.checkpoint import checkpoint, find_model, load_checkpoint, save_checkpoint
 from vae_loc.model.facts import meaningless
-from vae_loc.model.shipped import find_model
 
 
 def made(trained, *, reference=None, healthy=None, weights=None, network=None):

@@ -13,11 +13,10 @@ from support.corpus import refacted
 from support.networks import random_vae, score_terms_of
 from support.places import ROOT
 
-from vae_loc.model.checkpoint import load_checkpoint
+from vae_loc.model.checkpoint import find_model, load_checkpoint
 from vae_loc.model.facts import NetworkSize
 from vae_loc.model.graph import GRAPHS, load_graph, weight_shapes
 from vae_loc.model.network import ready
-from vae_loc.model.shipped import find_model
 from vae_loc.model.vae import SCORE_TERMS, VAE, score_terms
 
 SIZES = [(256, 64), (16, 64), (1, 32), (4, 16), (256, 16), (17, 48), (32, 128), (4096, 16), (2, 256)]

@@ -10,9 +10,8 @@ import torch
 from support.scans import opened
 
 from vae_loc.errors import UnusableModel, UnusableOption
-from vae_loc.model.checkpoint import load_checkpoint
+from vae_loc.model.checkpoint import find_model, load_checkpoint
 from vae_loc.model.network import Model, _torch_network, load_model, ready, resolve_device
-from vae_loc.model.shipped import find_model
 from vae_loc.scoring.locate import locate
 
 

@@ -14,7 +14,7 @@ from support.places import SAMPLES
 from support.scans import opened
 
 from vae_loc.errors import UnusableModel, UnusableOption
-from vae_loc.evaluation.baselines import baseline_maps
+from vae_loc.evaluation.scan_metrics import baseline_maps
 from vae_loc.model.facts import rounded
 from vae_loc.model.network import Model, load_model
 from vae_loc.preprocessing.open_scan import open_scan

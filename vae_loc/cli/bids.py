@@ -103,8 +103,7 @@ def bids(
 
 def _wanted(contrast: str | None, model: str | None) -> str | None:
     """Return the contrast of the scans to take; None for all. A model that is named is of one contrast."""
-    from vae_loc.model.checkpoint import load_checkpoint
-    from vae_loc.model.shipped import find_model
+    from vae_loc.model.checkpoint import find_model, load_checkpoint
     from vae_loc.scans.cases import BIDS_SUFFIXES
 
     if contrast is not None or model is None:

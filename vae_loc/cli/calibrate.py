@@ -50,8 +50,8 @@ def calibrate(
     quantiles are taken anew from your own healthy scans; no annotation is needed.
     Example: vae-loc calibrate t1 patients/ --labels {subject}_seg.nii.gz -o mine.safetensors --folds 5
     """
+    from vae_loc.model.checkpoint import find_model
     from vae_loc.model.network import prepared_device
-    from vae_loc.model.shipped import find_model
     from vae_loc.training.calibrate import CalibrationOptions, calibrate_file
 
     path = find_model(model)

@@ -86,8 +86,7 @@ def _packages() -> Iterator[Check]:
 
 def _models() -> Iterator[Check]:
     """Yield every shipped model, read and proved whole."""
-    from vae_loc.model.checkpoint import load_checkpoint
-    from vae_loc.model.shipped import find_model, shipped_models
+    from vae_loc.model.checkpoint import find_model, load_checkpoint, shipped_models
 
     names = shipped_models()
     if not names:

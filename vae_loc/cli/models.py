@@ -52,8 +52,8 @@ def export(
     The ONNX file takes slices x (B, 1, H, W) and c, and gives residual, KL, Rec, and the gradients of both.
     Example: vae-loc export t1 -o t1.onnx
     """
+    from vae_loc.model.checkpoint import find_model
     from vae_loc.model.graph import export as written
-    from vae_loc.model.shipped import find_model
 
     written(find_model(model), output)
     say(printable(output))
@@ -71,8 +71,7 @@ def info(
     Example: vae-loc info t1
     """
     from vae_loc.cli.tables.model_tables import model_list, model_tables
-    from vae_loc.model.checkpoint import load_checkpoint
-    from vae_loc.model.shipped import find_model, shipped_models
+    from vae_loc.model.checkpoint import find_model, load_checkpoint, shipped_models
 
     models = {name: load_checkpoint(find_model(name)) for name in (shipped_models() if model is None else [model])}
     if as_json:

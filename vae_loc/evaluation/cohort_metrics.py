@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
-from vae_loc.evaluation.baselines import BASELINES
 from vae_loc.evaluation.cohort_findings import NO_HEALTHY, finding_tables, healthy_rates, measure_healthy
 from vae_loc.evaluation.lesions import HEADLINE_RATE
 from vae_loc.evaluation.metrics import (
@@ -31,7 +30,7 @@ from vae_loc.evaluation.record import (
     SliceFigures,
     SliceTable,
 )
-from vae_loc.evaluation.scan_metrics import PAPER, Measured, ScoreStore, SliceRow, measure
+from vae_loc.evaluation.scan_metrics import BASELINES, PAPER, Measured, ScoreStore, SliceRow, measure
 from vae_loc.model.network import Model
 from vae_loc.scans.annotations import LabelledCase
 from vae_loc.scans.cases import Case

@@ -10,8 +10,8 @@ from pathlib import Path
 from vae_loc.errors import UnusableInput, UnusableModel, UnusableOption
 from vae_loc.evaluation.cohort_metrics import Evaluation, evaluate, records
 from vae_loc.evaluation.plots import save_figures
+from vae_loc.model.checkpoint import shipped_models
 from vae_loc.model.network import Model, load_model
-from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.annotations import LabelledCase, find_labelled
 from vae_loc.scans.cases import Case, contrast_of, find_cases

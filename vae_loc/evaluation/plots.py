@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vae_loc.evaluation.baselines import BASELINES
 from vae_loc.evaluation.cohort_metrics import Evaluation
 from vae_loc.evaluation.record import Missing
+from vae_loc.evaluation.scan_metrics import BASELINES
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import METHODS
 

@@ -6,26 +6,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vae_loc.evaluation.baselines import baseline_maps
 from vae_loc.evaluation.lesions import ScanFindings, find_lesions, findings_of, scan_findings
 from vae_loc.evaluation.metrics import above, dice_at, rank_sorted
 from vae_loc.evaluation.record import AnnotatedFacts
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.network import Model
-from vae_loc.preprocessing.canonical import onto_grid
+from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical, onto_grid
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.slices import substantial, to_slices
 from vae_loc.scans.annotations import LabelledCase
-from vae_loc.scans.volume import read_labels
+from vae_loc.scans.volume import Volume, read_labels
 from vae_loc.scoring.locate import Located, locate
+from vae_loc.scoring.normalised_maps import intensity_features, normalised_maps, with_polarity
 from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.system.array_store import ArrayStore
-from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, BoolArray, BrainMask, FloatArray, Method
+from vae_loc.vocabulary import METHODS, PLACE_Z, SAMPLE_SCORES, BoolArray, BrainMask, FloatArray, Method, Polarity
 
 FPRS = (0.01, 0.05, 0.10)  # healthy false-positive rates whose thresholds are judged
 MIN_LESION_PIXELS = 20  # of a diseased slice of 64x64; fewer, but not none: the slice is left out
 LESION_COVERAGE = 0.5  # of a canonical pixel from which on it is annotated
 ANY_COVERAGE = 1e-3  # below it a pixel holds no lesion
+BASELINES = ("intensity", "negative-intensity", "place-z", "place-z-bright", "place-z-dark")
+OF_PLACE_Z: dict[str, Polarity] = {"place-z": "any", "place-z-bright": "bright", "place-z-dark": "dark"}
 PAPER = "@paper"  # suffix of a map's scores under the paper's protocol
 Sides = tuple[list[FloatArray], list[FloatArray]]  # lesion voxels and other voxels, one part for each scan
 
@@ -169,6 +171,25 @@ def _row(scan: AnnotatedScan, name: str, values: FloatArray, model: Model, store
         },
         undefined="" if len(lesion) else "no annotated voxel inside the brain",
     )
+
+
+def baseline_maps(
+    volume: Volume, brain: BoolArray, canonical: CanonicalVolume, reference: dict[str, FloatArray], *, contrast: str
+) -> dict[str, FloatArray]:
+    """Return the baselines of a scan, float32 (I, J, K) each: a map that does not beat them has learned nothing.
+
+    intensity, negative-intensity : the scan, and its negative
+    place-z : the map of `score --method place-z`: the intensity in place of the residual, smoothed, levelled and set
+        against healthy brains at the same place, exactly as the maps are; `-bright` and `-dark` keep one sign. Only if
+        `reference` has it
+    """
+    maps = {"intensity": volume.data, "negative-intensity": -volume.data}
+    if "intensity.mean" in reference:
+        features = intensity_features(canonical)
+        z = normalised_maps(features, canonical.mask, reference, [PLACE_Z], contrast=contrast)[PLACE_Z]
+        magnitudes = [np.abs(with_polarity(z, polarity)) for polarity in OF_PLACE_Z.values()]
+        maps |= dict(zip(OF_PLACE_Z, all_from_canonical(magnitudes, canonical, volume.affine, brain), strict=True))
+    return maps
 
 
 def slice_rows(scan: AnnotatedScan) -> list[SliceRow]:

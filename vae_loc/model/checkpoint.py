@@ -26,6 +26,8 @@ from vae_loc.system.reading import opened
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import FloatArray, Method
 
+PACKAGE = Path(__file__).parents[1]
+PLACES = (PACKAGE / "models", PACKAGE.parent / "models")  # wheel, checkout
 REFERENCE, MODES, GRAPH = "place.", "modes.", "graph."  # prefixes of the tensors that are no weights
 MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
 MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
@@ -102,6 +104,28 @@ def save_checkpoint(model: Checkpoint, path: Path) -> None:
     model = checkpoint(model.facts, model.weights, model.reference, model.modes)
     header = json.dumps({"facts": json.loads(model.facts.model_dump_json()), "sha256": model.digest}, sort_keys=True)
     write_atomically(path, save(_tensors(model), metadata={"vae_loc": header}))
+
+
+def find_model(name: str) -> Path:
+    """Return the file of a shipped model's name (`t1`), or the path itself.
+
+    Raises
+    ------
+    UnusableModel : if there is neither.
+    """
+    for place in PLACES:
+        if "/" not in name and (place / f"{name}.safetensors").is_file():
+            return place / f"{name}.safetensors"
+    if os.path.exists(name):
+        return Path(name)
+    shipped = ", ".join(shipped_models()) or "no shipped model"
+    raise UnusableModel(name, f"expected a model file or one of {shipped}, found neither")
+
+
+def shipped_models() -> list[str]:
+    """Return the names of the models that come with vae-loc."""
+    files = {path.name for place in PLACES for path in place.glob("*.safetensors")}
+    return sorted(name.removesuffix(".safetensors") for name in files if not name.endswith(".state.safetensors"))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -157,17 +157,11 @@ def _odd_healthy(healthy: Healthy) -> Iterator[str]:
     if not (_rise(healthy.spread) and healthy.spread[0] >= 0):
         yield "spread"
     yield from (f"findings {name}" for name in METHODS if name not in healthy.findings)
-    yield from (f"findings {name}" for name, of in healthy.findings.items() if not _are_findings(of))
-
-
-def _are_findings(findings: HealthyFindings) -> bool:
-    """Return whether each scan has a weight above 0, and strengths that fall from the strongest and are above 0."""
-    return (
-        findings.extent >= 0
-        and len(findings.weights) == len(findings.strengths) > 0
-        and min(findings.weights) > 0
-        and all(_rise(strengths[::-1]) and min(strengths, default=0) >= 0 for strengths in findings.strengths)
-    )
+    for name, of in healthy.findings.items():
+        # each scan has a weight above 0, and strengths that fall from the strongest and are not below 0
+        fall = all(_rise(strengths[::-1]) and min(strengths, default=0) >= 0 for strengths in of.strengths)
+        if of.extent < 0 or not len(of.weights) == len(of.strengths) > 0 or min(of.weights) <= 0 or not fall:
+            yield f"findings {name}"
 
 
 def _rise(values: list[float]) -> bool:

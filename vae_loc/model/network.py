@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vae_loc.errors import UnusableModel, UnusableOption
-from vae_loc.model.checkpoint import Checkpoint, load_checkpoint
+from vae_loc.model.checkpoint import Checkpoint, find_model, load_checkpoint
 from vae_loc.model.facts import Facts
 from vae_loc.model.graph import GraphName, RunGraph, load_graph, weight_shapes
-from vae_loc.model.shipped import find_model
 from vae_loc.system.onnx_runtime import set_threads, threads
 from vae_loc.vocabulary import FloatArray
 

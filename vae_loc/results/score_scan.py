@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vae_loc.errors import OurBug, UnusableInput, VaeLocError, machine_fault, printable
+from vae_loc.model.checkpoint import shipped_models
 from vae_loc.model.network import load_model
-from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.open_scan import counting_mask, open_scan
 from vae_loc.results.cohort_table import Entry, facts_of, failure
 from vae_loc.results.earlier_outputs import earlier_outputs

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableModel, UnusableOption, printable
+from vae_loc.model.checkpoint import shipped_models
 from vae_loc.model.network import Model, load_model
-from vae_loc.model.shipped import shipped_models
 from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical
 from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.preprocessing.robust_fit import SD_PER_MAD

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vae_loc.errors import printable
 
@@ -48,16 +48,13 @@ class Bars(contextlib.AbstractContextManager["Bars"]):
             self._progress.update(task, advance=1, note=printable(note))
             self.counts[name] = self.counts[name][0] + 1, total
             if self._logs and time.monotonic() - self._last_s >= LOG_EVERY_S:
-                self._log(task)
+                self._last_s = time.monotonic()
+                shown = next(t for t in self._progress.tasks if t.id == task)
+                left = "" if shown.time_remaining is None else f"  {shown.time_remaining / 60:.0f} min left"
+                line = f"{name} {shown.completed:g}/{total:g}{left}  {printable(note)}"
+                self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
         return advance
-
-    def _log(self, task: TaskID) -> None:
-        self._last_s = time.monotonic()
-        shown = next(t for t in self._progress.tasks if t.id == task)
-        left = "" if shown.time_remaining is None else f"  {shown.time_remaining / 60:.0f} min left"
-        line = f"{shown.description} {shown.completed:g}/{shown.total:g}{left}  {shown.fields['note']}"
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def __enter__(self) -> Bars:
         """Show the bars."""

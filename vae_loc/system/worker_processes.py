@@ -84,17 +84,19 @@ def _each_once(
     waiting = deque(tasks)
     flying: dict[Future[ResultT], tuple[ProcessPoolExecutor, int]] = {}
 
-    def start_next(lane: ProcessPoolExecutor) -> None:
+    def start_next(lane: ProcessPoolExecutor | None) -> None:
         index, task = waiting.popleft()
         try:
+            lane = lane or _lane(preload)
             flying[lane.submit(work, task)] = lane, index
         except (OSError, EOFError) as error:
             for other, _ in flying.values():
                 other.shutdown(wait=False, cancel_futures=True)
-            raise _not_started(error) from error
+            why = machine_fault(error) or str(error) or "it ended at once"
+            raise MachineFault("--jobs", f"no worker process could be started ({why}); give --jobs 1") from error
 
     for _ in range(min(jobs, len(tasks))):
-        start_next(_lane(preload))
+        start_next(None)
     while flying:
         for future in wait(flying, return_when=FIRST_COMPLETED).done:
             lane, index = flying.pop(future)
@@ -105,7 +107,7 @@ def _each_once(
             if result is None or not waiting:
                 lane.shutdown()
             if waiting:
-                start_next(_lane(preload) if result is None else lane)
+                start_next(None if result is None else lane)
             yield index, result
 
 
@@ -119,11 +121,6 @@ def _check_files(jobs: int) -> None:
     if limit != resource.RLIM_INFINITY and limit < (needed := OPEN_FILES + OPEN_FILES_A_JOB * jobs):
         why = f"{jobs} processes need {needed} open files, {limit} are allowed (ulimit -n)"
         raise MachineFault("--jobs", f"{why}; raise the limit or give --jobs 1")
-
-
-def _not_started(error: OSError | EOFError) -> MachineFault:
-    why = machine_fault(error) or str(error) or "it ended at once"
-    return MachineFault("--jobs", f"no worker process could be started ({why}); give --jobs 1")
 
 
 def _lane(preload: str) -> ProcessPoolExecutor:
@@ -140,10 +137,7 @@ def _lane(preload: str) -> ProcessPoolExecutor:
         os.environ.setdefault(name, "1")
     # the lowest level of the library's log that this process shows
     shown = min((handler.level for handler in logging.getLogger(LOGGER).handlers), default=logging.WARNING)
-    try:
-        return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(shown,))
-    except (OSError, EOFError) as error:
-        raise _not_started(error) from error
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(shown,))
 
 
 def _begin(shown_level: int) -> None:
