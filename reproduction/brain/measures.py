@@ -17,7 +17,7 @@ from vae_loc.evaluation.metrics import Floats, dice_at, rank, rank_sorted
 from vae_loc.model.vae import VAE
 from vae_loc.preprocessing.slices import SliceStack
 from vae_loc.scoring.smoothing import smoothed
-from vae_loc.training.labelled_thresholds import split_parts
+from vae_loc.training.calibrate import split_parts
 from vae_loc.vocabulary import METHODS, FloatArray, Method
 
 SMOOTHING_FWHM_MM = 6.0  # the one rule for all bare maps (design [9])

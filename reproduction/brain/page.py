@@ -16,7 +16,7 @@ from reproduction.sweep import Row, aggregated
 from vae_loc.evaluation.plots import blank_figure, save_figure
 from vae_loc.system.reading import to_csv
 from vae_loc.system.writing import write_atomically
-from vae_loc.training.labelled_thresholds import PARTS
+from vae_loc.training.calibrate import PARTS
 
 SAMPLE = {"kl": "KL", "rec": "Rec", "elbo": "-ELBO", "area": "brain area (no network)"}
 PIXEL = {

@@ -11,7 +11,7 @@ from support.commands import invoke, run
 
 from vae_loc.evaluation.metrics import rank
 from vae_loc.model.checkpoint import load_checkpoint
-from vae_loc.training.labelled_thresholds import split_parts
+from vae_loc.training.calibrate import split_parts
 
 
 def test_the_threshold_is_the_best_of_the_fifth_and_is_reported_on_the_others(patients, model_file, tmp_path):

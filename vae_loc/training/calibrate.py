@@ -1,24 +1,40 @@
-"""A model and a site's own scans -> a new, calibrated model on disk."""
+"""A model and a site's own scans -> a new, calibrated model on disk.
+
+Annotated subjects give thresholds: the best on a fifth of them, with its Dice on the other four (design [8]).
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vae_loc.errors import UnusableOption
-from vae_loc.model.checkpoint import Checkpoint, healthy_threshold, load_checkpoint, save_checkpoint
-from vae_loc.scans.annotations import find_labelled
+import numpy as np
+
+from vae_loc.errors import UnusableInput, UnusableOption
+from vae_loc.evaluation.metrics import dice_at, rank_sorted
+from vae_loc.model.checkpoint import Checkpoint, healthy_threshold, load_checkpoint, save_checkpoint, with_labelled
+from vae_loc.model.facts import Labelled
+from vae_loc.model.network import Model, ready
+from vae_loc.preprocessing.open_scan import open_scan
+from vae_loc.scans.annotations import LabelledCase, find_labelled
 from vae_loc.scans.cases import find_cases
+from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.findings import known_findings, strength_for
-from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS, DEFAULT_FPR
+from vae_loc.scoring.locate import locate
+from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS, DEFAULT_FPR, ScoreOptions
+from vae_loc.system.array_store import ArrayStore
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.writing import check_place, refuse_inputs
 from vae_loc.training.healthy_reference import calibrate_cases
-from vae_loc.training.labelled_thresholds import FoldDice, calibrate_labelled, doubts, refuse_poor
-from vae_loc.training.training_record import FEW_SUBJECTS
-from vae_loc.vocabulary import BrainMask
+from vae_loc.training.training_record import FEW_SUBJECTS, counted
+from vae_loc.vocabulary import METHODS, BrainMask, FloatArray, Method
+
+PARTS = 5  # of the annotated subjects: one to calibrate, four to report
+MIN_DICE = 0.1  # of the masks on the reported scans; less, and the annotations are of something else
+JUDGED: Method = "combi"  # the map that `segment` takes unless told otherwise
+Scores = dict[Method, tuple[FloatArray, FloatArray]]  # of lesion and of other voxels, (N,) ascending
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +58,17 @@ class CalibrationOptions:
     brain_mask: BrainMask | None = None
     device: str = "cpu"
     force: bool = False
+
+
+@dataclass(frozen=True)
+class FoldDice:
+    """One map of one fold: the threshold of the calibration fifth, the Dice of each reported scan."""
+
+    method: str
+    fold: int
+    threshold: float
+    calibration_dice: float
+    dice: dict[str, float | None]  # by scan; None where nothing is annotated
 
 
 def calibrate_file(
@@ -72,37 +99,17 @@ def calibrate_file(
         calibrated = calibrate_cases(
             before, cases, brain_mask=options.brain_mask, device=options.device, progress=progress
         )
-        _log_change(before, calibrated)
+        subjects = len({case.subject for case in cases})
+        if subjects < FEW_SUBJECTS:
+            few = f"{counted(subjects, 'healthy subject')} {'are' if subjects > 1 else 'is'} too few"
+            _log.warning(f"warning: {few} to tell what is usual at your site; {FEW_SUBJECTS} to 20 are needed")
+        _log.warning(f"before: {_thresholds(before)}")
+        _log.warning(f"after: {_thresholds(calibrated)}")
     if pairs:
         # choose thresholds on annotated subjects; poor ones are not stored
-        calibrated, rows = calibrate_labelled(
-            calibrated,
-            pairs,
-            folds=options.folds,
-            seed=options.seed,
-            brain_mask=options.brain_mask,
-            device=options.device,
-            progress=bars("annotated", len(pairs)),
-        )
-        if labelled := calibrated.facts.labelled:
-            for line in doubts(labelled, folds=options.folds):
-                _log.warning(line)
-            if not options.force:
-                refuse_poor(labelled)
+        calibrated, rows = _calibrate_labelled(calibrated, pairs, options, bars("annotated", len(pairs)))
     save_checkpoint(calibrated, output)
     return rows
-
-
-def _log_change(before: Checkpoint, after: Checkpoint) -> None:
-    """Log the thresholds of Combi before and after the healthy scans of a site, and a warning if these are few."""
-    subjects = after.facts.healthy.subjects if after.facts.healthy else 0
-    if subjects < FEW_SUBJECTS:
-        few = (
-            f"{subjects} healthy subject{'s are' if subjects > 1 else ' is'} too few to tell what is usual at your site"
-        )
-        _log.warning(f"warning: {few}; {FEW_SUBJECTS} to 20 are needed")
-    _log.warning(f"before: {_thresholds(before)}")
-    _log.warning(f"after: {_thresholds(after)}")
 
 
 def _thresholds(model: Checkpoint) -> str:
@@ -125,3 +132,125 @@ def _check(model: Path, output: Path, scans: Sequence[Path], options: Calibratio
         raise UnusableOption("-o", "expected a new file, got the model itself; it is never changed")
     check_place(output)
     refuse_inputs([output], [*scans, *options.healthy])
+
+
+def _calibrate_labelled(
+    checkpoint: Checkpoint,
+    pairs: Sequence[LabelledCase],
+    options: CalibrationOptions,
+    progress: Callable[[str], None],
+) -> tuple[Checkpoint, list[FoldDice]]:
+    """Return a copy of `checkpoint` with thresholds of maximal Dice, and their Dice on the other subjects.
+
+    The threshold stored for a map is the median of the folds'; fifths without an annotated voxel give none.
+
+    Raises
+    ------
+    UnusableInput : if a scan cannot be used, no calibration fifth holds an annotated voxel, or the masks are poor.
+    """
+    subjects = [pair.case.subject for pair in pairs]
+    parts = split_parts(subjects, seed=options.seed)
+    model = ready(checkpoint, options.device)
+    with ArrayStore() as store:
+        # score each annotated scan once
+        scores = []
+        for pair in pairs:
+            scores.append(_scores(pair, model, options.brain_mask, store))
+            progress(pair.case.scan.name)
+
+        # choose a threshold for each map on one fifth at a time; the other subjects report its Dice
+        rows = [
+            row
+            for method in METHODS
+            for fold, chosen in enumerate(parts[: options.folds])
+            if (row := _fold(method, fold, chosen, pairs, scores)) is not None
+        ]
+    if not rows:
+        first = sorted(parts[0])[0]
+        raise UnusableInput("cohort", f"expected annotated voxels in {first}, ..., found none; take another --seed")
+    labelled = Labelled(
+        thresholds={m: float(np.median([row.threshold for row in rows if row.method == m])) for m in METHODS},
+        dice={m: _mean_and_sd([row for row in rows if row.method == m]) for m in METHODS},
+        calibration_subjects=len(parts[0]),
+        reported_subjects=len(set(subjects)) - len(parts[0]),
+        folds=len({row.fold for row in rows}),
+        seed=options.seed,
+    )
+    _judge(labelled, options)
+    return with_labelled(checkpoint, labelled), rows
+
+
+def _judge(labelled: Labelled, options: CalibrationOptions) -> None:
+    """Log the reasons to doubt thresholds from annotations, and refuse those by which masks hardly meet them.
+
+    Raises
+    ------
+    UnusableInput : with the Dice of the masks that `segment` makes, and how to go on; not with `force`.
+    """
+    if labelled.folds < options.folds:
+        gave = f"--folds {options.folds} gave {labelled.folds}"
+        _log.warning(f"warning: {gave}: the others have no subject, or no annotated voxel")
+    if labelled.calibration_subjects == 1:
+        more = "from 10 annotated subjects on it is chosen on two"
+        _log.warning(f"warning: each threshold was chosen on one subject; {more}")
+    poor = [f"{name} {dice:.2f}" for name, (dice, _) in labelled.dice.items() if dice is not None and dice < MIN_DICE]
+    if poor:
+        listed = ", ".join(poor)
+        _log.warning(f"warning: masks by these thresholds hardly meet the annotations; Dice on the others: {listed}")
+    judged = labelled.dice[JUDGED][0]
+    if judged is None:
+        _log.warning("warning: no other subject has an annotated voxel, so that the thresholds could not be checked")
+    elif judged < MIN_DICE and not options.force:
+        raise UnusableInput(
+            "calibration",
+            f"expected a Dice of at least {MIN_DICE:g} on the other subjects, got {judged:.2f} ({JUDGED}); nothing was "
+            "stored. Check that the annotations are of these scans, or use the model as it is; --force stores them",
+        )
+
+
+def split_parts(subjects: Sequence[str], *, seed: int) -> list[set[str]]:
+    """Split subjects into five parts (fewer if they are fewer), each to calibrate on once.
+
+    Raises
+    ------
+    UnusableInput : with fewer than two subjects.
+    """
+    names = sorted(set(subjects))
+    if len(names) < 2:
+        raise UnusableInput("cohort", f"expected annotated scans of at least 2 subjects, found {len(names)}; add some")
+    order = np.random.default_rng(seed).permutation(len(names))
+    return [{names[i] for i in part} for part in np.array_split(order, min(PARTS, len(names)))]
+
+
+def _scores(pair: LabelledCase, model: Model, brain_mask: BrainMask | None, store: ArrayStore) -> Scores:
+    """Return the sorted scores of an annotated scan's brain voxels, kept outside memory."""
+    scan = open_scan(pair.case, brain_mask=brain_mask)
+    lesion = read_labels(pair.label, scan.volume)[0][scan.brain]
+    located = locate(scan, model, ScoreOptions(methods=METHODS, force=True))
+    maps = {method: located.maps[method][scan.brain] for method in METHODS}
+    return {
+        method: (store.kept(np.sort(values[lesion])), store.kept(np.sort(values[~lesion])))
+        for method, values in maps.items()
+    }
+
+
+def _fold(
+    method: Method, fold: int, chosen: set[str], pairs: Sequence[LabelledCase], scores: Sequence[Scores]
+) -> FoldDice | None:
+    """Calibrate on one fifth; None if nothing is annotated there."""
+    inside = [of[method] for pair, of in zip(pairs, scores, strict=True) if pair.case.subject in chosen]
+    best = rank_sorted([lesion for lesion, _ in inside], [other for _, other in inside])
+    if best.best_threshold is None or best.best_dice is None:
+        return None
+    dice = {
+        str(pair.case.scan): dice_at(*of[method], best.best_threshold)
+        for pair, of in zip(pairs, scores, strict=True)
+        if pair.case.subject not in chosen
+    }
+    return FoldDice(method, fold, best.best_threshold, best.best_dice, dice)
+
+
+def _mean_and_sd(rows: Sequence[FoldDice]) -> tuple[float | None, float | None]:
+    """Return mean and standard deviation of the Dice over all reported scans and folds."""
+    known = [dice for row in rows for dice in row.dice.values() if dice is not None]
+    return (float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None) if known else (None, None)

@@ -11,7 +11,6 @@ from pathlib import Path
 from vae_loc.errors import UnusableInput, VaeLocError, printable
 from vae_loc.preprocessing.open_scan import PreparedScan, open_scan, prepare_scan
 from vae_loc.scans.cases import Case, person_of
-from vae_loc.scans.volume import Volume
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.vocabulary import BrainMask
 
@@ -43,9 +42,10 @@ class HealthyCohort:
 
 @dataclass(frozen=True)
 class CheckedCohort:
-    """The usable cases, by person; their prepared scans; and a line for each case that was left out."""
+    """The usable cases by person, further ones apart; their prepared scans; a line for each case that was left out."""
 
     cases: list[Case]
+    reference: list[Case]
     scans: dict[Path, PreparedScan]
     skipped: list[str]
 
@@ -74,7 +74,10 @@ def check_cohort(
             scans[case.scan] = prepare_scan(scan, image_size=image_size, store=store)
             person = replace(case, subject=person_of(case.subject))
             good.append(person)
-            alike.setdefault(_content(scan.volume), []).append(person)
+            # the voxels, whatever the file's type, name or compression
+            voxels = scan.volume.data
+            content = hashlib.sha256(repr(voxels.shape).encode() + voxels.tobytes(order="F")).hexdigest()
+            alike.setdefault(content, []).append(person)
         except VaeLocError as error:
             faults.append(str(error))
         advance(case.subject)
@@ -83,12 +86,9 @@ def check_cohort(
         raise UnusableInput("cohort", f"{found}; mend them or give --skip-bad: " + "; ".join(faults))
     for fault in faults:
         _log.warning("warning: left out: %s", fault)
-    return CheckedCohort(_joined(good, list(alike.values())), scans, faults)
-
-
-def _content(volume: Volume) -> str:
-    """Return a hash of the voxels, whatever the file's type, name or compression."""
-    return hashlib.sha256(repr(volume.data.shape).encode() + volume.data.tobytes(order="F")).hexdigest()
+    joined, further = _joined(good, list(alike.values())), {case.scan for case in healthy.reference}
+    own = [case for case in joined if case.scan not in further]
+    return CheckedCohort(own, [case for case in joined if case.scan in further], scans, faults)
 
 
 def _joined(cases: Sequence[Case], alike: Sequence[Sequence[Case]]) -> list[Case]:

@@ -11,9 +11,8 @@ enough subjects, modes of healthy variation. The rest of a brain without its mod
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -79,10 +78,11 @@ class CrossFit:
         self._moded = [name for name in SIGNED.values() if name in features and (count or name in self._given.modes)]
 
         # the sums of each fold, and of all: folds are left out by subtraction
-        self._own = {
-            fold: {name: store.kept(sums) for name, sums in self._summed(fold, _moments).items()}
-            for fold in self._folds
-        }
+        self._own: dict[int, Sums] = {}
+        for fold in self._folds:
+            of_fold = [brain for brain in brains if brain.fold == fold]
+            sums = added({str(name): moments(v, brain.mask) for name, v in brain.features.items()} for brain in of_fold)
+            self._own[fold] = {name: store.kept(total) for name, total in sums.items()}
         self._total = added([prior, *self._own.values()])
         self._rest: dict[Folds, Sums] = self._rests() if self._moded else {}
 
@@ -91,10 +91,6 @@ class CrossFit:
         left_out = self._possible(left_out)
         usual = self._usual(left_out)
         return Statistics(usual.reference | reference_of(self._rest.get(left_out, {})), usual.modes)
-
-    def _summed(self, fold: int, sums_of: Callable[[FoldedBrain], Sums]) -> Sums:
-        """Return the sums over the brains of a fold."""
-        return added(sums_of(brain) for brain in self._brains if brain.fold == fold)
 
     def _possible(self, left_out: Folds) -> Folds:
         """Return the folds to leave out, or none where the others are too few for a spread."""
@@ -108,20 +104,21 @@ class CrossFit:
         return known
 
     def _usual(self, left_out: Folds) -> Statistics:
-        """Return mean, sd and modes without some folds."""
+        """Return mean and sd without some folds, and modes: those given, else those of the other folds' brains."""
         reference = reference_of(self._without(left_out))
-        return Statistics(reference, {name: self._modes(name, reference, left_out) for name in self._moded})
-
-    def _modes(self, name: Feature, reference: dict[str, FloatArray], left_out: Folds) -> FloatArray:
-        """Return modes (K, N) where the reference has a spread: those given, else those of the other folds' brains."""
-        known = reference[f"{name}.sd"] > 0
-        if name in self._given.modes:
-            modes = self._given.modes[name]
-            everywhere = np.zeros((len(modes), *known.shape), dtype=np.float32)
-            everywhere[:, self._given.reference[f"{name}.sd"] > 0] = modes
-            return everywhere[:, known]
         others = [brain for brain in self._brains if brain.fold not in left_out]
-        return principal_modes((_usual_map(brain, name, reference) for brain in others), known, self._count)
+        modes: dict[str, FloatArray] = {}
+        for name in self._moded:
+            known = reference[f"{name}.sd"] > 0
+            if name in self._given.modes:
+                # from the places where the given reference has a spread to those where this one has
+                everywhere = np.zeros((len(self._given.modes[name]), *known.shape), dtype=np.float32)
+                everywhere[:, self._given.reference[f"{name}.sd"] > 0] = self._given.modes[name]
+                modes[name] = everywhere[:, known]
+            else:
+                usual_maps = (_usual_map(brain, name, reference) for brain in others)
+                modes[name] = principal_modes(usual_maps, known, self._count)
+        return Statistics(reference, modes)
 
     def _rests(self) -> dict[Folds, Sums]:
         """Return, for no fold and for each fold left out, the sums of the rests of the other brains without modes."""
@@ -130,7 +127,7 @@ class CrossFit:
             # the modes of a pair serve both folds: each one's rest belongs where the other is left out
             usual = self._usual(self._possible(left_out))
             for fold in left_out:
-                sums = self._summed(fold, partial(self._rest_sums, usual))
+                sums = added(self._rest_sums(usual, brain) for brain in self._brains if brain.fold == fold)
                 others = left_out - {fold}
                 rests[others] = added([rests[others], sums])
         prior = {name: sums for name, sums in self._prior.items() if name.endswith(".rest")}
@@ -150,10 +147,7 @@ def added(parts: Iterable[Sums]) -> Sums:
     total: Sums = {}
     for part in parts:
         for name, sums in part.items():
-            if name in total:
-                total[name] += sums
-            else:
-                total[name] = np.array(sums)
+            total[name] = total.get(name, 0) + sums
     return total
 
 
@@ -164,10 +158,6 @@ def reference_of(sums: Sums) -> dict[str, FloatArray]:
         for name, of in sums.items()
         for part, values in zip(("mean", "sd"), mean_and_sd(of), strict=True)
     }
-
-
-def _moments(brain: FoldedBrain) -> Sums:
-    return {str(name): moments(values, brain.mask) for name, values in brain.features.items()}
 
 
 def _usual_map(brain: FoldedBrain, name: Feature, reference: dict[str, FloatArray]) -> FloatArray:

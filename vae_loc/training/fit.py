@@ -9,7 +9,7 @@ own seeded generator, so a resumed run has the same steps as an uninterrupted on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,7 +34,7 @@ PLATEAU_PATIENCE = 2  # epochs without a better loss before the rate falls
 STOP_PATIENCE = 3  # more epochs than this without a better loss end the training
 VALIDATION_SEED = 0  # the validation noise is the same in every epoch
 
-Progress = Callable[[int, int, int, float, float], None]  # epoch, batch, batches, KL, Rec
+Progress = Callable[[int, float, float], None]  # epoch, KL, Rec
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def train_vae(
     device: str = "cpu",
     state: Path | None = None,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = lambda *_: None,
 ) -> tuple[dict[str, FloatArray], History]:
     """Train a VAE and return the weights of its best epoch, and its history.
 
@@ -124,8 +124,7 @@ def train_vae(
         # one pass over the training slices, then the loss of the validation slices
         row = {"epoch": len(epochs) + 1, **_train_epoch(model, optimizer, x_train, history, options, progress)}
         row |= _validate(model, x_valid, options)
-        if not all(map(math.isfinite, row.values())):
-            raise _diverged(len(epochs))
+        _refuse_infinite(row.values(), len(epochs))
 
         # keep the weights of the best epoch, and all that a resumed training needs
         if row["valid_loss"] < history.best:
@@ -142,12 +141,13 @@ def _train_epoch(
     slices: Tensor,
     history: History,
     options: TrainingOptions,
-    progress: Progress | None,
+    progress: Progress,
 ) -> dict[str, float]:
     """Take a step for each batch of slices (N, 1, H, W); return their mean KL and Rec, and the last learning rate."""
     model.train()
     epoch, sums = len(history.epochs), np.zeros(2)
-    generator = _generator(options.seed, epoch)
+    seed = np.random.SeedSequence([options.seed, epoch]).generate_state(1, np.uint64)[0]
+    generator = torch.Generator().manual_seed(int(seed) >> 1)
     batches = torch.randperm(len(slices), generator=generator).split(options.batch_size)
     for index, chosen in enumerate(batches):
         # the learning rate of this step
@@ -168,11 +168,9 @@ def _train_epoch(
 
         # a diverged training ends here, with the last good epoch in its state
         terms = float(kl.detach()), float(rec.detach())
-        if not all(map(math.isfinite, terms)):
-            raise _diverged(epoch)
+        _refuse_infinite(terms, epoch)
         sums += terms
-        if progress is not None:
-            progress(epoch, index + 1, len(batches), terms[0] / len(x), terms[1] / len(x))
+        progress(epoch, terms[0] / len(x), terms[1] / len(x))
     kl_mean, rec_mean = (sums / len(slices)).tolist()
     return {"train_kl": kl_mean, "train_rec": rec_mean, "learning_rate": optimizer.param_groups[0]["lr"]}
 
@@ -191,14 +189,10 @@ def _validate(model: VAE, slices: Tensor, options: TrainingOptions) -> dict[str,
     return {"valid_kl": kl_mean, "valid_rec": rec_mean, "valid_loss": kl_mean + rec_mean}
 
 
-def _generator(*seeds: int) -> torch.Generator:
-    mixed = np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(mixed) >> 1)
-
-
-def _diverged(epoch: int) -> TrainingDiverged:
-    return TrainingDiverged(
-        "training",
-        f"the loss of epoch {epoch + 1} is NaN or infinite: --c is too small for these scans, or one is not what "
-        "it seems; use a larger --c. No model was written or replaced",
-    )
+def _refuse_infinite(losses: Iterable[float], epoch: int) -> None:
+    if not all(map(math.isfinite, losses)):
+        raise TrainingDiverged(
+            "training",
+            f"the loss of epoch {epoch + 1} is NaN or infinite: --c is too small for these scans, or one is not what "
+            "it seems; use a larger --c. No model was written or replaced",
+        )

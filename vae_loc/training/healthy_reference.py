@@ -17,7 +17,7 @@ from vae_loc.preprocessing.open_scan import PreparedScan, open_scan, prepare_sca
 from vae_loc.preprocessing.pseudo_contrast import Appear
 from vae_loc.scans.cases import Case
 from vae_loc.scoring.aligned_scan import refuse_other_preprocessing
-from vae_loc.scoring.findings import extent_fpr, healthy_findings, strengths_of
+from vae_loc.scoring.findings import extent_fpr, healthy_findings, known_findings, strengths_of
 from vae_loc.scoring.healthy_modes import count_for
 from vae_loc.scoring.locate import CanonicalScores, score_canonical, spread_of
 from vae_loc.scoring.normalised_maps import normalised_maps
@@ -45,15 +45,6 @@ class HealthyBrain:
     canonical: CanonicalVolume
     appear: Appear | None = None
     learned: bool = False
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """A healthy brain in the look that the network saw, and its scores."""
-
-    brain: HealthyBrain
-    canonical: CanonicalVolume
-    scores: CanonicalScores
 
 
 @dataclass(frozen=True)
@@ -142,25 +133,33 @@ def calibrate_healthy(
         scored.append(_scored(brain, bare, store))
         progress(brain.case.scan.name)
 
-    # put the subjects into folds
-    fit, folds = _cross_fit(model, scored, store)
+    # put the subjects into folds; make modes of enough real scans where the model has none
+    subjects = {brain.case.subject for brain, _ in scored}
+    new_and_real = "residual.mean" not in model.reference and model.facts.training.synthesized_from is None
+    count = count_for(len(subjects)) if new_and_real else 0
+    fold_of = folds_of(list(subjects), modes=count > 0 or bool(model.modes))
+    folded = [
+        FoldedBrain(scores.features, brain.canonical.mask, fold_of[brain.case.subject]) for brain, scores in scored
+    ]
+    given = Statistics(model.reference, model.modes)
+    fit = CrossFit(folded, store, prior=_prior(model), given=given, count=count)
 
     # set each brain that the network did not learn from against the statistics of the other folds
-    new = [(fold, scan) for fold, scan in zip(folds, scored, strict=True) if not scan.brain.learned]
-    samples = []
-    for fold in sorted({fold for fold, _ in new}):
+    new = [(brain, scores) for brain, scores in scored if not brain.learned]
+    samples, new_subjects = [], {brain.case.subject for brain, _ in new}
+    for fold in sorted({fold_of[subject] for subject in new_subjects}):
         others = fit.statistics(frozenset({fold}))
-        samples += [_sample(scan, others, store, model.facts.contrast) for of, scan in new if of == fold]
-    subjects = len({scan.brain.case.subject for _, scan in new})
+        of_fold = [(brain, scores) for brain, scores in new if fold_of[brain.case.subject] == fold]
+        samples += [_sample(brain, scores, others, store, model.facts.contrast) for brain, scores in of_fold]
 
     # a new scan will be set against the statistics of all
     everyone = fit.statistics()
-    healthy = _healthy(samples, subjects, model)
+    healthy = _healthy(samples, len(new_subjects), model)
     return with_reference(model, template | everyone.reference, healthy, everyone.modes)
 
 
-def _scored(brain: HealthyBrain, model: Model, store: ArrayStore) -> _Scored:
-    """Return the scores of a brain, their arrays kept outside memory."""
+def _scored(brain: HealthyBrain, model: Model, store: ArrayStore) -> tuple[HealthyBrain, CanonicalScores]:
+    """Return a brain in the look that the network saw, and its scores; their arrays are kept outside memory."""
     fine = with_fine(brain.canonical, brain.scan.smooth)
     canonical = fine if brain.appear is None else brain.appear(fine)
     scores = score_canonical(canonical, model, METHODS)
@@ -169,21 +168,7 @@ def _scored(brain: HealthyBrain, model: Model, store: ArrayStore) -> _Scored:
         raw_maps={method: store.kept(values) for method, values in scores.raw_maps.items()},
         features={name: store.kept(values) for name, values in scores.features.items()},
     )
-    return _Scored(brain, replace(canonical, data=store.kept(canonical.data), fine=None), kept)
-
-
-def _cross_fit(model: Checkpoint, scored: Sequence[_Scored], store: ArrayStore) -> tuple[CrossFit, list[int]]:
-    """Return the statistics of all brains, and the fold of each."""
-    subjects = [scan.brain.case.subject for scan in scored]
-    new_and_real = "residual.mean" not in model.reference and model.facts.training.synthesized_from is None
-    count = count_for(len(set(subjects))) if new_and_real else 0
-    fold_of = folds_of(subjects, modes=count > 0 or bool(model.modes))
-    folds = [fold_of[subject] for subject in subjects]
-    brains = [
-        FoldedBrain(scan.scores.features, scan.canonical.mask, fold) for scan, fold in zip(scored, folds, strict=True)
-    ]
-    given = Statistics(model.reference, model.modes)
-    return CrossFit(brains, store, prior=_prior(model), given=given, count=count), folds
+    return replace(brain, canonical=replace(canonical, data=store.kept(canonical.data), fine=None)), kept
 
 
 def _prior(model: Checkpoint) -> Sums:
@@ -196,35 +181,36 @@ def _prior(model: Checkpoint) -> Sums:
     return sums
 
 
-def _sample(scan: _Scored, others: Statistics, store: ArrayStore, contrast: str) -> _Sample:
+def _sample(
+    brain: HealthyBrain, scores: CanonicalScores, others: Statistics, store: ArrayStore, contrast: str
+) -> _Sample:
     """Return an even sample of a scan's voxels, and its other scores, set against the statistics of other subjects."""
-    features, mask = scan.scores.features, scan.canonical.mask
-    signed = normalised_maps(features, mask, others.reference, MAPS, others.modes, contrast=contrast)
-    affine, brain = scan.brain.scan.affine, scan.brain.scan.brain
-    step = max(1, int(np.count_nonzero(brain)) // MAX_VOXELS_PER_SCAN)
+    canonical, inside = brain.canonical, brain.scan.brain
+    signed = normalised_maps(scores.features, canonical.mask, others.reference, MAPS, others.modes, contrast=contrast)
+    step = max(1, int(np.count_nonzero(inside)) // MAX_VOXELS_PER_SCAN)
 
     def voxels(maps: dict[Method, FloatArray]) -> dict[Method, FloatArray]:
-        on_grid = all_from_canonical([np.abs(values) for values in maps.values()], scan.canonical, affine, brain)
-        return {method: values[brain][::step] for method, values in zip(maps, on_grid, strict=True)}
+        magnitudes = [np.abs(values) for values in maps.values()]
+        on_grid = all_from_canonical(magnitudes, canonical, brain.scan.affine, inside)
+        return {method: values[inside][::step] for method, values in zip(maps, on_grid, strict=True)}
 
-    scores = scan.scores.samples
+    of_scan = scores.samples
     return _Sample(
         signed={method: store.kept(values) for method, values in signed.items()},
         maps=voxels(signed),
-        raw_maps=voxels(scan.scores.raw_maps),
-        slices={name: scores.slices[name][scores.counted] for name in SAMPLE_SCORES},
-        volumes={name: scores.volume[name] for name in SAMPLE_SCORES},
-        spread=spread_of(features, mask, others.reference),
+        raw_maps=voxels(scores.raw_maps),
+        slices={name: of_scan.slices[name][of_scan.counted] for name in SAMPLE_SCORES},
+        volumes={name: of_scan.volume[name] for name in SAMPLE_SCORES},
+        spread=spread_of(scores.features, canonical.mask, others.reference),
     )
 
 
 def _healthy(samples: Sequence[_Sample], subjects: int, model: Checkpoint) -> Healthy:
     """Return the quantiles of all samples, and the findings in each beside those that the model has."""
     maps = {method: quantiles(np.concatenate([of.maps[method] for of in samples])) for method in MAPS}
-    before = model.facts.healthy.findings if model.facts.healthy else {}
     findings = {}
     for method in MAPS:
-        known = before.get(method)
+        known = known_findings(model.facts, method)
         extent = known.extent if known else float(np.interp(1 - extent_fpr(model.facts.contrast), LEVELS, maps[method]))
         strengths = [strengths_of(of.signed[method], extent) for of in samples]
         findings[method] = healthy_findings(extent, strengths, known, prior_weight=PRIOR_SUBJECTS)

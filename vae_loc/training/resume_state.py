@@ -66,6 +66,7 @@ def restore_state(path: Path, model: VAE, optimizer: torch.optim.Optimizer, run:
     with opened(path, "a training's state", UnusableModel) as file:
         raw = file.read(MAX_STATE_BYTES)
     try:
+        # the file is whole, and of this run
         tensors = load(raw)
         metadata = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
         if _digest(metadata["facts"], tensors) != metadata["sha256"]:
@@ -76,20 +77,17 @@ def restore_state(path: Path, model: VAE, optimizer: torch.optim.Optimizer, run:
                 path, "is of other scans, options or versions; give the same ones, or train without --resume"
             )
         epochs = [{name: float(value) for name, value in row.items()} for row in facts["epochs"]]
-        _load_network(model, optimizer, tensors)
+
+        # give the network its weights, and Adam its moments
+        model.load_state_dict({name: torch.from_numpy(value) for name, value in _part(tensors, "model").items()})
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in _part(tensors, "adam").items():
+            index, _, moment = name.partition(".")
+            moments.setdefault(int(index), {})[moment] = torch.from_numpy(value)
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     except (SafetensorError, LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise UnusableModel(path, "cannot be resumed: damaged; train without --resume") from error
     return _part(tensors, "best"), epochs
-
-
-def _load_network(model: VAE, optimizer: torch.optim.Optimizer, tensors: StateTensors) -> None:
-    """Give the network its weights, and Adam its moments."""
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in _part(tensors, "model").items()})
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in _part(tensors, "adam").items():
-        index, _, moment = name.partition(".")
-        moments.setdefault(int(index), {})[moment] = torch.from_numpy(value)
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _named(part: str, tensors: StateTensors) -> StateTensors:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vae_loc.errors import UnusableOption
-from vae_loc.model.checkpoint import checkpoint, save_checkpoint
+from vae_loc.model.checkpoint import Checkpoint, checkpoint, save_checkpoint
 from vae_loc.model.facts import FORMAT_VERSION, Facts, NetworkSize, Training
-from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume, to_canonical
+from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, to_canonical
 from vae_loc.preprocessing.open_scan import PreparedScan
-from vae_loc.preprocessing.pseudo_contrast import MADE_CONTRASTS, Appear, appearance_of
+from vae_loc.preprocessing.pseudo_contrast import MADE_CONTRASTS, appearance_of
 from vae_loc.preprocessing.registration import TEMPLATE_SUBJECTS, build_template
 from vae_loc.preprocessing.slices import to_slices
 from vae_loc.scans.cases import Case, split_subjects
@@ -20,8 +21,8 @@ from vae_loc.system.array_store import ArrayStore
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.versions import versions
 from vae_loc.system.writing import check_place, refuse_inputs, together, write_json
-from vae_loc.training.check_cohort import CheckedCohort, HealthyCohort, check_cohort
-from vae_loc.training.fit import History, Progress, join_slices, train_vae
+from vae_loc.training.check_cohort import HealthyCohort, check_cohort
+from vae_loc.training.fit import History, join_slices, train_vae
 from vae_loc.training.healthy_reference import HealthyBrain, calibrate_healthy
 from vae_loc.training.resume_state import state_of
 from vae_loc.training.training_options import TrainingOptions
@@ -29,15 +30,7 @@ from vae_loc.training.training_record import TrainedFacts, TrainingRecord
 from vae_loc.vocabulary import BrainMask, FloatArray
 
 APPEARANCES = 2  # of each scan, where they can be made
-
-
-@dataclass(frozen=True)
-class _Split:
-    """The cases that the network learns from, those held out, and the further ones of the reference."""
-
-    learned: list[Case]
-    held_out: list[Case]
-    reference: list[Case]
+Subjects = list[list[str]]  # whom the network learns from, who is held out, and the further ones of the reference
 
 
 def train_cohort(
@@ -68,31 +61,35 @@ def train_cohort(
         # read and prepare each scan once; split the cohort by subject
         advance = bars("reading", len(healthy.all_cases))
         cohort = check_cohort(healthy, image_size=options.image_size, store=store, advance=advance)
-        split = _split(cohort.cases, healthy.reference, options)
+        learned, held_out = split_subjects(cohort.cases, holdout=options.holdout, seed=options.seed)
+        sides = (learned, held_out, cohort.reference)
+        subjects = [sorted({case.subject for case in cases}) for cases in sides]
 
         # align all brains to the mean brain of those that the network learns from
-        template = _template([cohort.scans[case.scan] for case in split.learned], options, bars)
-        learned, held_out, reference = (
-            _aligned(cases, cohort, template, options, learned=_subjects(split.learned))
-            for cases in (split.learned, split.held_out, split.reference)
-        )
+        template = _template([cohort.scans[case.scan] for case in learned], options, bars)
+        brains = [_aligned(cases, cohort.scans, template, options, learned=subjects[0]) for cases in sides]
 
         # train the network on slices; those held out choose its best epoch
-        training, validation = _slices(learned, options), _slices(held_out, options)
-        options = replace(options, epochs=options.epochs_of(len(training)), coarse_noise_sd=options.noise_sd)
-        losses = _shown_losses(bars, options, len(training))
+        training, validation = (_slices(side, options) for side in brains[:2])
+        epochs = options.epochs_of(len(training))
+        options = replace(options, epochs=epochs, coarse_noise_sd=options.noise_sd)
+        batch_done = bars("training", math.ceil(len(training) / options.batch_size) * epochs)
+
+        def show(epoch: int, kl: float, rec: float) -> None:
+            batch_done(f"epoch {epoch + 1}/{epochs}  KL {kl:.1f}  Rec {rec:.1f}")
+
         weights, history = train_vae(
-            training, validation, options, device=device, state=state, resume=resume, progress=losses
+            training, validation, options, device=device, state=state, resume=resume, progress=show
         )
 
         # take healthy statistics of all brains
-        facts = _facts(options, split, len(training), len(history.epochs), healthy.brain_mask)
-        brains = [*learned, *held_out, *reference]
-        bare, progress = checkpoint(facts, weights, {"template": template}), bars("calibrating", len(brains))
-        model = calibrate_healthy(bare, brains, device=device, store=store, progress=progress)
+        facts = _facts(options, subjects, len(training), len(history.epochs), healthy.brain_mask)
+        everyone = [brain for side in brains for brain in side]
+        bare, progress = checkpoint(facts, weights, {"template": template}), bars("calibrating", len(everyone))
+        model = calibrate_healthy(bare, everyone, device=device, store=store, progress=progress)
 
     # model and record appear together; after that the state is of no use
-    content = _record(options, split, history, facts, model.digest, cohort.skipped)
+    content = _record(options, subjects, history, model, cohort.skipped)
     with together():
         save_checkpoint(model, output)
         write_json(record, content.model_dump(mode="json"))
@@ -114,14 +111,6 @@ def _check(healthy: HealthyCohort, outputs: list[Path], options: TrainingOptions
     refuse_inputs(outputs, [path for case in healthy.all_cases for path in (case.scan, case.brain_mask) if path])
 
 
-def _split(cases: Sequence[Case], reference: Sequence[Case], options: TrainingOptions) -> _Split:
-    further = {case.scan for case in reference}
-    learned, held_out = split_subjects(
-        [case for case in cases if case.scan not in further], holdout=options.holdout, seed=options.seed
-    )
-    return _Split(learned, held_out, [case for case in cases if case.scan in further])
-
-
 def _template(scans: Sequence[PreparedScan], options: TrainingOptions, bars: BarMaker) -> FloatArray:
     """Return the mean brain of evenly chosen training scans, aligned to each other."""
     step = max(1, len(scans) // TEMPLATE_SUBJECTS)
@@ -137,7 +126,7 @@ def _template(scans: Sequence[PreparedScan], options: TrainingOptions, bars: Bar
 
 def _aligned(
     cases: Sequence[Case],
-    cohort: CheckedCohort,
+    scans: Mapping[Path, PreparedScan],
     template: FloatArray,
     options: TrainingOptions,
     *,
@@ -151,54 +140,38 @@ def _aligned(
     """
     brains = []
     for case in cases:
-        scan = cohort.scans[case.scan]
+        scan, made = scans[case.scan], options.synthesize_from is not None
         canonical = to_canonical(scan.smooth, contrast=options.real_contrast, template=template)
-        appear = _appearance(case.subject, options) if options.synthesize_from else None
+        appear = appearance_of(case.subject, options.contrast, seed=options.seed) if made else None
         brains.append(HealthyBrain(case, scan, canonical, appear, learned=case.subject in learned))
     return brains
 
 
-def _appearance(subject: str, options: TrainingOptions, variant: int = 0) -> Appear:
-    return appearance_of(subject, options.contrast, seed=options.seed, variant=variant)
-
-
 def _slices(brains: Sequence[HealthyBrain], options: TrainingOptions) -> FloatArray:
     """Return the slices (N, H, W) of brains, in several appearances where they can be made."""
-    variants = APPEARANCES if options.synthesize_from or options.contrast == "t1" else 0
+    variants = range(APPEARANCES if options.synthesize_from or options.contrast == "t1" else 0)
     stacks = []
     for brain in brains:
-        looks: list[CanonicalVolume] = [
-            _appearance(brain.case.subject, options, variant)(brain.canonical) for variant in range(variants)
-        ]
-        stacks += [to_slices(look) for look in looks or [brain.canonical]]
+        name = brain.case.subject
+        looks = [appearance_of(name, options.contrast, seed=options.seed, variant=variant) for variant in variants]
+        stacks += [to_slices(look(brain.canonical)) for look in looks] or [to_slices(brain.canonical)]
     return join_slices(stacks)
 
 
-def _shown_losses(bars: BarMaker, options: TrainingOptions, slices: int) -> Progress:
-    epochs = options.epochs_of(slices)
-    advance = bars("training", -(-slices // options.batch_size) * epochs)
-
-    def show(epoch: int, batch: int, batches: int, kl: float, rec: float) -> None:
-        advance(f"epoch {epoch + 1}/{epochs}  KL {kl:.1f}  Rec {rec:.1f}")
-
-    return show
-
-
-def _subjects(cases: Sequence[Case]) -> list[str]:
-    return sorted({case.subject for case in cases})
-
-
-def _facts(options: TrainingOptions, split: _Split, slices: int, epochs: int, brain_mask: BrainMask | None) -> Facts:
+def _facts(
+    options: TrainingOptions, subjects: Subjects, slices: int, epochs: int, brain_mask: BrainMask | None
+) -> Facts:
     """Return the facts of the model file, as yet without healthy statistics."""
+    learned, held_out, reference = subjects
     return Facts(
         format_version=FORMAT_VERSION,
         contrast=options.contrast,
         network=NetworkSize(latents=options.latents, image_size=options.image_size, c=options.c),
         preprocessing=PREPROCESSING,
         training=Training(
-            subjects=len(_subjects(split.learned)),
-            holdout_subjects=len(_subjects(split.held_out)),
-            reference_subjects=len(_subjects(split.reference)),
+            subjects=len(learned),
+            holdout_subjects=len(held_out),
+            reference_subjects=len(reference),
             slices=slices,
             epochs=epochs,
             seed=options.seed,
@@ -210,21 +183,17 @@ def _facts(options: TrainingOptions, split: _Split, slices: int, epochs: int, br
 
 
 def _record(
-    options: TrainingOptions,
-    split: _Split,
-    history: History,
-    facts: Facts,
-    digest: str,
-    skipped: list[str],
+    options: TrainingOptions, subjects: Subjects, history: History, model: Checkpoint, skipped: list[str]
 ) -> TrainingRecord:
+    learned, held_out, reference = subjects
     return TrainingRecord(
         recipe=options,
-        model_sha256=digest,
-        training_subjects=_subjects(split.learned),
-        holdout_subjects=_subjects(split.held_out),
-        reference_subjects=_subjects(split.reference),
+        model_sha256=model.digest,
+        training_subjects=learned,
+        holdout_subjects=held_out,
+        reference_subjects=reference,
         epochs=history.epochs,
         best_valid_loss=history.best,
-        facts=TrainedFacts(**facts.model_dump(exclude={"healthy", "labelled"})),
+        facts=TrainedFacts(**model.facts.model_dump(exclude={"healthy", "labelled"})),
         skipped=skipped,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from vae_loc.errors import UnusableInput, printable
 from vae_loc.model.facts import NetworkSize, Preprocessing, Training
@@ -15,11 +15,7 @@ SCHEMA_VERSION = 1
 FEW_SUBJECTS = 5  # thresholds from fewer are a warning
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class TrainedFacts(_Part):
+class TrainedFacts(BaseModel, frozen=True):
     """The facts of the model file, without its healthy statistics."""
 
     format_version: int
@@ -29,7 +25,7 @@ class TrainedFacts(_Part):
     training: Training
 
 
-class TrainingRecord(_Part):
+class TrainingRecord(BaseModel, frozen=True):
     """The content of `<model>.training.json`."""
 
     schema_version: int = SCHEMA_VERSION

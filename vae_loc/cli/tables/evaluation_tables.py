@@ -10,7 +10,7 @@ import numpy as np
 from vae_loc.evaluation.cohort_metrics import Evaluation
 from vae_loc.evaluation.lesions import CLASS_NAMES
 from vae_loc.evaluation.record import FindingTable, Interval, Missing
-from vae_loc.training.labelled_thresholds import FoldDice
+from vae_loc.training.calibrate import FoldDice
 from vae_loc.vocabulary import METHODS
 
 if TYPE_CHECKING:
