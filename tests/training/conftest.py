@@ -10,7 +10,12 @@ from vae_loc.scans.nifti import read_image
 
 @pytest.fixture
 def cohort(healthy_folder, tmp_path):
-    return shutil.copytree(healthy_folder, tmp_path / "healthy")
+    """Three of the healthy phantoms."""
+    folder = tmp_path / "healthy"
+    folder.mkdir()
+    for scan in sorted(healthy_folder.iterdir())[:3]:
+        shutil.copy(scan, folder)
+    return folder
 
 
 @pytest.fixture
