@@ -44,6 +44,8 @@ def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
     ------
     typer.Exit : if a scan failed.
     """
+    from vae_loc.cli.tables.scan_table import findings_shown
+
     events_on_stderr = str(talk.log_json) == "-"
     if not events_on_stderr:
         for error in [of.error for of in outcome.failed] + [of.error for of in outcome.persons if of.error]:
@@ -55,7 +57,9 @@ def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
     elif written and not talk.quiet:
         say("\n".join(map(printable, written)))
     if not (talk.quiet or events_on_stderr):
-        _summarize(outcome)
+        table, lines = findings_shown(outcome)
+        for text in ([] if table is None else [_rendered(table, stderr=True)]) + lines:
+            complain(text)
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
 
@@ -69,19 +73,6 @@ def _as_json(outcome: Outcome) -> dict[str, object]:
         "persons": {of.name: [str(path) for path in of.written] for of in outcome.persons if of.written},
         "table": str(outcome.tables[0]) if outcome.tables else None,
     }
-
-
-def _summarize(outcome: Outcome) -> None:
-    """Write the findings to stderr, a table of several scans or a sentence on one; then one line on all scans."""
-    from vae_loc.cli.tables.scan_table import closing_line, findings_of_one, scan_table
-
-    if len(outcome.entries) > 1:
-        complain(_rendered(scan_table(outcome.entries), stderr=True))
-    else:
-        for line in findings_of_one(outcome):
-            complain(line)
-    if line := closing_line(outcome):
-        complain(line)
 
 
 def _interrupted(bars: Bars) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from vae_loc.errors import UnusableInput, VaeLocError
-from vae_loc.results.output_names import person_page_of
+from vae_loc.results.output_names import is_page, person_page_of
 from vae_loc.results.persons.person_summary import people_beside
 from vae_loc.results.scan_page import CITATION, environment, jpeg, look_of, stored_jpeg
 from vae_loc.results.scan_summary import ScanSummary, read_summary
@@ -104,30 +104,35 @@ def facts_of(summary: ScanSummary) -> dict[str, object]:
     return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in facts.items()}
 
 
-def write_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]) -> None:
-    """Write the cohort table, in the order of `entries`, with columns of `methods` and of all maps that are there."""
-    known = {name for entry in entries for name in entry.facts}
-    columns = [method for method in MAPS if method in methods or f"{method}_flagged" in known]
-    write_atomically(path, to_csv([entry.row(path.parent, columns) for entry in entries]))
+def write_tables(
+    path: Path, entries: Sequence[Entry], methods: Sequence[Method], *, new: bool = True, report: bool = True
+) -> tuple[Path, ...]:
+    """Write the cohort table, in the order of `entries`, and its page; return their paths.
 
+    A table that is not `new` is that of an earlier cohort: the rows of scans that were scored again are put into it.
+    One that someone made, that is of another version, or that names none of the scans, is left as it is.
 
-def update_table(path: Path, entries: Sequence[Entry], methods: Sequence[Method]) -> bool:
-    """Put the rows of scans that were scored again into the table of an earlier cohort; return whether it names them.
-
-    A table that someone made, or of another version, is left as it is.
+    Parameters
+    ----------
+    methods : the maps that have columns; so have all maps that are there
+    report : whether a new table has a page; a page that is there is made anew
     """
-    try:
-        rows = read_csv(path, "a cohort table", ["scan", "status", "scores", "schema_version"])
-    except UnusableInput:
-        return False
-    known = {name for row in rows for name in row}
-    columns = [method for method in MAPS if method in methods or f"{method}_flagged" in known]
-    new = {str(entry.case.scan.absolute()): entry.row(path.parent, columns) for entry in entries}
-    ours = all(row["schema_version"] == str(SCHEMA_VERSION) for row in rows)
-    if not ours or not any(row["scan"] in new for row in rows):
-        return False
-    write_atomically(path, to_csv([new.get(row["scan"], row) for row in rows]))
-    return True
+    earlier: list[dict[str, str]] = []
+    if not new:
+        with contextlib.suppress(UnusableInput):
+            earlier = read_csv(path, "a cohort table", ["scan", "status", "scores", "schema_version"])
+    of = [entry.facts for entry in entries] if new else earlier
+    columns = [method for method in MAPS if method in methods or any(f"{method}_flagged" in names for names in of)]
+    rows = [entry.row(path.parent, columns) for entry in entries]
+    if not new:
+        own = {row["scan"]: row for row in rows}
+        ours = all(row["schema_version"] == str(SCHEMA_VERSION) for row in earlier)
+        if not ours or own.keys().isdisjoint(row["scan"] for row in earlier):
+            return ()
+        rows = [own.get(row["scan"], dict(row)) for row in earlier]
+    write_atomically(path, to_csv(rows))
+    shown = (new and report) or is_page(path.with_suffix(".html"))
+    return (path, write_page(path)) if shown else (path,)
 
 
 def table_name(part: int, parts: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vae_loc.errors import UnusableInput
 from vae_loc.results.bids_derivatives import Derivatives, refuse_inside, write_description
-from vae_loc.results.cohort_table import TABLE, Entry, facts_of, failure, write_page, write_table
+from vae_loc.results.cohort_table import TABLE, Entry, facts_of, failure, write_tables
 from vae_loc.results.output_names import refuse_clashes
 from vae_loc.results.scan_summary import read_whole_summary
 from vae_loc.results.score_cohort import Listener, Outcome, RunOptions, finished, score_cases
@@ -88,6 +88,4 @@ def collect_dataset(cases: list[Case], names: Derivatives, *, contrast: str | No
             fault = UnusableInput(case.scan, f"expected whole outputs beside {scores.name}, found none; score it first")
             entries.append(failure(case, fault))
     write_description(names)
-    table = names.folder / TABLE
-    write_table(table, entries, ["combi"])
-    return Outcome(entries, (table, write_page(table)))
+    return Outcome(entries, write_tables(names.folder / TABLE, entries, ["combi"]))

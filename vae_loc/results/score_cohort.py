@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_loc.errors import UnusableOption, VaeLocError, WorkerDied, printable
-from vae_loc.results.cohort_table import Entry, failure, table_name, update_table, write_page, write_table
-from vae_loc.results.output_names import OutputNames, folder_names, is_page, refuse_clashes
+from vae_loc.results.cohort_table import Entry, failure, table_name, write_tables
+from vae_loc.results.output_names import OutputNames, folder_names, refuse_clashes
 from vae_loc.scans.cases import Case, Sifted, find_cases, shard_of, sift
 from vae_loc.scans.dicom_headers import Series
 from vae_loc.scans.dicom_series import Converted, convert_dicom
@@ -151,13 +151,8 @@ def _scored(
     several = len(cases) > 1 and names.map_file is None
     refuse_clashes(cases, names, options, others=paths, table=table if several else None)
     outcome = score_cases(cases, part, names, options, run, series=converted.series, listener=listener)
-    # a table of several scans; that of an earlier cohort takes up a scan that was scored again
-    if several:
-        write_table(table, outcome.entries, options.methods)
-    if several or update_table(table, outcome.entries, options.methods):
-        shown = (several and options.files.report) or is_page(table.with_suffix(".html"))
-        outcome = replace(outcome, tables=(table, write_page(table)) if shown else (table,))
-    return finished(outcome, listener)
+    tables = write_tables(table, outcome.entries, options.methods, new=several, report=options.files.report)
+    return finished(replace(outcome, tables=tables), listener)
 
 
 def score_cases(

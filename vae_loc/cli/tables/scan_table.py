@@ -19,6 +19,23 @@ MAX_NAMES = 3  # of failed scans in the last line
 PAGE_ENDING = ".html"
 
 
+def findings_shown(outcome: Outcome) -> tuple[Table | None, list[str]]:
+    """Return the table of several scans, or one line for each mask of the only one; then one line on all scans."""
+    from vae_loc.scoring.finding_model import findings_words, words_of_maps
+
+    last = closing_line(outcome)
+    lines = [last] if last else []
+    if len(outcome.entries) > 1:
+        return scan_table(outcome.entries), lines
+    said = []
+    for entry in outcome.entries:
+        summary = None if entry.status == "failed" else _summary_of(entry)
+        masks = (summary.masks if summary else None) or {}
+        words = {method: findings_words(mask.findings, mask.false_findings) for method, mask in masks.items()}
+        said += [f"{printable(entry.case.scan.name)}: {found}" for found in words_of_maps(words)]
+    return None, said + lines
+
+
 def scan_table(entries: Sequence[Entry]) -> Table:
     """Return a table of scans: findings, the strongest, number of warnings.
 
@@ -46,19 +63,6 @@ def scan_table(entries: Sequence[Entry]) -> Table:
     if len(entries) > MAX_ROWS:
         table.caption = f"{MAX_ROWS} of {len(entries)} scans: failed ones, then those with the strongest findings"
     return table
-
-
-def findings_of_one(outcome: Outcome) -> list[str]:
-    """Return the findings of the only scan of a run, one line per mask."""
-    from vae_loc.scoring.finding_model import findings_words, words_of_maps
-
-    said = []
-    for entry in outcome.entries:
-        summary = None if entry.status == "failed" else _summary_of(entry)
-        masks = (summary.masks if summary else None) or {}
-        words = {method: findings_words(mask.findings, mask.false_findings) for method, mask in masks.items()}
-        said += [f"{printable(entry.case.scan.name)}: {found}" for found in words_of_maps(words)]
-    return said
 
 
 def closing_line(outcome: Outcome) -> str:
