@@ -98,9 +98,8 @@ def train(
     from vae_loc.scans.cases import find_cases
     from vae_loc.system.farewell import farewell
     from vae_loc.system.worker_processes import usable_cpus
-    from vae_loc.training.check_cohort import HealthyCohort
     from vae_loc.training.resume_state import state_of
-    from vae_loc.training.train import train_cohort
+    from vae_loc.training.train import HealthyCohort, train_cohort
     from vae_loc.training.training_record import interrupted, read_record, summary
 
     options = learning.training_options()
