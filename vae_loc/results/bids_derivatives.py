@@ -13,10 +13,10 @@ import numpy as np
 
 from vae_loc.errors import UnusableInput
 from vae_loc.results.output_names import PAGE_ENDING, PERSON_SCORES, OutputNames, signed_name
-from vae_loc.results.persons.people import Person
 from vae_loc.results.persons.person_summary import person_columns
 from vae_loc.results.scan_summary import MaskSummary
 from vae_loc.scans.cases import DESCRIPTION
+from vae_loc.scans.people import Person
 from vae_loc.scans.volume import stem, write_volume
 from vae_loc.scoring.finding_model import Finding, columns_of
 from vae_loc.scoring.locate import Located
@@ -68,18 +68,15 @@ class Derivatives(OutputNames):
         described = signed_name(other, self.polarity)
         label = f"label-anomaly_desc-{described}" if described else "label-anomaly"
         of_map, findings = (f"{other}{signed_name(name, self.polarity)}" for name in (method, FINDINGS))
-        name = {
-            "anomaly.nii.gz": f"space-orig_desc-{of_map}_anomaly.nii.gz",
-            "percentile.nii.gz": f"space-orig_{label}_probseg.nii.gz",
-            "mask.nii.gz": f"{label}_mask.nii.gz",
-            "dseg.nii.gz": f"desc-{findings}_dseg.nii.gz",
-            "dseg.tsv": f"desc-{findings}_dseg.tsv",
-            "anomaly.png": f"desc-{of_map}_anomaly.png",
-        }[kind]
         if kind == "anomaly.png":
             subject = scan.relative_to(self.raw).parts[0]
-            return self.folder / subject / "figures" / f"{source}_{name}"
-        return self._beside(scan, name)
+            return self.folder / subject / "figures" / f"{source}_desc-{of_map}_{kind}"
+        name = {
+            "anomaly.nii.gz": f"space-orig_desc-{of_map}_{kind}",
+            "percentile.nii.gz": f"space-orig_{label}_probseg.nii.gz",
+            "mask.nii.gz": f"{label}_{kind}",
+        }
+        return self._beside(scan, name.get(kind, f"desc-{findings}_{kind}"))
 
     def scores(self, scan: Path) -> Path:
         """Return the path of a scan's JSON."""
@@ -97,33 +94,44 @@ class Derivatives(OutputNames):
 
     def companions(self, located: Located, masks: Mapping[Method, MaskSummary]) -> None:
         """Write the brain mask, and the sidecars that describe the images."""
-        volume = located.volume
-        scan = volume.path
-        source = self._uri(scan)
+        scan = located.volume.path
         brain = self._brain(scan)
-        write_volume(brain, located.brain.astype(np.uint8), volume)
+        write_volume(brain, located.brain.astype(np.uint8), located.volume)
         about = f"Brain that was looked at, from: {located.scan.brain_source}"
         sidecars: dict[Path, dict[str, object]] = {brain: {"Description": about, "Type": "Brain"}}
         for method in located.maps:
             share = f"Share of the voxels of healthy brains with a lower anomaly score ({method})"
             sidecars[self.path(scan, method, "percentile.nii.gz")] = {"Description": share}
-            if method in masks:
-                facts = _mask_facts(method, masks[method])
+            if (mask := masks.get(method)) is not None:
+                facts = {
+                    "Description": f"Findings: where the anomaly score ({method}) is beyond that of healthy people",
+                    "Type": "Lesion",
+                    "Threshold": mask.threshold,
+                    "MinimumStrength": mask.min_strength,
+                    "ThresholdFrom": mask.threshold_from,
+                    "MinimumSizeMm3": mask.min_size_mm3,
+                }
                 sidecars[self.path(scan, method, "mask.nii.gz")] = facts
-                sidecars[self.path(scan, method, "dseg.nii.gz")] = (
-                    facts | {"Description": NUMBERED} | _described(columns_of(Finding))
-                )
+                numbered = {"Description": NUMBERED} | _described(columns_of(Finding))
+                sidecars[self.path(scan, method, "dseg.nii.gz")] = facts | numbered
+        source = self._uri(scan)
         for image, facts in sidecars.items():
             write_json(_sidecar(image), facts | {"Sources": [source], "SpatialReference": source})
 
     def of_person(self, person: Person, method: Method, kind: str) -> Path:
         """Return the path of a person's map, mask or table, beside those of the first scan."""
         described = signed_name(method if kind == "anomaly.nii.gz" else FINDINGS, self.polarity)
-        return self._of_session(person, f"_desc-person{described}_{kind}")
+        return self.person_scores(person).with_name(f"{person.name}_desc-person{described}_{kind}")
 
     def person_scores(self, person: Person) -> Path:
         """Return the path of a person's JSON."""
-        return self._of_session(person, PERSON_SCORES)
+        return self.folder / person.first.scan.parent.relative_to(self.raw) / f"{person.name}{PERSON_SCORES}"
+
+    def person_paths(self, person: Person, methods: Sequence[Method]) -> list[Path]:
+        """Return every path that may be written for a person."""
+        *maps, page, scores = super().person_paths(person, methods)
+        sidecars = [_sidecar(self.of_person(person, method, "dseg.nii.gz")) for method in methods]
+        return [*maps, *sidecars, page, scores]
 
     def person_companions(self, person: Person, methods: Sequence[Method]) -> None:
         """Write the sidecars of a person's masks."""
@@ -132,9 +140,6 @@ class Derivatives(OutputNames):
         for method in methods:
             sidecar = _sidecar(self.of_person(person, method, "dseg.nii.gz"))
             write_json(sidecar, about | _described(person_columns()))
-
-    def _of_session(self, person: Person, name: str) -> Path:
-        return self.folder / person.first.scan.parent.relative_to(self.raw) / f"{person.name}{name}"
 
     def _uri(self, scan: Path) -> str:
         return f"bids:raw:{scan.relative_to(self.raw).as_posix()}"
@@ -155,9 +160,8 @@ def refuse_inside(folder: Path, raw: Path) -> None:
     """
     inside, dataset = folder.resolve(), raw.resolve()
     if inside.is_relative_to(dataset) and not inside.is_relative_to(dataset / "derivatives"):
-        raise UnusableInput(
-            folder, f"lies in the dataset {raw}, which is only read; name {raw / 'derivatives/vae-loc'}"
-        )
+        allowed = raw / "derivatives/vae-loc"
+        raise UnusableInput(folder, f"lies in the dataset {raw}, which is only read; name {allowed}")
 
 
 def write_description(where: Derivatives) -> None:
@@ -179,14 +183,15 @@ def write_description(where: Derivatives) -> None:
         "DatasetLinks": {"raw": link},
         "HowToAcknowledge": "Please cite Zimmerer et al., MICCAI 2019, arXiv:1907.02796",
     }
-    check_place(where.folder / DESCRIPTION)
-    if os.path.lexists(where.folder / DESCRIPTION) and not _is_own_description(where.folder / DESCRIPTION):
+    place = where.folder / DESCRIPTION
+    check_place(place)
+    if os.path.lexists(place) and not _is_own_description(place):
         raise UnusableInput(where.folder, "is a dataset that vae-loc did not write; name another folder")
     with together():
-        write_json(where.folder / DESCRIPTION, description)
+        write_json(place, description)
         for name, content in (("README.md", README), (".bidsignore", "".join(f"{name}\n" for name in IGNORED))):
             path = where.folder / name
-            if not os.path.lexists(path) or _first_line(path) == content.splitlines()[0]:
+            if not os.path.lexists(path) or _begins(path, content.splitlines()[0]):
                 write_atomically(path, content.encode())
 
 
@@ -199,28 +204,17 @@ def _is_own_description(path: Path) -> bool:
         return False
 
 
-def _first_line(path: Path) -> str:
+def _begins(path: Path, line: str) -> bool:
+    """Return whether a file is a text whose first line is `line`."""
     try:
-        return next(iter(read_text(path, "text").splitlines()), "")
+        return read_text(path, "text").splitlines()[:1] == [line]
     except UnusableInput:
-        return ""
+        return False
 
 
 def _described(columns: Mapping[str, str]) -> dict[str, object]:
     """Return the columns of a table as its sidecar describes them."""
     return {name: {"Description": words} for name, words in columns.items() if name not in DEFINED}
-
-
-def _mask_facts(method: Method, mask: MaskSummary) -> dict[str, object]:
-    """Return the facts in the sidecar of a mask."""
-    return {
-        "Description": f"Findings: where the anomaly score ({method}) is beyond that of healthy people",
-        "Type": "Lesion",
-        "Threshold": mask.threshold,
-        "MinimumStrength": mask.min_strength,
-        "ThresholdFrom": mask.threshold_from,
-        "MinimumSizeMm3": mask.min_size_mm3,
-    }
 
 
 def _source(scan: Path) -> tuple[str, str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.scans.dicom_files import DAMAGED
@@ -21,7 +20,9 @@ from vae_loc.system.versions import own_version
 from vae_loc.system.writing import write_atomically
 
 if TYPE_CHECKING:
-    from highdicom.seg import SegmentDescription
+    from highdicom import Volume
+    from highdicom.seg import Segmentation, SegmentDescription
+    from pydicom import Dataset
 
 SERIES_NUMBER = 900  # beyond what scanners count to
 MANUFACTURER, MODEL_NAME, SERIAL_NUMBER = "vae-loc", "vae-loc", "1"  # the standard demands all three
@@ -49,30 +50,30 @@ def write_segmentation(
     """
     numbers = read_numbers(mask_file, read_volume(scan))
     path = mask_file.with_name(f"{stem(mask_file)}.dcm")
+    content = io.BytesIO()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values, which may name the patient
-            content, emptied = _segmentation_bytes(numbers, findings, series)
-            write_atomically(path, content)
+            source, images = dicom_volume(series), series.datasets()
+            thickness_mm = float(source.spacing[0])
+            emptied = {name for image in images for name in repaired(image, thickness_mm)}
+            array = source.with_array(np.transpose(numbers, (2, 1, 0)))
+            _segmentation(array, images, findings).save_as(content)
+            write_atomically(path, content.getvalue())
     except DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnusableInput(series.source, f"no DICOM Segmentation can refer to this series: {reason}") from error
-    return path, emptied
+    return path, tuple(sorted(emptied))
 
 
-def _segmentation_bytes(
-    numbers: NDArray[np.uint16], findings: Sequence[Finding], series: Series
-) -> tuple[bytes, tuple[str, ...]]:
-    """Return a DICOM Segmentation of a numbered mask (column, row, slice), and what was emptied in its sources."""
+def _segmentation(numbers: Volume, images: Sequence[Dataset], findings: Sequence[Finding]) -> Segmentation:
+    """Return a DICOM Segmentation of a numbered mask (slice, row, column) on the frames of a series."""
     import highdicom as hd
     from pydicom.uid import ExplicitVRLittleEndian
 
-    source, images = dicom_volume(series), series.datasets()
-    thickness_mm = float(source.spacing[0])
-    emptied = {name for image in images for name in repaired(image, thickness_mm)}
-    segmentation = hd.seg.Segmentation(
+    return hd.seg.Segmentation(
         source_images=images,
-        pixel_array=source.with_array(np.transpose(numbers, (2, 1, 0))),
+        pixel_array=numbers,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_described(finding) for finding in findings] or [_described(None)],
         series_instance_uid=hd.UID(),
@@ -87,11 +88,8 @@ def _segmentation_bytes(
         content_description=SERIES_DESCRIPTION,
         series_description=SERIES_DESCRIPTION,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        omit_empty_frames=bool(numbers.any()),
+        omit_empty_frames=bool(numbers.array.any()),
     )
-    buffer = io.BytesIO()
-    segmentation.save_as(buffer)
-    return buffer.getvalue(), tuple(sorted(emptied))
 
 
 def _described(finding: Finding | None) -> SegmentDescription:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import webbrowser
 from pathlib import Path
@@ -79,18 +80,15 @@ def _scores_in(folder: Path) -> list[Path]:
 
 
 def _scores_of(scan: Path, folders: list[Path]) -> Path:
-    """Return the scores JSON of a scan, the newest one of the first folder that has any."""
+    """Return the scores JSON of a scan, by its path or else by its name: the newest of the first folder with any."""
     for folder in folders:
-        if own := [path for path in _scores_in(folder) if _is_of(path, scan)]:
+        own = []
+        for scores in _scores_in(folder):
+            with contextlib.suppress(UnusableInput):
+                stated = Path(read_summary(scores).scan)
+                if stated.absolute() == scan.absolute() or (not stated.exists() and stated.name == scan.name):
+                    own.append(scores)
+        if own:
             return max(own, key=lambda path: path.stat().st_mtime)
     looked = " and ".join(str(folder.absolute()) for folder in dict.fromkeys(folders))
     raise UnusableInput(scan, f"expected scores of it in {looked}, found none; name the folder with --results")
-
-
-def _is_of(scores: Path, scan: Path) -> bool:
-    """Return whether a scores JSON is of a scan, by its path or else by its file name."""
-    try:
-        stated = Path(read_summary(scores).scan)
-    except UnusableInput:
-        return False
-    return stated.absolute() == scan.absolute() or (not stated.exists() and stated.name == scan.name)

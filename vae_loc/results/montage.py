@@ -109,6 +109,8 @@ class Slices:
     """The axial slices of a scan, as arrays (S, rows, columns), cut to the brain.
 
     layers : scan, signed map, brain, mask
+    heights_mm : height in RAS+ mm of the centre of each slice, (S,)
+    to_axial : transform of array axes to (S, P, L): slices upwards, rows to the back, columns to the left
     tile : width and height of a slice in the picture
     """
 
@@ -123,14 +125,20 @@ class Slices:
     @classmethod
     def of(cls, volume: Volume, signed: FloatArray, brain: BoolArray, marked: BoolArray, shown: Shown) -> Slices:
         """Turn a scan and what is drawn over it."""
-        to_axial = _to_axial(volume)
+        # turn the axes to (S, P, L), and cut rows and columns to those of the brain
+        start = nib.orientations.io_orientation(volume.affine)
+        to_axial = np.asarray(nib.orientations.ornt_transform(start, nib.orientations.axcodes2ornt("SPL")))
         turned = [nib.orientations.apply_orientation(of, to_axial) for of in (volume.data, signed, brain, marked)]
         rows, columns = (slice(int(used.min()), int(used.max()) + 1) for used in np.nonzero(turned[2].any(axis=0)))
+        cut = tuple(of[:, rows, columns] for of in turned)
+        # a tile has the proportions of the brain in mm
         _, row_mm, column_mm = np.array(volume.spacing_mm)[np.argsort(to_axial[:, 0])]
         height = TILE_WIDTH * row_mm / column_mm * (rows.stop - rows.start) / (columns.stop - columns.start)
+        # the height of a slice is that of the middle of its whole field of view
+        affine = volume.affine @ nib.orientations.inv_ornt_aff(to_axial, volume.data.shape)
+        centre = affine[2, 1:3] @ ((np.array(turned[2].shape[1:]) - 1) / 2) + affine[2, 3]
+        heights_mm = np.asarray(affine[2, 0] * np.arange(len(turned[2])) + centre)
         window = np.percentile(volume.data[brain][::SPARSE], WINDOW_PERCENTILES)
-        heights_mm = _heights_mm(volume, to_axial, turned[2].shape)
-        cut = tuple(of[:, rows, columns] for of in turned)
         return cls(cut, heights_mm, to_axial, brain.shape, window, (TILE_WIDTH, round(height)), shown)
 
     def height_of(self, voxel: tuple[int, int, int]) -> int:
@@ -148,39 +156,27 @@ class Slices:
 
     def picture(self, height: int, *, plain: bool = False) -> Image:
         """Return one slice: the scan alone, or with map and outlines."""
+        from PIL import Image
+        from scipy.ndimage import binary_erosion
+
         scan, signed, brain, marked = (layer[height] for layer in self.layers)
-        grey = 255 * np.clip((scan - self.window[0]) / ((self.window[1] - self.window[0]) or 1), 0, 1)[..., None]
+        pixels = 255 * np.clip((scan - self.window[0]) / ((self.window[1] - self.window[0]) or 1), 0, 1)[..., None]
         if plain:
-            return _resized(grey.repeat(3, axis=2), self.tile)
-        share = _share(np.abs(signed), self.shown)
-        least, most = OPACITY
-        opacity = np.where(np.abs(signed) > self.shown.floor, least + (most - least) * share, 0)[..., None]
-        colours = np.where((signed > 0)[..., None], _coloured(share, BRIGHT), _coloured(share, DARK))
-        pixels = np.array(_resized((1 - opacity) * grey + opacity * colours, self.tile))
-        return _outlined(pixels, [(brain, BRAIN_GREY), (marked, MASK_CYAN)])
-
-
-def _resized(pixels: np.ndarray, size: tuple[int, int]) -> Image:
-    from PIL import Image
-
-    return Image.fromarray(pixels.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
-
-
-def _outlined(pixels: np.ndarray, outlines: Sequence[tuple[np.ndarray, tuple[int, int, int]]]) -> Image:
-    """Return a picture with the borders of areas drawn in their colours."""
-    from PIL import Image
-
-    size = pixels.shape[1], pixels.shape[0]
-    for outline, colour in outlines:
-        area = Image.fromarray((255 * outline).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
-        pixels[_edge(np.array(area) > 127)] = colour
-    return Image.fromarray(pixels)
-
-
-def _share(magnitude: np.ndarray, shown: Shown) -> np.ndarray:
-    """Return where between floor and ceiling a magnitude lies, 0 to 1."""
-    share: np.ndarray = np.clip((magnitude - shown.floor) / ((shown.ceiling - shown.floor) or 1), 0, 1)
-    return share
+            pixels = pixels.repeat(3, axis=2)
+        else:  # the share of the way from floor to ceiling gives colour and opacity
+            floor, ceiling = self.shown.floor, self.shown.ceiling
+            share = np.clip((np.abs(signed) - floor) / ((ceiling - floor) or 1), 0, 1)
+            opacity = np.where(np.abs(signed) > floor, OPACITY[0] + (OPACITY[1] - OPACITY[0]) * share, 0)[..., None]
+            colours = np.where((signed > 0)[..., None], _coloured(share, BRIGHT), _coloured(share, DARK))
+            pixels = (1 - opacity) * pixels + opacity * colours
+        tile = Image.fromarray(pixels.astype(np.uint8)).resize(self.tile, Image.Resampling.BICUBIC)
+        outlines = () if plain else ((brain, BRAIN_GREY), (marked, MASK_CYAN))
+        drawn = np.array(tile)
+        for outline, colour in outlines:
+            area = Image.fromarray((255 * outline).astype(np.uint8)).resize(self.tile, Image.Resampling.BILINEAR)
+            inside = np.array(area) > 127
+            drawn[inside & ~binary_erosion(inside, border_value=1)] = colour
+        return Image.fromarray(drawn)
 
 
 def _coloured(share: np.ndarray, colours: Sequence[int]) -> np.ndarray:
@@ -188,14 +184,6 @@ def _coloured(share: np.ndarray, colours: Sequence[int]) -> np.ndarray:
     table = np.array([[colour >> 16, colour >> 8 & 255, colour & 255] for colour in colours])
     steps = np.linspace(0, 1, len(colours))
     return np.stack([np.interp(share, steps, channel) for channel in table.T], axis=-1)
-
-
-def _edge(area: BoolArray) -> BoolArray:
-    """Return the pixels of an area that have a neighbour outside it, in the picture."""
-    padded = np.pad(area, 1, mode="edge")
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    result: BoolArray = area & ~inner
-    return result
 
 
 def _write(picture: Image, x: int, y: int, text: str, size: int = TEXT_SIZE) -> None:
@@ -222,17 +210,3 @@ def _draw_colour_bars(picture: Image, x: int, shown: Shown) -> None:
             y = top + height - round(height * step / BAR_STEPS) - TEXT_SIZE // 2
             value = shown.floor + (shown.ceiling - shown.floor) * step / BAR_STEPS
             draw.text((x + 24, y), f"{value:.3g}", fill="white", font_size=TEXT_SIZE)
-
-
-def _to_axial(volume: Volume) -> np.ndarray:
-    """Transform of array axes to (S, P, L): slices upwards, rows to the back, columns to the left."""
-    start = nib.orientations.io_orientation(volume.affine)
-    end = nib.orientations.axcodes2ornt("SPL")
-    return np.asarray(nib.orientations.ornt_transform(start, end))
-
-
-def _heights_mm(volume: Volume, to_axial: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Height in RAS+ mm of the centre of each slice of the pictures, (S,)."""
-    affine = volume.affine @ nib.orientations.inv_ornt_aff(to_axial, volume.data.shape)
-    centre = affine[2, 1:3] @ ((np.array(shape[1:]) - 1) / 2) + affine[2, 3]
-    return np.asarray(affine[2, 0] * np.arange(shape[0]) + centre)

@@ -20,8 +20,8 @@ from vae_loc.system.writing import check_place, refuse_inputs
 from vae_loc.vocabulary import Method, Polarity
 
 if TYPE_CHECKING:
-    from vae_loc.results.persons.people import Person
     from vae_loc.results.scan_summary import MaskSummary
+    from vae_loc.scans.people import Person
     from vae_loc.scoring.locate import Located
     from vae_loc.scoring.score_options import ScoreOptions
 
@@ -39,7 +39,7 @@ OTHER_SUFFIXES = (".gz", ".png", ".jpg", ".pdf", ".svg", ".json", ".csv", ".txt"
 
 @dataclass(frozen=True)
 class OutputNames(ABC):
-    """Where the outputs of scans go, and under which names; all that is written is one of `all_paths`.
+    """Where the outputs of scans go, and under which names; all that is written is declared.
 
     Attributes
     ----------
@@ -78,6 +78,12 @@ class OutputNames(ABC):
         """Return every path that may be written for a scan, in the order in which its JSON lists them."""
         maps = [self.path(scan, method, kind) for method in methods for kind in KINDS]
         return [*maps, self.page(scan), self.scores(scan)]
+
+    def person_paths(self, person: Person, methods: Sequence[Method]) -> list[Path]:
+        """Return every path that may be written for a person, in the order in which the JSON lists them."""
+        maps = [self.of_person(person, method, kind) for method in methods for kind in PERSON_KINDS]
+        scores = self.person_scores(person)
+        return [*maps, person_page_of(scores), scores]
 
     def companions(self, located: Located, masks: Mapping[Method, MaskSummary]) -> None:
         """Write the other files that belong to a scan's maps and masks, where names need them."""

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
@@ -10,7 +11,14 @@ import pytest
 from support import browser as chromium
 from support.commands import names, run
 from support.html import Tags
+from support.marks import full
 from support.phantoms import AFFINE, BALL, SHAPE, centred, phantom, save
+
+from vae_loc.results.cohort_table import read_entries
+from vae_loc.results.output_names import FolderNames
+from vae_loc.results.persons.person_outputs import write_persons
+from vae_loc.scans.cases import find_cases
+from vae_loc.system.writing import write_atomically
 
 COARSE_SHAPE = (44, 50, 24)
 COARSE = centred(np.diag([4.0, 4.0, 6.0]), COARSE_SHAPE)
@@ -90,6 +98,7 @@ def test_the_page_of_a_person_leads_to_those_of_the_scans_and_the_cohort_s_leads
     assert "ann_desc-person_report.html" in {attributes.get("href") for tag, attributes in cohort.tags if tag == "a"}
 
 
+@pytest.mark.full
 def test_a_screen_reader_finds_its_way_on_the_page_of_a_person(segmented):
     browser = chromium.start([])
     browser.get((segmented / "ann_desc-person_report.html").as_uri())
@@ -98,10 +107,14 @@ def test_a_screen_reader_finds_its_way_on_the_page_of_a_person(segmented):
     browser.quit()
 
 
-def test_a_person_has_no_page_where_the_scans_have_none(scans, model_file, tmp_path, monkeypatch, capsys):
-    code, _ = run(monkeypatch, capsys, "segment", scans, "-m", model_file, "-o", tmp_path / "o", "-q")
+def test_a_person_has_no_page_where_the_scans_have_none_and_the_json_of_a_run_lists_the_files(
+    scans, model_file, tmp_path, monkeypatch, capsys
+):
+    code, said = run(monkeypatch, capsys, "segment", scans, "-m", model_file, "-o", tmp_path / "o", "--json")
     assert code == 0
     assert of_persons(tmp_path / "o") == MADE - {PAGE}
+    assert json.loads(said.out)["persons"].keys() == {"ann"}
+    assert {path.rpartition("/")[2] for path in json.loads(said.out)["persons"]["ann"]} == MADE - {PAGE}
 
 
 def test_only_findings_that_share_the_false_findings_count(segmented):
@@ -127,6 +140,7 @@ def test_the_cohort_page_names_the_people(segmented):
     assert page.count("t1, flair") == 1
 
 
+@pytest.mark.full
 def test_worker_processes_and_shards_leave_the_same_bytes(segmented, scans, model_file, tmp_path, monkeypatch, capsys):
     common = ["segment", scans, "-m", model_file, "-q", "--report", "-o"]
     assert run(monkeypatch, capsys, *common, tmp_path / "jobs", "--jobs", "2")[0] == 0
@@ -165,7 +179,7 @@ def test_skipping_leaves_whole_results_alone_and_mends_others(out, scans, model_
 
 @pytest.mark.parametrize(
     "options",
-    [["segment", "--no-persons"], ["score"], ["score", "--method", "all"], ["segment"]],
+    [["segment"], *(full(of) for of in (["segment", "--no-persons"], ["score"], ["score", "--method", "all"]))],
     ids=" ".join,
 )
 def test_a_result_of_a_person_stays_as_long_as_it_is_true(options, out, scans, model_file, monkeypatch, capsys):
@@ -176,7 +190,7 @@ def test_a_result_of_a_person_stays_as_long_as_it_is_true(options, out, scans, m
 
 @pytest.mark.parametrize(
     "options",
-    [["segment", "--threshold", "2"], ["segment", "--fpr", "0.05"], ["score", "--polarity", "dark"]],
+    [["score", "--polarity", "dark"], *(full(["segment", *of]) for of in (["--threshold", "2"], ["--fpr", "0.05"]))],
     ids=" ".join,
 )
 def test_a_run_that_contradicts_the_result_of_a_person_removes_it(options, out, scans, model_file, monkeypatch, capsys):
@@ -208,6 +222,7 @@ def test_more_false_findings_are_shared_alike(out, scans, model_file, monkeypatc
     assert (mask["false_findings"], mask["per_scan"]) == (1.0, 0.5)
 
 
+@pytest.mark.full
 def test_a_scan_that_fails_leaves_no_result_of_its_person(scans, model_file, tmp_path, monkeypatch, capsys):
     place = shutil.copytree(scans, tmp_path / "in")
     whole = (place / "ann_flair.nii.gz").read_bytes()
@@ -216,6 +231,7 @@ def test_a_scan_that_fails_leaves_no_result_of_its_person(scans, model_file, tmp
     assert of_persons(tmp_path / "o") == set()
 
 
+@pytest.mark.full
 def test_a_flair_of_another_origin_is_merged_through_the_mean_brain(scans, model_file, tmp_path, monkeypatch, capsys):
     place = shutil.copytree(scans, tmp_path / "in")
     flair = nib.load(place / "ann_flair.nii.gz")
@@ -243,24 +259,40 @@ def test_a_bids_session_of_several_contrasts_has_one_result_with_a_sidecar(deriv
 
 
 def test_a_result_that_cannot_be_made_is_said_and_costs_its_person_alone(
-    segmented, scans, model_file, tmp_path, monkeypatch, capsys
+    out, scans, model_file, tmp_path, monkeypatch, capsys
 ):
-    out = tmp_path / "out"
-    (out / "ann_desc-personcombi_dseg.tsv").mkdir(parents=True)
+    (out / "ann_desc-personcombi_dseg.tsv").unlink()
+    (out / "ann_desc-personcombi_dseg.tsv").mkdir()
     log = tmp_path / "log.jsonl"
-    arguments = ["segment", scans, "-m", model_file, "-o", out, "--log-json", log]
+    arguments = ["segment", scans, "-m", model_file, "-o", out, "--report", "--skip-existing", "--log-json", log]
+    before = {name: (out / name).read_bytes() for name in MADE if (out / name).is_file()}
     code, said = run(monkeypatch, capsys, *arguments)
     assert code == 3
     (line,) = [line for line in said.err.splitlines() if line.startswith("vae-loc: ")]
     assert line.startswith("vae-loc: no result for ann: ")
     assert "ann_desc-personcombi_dseg.tsv: could not be written" in line
-    assert of_persons(out) == {"ann_desc-personcombi_dseg.tsv"}
-    assert "ann_t1_scores.json" in names(out)
+    assert {name: (out / name).read_bytes() for name in before} == before
     events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [event["status"] for event in events if event["event"] == "scan"] == ["skipped"] * 3
     assert [event["status"] for event in events if event["event"] == "person"] == ["failed"]
 
 
-def test_the_json_of_a_run_lists_the_files_of_each_person(scans, model_file, tmp_path, monkeypatch, capsys):
-    _, said = run(monkeypatch, capsys, "segment", scans, "-m", model_file, "-o", tmp_path / "o", "--json")
-    assert json.loads(said.out)["persons"].keys() == {"ann"}
-    assert {path.rpartition("/")[2] for path in json.loads(said.out)["persons"]["ann"]} == MADE - {PAGE}
+@dataclass(frozen=True)
+class Careless(FolderNames):
+    """Names of a folder into which a file of a person is written that they do not declare."""
+
+    def person_companions(self, person, methods):
+        write_atomically(self.folder / "more.txt", b"x")
+
+
+def test_a_file_of_a_person_that_the_names_do_not_declare_is_a_bug_of_ours_and_nothing_is_written(out, scans):
+    for name in MADE:
+        (out / name).unlink()
+    cases = find_cases([scans])
+    names_of = Careless(out, None)
+    (result,) = write_persons(cases, read_entries(cases, names_of.scores), names_of, wanted=True)
+    assert "more.txt is written, and the output names do not declare it" in result.error
+    assert of_persons(out) == set()
+    assert not (out / "more.txt").exists()
+    names_of = FolderNames(out, None)
+    assert write_persons(cases, read_entries(cases, names_of.scores), names_of, wanted=True)[0].written

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from vae_loc.errors import UnusableOption
 from vae_loc.model.network import Model
-from vae_loc.preprocessing.open_scan import Scan, counting_mask
+from vae_loc.preprocessing.open_scan import counting_mask
 from vae_loc.results.interactive.scan_figure import scan_figure
 from vae_loc.results.output_names import folder_names, refuse_clashes
 from vae_loc.results.scan_outputs import pointed_at, shown_of, write_outputs
@@ -26,6 +25,23 @@ from vae_loc.vocabulary import BoolArray, FloatArray, Method
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from typing_extensions import Unpack
+
+
+class RuleOptions(TypedDict, total=False):
+    """Options of `segment`, `mask` and `save`: the rule for findings, the first that is given counts.
+
+    Attributes
+    ----------
+    threshold, fpr : a value of the map, or the share of healthy voxels beyond it
+    false_findings : how many findings a healthy scan may be expected to have; 0.1 if no rule is given
+    min_size_mm3 : the smallest finding kept; 100 if it is not given
+    """
+
+    threshold: float | None
+    fpr: float | None
+    false_findings: float | None
+    min_size_mm3: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,11 +82,6 @@ class ScanResult:
         return self.located.brain
 
     @property
-    def scan(self) -> Scan:
-        """The scan as it was read, and its brain."""
-        return self.located.scan
-
-    @property
     def volume(self) -> Volume:
         """The scan as it was read."""
         return self.located.volume
@@ -95,45 +106,24 @@ class ScanResult:
         """The findings of the first map, strongest first, by the rule that `vae-loc segment` has without options."""
         return self.segment().findings
 
-    def segment(
-        self,
-        method: Method | None = None,
-        *,
-        false_findings: float | None = None,
-        threshold: float | None = None,
-        fpr: float | None = None,
-        min_size_mm3: float = 100.0,
-    ) -> SegmentedMap:
+    def segment(self, method: Method | None = None, **rule: Unpack[RuleOptions]) -> SegmentedMap:
         """Return the findings of a map and their numbered voxels; nothing is scored again.
 
         Parameters
         ----------
         method : of which map; None takes the first that was asked for
-        false_findings : how many findings a healthy scan may be expected to have; 0.1 if no rule is given
-        threshold, fpr : instead, a value of the map, or the share of healthy voxels beyond it
-        min_size_mm3 : the smallest finding kept
+        rule : `false_findings`, `threshold`, `fpr` and `min_size_mm3`, see `RuleOptions`
 
         Raises
         ------
         UnusableOption : if the map was not asked for.
         UnusableModel : if the rule needs healthy statistics that the model lacks.
         """
-        rule = Segmentation(threshold, fpr, false_findings, min_size_mm3)
-        return segment(self.located, self.model, self._method(method), rule)
+        return segment(self.located, self.model, self._method(method), Segmentation(**rule))
 
-    def mask(
-        self,
-        method: Method | None = None,
-        *,
-        false_findings: float | None = None,
-        threshold: float | None = None,
-        fpr: float | None = None,
-        min_size_mm3: float = 100.0,
-    ) -> BoolArray:
+    def mask(self, method: Method | None = None, **rule: Unpack[RuleOptions]) -> BoolArray:
         """Return the voxels of all findings, bool (I, J, K) on the scan's own grid; parameters as of `segment`."""
-        return self.segment(
-            method, false_findings=false_findings, threshold=threshold, fpr=fpr, min_size_mm3=min_size_mm3
-        ).mask
+        return self.segment(method, **rule).mask
 
     def plot(self, method: Method | None = None, *, segmented: SegmentedMap | None = None) -> Figure:
         """Return a matplotlib figure of the strongest findings: scan, map, and scan with map and outline.
@@ -141,7 +131,7 @@ class ScanResult:
         Parameters
         ----------
         method : which map; None takes the first that was asked for
-        segmented : what `segment` gave for this map; None takes its rule without options
+        segmented : the result of `segment` for this map; None takes its rule without options
 
         Raises
         ------
@@ -160,30 +150,22 @@ class ScanResult:
         )
 
     def save(
-        self,
-        folder: str | Path,
-        *,
-        false_findings: float | None = None,
-        threshold: float | None = None,
-        fpr: float | None = None,
-        min_size_mm3: float = 100.0,
-        percentile: bool = False,
-        report: bool = False,
+        self, folder: str | Path, *, percentile: bool = False, report: bool = False, **rule: Unpack[RuleOptions]
     ) -> list[Path]:
         """Write the files that `vae-loc segment` writes for the scan, all or none; return their paths.
 
         Parameters
         ----------
         folder : is made if it is not there; outputs of an earlier run for this scan are replaced
-        false_findings, threshold, fpr, min_size_mm3 : as `segment` takes them
         percentile, report : whether percentile maps and the page are written too
+        rule : as of `segment`
 
         Raises
         ------
         UnusableInput : if a file cannot be written, or would replace an input or a file that is not vae-loc's.
         """
-        rule = Segmentation(threshold, fpr, false_findings, min_size_mm3)
-        options = replace(self.options, files=Files(rule, percentile=percentile, report=report))
+        files = Files(Segmentation(**rule), percentile=percentile, report=report)
+        options = replace(self.options, files=files)
         scans, maps = [self.case.scan], len(self.maps)
         names = folder_names(Path(folder), scans=scans, methods=maps, polarity=options.polarity)
         refuse_clashes([self.case], names, options)
@@ -193,9 +175,9 @@ class ScanResult:
 
     def _method(self, method: Method | None) -> Method:
         """Return a map that was asked for, the first if none is named."""
-        scored: Sequence[Method] = list(self.located.signed_maps)
+        scored = self.located.signed_maps
         if method is None:
-            return scored[0]
+            return next(iter(scored))
         if method not in scored:
             known = ", ".join(scored)
             raise UnusableOption("method", f"expected a map that was scored ({known}), got {method}; add it to methods")

@@ -51,6 +51,10 @@ class Seen:
     false_findings: float
     inside: BoolArray
 
+    def rank(self) -> tuple[float, float]:
+        """Return the key of the findings' order: the rarest in healthy scans first, then the strongest."""
+        return self.false_findings, -self.row.strength
+
 
 @dataclass(frozen=True)
 class Merged:
@@ -83,21 +87,30 @@ def person_map(maps: Sequence[FloatArray], extents: Sequence[float]) -> FloatArr
 
 
 def merged(seen: Sequence[Seen], heat: FloatArray, contrasts: int) -> list[Merged]:
-    """Return the findings of a person, strongest first.
+    """Return the findings of a person, strongest first; two that share a voxel are parts of the same one.
 
     Parameters
     ----------
     seen : the findings that count; those without a voxel on the person's grid are left out
-    heat : float32 (I, J, K), what `person_map` returned
+    heat : float32 (I, J, K), the map that `person_map` returned
     contrasts : how many were looked at, with findings or without
     """
+    groups: list[list[Seen]] = []
+    for one in seen:
+        apart, joined = [], [one] if one.inside.any() else []
+        for group in groups:
+            if any((one.inside & other.inside).any() for other in group):
+                joined += group
+            else:
+                apart.append(group)
+        groups = [*apart, joined] if joined else apart
     found = []
-    for group in _groups([one for one in seen if one.inside.any()]):
-        ordered = tuple(sorted(group, key=_rank))
+    for group in groups:
+        ordered = tuple(sorted(group, key=Seen.rank))
         either: BoolArray = np.logical_or.reduce([one.inside for one in ordered])
         inside = either & (heat > 1)
         found.append(Merged(ordered, inside if inside.any() else either, contrasts * ordered[0].false_findings))
-    return sorted(found, key=lambda one: _rank(one.seen[0]))
+    return sorted(found, key=lambda one: one.seen[0].rank())
 
 
 def described(number: int, one: Merged, heat: FloatArray, grid: Volume) -> PersonFinding:
@@ -119,32 +132,23 @@ def described(number: int, one: Merged, heat: FloatArray, grid: Volume) -> Perso
     ]
     voxels = np.argwhere(one.inside)
     measured = measures(voxels, voxels[int(heat[one.inside].argmax())], grid)
-    looks = ", ".join(
-        f"{sign} in {' and '.join(dict.fromkeys(of.contrast for of in seen if of.sign == sign))}"
-        for sign in dict.fromkeys(of.sign for of in seen)
-    )
-    first = one.seen[0].row
+    contrasts: dict[str, dict[str, None]] = {}  # by sign, in the order of their strength, each once
+    for of in seen:
+        contrasts.setdefault(of.sign, {})[of.contrast] = None
+    looks = ", ".join(f"{sign} in {' and '.join(names)}" for sign, names in contrasts.items())
+    first, rate = one.seen[0].row, one.false_findings
+    share = f"fewer than 1 in {RAREST}" if rate * RAREST < 1 else f"at most 1 in {max(1.0, 1 / rate):.0f}"
     words = sentence(measured["volume_ml"], looks, first.place_words, measured["peak_slice"])
     return PersonFinding(
         number=number,
         seen=seen,
-        false_findings=one.false_findings,
+        false_findings=rate,
         side=first.side,
         lobe=first.lobe,
         region=first.region,
-        words=f"{words}; {_rarity(one.false_findings)}",
+        words=f"{words}; {share} healthy people have one as strong",
         **measured,
     )
-
-
-def _rarity(rate: float) -> str:
-    """Return how rare a finding is in healthy people, in words.
-
-    >>> _rarity(0.02), _rarity(1e-9)
-    ('at most 1 in 50 healthy people have one as strong', 'fewer than 1 in 1000 healthy people have one as strong')
-    """
-    share = f"fewer than 1 in {RAREST}" if rate * RAREST < 1 else f"at most 1 in {max(1.0, 1 / rate):.0f}"
-    return f"{share} healthy people have one as strong"
 
 
 def read_output(path: Path) -> Volume:
@@ -189,29 +193,9 @@ def on_grid_of(first: Volume, values: FloatArray, affine: Affine, way_mm: Affine
     Parameters
     ----------
     values : float32, on the other scan's grid, whose indices `affine` maps to RAS mm
-    way_mm : what `first2other_mm` returned
+    way_mm : the affine that `first2other_mm` returned
     """
     first2other = np.linalg.inv(affine) @ way_mm @ first.affine
-    same = values.shape == first.data.shape and corners_apart(first2other, np.eye(4), values.shape) <= SAME_GRID_MM
-    if same:
+    if values.shape == first.data.shape and corners_apart(first2other, np.eye(4), values.shape) <= SAME_GRID_MM:
         return values
     return interpolated(values, first2other, first.data.shape)
-
-
-def _groups(seen: Sequence[Seen]) -> list[list[Seen]]:
-    """Return findings in groups: two that share a voxel are in the same one."""
-    groups: list[list[Seen]] = []
-    for one in seen:
-        apart, joined = [], [one]
-        for group in groups:
-            if any((one.inside & other.inside).any() for other in group):
-                joined += group
-            else:
-                apart.append(group)
-        groups = [*apart, joined]
-    return groups
-
-
-def _rank(one: Seen) -> tuple[float, float]:
-    """Return the key of the findings' order: the rarest in healthy scans first, then the strongest."""
-    return one.false_findings, -one.row.strength

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 from vae_loc.errors import OurBug, OutOfMemory, VaeLocError, WorkerDied, is_out_of_memory, printable
 from vae_loc.results.cohort_table import Entry
 from vae_loc.results.earlier_outputs import remove_stale, stated_files
-from vae_loc.results.output_names import PERSON_KINDS, OutputNames, person_page_of
+from vae_loc.results.output_names import PERSON_KINDS, OutputNames, declared, person_page_of
 from vae_loc.results.persons.merged_findings import (
     MAX_OFF_MM,
     Affine,
@@ -25,25 +25,25 @@ from vae_loc.results.persons.merged_findings import (
     person_map,
     read_output,
 )
-from vae_loc.results.persons.people import CONTRASTS, Person, people_in
 from vae_loc.results.persons.person_summary import (
     PersonMask,
     PersonScan,
     PersonSummary,
-    is_made_of,
     is_out_of_date,
     person_page,
     person_tsv,
+    read_person,
 )
 from vae_loc.results.scan_summary import MaskSummary, ScanSummary, read_summary, read_whole_summary
 from vae_loc.scans.cases import Case
 from vae_loc.scans.nifti import pair
 from vae_loc.scans.own_outputs import files_of
-from vae_loc.scans.volume import Volume, write_volume
+from vae_loc.scans.people import Person, people_in
+from vae_loc.scans.volume import write_volume
 from vae_loc.scoring.finding_model import findings_words, words_of_maps
 from vae_loc.system.progress import BarMaker, no_bars
-from vae_loc.system.reading import sha256_of
-from vae_loc.system.versions import versions
+from vae_loc.system.reading import are_whole, sha256_of
+from vae_loc.system.versions import own_version, versions
 from vae_loc.system.worker_processes import default_jobs, in_processes, in_turn
 from vae_loc.system.writing import refuse_inputs, together, write_atomically, write_json
 from vae_loc.vocabulary import RESEARCH_ONLY, FloatArray, Method
@@ -130,18 +130,25 @@ def write_persons(
     mine = {entry.case: entry for entry in entries}
     tasks = []
     for person in people_in(cases):
-        if not any(case in mine for case in person.cases.values()):
+        if mine.keys().isdisjoint(person.cases.values()):
             continue
-        stale = is_out_of_date(names.person_scores(person))
-        summaries = _summaries(person, mine, names) if wanted and (new or stale) else {}
-        if len(summaries) >= MIN_CONTRASTS and _calibrated(summaries.values()):
+        scores = names.person_scores(person)
+        stale = is_out_of_date(scores)
+        if summaries := _summaries(person, mine, names) if wanted and (new or stale) else {}:
             known = replace(person, cases={contrast: person.cases[contrast] for contrast in summaries})
             own_names = names.only(*(case.scan for case in known.cases.values()))
             tasks.append(PersonTask(known, summaries, own_names, skip_existing))
         elif stale:
-            scores = names.person_scores(person)
             remove_stale(files_of(scores) | {scores: sha256_of(scores)}, {})
-    return _merged(tasks, jobs, bars)
+    processes = min(jobs or default_jobs(len(tasks)), len(tasks))
+    engine = functools.partial(in_processes, jobs=processes, preload=__name__) if processes > 1 else in_turn
+    advance = bars("merging", len(tasks)) if tasks else no_bars("merging", 0)
+    results = {}
+    for index, result in engine(merge_task, tasks):
+        person = tasks[index].person
+        results[index] = result or PersonResult(person.name, error=str(WorkerDied(person.first.scan)))
+        advance(person.name)
+    return [results[index] for index in range(len(tasks))]
 
 
 def merge_task(task: PersonTask) -> PersonResult:
@@ -167,14 +174,13 @@ def merge_person(task: PersonTask) -> PersonResult:
     person, names = task.person, task.names
     scores = names.person_scores(person)
     scans = _scans(person, task.summaries, names)
-    older = files_of(scores)
-    if task.skip_existing and is_made_of(scores, [scan.about for scan in scans], older):
+    earlier, older = read_person(scores), files_of(scores)
+    ours = earlier is not None and earlier.versions.get("vae-loc") == own_version()
+    if task.skip_existing and ours and earlier.scans == [scan.about for scan in scans] and are_whole(older):
         return PersonResult(person.name)
     methods = list(scans[0].summary.masks or {})
-    refuse_inputs(
-        [names.of_person(person, method, kind) for method in methods for kind in PERSON_KINDS],
-        [path for case in person.cases.values() for path in pair(case.scan)],
-    )
+    known = names.person_paths(person, methods)
+    refuse_inputs(known, [path for case in person.cases.values() for path in pair(case.scan)])
     with together() as group:
         masks = {method: _write_method(person, scans, names, method) for method in methods}
         names.person_companions(person, methods)
@@ -188,46 +194,30 @@ def merge_person(task: PersonTask) -> PersonResult:
         )
         if any(scan.summary.options.get("report") for scan in scans):
             write_atomically(person_page_of(scores), person_page(summary, scores.parent))
-        summary = summary.model_copy(update={"files": stated_files(group.digests(), scores.parent)})
-        write_json(scores, summary.model_dump(mode="json"))
+        files = stated_files(declared(group.digests(), known, person.first.scan), scores.parent)
+        write_json(scores, summary.model_copy(update={"files": files}).model_dump(mode="json"))
     written = tuple(staged.path for staged in group.files)
     remove_stale(older, written)
-    contrasts = ", ".join(scan.contrast for scan in summary.scans)
+    contrasts = ", ".join(person.cases)
     said = "; ".join(words_of_maps({m: findings_words(of.findings, of.false_findings) for m, of in masks.items()}))
     return PersonResult(person.name, written, f"{printable(person.name)}, {contrasts} together: {said}")
 
 
-def _merged(tasks: Sequence[PersonTask], jobs: int | None, bars: BarMaker) -> list[PersonResult]:
-    """Return the outcome of each person."""
-    processes = min(jobs or default_jobs(len(tasks)), len(tasks))
-    engine = functools.partial(in_processes, jobs=processes, preload=__name__) if processes > 1 else in_turn
-    advance = bars("merging", len(tasks)) if tasks else None
-    results = {}
-    for index, result in engine(merge_task, tasks):
-        name = tasks[index].person.name
-        results[index] = result or PersonResult(name, error=str(WorkerDied(tasks[index].person.first.scan)))
-        if advance is not None:
-            advance(name)
-    return [results[index] for index in range(len(tasks))]
-
-
 def _summaries(person: Person, mine: Mapping[Case, Entry], names: OutputNames) -> dict[str, ScanSummary]:
-    """Return the results of a person's scans, by contrast; those of other parts of the cohort only if alike."""
+    """Return the results of a person's scans, by contrast; those of other parts of the cohort only if alike.
+
+    There are none unless at least two scans have masks, and the number of findings in healthy scans is known of all.
+    """
     own = {c: entry.scores for c, case in person.cases.items() if (entry := mine.get(case)) and entry.scores}
     found = {contrast: read_summary(scores) for contrast, scores in own.items()}
     options = [summary.options for summary in found.values()]
     for contrast, case in person.cases.items():
         if case not in mine and (other := read_whole_summary(names.scores(case.scan))) and other.options in options:
             found[contrast] = other
-    return {contrast: found[contrast] for contrast in CONTRASTS if contrast in found}
-
-
-def _calibrated(summaries: Collection[ScanSummary]) -> bool:
-    """Return whether all masks hold findings whose number in healthy scans is known; those of a threshold do not."""
-    return all(
-        summary.masks and all(mask.false_findings is not None for mask in summary.masks.values())
-        for summary in summaries
-    )
+    masks = [list((summary.masks or {}).values()) for summary in found.values()]
+    calibrated = all(of and all(mask.false_findings is not None for mask in of) for of in masks)
+    merges = calibrated and len(found) >= MIN_CONTRASTS
+    return {contrast: found[contrast] for contrast in person.cases if contrast in found} if merges else {}
 
 
 def _scans(person: Person, summaries: Mapping[str, ScanSummary], names: OutputNames) -> list[_Scan]:
@@ -254,16 +244,22 @@ def _scans(person: Person, summaries: Mapping[str, ScanSummary], names: OutputNa
 
 def _write_method(person: Person, scans: Sequence[_Scan], names: OutputNames, method: Method) -> PersonMask:
     """Write map, numbered mask and table of one map; return the mask as the JSON holds it."""
-    masks = [scan.mask(method) for scan in scans]
-    expected = min(mask.false_findings or 0.0 for mask in masks)
+    expected = min(scan.mask(method).false_findings or 0.0 for scan in scans)
+    at_most = expected / len(scans)
     grid = read_output(names.path(person.first.scan, method, "anomaly.nii.gz"))
     maps: list[FloatArray] = []
     seen: list[Seen] = []
+    # bring the map of each scan to the person's grid, and the findings that are rare enough to count
     for scan in scans:
         own, numbers = (read_output(names.path(scan.case.scan, method, kind)) for kind in PERSON_KINDS[:2])
         maps.append(on_grid_of(grid, own.data, own.affine, scan.first2own_mm))
-        seen += _seen(scan, method, numbers, grid, expected / len(scans))
-    heat = person_map(maps, [mask.threshold for mask in masks])
+        for row in scan.mask(method).findings:
+            if row.false_findings is not None and row.false_findings <= at_most:
+                marked = (numbers.data == row.number).astype(np.float32)
+                inside = on_grid_of(grid, marked, numbers.affine, scan.first2own_mm) > 0.5
+                seen.append(Seen(scan.about.contrast, row, row.false_findings, inside))
+    # join those that share a voxel, and number them
+    heat = person_map(maps, [scan.mask(method).threshold for scan in scans])
     found = merged(seen, heat, len(scans))
     findings = [described(number, one, heat, grid) for number, one in enumerate(found, start=1)]
     numbered = np.zeros(heat.shape, dtype=np.uint8 if len(found) < 256 else np.uint16, order="F")
@@ -274,18 +270,7 @@ def _write_method(person: Person, scans: Sequence[_Scan], names: OutputNames, me
     write_volume(numbers_file, numbered, grid)
     write_atomically(table, person_tsv(findings))
     volume_ml = sum(finding.volume_ml for finding in findings)
-    return PersonMask(false_findings=expected, per_scan=expected / len(scans), volume_ml=volume_ml, findings=findings)
-
-
-def _seen(scan: _Scan, method: Method, numbers: Volume, grid: Volume, at_most: float) -> list[Seen]:
-    """Return the findings of a scan that count for the person, on the person's grid."""
-    found = []
-    for row in scan.mask(method).findings:
-        if row.false_findings is not None and row.false_findings <= at_most:
-            own = (numbers.data == row.number).astype(np.float32)
-            inside = on_grid_of(grid, own, numbers.affine, scan.first2own_mm) > 0.5
-            found.append(Seen(scan.about.contrast, row, row.false_findings, inside))
-    return found
+    return PersonMask(false_findings=expected, per_scan=at_most, volume_ml=volume_ml, findings=findings)
 
 
 def _warnings(person: Person, scans: Sequence[_Scan]) -> list[str]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from vae_loc.errors import UnusableInput
 from vae_loc.results.output_names import PERSON_SCORES
@@ -15,8 +14,7 @@ from vae_loc.results.scan_page import CITATION, environment, look_of, stored_jpe
 from vae_loc.results.scan_summary import read_summary
 from vae_loc.scoring.finding_model import PersonFinding, columns_of, findings_tsv
 from vae_loc.system.reading import are_whole, read_text
-from vae_loc.system.versions import own_version
-from vae_loc.vocabulary import Method, Polarity
+from vae_loc.vocabulary import Method
 
 SCHEMA_VERSION = 1
 SEEN_COLUMNS = {
@@ -26,11 +24,7 @@ SEEN_COLUMNS = {
 }
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class PersonMask(_Part):
+class PersonMask(BaseModel, frozen=True):
     """The findings of a person in one map.
 
     Attributes
@@ -45,7 +39,7 @@ class PersonMask(_Part):
     findings: list[PersonFinding]
 
 
-class PersonScan(_Part):
+class PersonScan(BaseModel, frozen=True):
     """A scan of the person: the files of its result that the person's is made of, with their SHA-256.
 
     Attributes
@@ -64,7 +58,7 @@ class PersonScan(_Part):
     through_template: bool
 
 
-class PersonSummary(_Part):
+class PersonSummary(BaseModel, frozen=True):
     """The content of a person's JSON; `scans` by contrast, and the first gives the grid."""
 
     schema_version: int = SCHEMA_VERSION
@@ -77,36 +71,19 @@ class PersonSummary(_Part):
     files: dict[str, str] = {}
 
 
-@dataclass(frozen=True)
-class ScanOnPage:
-    """A scan of the person: its picture, base64 of a JPEG, and the link to its page, None where there is none."""
-
-    about: PersonScan
-    name: str
-    polarity: Polarity
-    picture: str | None
-    page: str | None
-
-
 def person_columns() -> dict[str, str]:
     """Return the columns of the table of a person's findings, and their descriptions."""
     columns = columns_of(PersonFinding)
-    first = {name: columns.pop(name) for name in ("index", "name")}
     del columns["seen"]
-    return first | SEEN_COLUMNS | columns
+    return {name: columns[name] for name in ("index", "name")} | SEEN_COLUMNS | columns
 
 
 def person_tsv(findings: Sequence[PersonFinding]) -> bytes:
     """Return the table of a person's findings, UTF-8."""
-    rows = [
-        finding.model_dump()
-        | {
-            "contrasts": tuple(one.contrast for one in finding.seen),
-            "signs": tuple(one.sign for one in finding.seen),
-            "scan_findings": tuple(one.finding for one in finding.seen),
-        }
-        for finding in findings
-    ]
+    rows = []
+    for finding in findings:
+        seen = [(one.contrast, one.sign, one.finding) for one in finding.seen]
+        rows.append(finding.model_dump() | dict(zip(SEEN_COLUMNS, zip(*seen, strict=True), strict=True)))
     return findings_tsv(person_columns(), rows)
 
 
@@ -127,14 +104,6 @@ def is_out_of_date(scores: Path) -> bool:
     )
 
 
-def is_made_of(scores: Path, scans: Sequence[PersonScan], files: Mapping[Path, str]) -> bool:
-    """Return whether a person's result is whole and was made by this version of these scans' outputs."""
-    summary = read_person(scores)
-    if summary is None or summary.versions.get("vae-loc") != own_version():
-        return False
-    return summary.scans == list(scans) and are_whole(files)
-
-
 def people_beside(scores: Collection[Path]) -> list[tuple[Path, PersonSummary]]:
     """Return the results of people whose scans all have their scores among these files, and their JSONs, by name."""
     known = {path.resolve() for path in scores}
@@ -150,14 +119,13 @@ def people_beside(scores: Collection[Path]) -> list[tuple[Path, PersonSummary]]:
 def person_page(summary: PersonSummary, folder: Path) -> bytes:
     """Return the page of a person, UTF-8; it belongs into `folder`, that of the person's JSON."""
     method = "combi" if "combi" in summary.masks else next(iter(summary.masks))
-    scans = [_on_page(scan, folder) for scan in summary.scans]
-    page = environment().get_template("person.html")
-    text = page.render(summary=summary, method=method, mask=summary.masks[method], scans=scans, citation=CITATION)
+    scans = []
+    for about in summary.scans:
+        own = read_summary(folder / about.scores)
+        picture, page = look_of(folder / about.scores, own.files)
+        link = Path(os.path.relpath(page, folder)).as_posix() if page else None
+        shown = {"polarity": own.polarity, "picture": stored_jpeg(picture), "page": link}  # picture: base64 of a JPEG
+        scans.append({"about": about, "name": Path(about.scan).name, **shown})
+    page_of = environment().get_template("person.html")
+    text = page_of.render(summary=summary, method=method, mask=summary.masks[method], scans=scans, citation=CITATION)
     return text.encode("utf-8")
-
-
-def _on_page(scan: PersonScan, folder: Path) -> ScanOnPage:
-    own = read_summary(folder / scan.scores)
-    picture, page = look_of(folder / scan.scores, own.files)
-    link = Path(os.path.relpath(page, folder)).as_posix() if page else None
-    return ScanOnPage(scan, Path(scan.scan).name, own.polarity, stored_jpeg(picture), link)

@@ -48,22 +48,17 @@ def people_in(cases: Sequence[Case]) -> list[Person]:
     >>> [(person.name, list(person.cases)) for person in people]
     [('p1', ['t1', 'flair']), ('p2', ['t1'])]
     """
-    groups: dict[Path, list[Case]] = {}
+    sessions: dict[Path, dict[str, list[Case]]] = {}
     for case in cases:
-        if _contrast(case) in CONTRASTS:
-            groups.setdefault(_session(case), []).append(case)
-    names = unique_names(list(groups))
-    return [_person(names[session], group) for session, group in groups.items()]
-
-
-def _person(name: str, group: Sequence[Case]) -> Person:
-    by_contrast = {contrast: [case for case in group if _contrast(case) == contrast] for contrast in CONTRASTS}
-    cases = {contrast: of[0] for contrast, of in by_contrast.items() if of}
-    return Person(name, cases, tuple(case for of in by_contrast.values() for case in of[1:]))
-
-
-def _contrast(case: Case) -> str | None:
-    return case.contrast or contrast_of(case.scan)
+        contrast = case.contrast or contrast_of(case.scan)
+        if contrast in CONTRASTS:
+            sessions.setdefault(_session(case), {name: [] for name in CONTRASTS})[contrast].append(case)
+    names = unique_names(list(sessions))
+    people = []
+    for session, scans in sessions.items():
+        left_out = tuple(case for of in scans.values() for case in of[1:])
+        people.append(Person(names[session], {contrast: of[0] for contrast, of in scans.items() if of}, left_out))
+    return people
 
 
 def _session(case: Case) -> Path:

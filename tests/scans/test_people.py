@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from vae_loc.results.persons.people import people_in
 from vae_loc.scans.cases import Case, bids_cases, find_cases
+from vae_loc.scans.people import people_in
 
 
 def grouped(cases):
