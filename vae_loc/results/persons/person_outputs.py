@@ -175,8 +175,8 @@ def merge_person(task: PersonTask) -> PersonResult:
     scores = names.person_scores(person)
     scans = _scans(person, task.summaries, names)
     earlier, older = read_person(scores), files_of(scores)
-    ours = earlier is not None and earlier.versions.get("vae-loc") == own_version()
-    if task.skip_existing and ours and earlier.scans == [scan.about for scan in scans] and are_whole(older):
+    stated = earlier and (earlier.versions.get("vae-loc"), earlier.scans)
+    if task.skip_existing and stated == (own_version(), [scan.about for scan in scans]) and are_whole(older):
         return PersonResult(person.name)
     methods = list(scans[0].summary.masks or {})
     known = names.person_paths(person, methods)
