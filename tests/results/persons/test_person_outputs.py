@@ -14,7 +14,7 @@ from support.html import Tags
 from support.marks import full
 from support.phantoms import AFFINE, BALL, SHAPE, centred, phantom, save
 
-from vae_loc.results.cohort_table import read_entries
+from vae_loc.results.cohort_table import Entry
 from vae_loc.results.output_names import FolderNames
 from vae_loc.results.persons.person_outputs import write_persons
 from vae_loc.scans.cases import find_cases
@@ -288,11 +288,10 @@ class Careless(FolderNames):
 def test_a_file_of_a_person_that_the_names_do_not_declare_is_a_bug_of_ours_and_nothing_is_written(out, scans):
     for name in MADE:
         (out / name).unlink()
-    cases = find_cases([scans])
-    names_of = Careless(out, None)
-    (result,) = write_persons(cases, read_entries(cases, names_of.scores), names_of, wanted=True)
+    entries = [Entry(case, "skipped", None, FolderNames(out, None).scores(case.scan)) for case in find_cases([scans])]
+    cases = [entry.case for entry in entries]
+    (result,) = write_persons(cases, entries, Careless(out, None), wanted=True)
     assert "more.txt is written, and the output names do not declare it" in result.error
     assert of_persons(out) == set()
     assert not (out / "more.txt").exists()
-    names_of = FolderNames(out, None)
-    assert write_persons(cases, read_entries(cases, names_of.scores), names_of, wanted=True)[0].written
+    assert write_persons(cases, entries, FolderNames(out, None), wanted=True)[0].written
