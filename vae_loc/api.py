@@ -133,22 +133,16 @@ def segment(
 
 def _localized(scan: OneScan, options: ScoreOptions) -> ScanResult:
     """Return the result of one scan; notes on the choice of its model are logged."""
-    if isinstance(scan, SpatialImage):
-        path, volume = name_of(scan), image_volume(scan)
-        case = Case(path, stem(path), None) if path == NAMELESS else _case_of(path)
-    else:
-        case = _case_of(Path(scan))
-        volume = read_volume(case.scan)
+    # an image that was loaded from a file goes by that file's name
+    path = name_of(scan) if isinstance(scan, SpatialImage) else Path(scan)
+    nameless = isinstance(scan, SpatialImage) and path == NAMELESS
+    cases = [Case(path, stem(path), None)] if nameless else find_cases([path])
+    if len(cases) != 1:
+        raise UnusableInput(path, f"expected one scan, found {len(cases)}; give a list of their files")
+    (case,) = cases
+    volume = image_volume(scan) if isinstance(scan, SpatialImage) else read_volume(case.scan)
     opened = with_brain(volume, counting_mask(case, options.brain_mask))
     located, model, notes = locate_scan(opened, case, options)
     for note in notes:
         logging.getLogger(__name__).warning(note)
     return ScanResult(case, options, located, model, notes, in_memory=isinstance(scan, SpatialImage))
-
-
-def _case_of(path: Path) -> Case:
-    """Return a file as a case, which must be one scan."""
-    cases = find_cases([path])
-    if len(cases) != 1:
-        raise UnusableInput(path, f"expected one scan, found {len(cases)}; give a list of their files")
-    return cases[0]

@@ -94,10 +94,10 @@ def bids(
         polarity=polarity,
     )
     if analysis_level == "group":
-        print_outcome(collect_dataset(cases, names, contrast=wanted), talk)
-        return
-    with listening(talk) as listener:
-        outcome = score_dataset(cases, names, options, run, listener=listener)
+        outcome = collect_dataset(cases, names, contrast=wanted)
+    else:
+        with listening(talk) as listener:
+            outcome = score_dataset(cases, names, options, run, listener=listener)
     print_outcome(outcome, talk)
 
 

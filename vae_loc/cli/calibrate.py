@@ -68,10 +68,9 @@ def calibrate(
         rows = calibrate_file(path, output, scans or [], options, bars=bars)
     if as_json:
         say(json.dumps({"written": str(output), "folds": [asdict(row) for row in rows]}, indent=1))
-        return
-    if rows and not quiet:
-        from vae_loc.cli.tables.evaluation_tables import calibration_table
+    elif not quiet:
+        if rows:
+            from vae_loc.cli.tables.evaluation_tables import calibration_table
 
-        show(calibration_table(rows))
-    if not quiet:
+            show(calibration_table(rows))
         say(printable(output))

@@ -172,10 +172,9 @@ def features_of(fields: Mapping[Field, FloatArray], canonical: CanonicalVolume, 
         return two_scales(values, mask, pixel_mm)
 
     # intensity and residual, without the scan's own field
-    intensity = smooth(canonical.data)
+    features = intensity_features(canonical)
     residual = smooth(fields["residual"])
-    expected = intensity - residual if curve else None
-    features = _of_intensity(canonical, intensity)
+    expected = smooth(canonical.data) - residual if curve else None
     features["residual"] = levelled(residual, mask, expected)
     # gradients: KL's by its magnitude, the others with their sign
     if "kl-gradient" in fields:
@@ -190,10 +189,7 @@ def features_of(fields: Mapping[Field, FloatArray], canonical: CanonicalVolume, 
 
 def intensity_features(canonical: CanonicalVolume) -> Features:
     """Return the features without a network: `intensity`, and `fine` at half the pixel where the brain has it."""
-    return _of_intensity(canonical, two_scales(canonical.data, canonical.mask, canonical.grid.pixel_mm))
-
-
-def _of_intensity(canonical: CanonicalVolume, smooth: FloatArray) -> Features:
+    smooth = two_scales(canonical.data, canonical.mask, canonical.grid.pixel_mm)
     even = levelled(smooth, canonical.mask)
     features: Features = {"intensity": even}
     if canonical.fine is not None:
