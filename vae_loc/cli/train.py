@@ -98,7 +98,7 @@ def train(
     from vae_loc.scans.cases import find_cases
     from vae_loc.system.farewell import farewell
     from vae_loc.system.worker_processes import usable_cpus
-    from vae_loc.training.resume_state import state_of
+    from vae_loc.training.fit import state_of
     from vae_loc.training.train import HealthyCohort, train_cohort
     from vae_loc.training.training_record import interrupted, read_record, summary
 

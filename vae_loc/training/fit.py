@@ -3,11 +3,14 @@
 Two schedules. `short` (design [36]): Adam, its rate up to 1e-3 and down to 0 along a cosine, over a set
 number of epochs. `plateau`, the paper's (Zimmerer et al. 2019, section 2.3): Adam 1e-4, x0.1 on a plateau
 of the validation -ELBO, stop when it has not fallen for more than 3 epochs. Every epoch draws from its
-own seeded generator, so a resumed run has the same steps as an uninterrupted one.
+own seeded generator, so a resumed run has the same steps as an uninterrupted one. The state of an
+unfinished training is one file, from which `--resume` goes on after any interruption.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_loc.errors import TrainingDiverged
+from vae_loc.errors import TrainingDiverged, UnusableModel
 from vae_loc.model.vae import VAE, negative_elbo
 from vae_loc.preprocessing.slices import SliceStack, substantial
 from vae_loc.system.onnx_runtime import threads
+from vae_loc.system.reading import opened
+from vae_loc.system.versions import versions
+from vae_loc.system.writing import write_atomically
 from vae_loc.training.augmentation import add_coarse_noise, augment
-from vae_loc.training.resume_state import Epochs, fingerprint, restore_state, save_state, weights_of
 from vae_loc.training.training_options import TrainingOptions
 from vae_loc.vocabulary import FloatArray
 
@@ -33,7 +38,10 @@ PLATEAU_FACTOR = 0.1
 PLATEAU_PATIENCE = 2  # epochs without a better loss before the rate falls
 STOP_PATIENCE = 3  # more epochs than this without a better loss end the training
 VALIDATION_SEED = 0  # the validation noise is the same in every epoch
+MAX_STATE_BYTES = 8_000_000_000  # four times the largest model
 
+StateTensors = dict[str, FloatArray]
+Epochs = list[dict[str, float]]  # the losses of each epoch
 Progress = Callable[[int, float, float], None]  # epoch, KL, Rec
 
 
@@ -196,3 +204,88 @@ def _refuse_infinite(losses: Iterable[float], epoch: int) -> None:
             f"the loss of epoch {epoch + 1} is NaN or infinite: --c is too small for these scans, or one is not what "
             "it seems; use a larger --c. No model was written or replaced",
         )
+
+
+def state_of(output: Path) -> Path:
+    """Return where the epochs of an unfinished training of a model are kept."""
+    return output.with_suffix(".state.safetensors")
+
+
+def fingerprint(training: FloatArray, validation: FloatArray, options: str) -> str:
+    """Return a hash of all that the weights depend on: versions, options and slices (N, H, W)."""
+    content = hashlib.sha256(f"{versions()} {options} {training.shape} {validation.shape}".encode())
+    for slices in (training, validation):
+        content.update(np.ascontiguousarray(slices).tobytes())
+    return content.hexdigest()
+
+
+def weights_of(model: VAE) -> StateTensors:
+    """Return a copy of the parameters, float32, by name, in the shapes (...) of the network."""
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()}
+
+
+def save_state(
+    path: Path, model: VAE, optimizer: torch.optim.Optimizer, best: StateTensors, epochs: Epochs, run: str
+) -> None:
+    """Write all that `restore_state` needs, with its SHA-256, whole or not at all."""
+    from safetensors.numpy import save
+
+    tensors = _named("model", weights_of(model)) | _named("best", best)
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= _named(f"adam.{index}", {name: value.detach().cpu().numpy() for name, value in moments.items()})
+    tensors = {name: np.asarray(value, order="C") for name, value in tensors.items()}  # as safetensors 0.8 needs them
+    facts = json.dumps({"epochs": epochs, "run": run})
+    write_atomically(path, save(tensors, metadata={"facts": facts, "sha256": _digest(facts, tensors)}))
+
+
+def restore_state(path: Path, model: VAE, optimizer: torch.optim.Optimizer, run: str) -> tuple[StateTensors, Epochs]:
+    """Bring model and optimizer to where `save_state` left them; return the best weights and the epochs done.
+
+    Raises
+    ------
+    UnusableModel : if the file is damaged, or of another run.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    with opened(path, "a training's state", UnusableModel) as file:
+        raw = file.read(MAX_STATE_BYTES)
+    try:
+        # the file is whole, and of this run
+        tensors = load(raw)
+        metadata = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
+        if _digest(metadata["facts"], tensors) != metadata["sha256"]:
+            raise ValueError("SHA-256")
+        facts = json.loads(metadata["facts"])
+        if facts["run"] != run:
+            raise UnusableModel(
+                path, "is of other scans, options or versions; give the same ones, or train without --resume"
+            )
+        epochs = [{name: float(value) for name, value in row.items()} for row in facts["epochs"]]
+
+        # give the network its weights, and Adam its moments
+        model.load_state_dict({name: torch.from_numpy(value) for name, value in _part(tensors, "model").items()})
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in _part(tensors, "adam").items():
+            index, _, moment = name.partition(".")
+            moments.setdefault(int(index), {})[moment] = torch.from_numpy(value)
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    except (SafetensorError, LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise UnusableModel(path, "cannot be resumed: damaged; train without --resume") from error
+    return _part(tensors, "best"), epochs
+
+
+def _named(part: str, tensors: StateTensors) -> StateTensors:
+    return {f"{part}.{name}": value for name, value in tensors.items()}
+
+
+def _part(tensors: StateTensors, part: str) -> StateTensors:
+    prefix = f"{part}."
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _digest(facts: str, tensors: StateTensors) -> str:
+    content = hashlib.sha256(facts.encode())
+    for name in sorted(tensors):
+        content.update(name.encode() + np.ascontiguousarray(tensors[name]).tobytes())
+    return content.hexdigest()
