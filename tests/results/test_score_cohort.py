@@ -7,9 +7,9 @@ import pytest
 from support.commands import invoke, names, rows, run
 
 from vae_loc.results.cohort_table import Entry, table_name
-from vae_loc.results.score_cohort import Listener, Outcome, RunOptions, score_cohort
+from vae_loc.results.score_cohort import Listener, Outcome, score_cohort
 from vae_loc.scans.cases import Case
-from vae_loc.scoring.score_options import ScoreOptions
+from vae_loc.scoring.score_options import RunOptions, ScoreOptions
 
 STATUSES = ["done", "done", "failed", "done"]
 

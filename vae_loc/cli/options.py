@@ -14,8 +14,7 @@ import typer
 from vae_loc.errors import UnusableOption
 
 if TYPE_CHECKING:
-    from vae_loc.results.score_cohort import RunOptions
-    from vae_loc.scoring.score_options import Segmentation
+    from vae_loc.scoring.score_options import RunOptions, Segmentation
     from vae_loc.vocabulary import BrainMask, Method
 
 MIN_SHARE, MAX_SHARE = 0.0001, 0.5  # of healthy voxels beyond a threshold
@@ -203,7 +202,7 @@ class MachineOptions:
 
     def run_options(self, *, persons: bool) -> RunOptions:
         """Return the options of a cohort's run; `persons` merges the contrasts of a person."""
-        from vae_loc.results.score_cohort import RunOptions
+        from vae_loc.scoring.score_options import RunOptions
 
         shard, kept = parsed_shard(self.shard), self.skip_existing
         return RunOptions(jobs=self.jobs, scheduler=self.scheduler, shard=shard, skip_existing=kept, persons=persons)

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from vae_loc.errors import UnusableInput
-from vae_loc.results.output_names import PAGE_ENDING, PERSON_SCORES, OutputNames, signed_name
+from vae_loc.results.output_names import PERSON_SCORES, OutputNames, signed_name
 from vae_loc.results.persons.person_summary import person_columns
 from vae_loc.results.scan_summary import MaskSummary
 from vae_loc.scans.cases import DESCRIPTION
@@ -81,10 +81,6 @@ class Derivatives(OutputNames):
     def scores(self, scan: Path) -> Path:
         """Return the path of a scan's JSON."""
         return self._beside(scan, f"desc-{_source(scan)[1]}anomaly_scores.json")
-
-    def page(self, scan: Path) -> Path:
-        """Return the path of a scan's report."""
-        return self._beside(scan, f"desc-{_source(scan)[1]}anomaly{PAGE_ENDING}")
 
     def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
         """Return every path that may be written for a scan."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from vae_loc.errors import UnusableInput, VaeLocError
-from vae_loc.results.output_names import is_page, person_page_of
+from vae_loc.results.output_names import is_page, page_of
 from vae_loc.results.persons.person_summary import people_beside
 from vae_loc.results.scan_page import CITATION, environment, jpeg, look_of, stored_jpeg
 from vae_loc.results.scan_summary import ScanSummary, read_summary
@@ -178,7 +178,7 @@ def write_page(table: Path) -> Path:
     # people of whom all scans are in the table, and their pages
     people = []
     for scores, summary in people_beside([folder / row["scores"] for row in cells if row.get("scores")]):
-        own = person_page_of(scores)
+        own = page_of(scores)
         people.append((summary, own.relative_to(folder).as_posix() if own.exists() else None))
     template = environment().get_template("cohort.html")
     text = template.render(

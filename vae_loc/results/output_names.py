@@ -58,9 +58,9 @@ class OutputNames(ABC):
     def scores(self, scan: Path) -> Path:
         """Return the path of a scan's JSON."""
 
-    @abstractmethod
     def page(self, scan: Path) -> Path:
         """Return the path of a scan's report."""
+        return page_of(self.scores(scan))
 
     @abstractmethod
     def of_person(self, person: Person, method: Method, kind: str) -> Path:
@@ -83,7 +83,7 @@ class OutputNames(ABC):
         """Return every path that may be written for a person, in the order in which the JSON lists them."""
         maps = [self.of_person(person, method, kind) for method in methods for kind in PERSON_KINDS]
         scores = self.person_scores(person)
-        return [*maps, person_page_of(scores), scores]
+        return [*maps, page_of(scores), scores]
 
     def companions(self, located: Located, masks: Mapping[Method, MaskSummary]) -> None:
         """Write the other files that belong to a scan's maps and masks, where names need them."""
@@ -129,10 +129,6 @@ class FolderNames(OutputNames):
     def scores(self, scan: Path) -> Path:
         """Return the path of a scan's JSON."""
         return self.folder / f"{self._of_scan(scan)}{SCORES_ENDING}"
-
-    def page(self, scan: Path) -> Path:
-        """Return the path of a scan's report."""
-        return self.folder / f"{self._of_scan(scan)}{PAGE_ENDING}"
 
     def only(self, *scans: Path) -> FolderNames:
         """Return the same without the names of other scans."""
@@ -238,8 +234,8 @@ def declared(files: Mapping[Path, str], known: Sequence[Path], scan: Path) -> di
     return {path: files[path] for path in dict.fromkeys(known) if path in files}
 
 
-def person_page_of(scores: Path) -> Path:
-    """Return the path of a person's page, beside the person's JSON."""
+def page_of(scores: Path) -> Path:
+    """Return the path of the page of a scan or a person, beside the JSON."""
     return scores.with_name(scores.name.removesuffix(SCORES_ENDING) + PAGE_ENDING)
 
 

@@ -11,11 +11,11 @@ from vae_loc.results.bids_derivatives import Derivatives, refuse_inside, write_d
 from vae_loc.results.cohort_table import TABLE, Entry, facts_of, failure, write_tables
 from vae_loc.results.output_names import refuse_clashes
 from vae_loc.results.scan_summary import read_whole_summary
-from vae_loc.results.score_cohort import Listener, Outcome, RunOptions, finished, score_cases
+from vae_loc.results.score_cohort import Listener, Outcome, finished, score_cases
 from vae_loc.scans.cases import Case, bids_cases, check_dataset, shard_of, sift
 
 if TYPE_CHECKING:
-    from vae_loc.scoring.score_options import ScoreOptions
+    from vae_loc.scoring.score_options import RunOptions, ScoreOptions
     from vae_loc.vocabulary import Polarity
 
 

@@ -21,31 +21,11 @@ from vae_loc.system.worker_processes import default_jobs, in_processes, in_turn,
 if TYPE_CHECKING:
     from vae_loc.results.persons.person_outputs import PersonResult
     from vae_loc.results.score_scan import Task
-    from vae_loc.scoring.score_options import ScoreOptions
+    from vae_loc.scoring.score_options import RunOptions, ScoreOptions
 
     Engine = Callable[[Callable[[Task], Entry], Sequence[Task]], Iterator[tuple[int, Entry | None]]]
 
 SOME_FAILED = 3  # exit code of a cohort of which some scans were scored
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a cohort is run.
-
-    Attributes
-    ----------
-    jobs : worker processes, or parts of a cluster; None takes as many as pay
-    scheduler : `dask`, `slurm`, an address or a file: a dask cluster scores the scans
-    shard : (part, parts), from 1: only this part of the scans
-    skip_existing : leave alone what is whole and was made by the same model and options from the same scan
-    persons : where scans are segmented, also merge those of one person that differ in contrast
-    """
-
-    jobs: int | None = None
-    scheduler: str | None = None
-    shard: tuple[int, int] = (1, 1)
-    skip_existing: bool = False
-    persons: bool = True
 
 
 @dataclass(frozen=True)
@@ -178,6 +158,7 @@ def score_cases(
     UnusableModel : if the model named cannot be used; all that is wrong with a scan is noted in its entry.
     """
     from vae_loc.model.network import load_model, prepared_device
+    from vae_loc.results.persons.person_outputs import write_persons
     from vae_loc.results.score_scan import Task, score_task
 
     # as many processes as pay; a GPU is not shared unless asked for
@@ -207,7 +188,13 @@ def score_cases(
         said.update(entries[case].notes)
         advance(case.scan.name)
     mine = [entries[case] for case in part.all_cases]
-    return Outcome(mine, persons=_merged_persons(cases, mine, names, options, run, listener))
+    # people of whom several contrasts were scored
+    persons = write_persons(cases, mine, names, run, new=options.files.segmentation is not None, bars=listener.bars)
+    for person in persons:
+        listener.event("person", person.row())
+        if person.note:
+            listener.note(person.note)
+    return Outcome(mine, persons=tuple(persons))
 
 
 def finished(outcome: Outcome, listener: Listener) -> Outcome:
@@ -216,34 +203,6 @@ def finished(outcome: Outcome, listener: Listener) -> Outcome:
     counts = {status: statuses.count(status) for status in ("done", "skipped", "failed")}
     listener.event("end", counts | {"table": str(outcome.tables[0]) if outcome.tables else None})
     return outcome
-
-
-def _merged_persons(
-    cases: Sequence[Case],
-    entries: Sequence[Entry],
-    names: OutputNames,
-    options: ScoreOptions,
-    run: RunOptions,
-    listener: Listener,
-) -> tuple[PersonResult, ...]:
-    """Write one result for each person with several contrasts, from what was written of each scan."""
-    from vae_loc.results.persons.person_outputs import write_persons
-
-    persons = write_persons(
-        cases,
-        entries,
-        names,
-        wanted=run.persons,
-        new=options.files.segmentation is not None,
-        skip_existing=run.skip_existing,
-        jobs=run.jobs,
-        bars=listener.bars,
-    )
-    for person in persons:
-        listener.event("person", person.row())
-        if person.note:
-            listener.note(person.note)
-    return tuple(persons)
 
 
 def _engine(jobs: int, run: RunOptions) -> Engine:

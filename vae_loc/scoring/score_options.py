@@ -122,4 +122,24 @@ class ScoreOptions:
         }
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """How a cohort is run.
+
+    Attributes
+    ----------
+    jobs : worker processes, or parts of a cluster; None takes as many as pay
+    scheduler : `dask`, `slurm`, an address or a file: a dask cluster scores the scans
+    shard : (part, parts), from 1: only this part of the scans
+    skip_existing : leave alone what is whole and was made by the same model and options from the same scan
+    persons : where scans are segmented, also merge those of one person that differ in contrast
+    """
+
+    jobs: int | None = None
+    scheduler: str | None = None
+    shard: tuple[int, int] = (1, 1)
+    skip_existing: bool = False
+    persons: bool = True
+
+
 DEFAULTS = ScoreOptions()

@@ -18,6 +18,7 @@ from vae_loc.results.cohort_table import Entry
 from vae_loc.results.output_names import FolderNames
 from vae_loc.results.persons.person_outputs import write_persons
 from vae_loc.scans.cases import find_cases
+from vae_loc.scoring.score_options import RunOptions
 from vae_loc.system.writing import write_atomically
 
 COARSE_SHAPE = (44, 50, 24)
@@ -290,8 +291,8 @@ def test_a_file_of_a_person_that_the_names_do_not_declare_is_a_bug_of_ours_and_n
         (out / name).unlink()
     entries = [Entry(case, "skipped", None, FolderNames(out, None).scores(case.scan)) for case in find_cases([scans])]
     cases = [entry.case for entry in entries]
-    (result,) = write_persons(cases, entries, Careless(out, None), wanted=True)
+    (result,) = write_persons(cases, entries, Careless(out, None), RunOptions())
     assert "more.txt is written, and the output names do not declare it" in result.error
     assert of_persons(out) == set()
     assert not (out / "more.txt").exists()
-    assert write_persons(cases, entries, FolderNames(out, None), wanted=True)[0].written
+    assert write_persons(cases, entries, FolderNames(out, None), RunOptions())[0].written

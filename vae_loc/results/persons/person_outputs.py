@@ -13,7 +13,7 @@ import numpy as np
 from vae_loc.errors import OurBug, OutOfMemory, VaeLocError, WorkerDied, is_out_of_memory, printable
 from vae_loc.results.cohort_table import Entry
 from vae_loc.results.earlier_outputs import remove_stale, stated_files
-from vae_loc.results.output_names import PERSON_KINDS, OutputNames, declared, person_page_of
+from vae_loc.results.output_names import PERSON_KINDS, OutputNames, declared, page_of
 from vae_loc.results.persons.merged_findings import (
     MAX_OFF_MM,
     Affine,
@@ -41,6 +41,7 @@ from vae_loc.scans.own_outputs import files_of
 from vae_loc.scans.people import Person, people_in
 from vae_loc.scans.volume import write_volume
 from vae_loc.scoring.finding_model import findings_words, words_of_maps
+from vae_loc.scoring.score_options import RunOptions
 from vae_loc.system.progress import BarMaker, no_bars
 from vae_loc.system.reading import are_whole, sha256_of
 from vae_loc.system.versions import own_version, versions
@@ -107,11 +108,9 @@ def write_persons(
     cases: Sequence[Case],
     entries: Sequence[Entry],
     names: OutputNames,
+    run: RunOptions,
     *,
-    wanted: bool,
     new: bool = True,
-    skip_existing: bool = False,
-    jobs: int | None = None,
     bars: BarMaker = no_bars,
 ) -> list[PersonResult]:
     """Write a result for each person of whom this run scored or found at least two contrasts.
@@ -122,10 +121,7 @@ def write_persons(
     ----------
     cases : all scans of the cohort, also those that other parts of it score: the part that ends last has all
     entries : the outcomes of the scans of this run
-    wanted : whether there are to be such results
     new : whether people without a result get one
-    skip_existing : leave those alone that are whole and of the same outputs
-    jobs : worker processes; None takes as many as pay
     """
     mine = {entry.case: entry for entry in entries}
     tasks = []
@@ -134,13 +130,13 @@ def write_persons(
             continue
         scores = names.person_scores(person)
         stale = is_out_of_date(scores)
-        if summaries := _summaries(person, mine, names) if wanted and (new or stale) else {}:
+        if summaries := _summaries(person, mine, names) if run.persons and (new or stale) else {}:
             known = replace(person, cases={contrast: person.cases[contrast] for contrast in summaries})
             own_names = names.only(*(case.scan for case in known.cases.values()))
-            tasks.append(PersonTask(known, summaries, own_names, skip_existing))
+            tasks.append(PersonTask(known, summaries, own_names, run.skip_existing))
         elif stale:
             remove_stale(files_of(scores) | {scores: sha256_of(scores)}, {})
-    processes = min(jobs or default_jobs(len(tasks)), len(tasks))
+    processes = min(run.jobs or default_jobs(len(tasks)), len(tasks))
     engine = functools.partial(in_processes, jobs=processes, preload=__name__) if processes > 1 else in_turn
     advance = bars("merging", len(tasks)) if tasks else no_bars("merging", 0)
     results = {}
@@ -193,7 +189,7 @@ def merge_person(task: PersonTask) -> PersonResult:
             use=RESEARCH_ONLY,
         )
         if any(scan.summary.options.get("report") for scan in scans):
-            write_atomically(person_page_of(scores), person_page(summary, scores.parent))
+            write_atomically(page_of(scores), person_page(summary, scores.parent))
         files = stated_files(declared(group.digests(), known, person.first.scan), scores.parent)
         write_json(scores, summary.model_copy(update={"files": files}).model_dump(mode="json"))
     written = tuple(staged.path for staged in group.files)
