@@ -20,9 +20,9 @@ from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.system.writing import write_atomically
 
 
-def test_scoring_twice_gives_the_same_bytes(tmp_path, model_file, scan):
+def test_scoring_twice_gives_the_same_bytes(tmp_path, small_model, scan):
     for folder in ("a", "b"):
-        invoke("score", scan, "-m", model_file, "-o", tmp_path / folder, "--method", "all")
+        invoke("score", scan, "-m", small_model, "-o", tmp_path / folder, "--method", "all")
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 

@@ -62,6 +62,7 @@ def test_the_page_holds_scores_components_warnings_model_and_use(page):
         assert needed in text
 
 
+@pytest.mark.full
 def test_the_same_scan_gives_the_same_page(page, model_file):
     folder = page.parent.parent
     options = ["--report", "--fpr", "0.01", "--method", "all"]

@@ -43,11 +43,12 @@ def test_the_log_has_a_line_for_every_event(mixed_folder, tmp_path, small_model,
     assert [event["event"] for event in events] == ["start", "scan", "scan", "scan", "scan", "end"]
     assert [event["status"] for event in events[1:-1]] == STATUSES
     assert events[-1]["failed"] == 1
-    code, said = run(monkeypatch, capsys, *arguments, "--log-json", "-")
+    code, said = run(monkeypatch, capsys, *arguments, "--log-json", "-", "--skip-existing")
     assert code == 3
     assert [json.loads(line)["event"] for line in said.err.splitlines()] == [event["event"] for event in events]
 
 
+@pytest.mark.full
 def test_the_outputs_and_the_table_of_shards_are_those_of_one_run(
     mixed_folder, tmp_path, small_model, monkeypatch, capsys
 ):

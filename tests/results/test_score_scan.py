@@ -55,10 +55,10 @@ class TestSkipExisting:
         assert scored() == ["skipped", "done"]
         assert path.read_bytes() == whole
 
-    def test_other_options_or_another_model_make_them_again(self, scored, small_model):
+    def test_other_options_or_another_model_make_them_again(self, scored, small_model, model_file):
         assert scored("-m", small_model, "--raw") == ["done", "done"]
         assert scored("-m", small_model, "--raw") == ["skipped", "skipped"]
-        assert scored("-m", "t1", "--raw") == ["done", "done"]
+        assert scored("-m", model_file, "--raw") == ["done", "done"]
 
     def test_another_scan_or_mask_of_the_same_name_is_scored(self, scored, tmp_path, healthy_folder):
         (tmp_path / "in" / "b_t1.nii").write_bytes(GOOD[:-1] + bytes([GOOD[-1] ^ 1]))

@@ -180,9 +180,10 @@ def test_skipping_leaves_whole_results_alone_and_mends_others(out, scans, model_
 
 @pytest.mark.parametrize(
     "options",
-    [["segment"], *(full(of) for of in (["segment", "--no-persons"], ["score"], ["score", "--method", "all"]))],
+    [["segment", "--no-persons"], ["score"], ["score", "--method", "all"], ["segment"]],
     ids=" ".join,
 )
+@pytest.mark.full
 def test_a_result_of_a_person_stays_as_long_as_it_is_true(options, out, scans, model_file, monkeypatch, capsys):
     before = {name: (out / name).read_bytes() for name in MADE if not name.endswith("scores.json")}
     assert run(monkeypatch, capsys, *options, scans, "-m", model_file, "-o", out, "-q")[0] == 0
