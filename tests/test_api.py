@@ -71,7 +71,7 @@ def test_a_model_chosen_by_intensities_is_said_in_the_log(tmp_path, scan, caplog
 
 def test_the_mask_beside_a_scan_is_used(tmp_path, scan, model_file):
     inside = nib.load(scan).get_fdata() > 0
-    inside[:, :, 18:] = False
+    inside[:, :, 30:] = False
     save(tmp_path / "pat_brainmask.nii.gz", inside.astype(np.uint8), AFFINE)
     found = vae_loc.localize(scan, model=str(model_file))
     assert found.scan.brain_source == "file"

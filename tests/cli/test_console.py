@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from support.commands import finish, invoke, run, start
+from support.marks import full
 from support.phantoms import save
 
 
@@ -25,9 +26,8 @@ def test_quiet_leaves_only_errors(mixed_folder, tmp_path, small_model, monkeypat
     assert said.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize("quiet", [True, False])
-def test_what_worker_processes_log_is_as_quiet_as_the_command(healthy_folder, tmp_path, small_model, jobs, quiet):
+@pytest.mark.parametrize(("quiet", "jobs"), [(True, 2), full(True, 1), full(False, 1), full(False, 2)])
+def test_what_worker_processes_log_is_as_quiet_as_the_command(healthy_folder, tmp_path, small_model, quiet, jobs):
     """Masks of 0 and 255 are logged, in the process that reads them."""
     for number in range(2):
         image = nib.load(healthy_folder / f"sub{number}_t1.nii.gz")

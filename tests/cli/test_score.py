@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from support.commands import invoke, names
+from support.marks import full
 from support.phantoms import AFFINE, SHAPE, phantom, save
 
 from vae_loc.model.checkpoint import find_model, load_checkpoint
@@ -21,7 +22,7 @@ def test_segment_writes_maps_masks_scores_and_pictures(tmp_path, model_file, sca
     assert sorted(listed) == sorted(str(path) for path in (tmp_path / "out").iterdir())
 
 
-@pytest.mark.parametrize("said", [True, False])
+@pytest.mark.parametrize("said", [True, full(False)])
 def test_the_model_can_come_from_the_environment(tmp_path, model_file, scan, monkeypatch, said):
     """Without the variable the scan's name chooses the shipped model."""
     monkeypatch.delenv("VAE_LOC_MODEL", raising=False)

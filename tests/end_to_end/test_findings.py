@@ -45,6 +45,7 @@ def off_mm(finding, place):
     return np.linalg.norm(np.subtract(finding.peak_ras_mm, place))
 
 
+@pytest.mark.full
 def test_twenty_healthy_phantoms_have_no_more_findings_than_promised(tmp_path, site_model):
     found = [findings(tmp_path, site_model, head(0.4 * n / 20, noise=100 + n)) for n in range(20)]
     assert sum(map(len, found)) <= DEFAULT_FALSE_FINDINGS * 20

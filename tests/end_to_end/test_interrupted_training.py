@@ -33,6 +33,7 @@ def test_ctrl_c_keeps_the_finished_epochs(healthy_folder, tmp_path):
     interrupted(healthy_folder, tmp_path / "m.safetensors", signal.SIGINT)
 
 
+@pytest.mark.full
 def test_an_interrupted_training_resumes_to_the_same_bytes(healthy_folder, uninterrupted, tmp_path):
     halves = tmp_path / "halves.safetensors"
     state = interrupted(healthy_folder, halves, signal.SIGTERM)

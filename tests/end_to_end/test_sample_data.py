@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from support.commands import invoke, names
+from support.marks import full
 from support.places import ROOT, SAMPLES
 
 import vae_loc
@@ -61,6 +62,7 @@ def test_the_painted_mass_is_the_one_finding_of_its_scan():
     assert dice(found.mask, lesion("synthetic-mass")) > 0.75
 
 
+@pytest.mark.full
 def test_a_plaque_of_multiple_sclerosis_is_the_strongest_finding_on_flair():
     found = vae_loc.segment(SAMPLES / "patient07_flair.nii.gz")
     assert found.findings[0].sign == "brighter"
@@ -69,7 +71,7 @@ def test_a_plaque_of_multiple_sclerosis_is_the_strongest_finding_on_flair():
     assert lesion("patient07")[i, j, k]
 
 
-@pytest.mark.parametrize("scan", ["IXI012_t1", "IXI013_t1", "IXI014_t1", "patient07_t1"])
+@pytest.mark.parametrize("scan", [full("IXI012_t1"), "IXI013_t1", full("IXI014_t1"), full("patient07_t1")])
 def test_a_scan_without_visible_disease_has_no_finding(scan):
     """Healthy people, and multiple sclerosis on T1, of which the model card says that it is missed."""
     assert vae_loc.segment(SAMPLES / f"{scan}.nii.gz").findings == ()

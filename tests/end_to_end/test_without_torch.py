@@ -39,8 +39,9 @@ def without_torch(tmp_path):
 
 
 @pytest.mark.parametrize("command", [full("score"), "segment"])
-def test_a_scan_is_scored_where_torch_is_absent(without_torch, scan, tmp_path, command):
-    done = without_torch(command, scan, "-m", "t1", "-o", tmp_path / "out", "--method", "all", "--device", "auto")
+def test_a_scan_is_scored_where_torch_is_absent(without_torch, scan, small_model, tmp_path, command):
+    options = ["-m", small_model, "-o", tmp_path / "out", "--method", "all", "--device", "auto"]
+    done = without_torch(command, scan, *options)
     assert done.returncode == 0, done.stderr
     heat = nib.load(tmp_path / "out" / "pat_t1_desc-combi_anomaly.nii.gz").get_fdata()
     assert heat.max() > 0

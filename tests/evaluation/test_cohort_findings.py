@@ -111,9 +111,9 @@ def test_each_map_has_a_measured_share_for_each_stated_one(evaluated):
 
 
 def test_findings_of_healthy_scans_are_those_that_segment_gives(healthy_folder, trained):
-    cases = find_cases([healthy_folder])[:2]
+    cases = find_cases([healthy_folder])[:1]
     scans = measure_healthy(cases, trained, brain_mask=None, progress=lambda _: None)
-    assert [scan.subject for scan in scans] == ["sub0", "sub1"]
+    assert [scan.subject for scan in scans] == ["sub0"]
     for case, scan in zip(cases, scans, strict=True):
         located = locate(open_scan(case), trained, ScoreOptions(methods=METHODS, force=True))
         for method in METHODS:

@@ -53,8 +53,9 @@ def test_a_volume_without_content_among_the_patients_is_listed(patients, model_f
     bad = save(tmp_path / "bad_t1.nii.gz", np.zeros(SHAPE, np.float32), AFFINE)
     save(tmp_path / "bad_seg.nii.gz", np.zeros(SHAPE, np.uint8), AFFINE)
     options = ["--labels", "{subject}_seg.nii.gz", "-m", model_file, "-o", tmp_path / "e"]
-    result = invoke("evaluate", patients / "p0_t1.nii.gz", bad, *options, code=3)
-    assert "bad_t1.nii.gz" in result.output
+    result = invoke("evaluate", patients / "p0_t1.nii.gz", bad, *options, "--json", code=3)
+    assert "bad_t1.nii.gz" in result.stderr
+    assert json.loads(result.stdout) == json.loads((tmp_path / "e" / "evaluation.json").read_text())
     assert read_volume(patients / "p0_t1.nii.gz").data.any()
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from support.commands import invoke
 
 from vae_loc.evaluation.record import SCHEMA_VERSION, EvaluationRecord, HealthyRates
@@ -15,6 +16,7 @@ def test_what_is_written_is_a_record_and_states_its_schema(evaluated):
     assert isinstance(record.healthy_calibration, HealthyRates)
 
 
+@pytest.mark.full
 def test_json_on_stdout_is_what_is_written(evaluated, patients, model_file, tmp_path):
     options = ["--labels", "{subject}_seg.nii.gz", "-m", model_file, "-o", tmp_path]
     said = invoke("evaluate", patients / "p0_t1.nii.gz", *options, "--json").stdout

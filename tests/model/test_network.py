@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.marks import full
 from support.scans import opened
 
 from vae_loc.errors import UnusableModel, UnusableOption
@@ -20,10 +21,12 @@ def shipped():
     return load_checkpoint(find_model("t1"))
 
 
-def test_torch_and_the_graph_give_the_same_map(shipped, scan):
-    run = _torch_network(shipped, "cpu")
-    by_torch = locate(opened(scan), Model(shipped, lambda _: run)).maps["combi"]
-    by_graph = locate(opened(scan), ready(shipped)).maps["combi"]
+@pytest.mark.parametrize("which", ["trained", full("shipped")])
+def test_torch_and_the_graph_give_the_same_map(which, model_file, scan):
+    model = load_checkpoint(model_file if which == "trained" else find_model("t1"))
+    run = _torch_network(model, "cpu")
+    by_torch = locate(opened(scan), Model(model, lambda _: run)).maps["combi"]
+    by_graph = locate(opened(scan), ready(model)).maps["combi"]
     np.testing.assert_allclose(by_graph, by_torch, rtol=1e-5, atol=1e-5 * by_torch.max())
 
 

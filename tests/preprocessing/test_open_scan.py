@@ -16,11 +16,11 @@ from vae_loc.system.array_store import ArrayStore
 
 def test_a_sibling_mask_is_used(tmp_path, model_file, scan):
     image = nib.load(scan)
-    small = (image.get_fdata() > 0) & (np.arange(36) < 18)
+    small = (image.get_fdata() > 0) & (np.arange(36) < 30)
     save(tmp_path / "pat_brainmask.nii.gz", small.astype(np.uint8), image.affine)
     invoke("score", scan, "-m", model_file, "-o", tmp_path / "o")
     assert json.loads((tmp_path / "o/pat_t1_scores.json").read_text())["brain_mask"] == "file"
-    assert not nib.load(tmp_path / "o/pat_t1_desc-combi_anomaly.nii.gz").get_fdata()[:, :, 18:].any()
+    assert not nib.load(tmp_path / "o/pat_t1_desc-combi_anomaly.nii.gz").get_fdata()[:, :, 30:].any()
 
 
 def test_the_mask_asked_for_counts_before_the_one_beside_the_scan(tmp_path, scan):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.commands import rows, run
 from support.dicoms import stated, write_series, zipped
+from support.marks import full
 
 from vae_loc.errors import UnusableInput
 from vae_loc.scans.dicom_headers import series_of
@@ -170,7 +171,7 @@ def test_a_slice_that_is_there_twice_is_located(series_folder, tmp_path):
         nifti_bytes(series_of(folder))
 
 
-@pytest.mark.parametrize("kind", ["gap", "no brain"])
+@pytest.mark.parametrize("kind", ["gap", full("no brain")])
 def test_nothing_stays_of_a_series_that_is_refused(series_folder, tmp_path, small_model, monkeypatch, capsys, kind):
     folder = tmp_path / "pat_t1"
     if kind == "gap":
@@ -198,6 +199,7 @@ def test_one_bad_series_among_good_scans_is_a_row(good, tmp_path, small_model, m
     assert [row["status"] for row in rows(tmp_path / "out" / "cohort.csv")] == ["done", "failed"]
 
 
+@pytest.mark.full
 def test_the_contrast_of_a_nameless_series_is_that_of_its_description(tmp_path, monkeypatch, capsys):
     write_series(tmp_path / "series", description="AX T2 FLAIR")
     arguments = ["score", tmp_path / "series", "-o", tmp_path / "out", "--force"]

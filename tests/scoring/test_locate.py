@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from support.grids import SOME_OR_ALL
+from support.marks import full
 from support.phantoms import AFFINE, BALL, SHAPE, centred, phantom, save
 from support.places import SAMPLES
 from support.scans import opened
@@ -46,7 +47,7 @@ def test_the_map_is_zero_outside_the_brain_and_finite(scan, trained):
     assert found.maps["combi"][found.brain].min() >= 0
 
 
-@pytest.mark.parametrize("factor", [1e6, 1e-6])
+@pytest.mark.parametrize("factor", [1e6, full(1e-6)])
 def test_intensity_scale_does_not_change_the_map(tmp_path, trained, scan, factor):
     image = nib.load(scan)
     scaled = save(tmp_path / "s_t1.nii.gz", (image.get_fdata() * factor).astype(np.float32), image.affine)
@@ -153,7 +154,7 @@ def nameless(tmp_path):
     return copied
 
 
-@pytest.mark.parametrize("contrast", ["t1", "t2", "flair"])
+@pytest.mark.parametrize("contrast", [full("t1"), "t2", full("flair")])
 def test_a_scan_without_a_contrast_in_its_name_is_told_by_its_tissues(nameless, contrast):
     case = nameless(contrast)
     scan = open_scan(case)
@@ -163,7 +164,7 @@ def test_a_scan_without_a_contrast_in_its_name_is_told_by_its_tissues(nameless, 
     assert contrast_by_intensities(scan) == contrast
 
 
-@pytest.mark.parametrize("contrast", ["t2", "flair"])
+@pytest.mark.parametrize("contrast", ["t2", full("flair")])
 def test_synthesized_contrasts_are_told_too(contrast):
     atlas = load_model("t1")
     canonical = canonical_of(opened(SAMPLES / "IXI012_t1.nii.gz"), atlas)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 from support.commands import invoke, names, rows, run
-from support.marks import full
+from support.marks import full, some
 from support.phantoms import AFFINE, SHAPE, phantom, save
 from support.places import SAMPLES
 from support.scans import opened
@@ -29,8 +29,14 @@ T1 = "IXI012_t1"
 
 @pytest.fixture(scope="module")
 def samples():
-    """Return the sample scans of REAL, opened once."""
-    return {name: opened(SAMPLES / f"{name}.nii.gz") for name in REAL}
+    """Return the sample scans, each opened once when it is asked for."""
+
+    class Opened(dict):
+        def __missing__(self, name):
+            self[name] = opened(SAMPLES / f"{name}.nii.gz")
+            return self[name]
+
+    return Opened()
 
 
 def verdict(scan, contrast):
@@ -52,7 +58,7 @@ def axis_of(scan, ends):
     return next(i for i, code in enumerate(nib.aff2axcodes(scan.volume.affine)) if code in ends)
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", some(REAL, T1))
 def test_a_real_scan_is_not_refused_and_not_called_blurred(samples, name):
     found = verdict(samples[name], name.rpartition("_")[2])
     assert found.refusals == ()
@@ -65,7 +71,7 @@ def test_a_real_scan_is_not_refused_and_not_called_blurred(samples, name):
         (["SI"], "upside down"),
         full(["PA"], "mirrored front to back"),
         full(["SI", "PA"], "turned over"),
-        (["LR"], None),
+        full(["LR"], None),
     ],
     ids=["upside down", "front to back", "both", "left to right"],
 )
@@ -101,7 +107,7 @@ def test_a_map_of_labels_is_refused(samples):
     assert "it looks like a map of" in found.refusals[0]
 
 
-@pytest.mark.parametrize(("code", "said"), [(3, "statistics"), (1002, "labels"), (0, None), (1001, None)])
+@pytest.mark.parametrize(("code", "said"), [full(3, "statistics"), (1002, "labels"), full(0, None), (1001, None)])
 def test_the_intent_of_the_header_counts(samples, code, said):
     scan = samples[T1]
     header = scan.volume.header.copy()
@@ -157,7 +163,7 @@ def test_a_brain_of_which_a_part_is_missing_is_not_refused(samples, name, ends, 
     )
 
 
-@pytest.mark.parametrize("name", ["patient07_t2", full("IXI012_t1")])
+@pytest.mark.parametrize("name", [full("patient07_t2"), "IXI012_t1"])
 def test_blur_is_said(samples, name):
     scan = samples[name]
     sigmas = 10 / 2.355 / np.array(scan.volume.spacing_mm)
@@ -169,7 +175,7 @@ def test_blur_is_said(samples, name):
 
 
 @pytest.mark.parametrize("contrast", ["t1", full("t2"), full("flair")])
-@pytest.mark.parametrize("kind", ["sphere", full("shells"), "egg"])
+@pytest.mark.parametrize("kind", [full("sphere"), full("shells"), "egg"])
 def test_a_phantom_is_refused(samples, contrast, kind):
     grid = np.moveaxis(np.indices((90, 100, 90)), 0, -1) * 2.0 - (89, 99, 89)
     radius = np.linalg.norm(grid, axis=-1) if kind != "egg" else 65 * np.linalg.norm(grid / (62, 80, 60), axis=-1)

@@ -102,6 +102,7 @@ def test_thresholds_that_hardly_meet_the_annotations_are_not_stored(three, small
     code, said = run(monkeypatch, capsys, "calibrate", small_model, three, *LABELS, "-o", out, "--force")
     assert code == 0
     assert "warning: masks by these thresholds hardly meet the annotations" in said.err
+    assert "warning: each threshold was chosen on one subject;" in said.err
     assert load_checkpoint(out).facts.labelled is not None
 
 
@@ -111,6 +112,7 @@ def test_fewer_folds_are_a_warning(calibrated):
     assert "each threshold was chosen on" not in said  # two of six subjects are the first fifth
 
 
+@pytest.mark.full
 def test_a_threshold_from_one_subject_is_a_warning(three, small_model, tmp_path, monkeypatch, capsys):
     code, said = run(monkeypatch, capsys, "calibrate", small_model, three, *LABELS, "-o", tmp_path / "c.safetensors")
     assert code == 0

@@ -20,6 +20,7 @@ def small(small_model):
     return load_model(small_model)
 
 
+@pytest.mark.full
 def test_a_healthy_brain_is_judged_by_the_others(tmp_path, healthy_folder, small):
     """A brain unlike the others widens the spread by place, but not when it is judged itself."""
     odd = save(tmp_path / "odd_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, gain=3.0)[0], AFFINE)
@@ -64,13 +65,13 @@ def test_without_a_case_nothing_can_be_calibrated(small):
 
 def test_brains_that_the_network_learned_from_count_by_place_alone(healthy_folder, small):
     bare = with_reference(small.checkpoint, {"template": small.reference["template"]})
-    cases = find_cases([healthy_folder / f"sub{number}_t1.nii.gz" for number in range(3)])
-    all_new, one_new = (calibrate_cases(bare, cases, learned=learned) for learned in ((), ("sub0", "sub1")))
-    assert (all_new.facts.healthy.subjects, one_new.facts.healthy.subjects) == (3, 1)
+    cases = find_cases([healthy_folder / f"sub{number}_t1.nii.gz" for number in range(2)])
+    all_new, one_new = (calibrate_cases(bare, cases, learned=learned) for learned in ((), ("sub0",)))
+    assert (all_new.facts.healthy.subjects, one_new.facts.healthy.subjects) == (2, 1)
     assert np.array_equal(all_new.reference["residual.mean"], one_new.reference["residual.mean"])
     assert all_new.facts.healthy.maps["combi"] != one_new.facts.healthy.maps["combi"]
     with pytest.raises(UnusableInput, match="expected at least one healthy scan"):
-        calibrate_cases(bare, cases, learned=("sub0", "sub1", "sub2"))
+        calibrate_cases(bare, cases, learned=("sub0", "sub1"))
 
 
 def test_the_healthy_people_of_a_model_count_as_ten_scans(small):

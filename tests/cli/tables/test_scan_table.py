@@ -4,6 +4,7 @@ import json
 
 import pytest
 from support.commands import run
+from support.marks import full
 from support.phantoms import AFFINE, BALL, SHAPE, phantom, save
 
 
@@ -22,7 +23,7 @@ def row_of(said, name):
     return next(line.split() for line in said.splitlines() if line.strip().startswith(name))
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", ["1", full("2")])
 def test_the_table_says_what_the_scores_say(scans, tmp_path, model_file, monkeypatch, capsys, jobs):
     arguments = ["segment", scans, "-m", model_file, "-o", tmp_path, "--threshold", "3", "--jobs", jobs]
     code, said = run(monkeypatch, capsys, *arguments)
@@ -54,7 +55,7 @@ def test_scores_without_masks_say_how_much_is_unusual(scans, tmp_path, model_fil
     assert json.loads(said.out)["table"] == str(tmp_path / "cohort.csv")
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", [full("1"), "2"])
 def test_quiet_leaves_errors_alone(scans, tmp_path, model_file, monkeypatch, capsys, jobs):
     arguments = ["segment", scans, "-m", model_file, "-o", tmp_path, "--quiet", "--jobs", jobs, "--report"]
     _, said = run(monkeypatch, capsys, *arguments)
