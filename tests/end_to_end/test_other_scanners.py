@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation, binary_erosion
 from support.commands import invoke
+from support.marks import full
 from support.phantoms import AFFINE, BALL, SHAPE, centred, phantom, save
 
 
@@ -40,7 +41,7 @@ def of_another_scanner(folder, kind):
     return save(folder / "h_t1.nii.gz", data.astype(np.float32), affine), inside, mask
 
 
-@pytest.mark.parametrize("kind", ["same", "gamma", "bias", "resolution", "tight mask", "wide mask"])
+@pytest.mark.parametrize("kind", [full("same"), "gamma", full("bias"), "resolution", full("tight mask"), "wide mask"])
 def test_a_healthy_phantom_of_another_scanner_is_not_flagged(tmp_path, model_file, kind):
     path, inside, mask = of_another_scanner(tmp_path, kind)
     options = ["--brain-mask", mask] if mask else []

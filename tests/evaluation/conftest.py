@@ -7,8 +7,8 @@ from support.commands import invoke
 
 
 @pytest.fixture(scope="session")
-def evaluated(patients, model_file, healthy_folder, tmp_path_factory):
+def evaluated(patients, small_model, healthy_folder, tmp_path_factory):
     """The folder of an evaluation of the patients, and what the command said."""
     folder = tmp_path_factory.mktemp("evaluated")
-    options = ["--labels", "{subject}_seg.nii.gz", "-m", model_file, "--healthy", healthy_folder]
+    options = ["--labels", "{subject}_seg.nii.gz", "-m", small_model, "--healthy", healthy_folder]
     return folder, invoke("evaluate", patients, *options, "-o", folder)

@@ -48,8 +48,8 @@ def test_an_empty_annotation_is_undefined_with_its_reason(evaluated):
     assert json.loads(summary)["pixel"]["combi"]["per_subject"]["auroc"]["subjects"] == 5
 
 
-def test_per_subject_figures_are_those_of_the_maps_on_disk(evaluated, patients, model_file, tmp_path):
-    invoke("score", patients / "p1_t1.nii.gz", "-m", model_file, "-o", tmp_path, "--method", "rec-error", "-q")
+def test_per_subject_figures_are_those_of_the_maps_on_disk(evaluated, patients, small_model, tmp_path):
+    invoke("score", patients / "p1_t1.nii.gz", "-m", small_model, "-o", tmp_path, "--method", "rec-error", "-q")
     scores = nib.load(tmp_path / "p1_t1_desc-recerror_anomaly.nii.gz").get_fdata(dtype=np.float32)
     brain = nib.load(patients / "p1_t1.nii.gz").get_fdata() > 0
     truth = nib.load(patients / "p1_seg.nii.gz").get_fdata() > 0

@@ -89,6 +89,7 @@ def test_the_same_brain_gives_the_same_numbers(brain_cube, template):
     np.testing.assert_array_equal(first, again)
 
 
+@pytest.mark.full
 def test_what_is_no_brain_is_left_where_it_is(template):
     data = np.random.default_rng(0).normal(size=template.shape).astype(np.float32)
     mask = np.zeros(template.shape, dtype=bool)

@@ -3,6 +3,7 @@
 import pytest
 from support.commands import rows, run
 from support.corpus import GOOD, MASK, raw_scan
+from support.marks import full
 
 from vae_loc.results.output_names import folder_names
 from vae_loc.results.score_scan import Task, score_task
@@ -37,8 +38,8 @@ class TestSkipExisting:
 
     @pytest.mark.parametrize(
         ("kind", "how"),
-        [("anomaly.nii.gz", "damaged"), ("anomaly.png", "cut"), ("anomaly.png", "gone"), ("scores.json", "cut"),
-         ("scores.json", "empty")],
+        [("anomaly.nii.gz", "damaged"), full("anomaly.png", "cut"), full("anomaly.png", "gone"),
+         full("scores.json", "cut"), ("scores.json", "empty")],
     )  # fmt: skip
     def test_outputs_that_are_not_whole_are_made_again(self, scored, tmp_path, kind, how):
         path = next(path for path in (tmp_path / "out").glob("b_*") if path.name.endswith(kind))

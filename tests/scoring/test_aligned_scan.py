@@ -44,6 +44,7 @@ def test_a_whole_mask_is_not_extracted_again(masked, trained, monkeypatch):
     assert canonical_of(masked(-100), trained).warnings == ()
 
 
+@pytest.mark.full
 def test_a_brain_of_which_a_part_is_missing_is_said(tmp_path, trained):
     data, _ = phantom(AFFINE, SHAPE)
     data[:, :, : SHAPE[2] // 2 + 2] = 0
