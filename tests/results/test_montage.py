@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 from support.phantoms import AFFINE, SHAPE, centred, phantom, save
 
-from vae_loc.results.montage import Pointed, Shown, Slices, montage_png
+from vae_loc.results.montage import Shown, Slices, montage_png
 from vae_loc.scans.volume import read_volume
+from vae_loc.scoring.finding_model import Finding
 
 SHOWN = Shown(2.0, 6.0)
 
@@ -18,10 +19,14 @@ def volume(tmp_path):
     return read_volume(save(tmp_path / "a_t1.nii.gz", phantom(AFFINE, SHAPE)[0], AFFINE))
 
 
-def picture(volume, signed, **options):
-    brain = volume.data > 0
-    raw = montage_png(volume, signed.astype(np.float32), brain, title="t", shown=SHOWN, **options)
+def picture(volume, signed, findings=()):
+    slices = Slices.of(volume, signed.astype(np.float32), volume.data > 0, None, SHOWN)
+    raw = montage_png(slices, findings, title="t")
     return np.asarray(Image.open(io.BytesIO(raw)).convert("RGB")).astype(int)
+
+
+def finding_at(voxel):
+    return Finding.model_construct(number=1, sign="brighter", volume_ml=9.0, peak_voxel=voxel)
 
 
 def coloured(pixels):
@@ -48,7 +53,7 @@ def test_brighter_is_warm_and_darker_is_blue(volume):
 def test_the_first_row_shows_the_finding_without_and_with_the_map(volume):
     signed = np.zeros(SHAPE)
     signed[14:26, 18:28, 16:20] = 5
-    pixels = picture(volume, signed, findings=[Pointed((20, 22, 18), "1: 9 ml, brighter")])
+    pixels = picture(volume, signed, [finding_at((20, 22, 18))])
     height = (len(pixels) - 32) // 4
     plain, overlay = (pixels[56 : 32 + height - 4, 4 + at : 4 + at + 220] for at in (0, 224))
     assert coloured_share(plain) < 0.01 < 0.05 < coloured_share(overlay)
@@ -67,7 +72,9 @@ def test_a_voxel_is_found_in_its_slice_whatever_the_axes(tmp_path, flip):
     slices = Slices.of(volume, np.zeros(SHAPE, np.float32), volume.data > 0, volume.data > 0, SHOWN)
     for voxel in ((20, 22, 5), (20, 22, 30)):
         height_mm = (affine @ [*voxel, 1])[2]
-        assert slices.heights_mm[slices.height_of(voxel)] == pytest.approx(height_mm)
+        height, caption = slices.pointed_at(finding_at(voxel))
+        assert slices.heights_mm[height] == pytest.approx(height_mm)
+        assert caption == "1: 9 ml, brighter"
 
 
 def test_each_slice_is_shown_once_and_those_with_little_brain_are_not(volume):

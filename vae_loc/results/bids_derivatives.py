@@ -147,19 +147,6 @@ class Derivatives(OutputNames):
         return self.folder / scan.parent.relative_to(self.raw) / f"{_source(scan)[0]}_{name}"
 
 
-def refuse_inside(folder: Path, raw: Path) -> None:
-    """Refuse derivatives that would lie in the dataset they are of, also by a link, outside its `derivatives/`.
-
-    Raises
-    ------
-    UnusableInput : naming the folder.
-    """
-    inside, dataset = folder.resolve(), raw.resolve()
-    if inside.is_relative_to(dataset) and not inside.is_relative_to(dataset / "derivatives"):
-        allowed = raw / "derivatives/vae-loc"
-        raise UnusableInput(folder, f"lies in the dataset {raw}, which is only read; name {allowed}")
-
-
 def write_description(where: Derivatives) -> None:
     """Write the files that make a folder a dataset of derivatives: its description, README and `.bidsignore`.
 

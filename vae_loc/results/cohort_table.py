@@ -171,8 +171,16 @@ def write_page(table: Path) -> Path:
     folder, cells = table.parent, read_csv(table, "a cohort table", ["scan", "status"])
     methods = [method for method in MAPS if cells and f"{method}_flagged" in cells[0]]
     method = "combi" if "combi" in methods or not methods else methods[0]
+    # the thumbnail and the page that each scan's JSON names, where they are there
+    thumbnail = functools.partial(jpeg, quality=THUMBNAIL_QUALITY, width=THUMBNAIL_WIDTH, box=MIDDLE_ROWS)
+    rows = []
+    for row in cells:
+        picture = own = None
+        if row.get("scores"):
+            with contextlib.suppress(UnusableInput):
+                picture, own = look_of(folder / row["scores"], read_summary(folder / row["scores"]).files)
+        rows.append(PageRow(row, stored_jpeg(picture, thumbnail), own.relative_to(folder).as_posix() if own else None))
     # failed scans first, then the strongest finding first
-    rows = [_row(folder, row) for row in cells]
     rows.sort(key=lambda row: (row.cells["status"] != "failed", -(row.number(f"{method}_strength") or 0)))
     statuses = [row.cells["status"] for row in rows]
     # people of whom all scans are in the table, and their pages
@@ -193,14 +201,3 @@ def write_page(table: Path) -> Path:
     )
     write_atomically(page, text.encode("utf-8"))
     return page
-
-
-def _row(folder: Path, cells: Mapping[str, str]) -> PageRow:
-    """Return a row with the thumbnail and the page that the scan's JSON names; without, where it is not there."""
-    picture = page = None
-    if cells.get("scores"):
-        scores = folder / cells["scores"]
-        with contextlib.suppress(UnusableInput):
-            picture, page = look_of(scores, read_summary(scores).files)
-    thumbnail = functools.partial(jpeg, quality=THUMBNAIL_QUALITY, width=THUMBNAIL_WIDTH, box=MIDDLE_ROWS)
-    return PageRow(cells, stored_jpeg(picture, thumbnail), page.relative_to(folder).as_posix() if page else None)

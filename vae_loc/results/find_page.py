@@ -28,14 +28,32 @@ def find_page(result: Path, results: Path | None = None) -> Path:
     UnusableInput : if there is no such result, or it has no page.
     """
     if result.is_dir():
-        return _page_in(result)
-    if result.suffix.lower() == ".html":
+        # the page of the cohort, or that of its only scan
+        table, inside = result / TABLE, _scores_in(result)
+        if is_page(table.with_suffix(".html")):
+            return table.with_suffix(".html")
+        if is_cohort_table(table) and len(inside) != 1:
+            return write_page(table)
+        if not inside:
+            mend = "run `vae-loc segment --report` first"
+            raise UnusableInput(result, f"expected scores of scans (*{SCORES_ENDING}), found none; {mend}")
+        if len(inside) > 1:
+            raise UnusableInput(result, f"expected one scan or {TABLE}, found {len(inside)} scans; name one of them")
+        scores = inside[0]
+    elif result.suffix.lower() == ".html":
         if is_page(result):
             return result
         raise UnusableInput(result, "expected a page that vae-loc made, found none; name the folder of results")
-    if result.name.endswith(SCORES_ENDING) and not result.name.endswith(PERSON_SCORES):
-        return _page_of(result)
-    return _page_of(_scores_of(result, [results] if results else [Path(), result.parent]))
+    elif result.name.endswith(SCORES_ENDING) and not result.name.endswith(PERSON_SCORES):
+        scores = result
+    else:
+        scores = _scores_of(result, [results] if results else [Path(), result.parent])
+    # the page that the scores JSON names
+    _, page = look_of(scores, read_summary(scores).files)
+    if page is None or not is_page(page):
+        mend = "run the command that made the scores again, with --report"
+        raise UnusableInput(scores, f"expected a page (*{PAGE_ENDING}) beside it, found none; {mend}")
+    return page
 
 
 def open_page(page: Path) -> bool:
@@ -48,30 +66,6 @@ def open_page(page: Path) -> bool:
     if in_terminal and not os.environ.get("BROWSER"):
         return False
     return browser.open(page.absolute().as_uri())
-
-
-def _page_in(folder: Path) -> Path:
-    """Return the page of a folder of results: the cohort's, or that of its only scan."""
-    table, scores = folder / TABLE, _scores_in(folder)
-    if is_page(table.with_suffix(".html")):
-        return table.with_suffix(".html")
-    if is_cohort_table(table) and len(scores) != 1:
-        return write_page(table)
-    if not scores:
-        mend = "run `vae-loc segment --report` first"
-        raise UnusableInput(folder, f"expected scores of scans (*{SCORES_ENDING}), found none; {mend}")
-    if len(scores) > 1:
-        raise UnusableInput(folder, f"expected one scan or {TABLE}, found {len(scores)} scans; name one of them")
-    return _page_of(scores[0])
-
-
-def _page_of(scores: Path) -> Path:
-    """Return the page that a scores JSON names."""
-    _, page = look_of(scores, read_summary(scores).files)
-    if page is None or not is_page(page):
-        mend = "run the command that made the scores again, with --report"
-        raise UnusableInput(scores, f"expected a page (*{PAGE_ENDING}) beside it, found none; {mend}")
-    return page
 
 
 def _scores_in(folder: Path) -> list[Path]:

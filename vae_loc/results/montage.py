@@ -11,6 +11,7 @@ import numpy as np
 
 from vae_loc.errors import printable
 from vae_loc.scans.volume import Volume
+from vae_loc.scoring.finding_model import Finding
 from vae_loc.system.png import png
 from vae_loc.vocabulary import BoolArray, FloatArray
 
@@ -42,40 +43,16 @@ class Shown:
     ceiling: float
 
 
-@dataclass(frozen=True)
-class Pointed:
-    """A place that the first row shows: a voxel (i, j, k), and its caption."""
-
-    voxel: tuple[int, int, int]
-    caption: str
-
-
-def montage_png(
-    volume: Volume,
-    signed: FloatArray,
-    brain: BoolArray,
-    *,
-    title: str,
-    shown: Shown,
-    mask: BoolArray | None = None,
-    findings: Sequence[Pointed] = (),
-) -> bytes:
+def montage_png(slices: Slices, findings: Sequence[Finding], *, title: str) -> bytes:
     """Return a PNG of axial slices: scan in grey, map in colour, outline of brain and mask.
 
     The first row shows the slices of the strongest findings, each without and with the map; the others are evenly
     spaced through the brain.
 
-    Parameters
-    ----------
-    signed : float32 (I, J, K) on the grid of `volume`, > 0 where brighter and < 0 where darker than expected
-    mask : what was segmented, outlined in cyan
-
     Radiological view: the patient's right is on the left of the picture, front is up.
     """
     from PIL import Image, ImageDraw
 
-    marked = np.zeros_like(brain) if mask is None else mask
-    slices = Slices.of(volume, signed, brain, marked, shown)
     step_x, step_y = slices.tile[0] + GAP, slices.tile[1] + GAP
     picture = Image.new("RGB", (GAP + COLUMNS * step_x + BAR_WIDTH, TITLE_HEIGHT + ROWS * step_y))
 
@@ -87,17 +64,16 @@ def montage_png(
         middle = TITLE_HEIGHT + row * step_y + slices.tile[1] // 2
         _write(picture, GAP + 1, middle, "R", SIDE_SIZE)
         _write(picture, COLUMNS * step_x - SIDE_SIZE, middle, "L", SIDE_SIZE)
-    _draw_colour_bars(picture, GAP + COLUMNS * step_x + 8, shown)
+    _draw_colour_bars(picture, GAP + COLUMNS * step_x + 8, slices.shown)
     ImageDraw.Draw(picture).text((8, 8), printable(title)[-MAX_TITLE:], fill="white", font_size=TEXT_SIZE)
     return png(np.asarray(picture))
 
 
-def _tiles(slices: Slices, findings: Sequence[Pointed]) -> Iterator[tuple[int, Image, str]]:
+def _tiles(slices: Slices, findings: Sequence[Finding]) -> Iterator[tuple[int, Image, str]]:
     """Give where each slice goes, counted along the rows, its picture and its caption."""
     for number, finding in enumerate(findings):
-        height = slices.height_of(finding.voxel)
-        caption = f"{finding.caption}, z {slices.heights_mm[height]:+.0f} mm"
-        yield 2 * number, slices.picture(height, plain=True), caption
+        height, caption = slices.pointed_at(finding)
+        yield 2 * number, slices.picture(height, plain=True), f"{caption}, z {slices.heights_mm[height]:+.0f} mm"
         yield 2 * number + 1, slices.picture(height), ""
     first = COLUMNS if findings else 0
     for number, height in enumerate(slices.overview(ROWS * COLUMNS - first), start=first):
@@ -123,8 +99,15 @@ class Slices:
     shown: Shown
 
     @classmethod
-    def of(cls, volume: Volume, signed: FloatArray, brain: BoolArray, marked: BoolArray, shown: Shown) -> Slices:
-        """Turn a scan and what is drawn over it."""
+    def of(cls, volume: Volume, signed: FloatArray, brain: BoolArray, mask: BoolArray | None, shown: Shown) -> Slices:
+        """Turn a scan and what is drawn over it.
+
+        Parameters
+        ----------
+        signed : float32 (I, J, K) on the grid of `volume`, > 0 where brighter and < 0 where darker than expected
+        mask : what was segmented, outlined in cyan
+        """
+        marked = np.zeros_like(brain) if mask is None else mask
         # turn the axes to (S, P, L), and cut rows and columns to those of the brain
         start = nib.orientations.io_orientation(volume.affine)
         to_axial = np.asarray(nib.orientations.ornt_transform(start, nib.orientations.axcodes2ornt("SPL")))
@@ -141,11 +124,12 @@ class Slices:
         window = np.percentile(volume.data[brain][::SPARSE], WINDOW_PERCENTILES)
         return cls(cut, heights_mm, to_axial, brain.shape, window, (TILE_WIDTH, round(height)), shown)
 
-    def height_of(self, voxel: tuple[int, int, int]) -> int:
-        """Return which slice holds a voxel of the scan's own grid."""
+    def pointed_at(self, finding: Finding) -> tuple[int, str]:
+        """Return the slice of a finding's peak, and the caption there."""
         axis = int(np.flatnonzero(self.to_axial[:, 0] == 0)[0])
-        upwards = self.to_axial[axis, 1] > 0
-        return voxel[axis] if upwards else self.shape[axis] - 1 - voxel[axis]
+        at, upwards = finding.peak_voxel[axis], self.to_axial[axis, 1] > 0
+        caption = f"{finding.number}: {finding.volume_ml:.3g} ml, {finding.sign}"
+        return at if upwards else self.shape[axis] - 1 - at, caption
 
     def overview(self, count: int) -> list[int]:
         """Return slices with enough brain, evenly spaced, each once: at most `count`."""

@@ -11,7 +11,7 @@ from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import LEVELS
 from vae_loc.model.network import Model
 from vae_loc.results.earlier_outputs import earlier_outputs, remove_segmentations, remove_stale
-from vae_loc.results.montage import Pointed, Shown, montage_png
+from vae_loc.results.montage import Shown, Slices, montage_png
 from vae_loc.results.output_names import MASK_KINDS, OutputNames
 from vae_loc.results.scan_page import Picture, scan_page
 from vae_loc.results.scan_summary import Inputs, MaskSummary, ScanSummary, summarize
@@ -127,15 +127,10 @@ def _write_picture(
     title = f"{volume.path.name}   {about}   {made_by}   research use only"
     mask = None if segmented is None else segmented.mask
     signed = signed_on_grid(located, method, beyond=0.0 if whole else shown.floor)
-    findings = [pointed_at(finding) for finding in segmented.findings] if segmented else []
-    montage = montage_png(volume, signed, located.brain, title=title, shown=shown, mask=mask, findings=findings)
+    slices = Slices.of(volume, signed, located.brain, mask, shown)
+    montage = montage_png(slices, segmented.findings if segmented else [], title=title)
     write_atomically(names.path(volume.path, method, "anomaly.png"), montage)
     return Picture(signed, mask, shown.ceiling or 1.0, montage)
-
-
-def pointed_at(finding: Finding) -> Pointed:
-    """Return where the picture shows a finding, and its caption."""
-    return Pointed(finding.peak_voxel, f"{finding.number}: {finding.volume_ml:.3g} ml, {finding.sign}")
 
 
 def shown_of(located: Located, model: Model, method: Method, segmented: SegmentedMap | None) -> Shown:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_loc.errors import UnusableInput
-from vae_loc.results.bids_derivatives import Derivatives, refuse_inside, write_description
+from vae_loc.results.bids_derivatives import Derivatives, write_description
 from vae_loc.results.cohort_table import TABLE, Entry, facts_of, failure, write_tables
 from vae_loc.results.output_names import refuse_clashes
 from vae_loc.results.scan_summary import read_whole_summary
@@ -44,7 +44,11 @@ def dataset_cases(
     """
     if validated:
         check_dataset(raw)
-    refuse_inside(derivatives, raw)
+    # no derivatives in the dataset they are of, also by a link, outside its `derivatives/`
+    inside, dataset = derivatives.resolve(), raw.resolve()
+    if inside.is_relative_to(dataset) and not inside.is_relative_to(dataset / "derivatives"):
+        allowed = raw / "derivatives/vae-loc"
+        raise UnusableInput(derivatives, f"lies in the dataset {raw}, which is only read; name {allowed}")
     cases = bids_cases(raw, contrast=contrast, participants=participants, sessions=sessions)
     return cases, Derivatives(derivatives, raw, polarity=polarity)
 

@@ -230,9 +230,10 @@ def save_state(
     """Write all that `restore_state` needs, with its SHA-256, whole or not at all."""
     from safetensors.numpy import save
 
-    tensors = _named("model", weights_of(model)) | _named("best", best)
+    tensors = {f"model.{name}": value for name, value in weights_of(model).items()}
+    tensors |= {f"best.{name}": value for name, value in best.items()}
     for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= _named(f"adam.{index}", {name: value.detach().cpu().numpy() for name, value in moments.items()})
+        tensors |= {f"adam.{index}.{name}": value.detach().cpu().numpy() for name, value in moments.items()}
     tensors = {name: np.asarray(value, order="C") for name, value in tensors.items()}  # as safetensors 0.8 needs them
     facts = json.dumps({"epochs": epochs, "run": run})
     write_atomically(path, save(tensors, metadata={"facts": facts, "sha256": _digest(facts, tensors)}))
@@ -273,10 +274,6 @@ def restore_state(path: Path, model: VAE, optimizer: torch.optim.Optimizer, run:
     except (SafetensorError, LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise UnusableModel(path, "cannot be resumed: damaged; train without --resume") from error
     return _part(tensors, "best"), epochs
-
-
-def _named(part: str, tensors: StateTensors) -> StateTensors:
-    return {f"{part}.{name}": value for name, value in tensors.items()}
 
 
 def _part(tensors: StateTensors, part: str) -> StateTensors:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vae_loc.errors import UnusableOption, printable
-from vae_loc.results.montage import SHOWN_FINDINGS, Pointed, Shown, Slices
-from vae_loc.scans.volume import Volume
-from vae_loc.vocabulary import BoolArray, FloatArray
+from vae_loc.results.montage import SHOWN_FINDINGS, Slices
+from vae_loc.scoring.finding_model import Finding
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,26 +24,11 @@ OUTLINE = "#00b4b4"
 OPACITY = 0.55  # of the map over the scan
 
 
-def scan_figure(
-    volume: Volume,
-    signed: FloatArray,
-    brain: BoolArray,
-    *,
-    title: str,
-    shown: Shown,
-    mask: BoolArray,
-    findings: Sequence[Pointed],
-) -> Figure:
+def scan_figure(slices: Slices, findings: Sequence[Finding], *, title: str) -> Figure:
     """Return a figure with one row for each of the strongest findings, else one row for the middle of the brain.
 
     The columns are the scan, the whole map with its sign, and the scan with what of the map is beyond the threshold
     and the outlines of the findings.
-
-    Parameters
-    ----------
-    signed : float32 (I, J, K) on the grid of `volume`, > 0 where brighter and < 0 where darker than expected
-    mask : bool (I, J, K), the voxels of all findings
-    findings : where the strongest are, and their captions
 
     Raises
     ------
@@ -56,8 +40,7 @@ def scan_figure(
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UnusableOption("plot", "expected matplotlib, it is not installed; pip install matplotlib") from error
-    slices = Slices.of(volume, signed, brain, mask, shown)
-    rows = [(slices.height_of(finding.voxel), finding.caption) for finding in findings[:SHOWN_FINDINGS]]
+    rows = [slices.pointed_at(finding) for finding in findings[:SHOWN_FINDINGS]]
     rows = rows or [(int(slices.layers[2].sum(axis=(1, 2)).argmax()), "no finding")]
     width, height = slices.tile
     size = INCHES * len(COLUMNS) + 1, INCHES * height / width * len(rows) + 0.8

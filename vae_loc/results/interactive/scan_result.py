@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, TypedDict
 
 from vae_loc.errors import UnusableOption
 from vae_loc.model.network import Model
-from vae_loc.preprocessing.open_scan import Scan, counting_mask
+from vae_loc.preprocessing.open_scan import counting_mask
 from vae_loc.results.interactive.scan_figure import scan_figure
+from vae_loc.results.montage import Slices
 from vae_loc.results.output_names import folder_names, refuse_clashes
-from vae_loc.results.scan_outputs import pointed_at, shown_of, write_outputs
+from vae_loc.results.scan_outputs import shown_of, write_outputs
 from vae_loc.results.score_scan import inputs_of
 from vae_loc.scans.cases import Case
 from vae_loc.scans.image_in_memory import digest_of
@@ -82,11 +83,6 @@ class ScanResult:
         return self.located.brain
 
     @property
-    def scan(self) -> Scan:
-        """The scan as it was read, and its brain."""
-        return self.located.scan
-
-    @property
     def volume(self) -> Volume:
         """The scan as it was read."""
         return self.located.volume
@@ -95,11 +91,6 @@ class ScanResult:
     def scores(self) -> SampleScores:
         """Rec, KL and -ELBO of the slices and of the volume, in nats."""
         return self.located.scores
-
-    @property
-    def refusals(self) -> tuple[str, ...]:
-        """Why the scan should not have been scored; only where that was forced."""
-        return self.located.refusals
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -144,15 +135,11 @@ class ScanResult:
         """
         method = self._method(method)
         found = self.segment(method) if segmented is None else segmented
-        return scan_figure(
-            self.volume,
-            signed_on_grid(self.located, method, beyond=0.0),
-            self.brain,
-            title=f"{self.case.scan.name}, {method}, model {self.model.facts.contrast}: research use only",
-            shown=shown_of(self.located, self.model, method, found),
-            mask=found.mask,
-            findings=[pointed_at(finding) for finding in found.findings],
-        )
+        shown = shown_of(self.located, self.model, method, found)
+        signed = signed_on_grid(self.located, method, beyond=0.0)
+        slices = Slices.of(self.volume, signed, self.brain, found.mask, shown)
+        title = f"{self.case.scan.name}, {method}, model {self.model.facts.contrast}: research use only"
+        return scan_figure(slices, found.findings, title=title)
 
     def save(
         self, folder: str | Path, *, percentile: bool = False, report: bool = False, **rule: Unpack[RuleOptions]

@@ -29,7 +29,6 @@ from vae_loc.results.persons.person_summary import (
     PersonMask,
     PersonScan,
     PersonSummary,
-    is_out_of_date,
     person_page,
     person_tsv,
     read_person,
@@ -129,7 +128,10 @@ def write_persons(
         if mine.keys().isdisjoint(person.cases.values()):
             continue
         scores = names.person_scores(person)
-        stale = is_out_of_date(scores)
+        earlier = read_person(scores)
+        # a result of an earlier run is stale if it is of other outputs than those that lie there
+        made_of = {scores.parent / of.scores: of.scores_sha256 for of in earlier.scans} if earlier else {}
+        stale = not are_whole(made_of)
         if summaries := _summaries(person, mine, names) if run.persons and (new or stale) else {}:
             known = replace(person, cases={contrast: person.cases[contrast] for contrast in summaries})
             own_names = names.only(*(case.scan for case in known.cases.values()))

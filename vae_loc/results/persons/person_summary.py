@@ -13,7 +13,7 @@ from vae_loc.results.output_names import PERSON_SCORES
 from vae_loc.results.scan_page import CITATION, environment, look_of, stored_jpeg
 from vae_loc.results.scan_summary import read_summary
 from vae_loc.scoring.finding_model import PersonFinding, columns_of, findings_tsv
-from vae_loc.system.reading import are_whole, read_text
+from vae_loc.system.reading import read_text
 from vae_loc.vocabulary import Method
 
 SCHEMA_VERSION = 1
@@ -94,14 +94,6 @@ def read_person(path: Path) -> PersonSummary | None:
         return PersonSummary.model_validate_json(text.encode("utf-8", "surrogateescape"))
     except (UnusableInput, ValidationError, UnicodeError, RecursionError):
         return None
-
-
-def is_out_of_date(scores: Path) -> bool:
-    """Return whether an earlier run left a person's JSON that is of other outputs than those that lie there."""
-    summary = read_person(scores)
-    return summary is not None and not are_whole(
-        {scores.parent / scan.scores: scan.scores_sha256 for scan in summary.scans}
-    )
 
 
 def people_beside(scores: Collection[Path]) -> list[tuple[Path, PersonSummary]]:
