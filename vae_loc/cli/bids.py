@@ -68,7 +68,9 @@ def bids(
     cohort.csv, one row per scan, and cohort.html, the same to look at.
     Example: vae-loc bids dataset dataset/derivatives/vae-loc participant --participant-label 01 02
     """
+    from vae_loc.model.checkpoint import find_model, load_checkpoint
     from vae_loc.results.score_bids import collect_dataset, dataset_cases, score_dataset
+    from vae_loc.scans.cases import BIDS_SUFFIXES
     from vae_loc.scoring.score_options import Files, ScoreOptions
 
     # of `--participant-label 01 02` the second label is an argument of its own to the parser
@@ -83,7 +85,12 @@ def bids(
         files=Files(segmentation=mask.segmentation(), percentile=True, report=report),
         force=force,
     )
-    run, wanted = machine.run_options(persons=mask.persons), _wanted(contrast, model)
+    run = machine.run_options(persons=mask.persons)
+    # the contrast of the scans, None for all; a model that is named is of one
+    wanted: str | None = None if contrast == "all" else contrast
+    if contrast is None and model is not None:
+        own = load_checkpoint(find_model(model)).facts.contrast
+        wanted = own if own in BIDS_SUFFIXES else None
     cases, names = dataset_cases(
         bids_dir,
         output_dir,
@@ -99,14 +106,3 @@ def bids(
         with listening(talk) as listener:
             outcome = score_dataset(cases, names, options, run, listener=listener)
     print_outcome(outcome, talk)
-
-
-def _wanted(contrast: str | None, model: str | None) -> str | None:
-    """Return the contrast of the scans to take; None for all. A model that is named is of one contrast."""
-    from vae_loc.model.checkpoint import find_model, load_checkpoint
-    from vae_loc.scans.cases import BIDS_SUFFIXES
-
-    if contrast is not None or model is None:
-        return None if contrast == "all" else contrast
-    own = load_checkpoint(find_model(model)).facts.contrast
-    return own if own in BIDS_SUFFIXES else None

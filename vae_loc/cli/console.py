@@ -53,7 +53,14 @@ def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
     written = [path for of in outcome.entries for path in of.written]
     written += [path for of in outcome.persons for path in of.written] + [*outcome.tables]
     if talk.as_json:
-        say(json.dumps(_as_json(outcome), indent=1))
+        facts = {
+            "written": {str(of.case.scan): [str(path) for path in of.written] for of in outcome.entries if of.written},
+            "skipped": [str(of.case.scan) for of in outcome.entries if of.status == "skipped"],
+            "failed": [of.error for of in outcome.failed],
+            "persons": {of.name: [str(path) for path in of.written] for of in outcome.persons if of.written},
+            "table": str(outcome.tables[0]) if outcome.tables else None,
+        }
+        say(json.dumps(facts, indent=1))
     elif written and not talk.quiet:
         say("\n".join(map(printable, written)))
     if not (talk.quiet or events_on_stderr):
@@ -62,17 +69,6 @@ def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
             complain(text)
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
-
-
-def _as_json(outcome: Outcome) -> dict[str, object]:
-    """Return the outcome of a run as --json prints it."""
-    return {
-        "written": {str(of.case.scan): [str(path) for path in of.written] for of in outcome.entries if of.written},
-        "skipped": [str(of.case.scan) for of in outcome.entries if of.status == "skipped"],
-        "failed": [of.error for of in outcome.failed],
-        "persons": {of.name: [str(path) for path in of.written] for of in outcome.persons if of.written},
-        "table": str(outcome.tables[0]) if outcome.tables else None,
-    }
 
 
 def _interrupted(bars: Bars) -> str:

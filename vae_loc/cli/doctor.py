@@ -27,7 +27,6 @@ from vae_loc.system.versions import installed_version, own_version
 MIN_FREE_GB = 1.0  # of disk: the outputs of some tens of scans
 REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:.*;.*extra == ['\"]([\w-]+)['\"])?")
 MARKS = {"ok": "ok", "absent": "--", "fault": "!!"}
-State = Literal["ok", "absent", "fault"]
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,15 @@ class Check:
     """One thing looked at: `absent` is not needed by everybody; `exit_code` is that of a fault."""
 
     topic: str
-    state: State
+    state: Literal["ok", "absent", "fault"]
     text: str
     exit_code: int = 0
 
 
 def examine(folder: Path) -> Iterator[Check]:
     """Yield the state of versions, packages, devices, models and disks; outputs would go to `folder`."""
+    from vae_loc.system.writing import check_place
+
     yield Check("vae-loc", "ok", f"{own_version()} in {Path(vae_loc.__file__).parent}")
     yield Check("python", "ok", f"{platform.python_version()}, {platform.platform()}")
     yield from _packages()
@@ -59,7 +60,15 @@ def examine(folder: Path) -> Iterator[Check]:
         yield Check("devices", "ok", ", ".join(["cpu", *cuda, *mps]))
     yield from _models()
     for place in dict.fromkeys((folder.absolute(), Path(tempfile.gettempdir()))):
-        yield _disk(place)
+        try:
+            check_place(place / "vae-loc-doctor.json")
+            free_gb = shutil.disk_usage(place).free / 1e9
+        except (VaeLocError, OSError) as error:
+            yield Check(f"disk {place}", "fault", str(error), 4)
+            continue
+        short = free_gb < MIN_FREE_GB
+        text = f"{free_gb:.1f} GB free, can be written" + ("; make room" if short else "")
+        yield Check(f"disk {place}", "fault" if short else "ok", text, 4 if short else 0)
 
 
 def _packages() -> Iterator[Check]:
@@ -100,20 +109,6 @@ def _models() -> Iterator[Check]:
         healthy = model.facts.healthy
         text = f"{model.facts.contrast}, SHA-256 {model.digest[:16]}, {healthy.subjects if healthy else 0} healthy"
         yield Check(f"model {name}", "ok", text)
-
-
-def _disk(place: Path) -> Check:
-    """Return whether files can be written to a place, and how much of it is free."""
-    from vae_loc.system.writing import check_place
-
-    topic = f"disk {place}"
-    try:
-        check_place(place / "vae-loc-doctor.json")
-        free_gb = shutil.disk_usage(place).free / 1e9
-    except (VaeLocError, OSError) as error:
-        return Check(topic, "fault", str(error), 4)
-    text = f"{free_gb:.1f} GB free, can be written"
-    return Check(topic, "ok", text) if free_gb >= MIN_FREE_GB else Check(topic, "fault", f"{text}; make room", 4)
 
 
 def doctor(

@@ -15,7 +15,6 @@ from vae_loc.errors import UnusableInput
 from vae_loc.results.output_names import PERSON_SCORES, OutputNames, signed_name
 from vae_loc.results.persons.person_summary import person_columns
 from vae_loc.results.scan_summary import MaskSummary
-from vae_loc.scans.cases import DESCRIPTION
 from vae_loc.scans.people import Person
 from vae_loc.scans.volume import stem, write_volume
 from vae_loc.scoring.finding_model import Finding, columns_of
@@ -26,6 +25,7 @@ from vae_loc.system.writing import check_place, together, write_atomically, writ
 from vae_loc.vocabulary import Method, Polarity
 
 BIDS_VERSION = "1.10.0"
+DESCRIPTION = "dataset_description.json"
 FINDINGS = "findings"  # `desc-` of the numbered mask
 IMAGES = ("percentile.nii.gz", "mask.nii.gz", "dseg.nii.gz")  # those with a sidecar
 DEFINED = ("index", "name")  # columns that BIDS describes itself

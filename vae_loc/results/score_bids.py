@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_loc.errors import UnusableInput
-from vae_loc.results.bids_derivatives import Derivatives, write_description
+from vae_loc.results.bids_derivatives import DESCRIPTION, Derivatives, write_description
 from vae_loc.results.cohort_table import TABLE, Entry, facts_of, failure, write_tables
 from vae_loc.results.output_names import refuse_clashes
 from vae_loc.results.scan_summary import read_whole_summary
 from vae_loc.results.score_cohort import Listener, Outcome, finished, score_cases
-from vae_loc.scans.cases import Case, bids_cases, check_dataset, shard_of, sift
+from vae_loc.scans.cases import Case, bids_cases, shard_of, sift
 
 if TYPE_CHECKING:
     from vae_loc.scoring.score_options import RunOptions, ScoreOptions
@@ -42,8 +42,8 @@ def dataset_cases(
     ------
     UnusableInput : if there is no such scan, or the derivatives would lie among the scans.
     """
-    if validated:
-        check_dataset(raw)
+    if validated and not (raw / DESCRIPTION).is_file():  # no more is checked: the official validator does that
+        raise UnusableInput(raw / DESCRIPTION, "found none: no BIDS dataset; --skip-bids-validation takes it for one")
     # no derivatives in the dataset they are of, also by a link, outside its `derivatives/`
     inside, dataset = derivatives.resolve(), raw.resolve()
     if inside.is_relative_to(dataset) and not inside.is_relative_to(dataset / "derivatives"):

@@ -18,7 +18,7 @@ from vae_loc.results.scan_summary import Inputs, ScanSummary, read_summary
 from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scans.dicom_headers import Series
 from vae_loc.scans.nifti import pair
-from vae_loc.scoring.locate import locate_scan
+from vae_loc.scoring.locate import choose_model, locate
 from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.system.onnx_runtime import set_threads
 from vae_loc.system.reading import sha256_of
@@ -76,7 +76,8 @@ def score_scan(options: ScoreOptions, task: Task) -> Entry:
         entry = replace(entry, facts=facts_of(summary))
     else:
         scan = open_scan(case, brain_mask=options.brain_mask, volume=options.volume)
-        located, model, notes = locate_scan(scan, case, options)
+        model, notes = choose_model(case, scan, options)
+        located = locate(scan, model, options)
         written, summary = write_outputs(located, model, names, options, inputs)
         notes += tuple(f"warning: {printable(case.scan)}: {warning}" for warning in located.warnings)
         entry = replace(entry, status="done", facts=facts_of(summary), written=tuple(written), notes=notes)

@@ -12,7 +12,6 @@ from vae_loc.scans.cases import Case, find_cases
 from vae_loc.system.reading import read_csv
 
 SUBJECT = "{subject}"
-LABEL_COLUMNS = ("scan", "label")
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def _label_of(case: Case, labels: str | None, count: int) -> Path:
 
 def _rows(table: Path) -> list[LabelledCase]:
     """Read a table; its paths start at its own folder."""
-    rows = read_csv(table, "a table of scans and labels", LABEL_COLUMNS)
+    rows = read_csv(table, "a table of scans and labels", ("scan", "label"))
     return [LabelledCase(find_cases([table.parent / row["scan"]])[0], table.parent / row["label"]) for row in rows]
 
 

@@ -25,10 +25,8 @@ TABLE_SUFFIX = ".csv"  # with the columns scan and, where they are known, mask, 
 OUTPUTS = ("anomaly", "signed", "percentile")  # last parts of names of maps: no scan of another program is called so
 NOT_SCANS = (*OUTPUTS, "brainmask", "mask", "seg", "lesions", "labels", "probseg", "dseg")  # last part
 SHOWN_NAMES = 3  # of files that were passed over
-BIDS_SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 BIDS_SCANS = ("sub-*/anat/sub-*", "sub-*/ses-*/anat/sub-*")
 BIDS_SUFFIXES = {"t1": "T1w", "t2": "T2w", "flair": "FLAIR"}
-DESCRIPTION = "dataset_description.json"
 CONTRAST_OF_NAME = {"t1": "t1", "t1w": "t1", "t2": "t2", "t2w": "t2", "flair": "flair"}
 
 
@@ -71,7 +69,7 @@ def person_of(subject: str) -> str:
     >>> person_of("sub-01_ses-2"), person_of("IXI012")
     ('sub-01', 'IXI012')
     """
-    match = BIDS_SUBJECT.match(subject)
+    match = re.match("sub-[A-Za-z0-9]+", subject)
     return match[0] if match else subject
 
 
@@ -179,17 +177,6 @@ def bids_cases(
     return [Case(path, path.relative_to(raw).parts[0], None, contrast_of(path)) for path in chosen]
 
 
-def check_dataset(raw: Path) -> None:
-    """Refuse a folder without the description of a BIDS dataset.
-
-    Raises
-    ------
-    UnusableInput : naming what is missing. No more is checked: the official validator does that.
-    """
-    if not (raw / DESCRIPTION).is_file():
-        raise UnusableInput(raw / DESCRIPTION, "found none: no BIDS dataset; --skip-bids-validation takes it for one")
-
-
 def split_subjects(cases: Sequence[Case], *, holdout: float, seed: int) -> tuple[list[Case], list[Case]]:
     """Split cases by subject: (training, held out). The order of `cases` has no influence.
 
@@ -210,8 +197,16 @@ def split_subjects(cases: Sequence[Case], *, holdout: float, seed: int) -> tuple
 
 
 def _cases_in(path: Path, contrast: str | None) -> list[Case]:
-    if not path.name.lower().endswith(TABLE_SUFFIX) or os.path.isdir(path):
-        return [Case(scan, subject_of(scan), _sibling_mask(scan)) for scan in _scans_in(path, contrast)]
+    name, scans = path.name.lower(), [path]
+    if os.path.isdir(path):
+        scans = _scans_in_folder(path, contrast)
+    elif name.endswith(LIST_SUFFIXES):
+        lines = [line.strip() for line in read_text(path, "a list of scans").splitlines()]
+        scans = [path.parent / line for line in lines if line and not line.startswith("#")]
+        if not scans:
+            raise UnusableInput(path, "expected one scan a line, found none")
+    if os.path.isdir(path) or not name.endswith(TABLE_SUFFIX):
+        return [Case(scan, subject_of(scan), _sibling_mask(scan)) for scan in scans]
     rows = read_csv(path, "a table of scans", ["scan"])
     if not rows or not all(row["scan"].strip() for row in rows):
         raise UnusableInput(path, "expected a scan in every row, found none; fill the column scan")
@@ -223,18 +218,6 @@ def _cases_in(path: Path, contrast: str | None) -> list[Case]:
         named = CONTRAST_OF_NAME.get(said.lower(), said) or None
         listed.append(Case(scan, subject or subject_of(scan), brain_mask, named))
     return [case for case in listed if contrast is None or case.contrast in (None, contrast)]
-
-
-def _scans_in(path: Path, contrast: str | None) -> list[Path]:
-    if os.path.isdir(path):
-        return _scans_in_folder(path, contrast)
-    if not path.name.lower().endswith(LIST_SUFFIXES):
-        return [path]
-    lines = [line.strip() for line in read_text(path, "a list of scans").splitlines()]
-    listed = [path.parent / line for line in lines if line and not line.startswith("#")]
-    if not listed:
-        raise UnusableInput(path, "expected one scan a line, found none")
-    return listed
 
 
 def _scans_in_folder(folder: Path, contrast: str | None) -> list[Path]:

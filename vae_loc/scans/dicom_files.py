@@ -13,7 +13,6 @@ import struct
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
 from zlib import error as zlib_error
 
 from vae_loc.errors import UnusableInput
@@ -63,7 +62,10 @@ def dicom_contents(source: Path, names: Sequence[str], *, head_only: bool = Fals
     with _archive(source) if source.name.lower().endswith(".zip") else contextlib.nullcontext() as archive:
         for name in names:
             try:
-                with archive.open(name) if archive else _regular(source, name) as file:
+                path = source / name if source.is_dir() else source
+                if archive is None and not stat.S_ISREG(os.stat(path).st_mode):
+                    continue
+                with archive.open(name) if archive else open(path, "rb") as file:
                     head = file.read(PREAMBLE_BYTES + len(MAGIC))
                     if head_only and not head.endswith(MAGIC):
                         continue
@@ -74,12 +76,6 @@ def dicom_contents(source: Path, names: Sequence[str], *, head_only: bool = Fals
             if total > MAX_BYTES or len(content) >= MAX_FILE_BYTES:
                 raise UnusableInput(source, f"expected at most {MAX_BYTES} bytes in all, found more; name one series")
             yield name, io.BytesIO(content)
-
-
-def _regular(source: Path, name: str) -> IO[bytes]:
-    """Open a file below a folder, or the file itself; what is no regular file is empty."""
-    path = source / name if source.is_dir() else source
-    return open(path, "rb") if stat.S_ISREG(os.stat(path).st_mode) else io.BytesIO()
 
 
 def _archive(source: Path) -> zipfile.ZipFile:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 INT16 = np.iinfo(np.int16)
+GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 EVEN = 0.1  # of the usual distance of slices: more or less is a gap, or the same slice twice
 
 
@@ -133,7 +134,10 @@ def dicom_volume(series: Series) -> DicomVolume:
     if "MOSAIC" in str(first.get("ImageType", "")).upper():
         raise UnusableInput(series.source, "is a mosaic, several slices in one picture; export it as single slices")
     try:
-        if any(float(slope) == 0 for image in datasets for slope in _slopes(image)):
+        # rescale slopes are stated for all frames, or for each
+        groups = [part for image in datasets for name in GROUPS for part in image.get(name, [])]
+        scales = [*datasets, *(part for of in groups for part in of.get("PixelValueTransformationSequence", []))]
+        if any(float(of.RescaleSlope) == 0 for of in scales if of.get("RescaleSlope") is not None):
             raise UnusableInput(series.source, "expected intensities, its rescale slope is 0; export it again")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values, which may name the patient
@@ -182,13 +186,6 @@ def _write_once(path: Path, content: bytes) -> bool:
         if file.read(len(content) + 1) != content:
             raise UnusableInput(path, "is there already and is not this series; choose another folder with -o")
     return False
-
-
-def _slopes(image: Dataset) -> list[float]:
-    """Return the rescale slopes that a dataset states, for all frames or for each."""
-    groups = [*image.get("SharedFunctionalGroupsSequence", []), *image.get("PerFrameFunctionalGroupsSequence", [])]
-    parts = [image, *(part for group in groups for part in group.get("PixelValueTransformationSequence", []))]
-    return [part.RescaleSlope for part in parts if part.get("RescaleSlope") is not None]
 
 
 def _uneven(datasets: Sequence[Dataset]) -> str:

@@ -16,7 +16,6 @@ from vae_loc.scans.nifti import MAX_VOXELS, Header
 from vae_loc.scans.volume import Volume, checked_header, volume_of
 
 NAMELESS = Path("image.nii.gz")  # what an image without a file is called in messages and outputs
-REAL_KINDS = "iuf"  # of numpy: integers and floats
 
 
 def name_of(image: SpatialImage) -> Path:
@@ -56,7 +55,7 @@ def image_volume(image: SpatialImage) -> Volume:
         voxels = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError) as error:
         raise UnusableInput(path, f"expected voxels that nibabel can read, it failed: {error}") from error
-    if voxels.dtype.kind not in REAL_KINDS:
+    if voxels.dtype.kind not in "iuf":
         raise UnusableInput(path, f"expected integer or float voxels, found {voxels.dtype}; convert the image")
     return volume_of(path, header, voxels.reshape(image.shape[:3]))
 

@@ -222,18 +222,26 @@ def affine_mm(path: Path, header: Header) -> tuple[NDArray[np.float64], tuple[st
     unit = MM_PER_UNIT.get(int(header["xyzt_units"]) & 7)
     if unit is None:
         raise UnusableInput(path, f"expected mm, m or micron, the header's unit is {header['xyzt_units']}")
-    shape = header.get_data_shape()[:3]
     affine, qform, fault = _forms(path, header)
     affine[:3] *= unit
-    _check_affine(path, affine)
+    # refused if no scan of a head has it
+    if not np.isfinite(affine).all():
+        raise UnusableInput(path, "expected a finite affine, found NaN or infinity; convert the original again")
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (sizes.all() and abs(np.linalg.det(affine[:3, :3])) / np.prod(sizes) > MIN_INDEPENDENCE):
+        raise UnusableInput(path, "expected an invertible affine, found a singular one; convert the original again")
+    low, high = VOXEL_SIZE_RANGE_MM
+    if sizes.min() < low or sizes.max() > high:
+        shown = " x ".join(f"{size:g}" for size in sizes)
+        raise UnusableInput(path, f"expected voxels of {low:g} to {high:g} mm, found {shown} mm; check its units")
     notes = []
     if fault is not None:
         notes.append(f"its qform is not valid ({fault}): sform was used, both are written back unchanged")
     if header["sform_code"] <= 0 and header["qform_code"] <= 0:
         notes.append("no sform or qform code: left and right are a guess from pixdim")
     if header["sform_code"] > 0 and qform is not None:
-        tolerance_mm = FORMS_TOLERANCE_VOXELS * np.linalg.norm(affine[:3, :3], axis=0).min()
-        if not corners_apart(qform[:3] * unit, affine[:3], shape) <= tolerance_mm:
+        shape = header.get_data_shape()[:3]
+        if not corners_apart(qform[:3] * unit, affine[:3], shape) <= FORMS_TOLERANCE_VOXELS * sizes.min():
             notes.append("sform and qform disagree: sform was used, both are written back unchanged")
     return affine, tuple(notes)
 
@@ -242,19 +250,6 @@ def corners_apart(first: NDArray[np.float64], second: NDArray[np.float64], shape
     """Return the greatest distance, along an axis, between the corners of an array (I, J, K) under two affines."""
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], [1])).reshape(4, -1)
     return float(np.abs((first - second) @ corners).max())
-
-
-def _check_affine(path: Path, affine: NDArray[np.float64]) -> None:
-    if not np.isfinite(affine).all():
-        raise UnusableInput(path, "expected a finite affine, found NaN or infinity; convert the original again")
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    independence = abs(np.linalg.det(affine[:3, :3])) / np.prod(sizes) if sizes.all() else 0.0
-    if not independence > MIN_INDEPENDENCE:
-        raise UnusableInput(path, "expected an invertible affine, found a singular one; convert the original again")
-    low, high = VOXEL_SIZE_RANGE_MM
-    if sizes.min() < low or sizes.max() > high:
-        shown = " x ".join(f"{size:g}" for size in sizes)
-        raise UnusableInput(path, f"expected voxels of {low:g} to {high:g} mm, found {shown} mm; check its units")
 
 
 def _forms(path: Path, header: Header) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, str | None]:

@@ -51,21 +51,18 @@ def people_in(cases: Sequence[Case]) -> list[Person]:
     sessions: dict[Path, dict[str, list[Case]]] = {}
     for case in cases:
         contrast = case.contrast or contrast_of(case.scan)
-        if contrast in CONTRASTS:
-            sessions.setdefault(_session(case), {name: [] for name in CONTRASTS})[contrast].append(case)
+        if contrast not in CONTRASTS:
+            continue
+        # the scans of one person share a key, the path of a file that need not exist
+        key = case.scan.parent / f"{subject_of(case.scan)}.nii"
+        if bids := BIDS_SESSION.match(stem(case.scan)):
+            key = case.scan.parent / f"{bids[1]}.nii"
+        elif case.contrast is not None:  # a table states it
+            key = Path(f"{case.subject}.nii")
+        sessions.setdefault(key, {name: [] for name in CONTRASTS})[contrast].append(case)
     names = unique_names(list(sessions))
     people = []
     for session, scans in sessions.items():
         left_out = tuple(case for of in scans.values() for case in of[1:])
         people.append(Person(names[session], {contrast: of[0] for contrast, of in scans.items() if of}, left_out))
     return people
-
-
-def _session(case: Case) -> Path:
-    """Return the key that the scans of one person share, as the path of a file that need not exist."""
-    bids = BIDS_SESSION.match(stem(case.scan))
-    if bids is not None:
-        return case.scan.parent / f"{bids[1]}.nii"
-    if case.contrast is not None:  # a table states it
-        return Path(f"{case.subject}.nii")
-    return case.scan.parent / f"{subject_of(case.scan)}.nii"

@@ -23,7 +23,6 @@ from vae_loc.vocabulary import BoolArray, FloatArray
 
 MIN_VOXELS_PER_AXIS = 4  # fewer are a localizer or a cut, not a volume
 MIN_SIDE_MM, MIN_VOLUME_ML = 30.0, 100.0  # of the field of view: less than a slab of any brain
-DESCRIPTIONS = ("descrip", "aux_file", "intent_name")  # free text in a header, besides its extensions
 GRID_TOLERANCE_VOXELS = 0.1  # corners of a mask and its scan farther apart than this are on two grids
 WHOLE_TOLERANCE = 1e-3  # of a label stored with a slope
 COMPRESSION, GZIP_WBITS = 2, 31  # isal's level: 3 takes four times as long for the same size; zlib's sign for gzip
@@ -184,7 +183,7 @@ def write_volume(path: Path, data: NDArray[np.generic], like: Volume) -> None:
     header.set_data_dtype(dtype)
     header.set_slope_inter(1, 0)
     header["cal_min"], header["cal_max"] = 0, 0
-    for name in DESCRIPTIONS:  # they are of the scan, and may name the patient
+    for name in ("descrip", "aux_file", "intent_name"):  # free text of the scan, which may name the patient
         header[name] = b""
     header["magic"], header["vox_offset"] = header.single_magic, header.single_vox_offset
     head = header.binaryblock + bytes(header.single_vox_offset - header.sizeof_hdr)

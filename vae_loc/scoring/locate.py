@@ -122,18 +122,6 @@ class Located:
         return dict(zip(maps, on_grid, strict=True))
 
 
-def locate_scan(scan: Scan, case: Case, options: ScoreOptions) -> tuple[Located, Model, tuple[str, ...]]:
-    """Return the maps of a scan that is read, the model that was chosen for it, and notes on the choice.
-
-    Raises
-    ------
-    UnusableInput : if it is no brain MRI, and that is not forced.
-    UnusableModel : if the model cannot be used, or is of other data.
-    """
-    model, notes = choose_model(case, scan, options)
-    return locate(scan, model, options), model, notes
-
-
 def choose_model(case: Case, scan: Scan, options: ScoreOptions) -> tuple[Model, tuple[str, ...]]:
     """Return the model for a scan, and what the user should know of the choice.
 
@@ -182,8 +170,11 @@ def locate(scan: Scan, model: Model, options: ScoreOptions = DEFAULTS) -> Locate
     UnusableOption : if bare scores of place-z are asked for.
     UnusableInput : if the brain is too small, or of one intensity, or if the scan is no brain MRI and not forced.
     """
-    if PLACE_Z in options.methods:
-        _refuse_place_z(model, raw=options.raw)
+    if PLACE_Z in options.methods and options.raw:
+        raise UnusableOption("--raw", "expected a map of the paper, got --method place-z, which is no bare score")
+    if PLACE_Z in options.methods and (model.facts.healthy is None or PLACE_Z not in model.facts.healthy.maps):
+        mend = "calibrate it anew with `vae-loc calibrate --healthy`, or choose another --method"
+        raise UnusableModel(model.digest[:12], f"has no healthy statistics of place-z; {mend}")
     # the brain as the model knows brains, unless it is none
     canonical = canonical_of(scan, model)
     verdict = verdict_on(scan, canonical, model, force=options.force)
@@ -207,14 +198,6 @@ def locate(scan: Scan, model: Model, options: ScoreOptions = DEFAULTS) -> Locate
         bare=options.raw,
         refusals=verdict.refusals,
     )
-
-
-def _refuse_place_z(model: Model, *, raw: bool) -> None:
-    if raw:
-        raise UnusableOption("--raw", "expected a map of the paper, got --method place-z, which is no bare score")
-    if model.facts.healthy is None or PLACE_Z not in model.facts.healthy.maps:
-        mend = "calibrate it anew with `vae-loc calibrate --healthy`, or choose another --method"
-        raise UnusableModel(model.digest[:12], f"has no healthy statistics of place-z; {mend}")
 
 
 def score_canonical(canonical: CanonicalVolume, model: Model, methods: Sequence[Method]) -> CanonicalScores:

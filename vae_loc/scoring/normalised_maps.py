@@ -69,17 +69,11 @@ def moments(values: FloatArray, mask: BoolArray) -> Moments:
     mask : bool (I, I, I), where the brain is
     """
     if values.shape != mask.shape:
-        inside = values * doubled_mask(mask)
-        return np.stack([mask, _eighths(inside), _eighths(inside**2)]).astype(np.float64)
+        parts = [side for count in mask.shape for side in (count, 2)]
+        eighths = (values * doubled_mask(mask)).reshape(parts)
+        return np.stack([mask, *(of.mean(axis=(1, 3, 5)) for of in (eighths, eighths**2))]).astype(np.float64)
     inside = values * mask
     return np.stack([mask, inside, inside.astype(np.float64) ** 2]).astype(np.float64)
-
-
-def _eighths(values: FloatArray) -> FloatArray:
-    """Return the means of 2 x 2 x 2 pixels, float32 (I, I, I), of an array (2I, 2I, 2I)."""
-    first, second, third = (n // 2 for n in values.shape)
-    means: FloatArray = values.reshape(first, 2, second, 2, third, 2).mean(axis=(1, 3, 5))
-    return means
 
 
 def mean_and_sd(sums: Moments) -> tuple[FloatArray, FloatArray]:

@@ -113,9 +113,12 @@ def _of_candidates(signed: FloatArray, pixels: tuple[NDArray[np.intp], ...], rul
     A voxel belongs to the candidate of its nearest pixel, or of a pixel beside that one: the map between two pixels
     can be beyond the threshold where the nearer one is not.
     """
+    from scipy.ndimage import maximum_filter
+
     labels, candidates = candidates_of(signed, rule.threshold)
     strong = [candidate for candidate in candidates if candidate.strength > rule.min_strength]
-    owner = _grown(np.where(np.isin(labels, [candidate.label for candidate in strong]), labels, 0))[pixels]
+    kept = np.where(np.isin(labels, [candidate.label for candidate in strong]), labels, 0)
+    owner = np.where(kept > 0, kept, maximum_filter(kept, size=3))[pixels]
     bright = signed[pixels] > 0
     return [_Part(c.sign, (owner == c.label) & (bright == (c.sign == "brighter")), c.strength) for c in strong]
 
@@ -133,17 +136,6 @@ def _connected(voxels: Voxels, heat: FloatArray, *, bright: BoolArray) -> list[_
             inside = labels == label
             parts.append(_Part(sign, inside, float(values[inside].max())))
     return parts
-
-
-def _grown(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return labels (I, I, I) that also cover the 26 neighbours of what they label."""
-    wider = labels.copy()
-    for axis in range(3):
-        low, high = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
-        before = wider.copy()
-        np.maximum(wider[low], before[high], out=wider[low])
-        np.maximum(wider[high], before[low], out=wider[high])
-    return np.where(labels > 0, labels, wider)
 
 
 def _place(at: tuple[NDArray[np.intp], ...], shape: tuple[int, ...], model: Model) -> Place | None:
