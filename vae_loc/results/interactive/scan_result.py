@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from vae_loc.errors import UnusableOption
 from vae_loc.model.network import Model
-from vae_loc.preprocessing.open_scan import counting_mask
+from vae_loc.preprocessing.open_scan import Scan, counting_mask
 from vae_loc.results.interactive.scan_figure import scan_figure
 from vae_loc.results.montage import Slices
 from vae_loc.results.output_names import folder_names, refuse_clashes
@@ -83,6 +83,11 @@ class ScanResult:
         return self.located.brain
 
     @property
+    def scan(self) -> Scan:
+        """The scan as it was read, and its brain."""
+        return self.located.scan
+
+    @property
     def volume(self) -> Volume:
         """The scan as it was read."""
         return self.located.volume
@@ -91,6 +96,11 @@ class ScanResult:
     def scores(self) -> SampleScores:
         """Rec, KL and -ELBO of the slices and of the volume, in nats."""
         return self.located.scores
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """Why the scan should not have been scored; only where that was forced."""
+        return self.located.refusals
 
     @property
     def warnings(self) -> tuple[str, ...]:
