@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
-from vae_loc.system.file_types import GZIP, looks_like
-from vae_loc.system.reading import opened
+from vae_loc.system.reading import GZIP, looks_like, opened
 
 UNSIGNED_BYTES = 8  # the type code of MNIST's files
 HINT = "name the folder with --data, or apt-get install dataset-fashion-mnist"

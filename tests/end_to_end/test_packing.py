@@ -8,7 +8,7 @@ PACK = """
 import hashlib
 import numpy as np
 from isal import igzip, isal_zlib
-from vae_loc.system.png import png
+from vae_loc.results.montage import png
 
 rng = np.random.default_rng(0)
 for side in (20, 60, 90):

@@ -13,15 +13,13 @@ from vae_loc.evaluation.metrics import rank
 from vae_loc.evaluation.scan_metrics import (
     BASELINES,
     PAPER,
-    AnnotatedScan,
     ScoreStore,
     baseline_maps,
     measure,
     slice_rows,
 )
 from vae_loc.preprocessing.slices import substantial, to_slices
-from vae_loc.scans.annotations import LabelledCase, find_labelled
-from vae_loc.scans.cases import Case
+from vae_loc.scans.annotations import find_labelled
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.locate import locate
 from vae_loc.scoring.score_options import ScoreOptions
@@ -71,8 +69,7 @@ def test_a_slice_is_diseased_from_20_covered_pixels_on_and_healthy_without_any(p
     few[:4, :5] = [[0.5] * 5] * 3 + [[0.5] * 4 + [0.49]]
     little[:8, :8] = 0.49
     trace[0, 0] = 0.001
-    pair = LabelledCase(Case(scan, "p0", None), scan)
-    rows = slice_rows(AnnotatedScan(pair, located, np.zeros(located.brain.shape, bool), coverage))
+    rows = slice_rows("p0", located, coverage)
     assert [row.diseased for row in rows] == [True] + [False] * (len(kept) - 4)
     expected = [kept[0], *kept[4:]]
     assert [row.scores["brain area"] for row in rows] == [stack.mask[index].sum() for index in expected]

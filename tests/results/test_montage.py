@@ -4,10 +4,12 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from support.phantoms import AFFINE, SHAPE, centred, phantom, save
 
-from vae_loc.results.montage import Shown, Slices, montage_png
+from vae_loc.results.montage import Shown, Slices, montage_png, png
 from vae_loc.scans.volume import read_volume
 from vae_loc.scoring.finding_model import Finding
 
@@ -84,3 +86,31 @@ def test_each_slice_is_shown_once_and_those_with_little_brain_are_not(volume):
     assert len(set(shown)) == len(shown) <= 24
     assert area[shown].min() >= 0.3 * area.max()
     assert slices.overview(1000) == sorted(set(slices.overview(1000)))
+
+
+def read_back(content):
+    """Return the pixels that Pillow reads, after it checked every chunk's checksum."""
+    Image.open(io.BytesIO(content)).verify()
+    with Image.open(io.BytesIO(content)) as picture:
+        assert (picture.format, picture.mode) == ("PNG", "RGB")
+        return np.asarray(picture)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1), st.booleans())
+def test_pillow_reads_the_pixels_that_were_written(rows, columns, seed, turned):
+    pixels = np.random.default_rng(seed).integers(0, 256, (rows, columns, 3), dtype=np.uint8)
+    if turned:  # rows of another order in memory
+        pixels = pixels.transpose(1, 0, 2)[::-1]
+    before = pixels.copy()
+    np.testing.assert_array_equal(read_back(png(pixels)), before)
+    np.testing.assert_array_equal(pixels, before)
+
+
+def test_a_large_smooth_picture_is_packed_well():
+    """Its lines differ little from those above them: a thirtieth of its bytes."""
+    rows, columns = np.mgrid[:900, :1000]
+    pixels = np.stack([rows // 4, columns // 4, (rows + columns) // 8], axis=-1).astype(np.uint8)
+    content = png(pixels)
+    assert len(content) < pixels.nbytes / 30
+    np.testing.assert_array_equal(read_back(content), pixels)

@@ -94,10 +94,8 @@ def finding_tables(
             tables[method] = Missing(reason=NO_HEALTHY_FINDINGS)
             continue
         of, others = [scan[method] for scan in scans], [scan.subject for scan in healthy]
-        points = []
-        for rate in FINDING_RATES:
-            point = _point(of, others, [scan.findings[method][rate] for scan in healthy], rate, seed)
-            points.append(point)
+        counts = {rate: [scan.findings[method][rate] for scan in healthy] for rate in FINDING_RATES}
+        points = [_point(of, others, counts[rate], rate, seed) for rate in FINDING_RATES]
         tables[method] = FindingTable(headline=HEADLINE_RATE, points=points)
     return tables
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 COLOURS: dict[str, str] = dict(zip(METHODS, ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00"), strict=True))
 BASELINE_COLOUR = "#888888"
 BASELINE_STYLES = dict(zip(BASELINES, ("-", "--", "-.", (0, (5, 1)), (0, (1, 1))), strict=True))
-DOTS_PER_INCH = 120
 LEAST_SHARE = 1e-5  # on a logarithmic axis
 
 
@@ -71,7 +70,7 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     with mpl.rc_context({"svg.hashsalt": "vae-loc"}):
         for kind, facts in (("png", {"Software": None}), ("svg", {"Date": None})):
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, dpi=DOTS_PER_INCH, metadata=facts)
+            figure.savefig(buffer, format=kind, dpi=120, metadata=facts)
             path = folder / f"{name}.{kind}"
             write_atomically(path, buffer.getvalue())
             paths.append(path)

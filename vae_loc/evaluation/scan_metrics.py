@@ -15,6 +15,7 @@ from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical,
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.slices import substantial, to_slices
 from vae_loc.scans.annotations import LabelledCase
+from vae_loc.scans.cases import Case
 from vae_loc.scans.volume import Volume, read_labels
 from vae_loc.scoring.locate import Located, locate
 from vae_loc.scoring.normalised_maps import intensity_features, normalised_maps, with_polarity
@@ -87,22 +88,6 @@ class Measured:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class AnnotatedScan:
-    """A scored scan with its annotation.
-
-    Attributes
-    ----------
-    truth : bool (I, J, K) on the scan's own grid, the annotated voxels
-    coverage : float32 (I, I, I), the annotated share of each canonical pixel
-    """
-
-    pair: LabelledCase
-    located: Located
-    truth: BoolArray
-    coverage: FloatArray
-
-
 def measure(pair: LabelledCase, model: Model, store: ScoreStore, *, brain_mask: BrainMask | None = None) -> Measured:
     """Score a scan, and compare maps, baselines and findings with its annotation; voxel scores go into the store.
 
@@ -117,12 +102,18 @@ def measure(pair: LabelledCase, model: Model, store: ScoreStore, *, brain_mask: 
     canonical = located.canonical
     # the annotation on the canonical grid, for the paper's protocol and for slices
     coverage = onto_grid(truth.astype(np.float32), volume, np.ones_like(truth), canonical.grid)
-    scan = AnnotatedScan(pair, located, truth, coverage)
     # each map and baseline against the annotation
     scores: dict[str, FloatArray] = {str(method): values for method, values in located.maps.items()}
     scores |= baseline_maps(volume, brain, canonical, model.reference, contrast=model.facts.contrast)
-    rows = [_row(scan, name, values, model, store) for name, values in scores.items()]
-    store.add(f"constant{PAPER}", (coverage >= LESION_COVERAGE).ravel(), canonical.mask.astype(np.float32).ravel())
+    annotated = (coverage >= LESION_COVERAGE).ravel()
+    rows = []
+    for name, values in scores.items():
+        lesion, other = store.add(name, truth[brain], values[brain])
+        rows.append(_row(pair.case, name, lesion, other, model))
+        # the paper's protocol: the canonical grid with its background, 0, which must stay below the brain
+        small = onto_grid(values - min(0.0, float(values[brain].min())), volume, brain, canonical.grid)
+        store.add(f"{name}{PAPER}", annotated, small.ravel())
+    store.add(f"constant{PAPER}", annotated, canonical.mask.astype(np.float32).ravel())
     # findings against lesions
     lesions = find_lesions(truth, brain, volume.voxel_mm3)
     subject = pair.case.subject
@@ -139,17 +130,12 @@ def measure(pair: LabelledCase, model: Model, store: ScoreStore, *, brain_mask: 
         lesions=len(lesions.sizes),
         specks=lesions.specks,
     )
-    return Measured(rows, slice_rows(scan), findings, facts, notes + volume.warnings + canonical.warnings)
+    warnings = notes + volume.warnings + canonical.warnings
+    return Measured(rows, slice_rows(subject, located, coverage), findings, facts, warnings)
 
 
-def _row(scan: AnnotatedScan, name: str, values: FloatArray, model: Model, store: ScoreStore) -> MapRow:
-    """Return the figures of one map or baseline; its scores go into the store."""
-    case, brain = scan.pair.case, scan.located.brain
-    lesion, other = store.add(name, scan.truth[brain], values[brain])
-    # the paper's protocol: the canonical grid with its background, 0, which must stay below the brain
-    lowest = min(0.0, float(values[brain].min()))
-    small = onto_grid(values - lowest, scan.located.volume, brain, scan.located.canonical.grid)
-    store.add(f"{name}{PAPER}", (scan.coverage >= LESION_COVERAGE).ravel(), small.ravel())
+def _row(case: Case, name: str, lesion: FloatArray, other: FloatArray, model: Model) -> MapRow:
+    """Return the figures of one map or baseline, whose scores of lesion and of other voxels are (N,), ascending."""
     ranking = rank_sorted([lesion], [other])
     # a baseline has no healthy threshold, and neither has a model without healthy statistics
     method = next((method for method in METHODS if method == name), None)
@@ -192,15 +178,20 @@ def baseline_maps(
     return maps
 
 
-def slice_rows(scan: AnnotatedScan) -> list[SliceRow]:
-    """Return the slices that are healthy or diseased for certain, with their scores."""
-    stack, samples = to_slices(scan.located.canonical), scan.located.scores.slices
-    covered = scan.coverage[:, :, stack.indices]
+def slice_rows(subject: str, located: Located, coverage: FloatArray) -> list[SliceRow]:
+    """Return the slices that are healthy or diseased for certain, with their scores.
+
+    Parameters
+    ----------
+    coverage : float32 (I, I, I), the annotated share of each canonical pixel
+    """
+    stack, samples = to_slices(located.canonical), located.scores.slices
+    covered = coverage[:, :, stack.indices]
     diseased = (covered >= LESION_COVERAGE).sum(axis=(0, 1)) >= MIN_LESION_PIXELS * (covered.shape[0] / 64) ** 2
     healthy = covered.max(axis=(0, 1)) < ANY_COVERAGE
     area = stack.mask.sum(axis=(1, 2))
     rows = []
     for index in np.flatnonzero((diseased | healthy) & substantial(stack)):
         scores = {"brain area": float(area[index])} | {name: float(samples[name][index]) for name in SAMPLE_SCORES}
-        rows.append(SliceRow(scan.pair.case.subject, bool(diseased[index]), scores))
+        rows.append(SliceRow(subject, bool(diseased[index]), scores))
     return rows

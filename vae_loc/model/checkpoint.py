@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from vae_loc.errors import UnusableModel
-from vae_loc.model.facts import FORMAT_VERSION, FORMATS_READ, LEVELS, Facts, Healthy, Labelled, meaningless
-from vae_loc.system.file_types import looks_like
-from vae_loc.system.reading import opened
+from vae_loc.model.facts import FORMAT_VERSION, FORMATS_READ, LEVELS, Facts, Healthy, meaningless
+from vae_loc.system.reading import looks_like, opened
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import FloatArray, Method
 
@@ -89,12 +88,6 @@ def with_reference(
     """Return a copy of `model` with other statistics by place and modes, and healthy quantiles if given."""
     facts = model.facts if healthy is None else model.facts.model_copy(update={"healthy": healthy})
     return checkpoint(facts, model.weights, reference, modes)
-
-
-def with_labelled(model: Checkpoint, labelled: Labelled) -> Checkpoint:
-    """Return a copy of `model` with thresholds from annotated subjects."""
-    facts = model.facts.model_copy(update={"labelled": labelled})
-    return checkpoint(facts, model.weights, model.reference, model.modes)
 
 
 def save_checkpoint(model: Checkpoint, path: Path) -> None:

@@ -15,10 +15,6 @@ from vae_loc.model.graph import GraphName, RunGraph, load_graph, weight_shapes
 from vae_loc.system.onnx_runtime import set_threads, threads
 from vae_loc.vocabulary import FloatArray
 
-KEPT_MODELS = 4  # in memory of a process: the three shipped ones and another
-
-ScoreTerms = Callable[[GraphName], RunGraph]  # gives the function for the terms of `kl`, or for all of them
-
 
 @dataclass(frozen=True)
 class Model:
@@ -27,11 +23,11 @@ class Model:
     Attributes
     ----------
     checkpoint : facts, weights, and healthy statistics by place
-    score_terms : gives the function that computes residual, KL, Rec and their gradients for slices (B, 1, H, W)
+    score_terms : gives a graph's function, which computes residual, KL, Rec and gradients for slices (B, 1, H, W)
     """
 
     checkpoint: Checkpoint
-    score_terms: ScoreTerms
+    score_terms: Callable[[GraphName], RunGraph]
 
     @property
     def facts(self) -> Facts:
@@ -111,7 +107,7 @@ def resolve_device(name: str) -> str:
     return name
 
 
-@functools.lru_cache(maxsize=KEPT_MODELS)
+@functools.lru_cache(maxsize=4)  # the three shipped ones and another
 def _loaded(path: Path, status: tuple[int, int, int], device: str, thread_count: int) -> Model:
     """Return a model; a file with another inode, time or size is another model, and so is one for other threads."""
     return ready(load_checkpoint(path), device)

@@ -88,11 +88,12 @@ def _stripped(volume: Volume) -> BoolArray | None:
     found_ml = np.count_nonzero(foreground) * volume.voxel_mm3 / 1000
     if max(np.mean(face != background) for face in faces) > MAX_FACE_SHARE or not low / 2 <= found_ml <= high:
         return None
-    # close it on a coarse grid
+    # its largest component, closed by `CLOSING_MM` on a coarse grid and filled
     box = bounding_box(foreground)
     to_box, shape, spacing_mm = _coarse_grid(box, volume.spacing_mm)
-    coarse = interpolated(foreground[box].astype(np.float32), to_box, shape) > MIN_FOREGROUND_SHARE
-    closed = _closed(coarse, spacing_mm)
+    largest = largest_component(interpolated(foreground[box].astype(np.float32), to_box, shape) > MIN_FOREGROUND_SHARE)
+    dilated = distance_mm(largest, spacing_mm) <= CLOSING_MM
+    closed = filled((depth_mm(dilated, spacing_mm) > CLOSING_MM) | largest)
     back: FloatArray = np.zeros(data.shape, dtype=np.float32, order="F")
     back[box] = interpolated(closed.astype(np.float32), np.linalg.inv(to_box).astype(np.float64), back[box].shape)
     mask: BoolArray = (back > 0.5) | (foreground & (back > 0))
@@ -120,13 +121,6 @@ def _coarse_grid(
     to_box[:3, 3] = (sides - 1) / 2 - step * (shape - 1) / 2
     i, j, k = (float(mm) for mm in spacing * step)
     return to_box, tuple(int(n) for n in shape), (i, j, k)
-
-
-def _closed(foreground: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray:
-    """Return the largest component, closed by `CLOSING_MM` and filled."""
-    largest = largest_component(foreground)
-    dilated = distance_mm(largest, spacing_mm) <= CLOSING_MM
-    return filled((depth_mm(dilated, spacing_mm) > CLOSING_MM) | largest)
 
 
 def _skull_dip(values: FloatArray, mask: BoolArray, spacing_mm: tuple[float, float, float], background: float) -> float:
@@ -272,9 +266,4 @@ def _normalised(data: FloatArray, low: float, high: float) -> FloatArray:
 def _network(name: str) -> Callable[[FloatArray], FloatArray]:
     """Return one of the networks, blocks (8, N, N, N) -> logits (2 N, 2 N, 2 N), loaded once in a process."""
     run = session((NETWORKS / f"{name}.onnx").read_bytes())
-
-    def logits(blocks: FloatArray) -> FloatArray:
-        values: FloatArray = run.run(None, {"x": blocks[None]})[0][0, 0]
-        return values
-
-    return logits
+    return lambda blocks: run.run(None, {"x": blocks[None]})[0][0, 0]

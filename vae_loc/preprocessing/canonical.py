@@ -128,7 +128,11 @@ def smooth_brain(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> Sm
     summed, weight = blocks.means(volume.data[blocks.box] * inside), blocks.means(inside.view(np.uint8))
     values = np.divide(summed, weight, out=summed, where=weight > 0)
     # robust standard deviations from the median of the brain
-    median, scale = _median_and_scale(values[weight >= MIN_COVERAGE])
+    tissue = values[weight >= MIN_COVERAGE]
+    if not tissue.size:
+        tissue = np.zeros(1, dtype=np.float32)
+    darkest, low, median, high, brightest = np.percentile(tissue, (1, 25, 50, 75, 99))
+    scale = float(SD_PER_IQR * (high - low) or np.std(np.clip(tissue, darkest, brightest)))
     if scale == 0:
         raise UnusableInput(volume.path, f"expected tissue contrast, the brain is {median:g} everywhere")
     summed = np.clip((values - np.float32(median)) * np.float32(1 / scale), *WIDE_CLIP_SD) * weight
@@ -164,8 +168,8 @@ def to_canonical(
             warnings.append("could not be aligned to the model's mean brain; its own pose was kept")
     outside = share_outside(brain.coarse[1], np.linalg.inv(place.affine) @ brain.affine, brain.image_size)
     if outside > MAX_OUTSIDE_SHARE:
-        beyond = f"lies outside the {FIELD_OF_VIEW_MM:g} mm field of view and is not scored"
-        warnings.append(f"{outside:.0%} of the mask {beyond}")
+        field = f"the {FIELD_OF_VIEW_MM:g} mm field of view"
+        warnings.append(f"{outside:.0%} of the mask lies outside {field} and is not scored")
     if contrast in DARK_RIM_CONTRASTS:
         mask = _without_rim(values, mask, place.pixel_mm)
     return CanonicalVolume(standardized(values, mask), mask, place, tuple(warnings))
@@ -242,15 +246,6 @@ def _sampled(brain: SmoothBrain, grid: Grid) -> tuple[FloatArray, BoolArray]:
     result: FloatArray = np.zeros(grid.shape, dtype=np.float32)
     np.divide(summed, coverage, out=result, where=mask)
     return result, mask
-
-
-def _median_and_scale(brain: FloatArray) -> tuple[float, float]:
-    """Return median and robust standard deviation of a brain's intensities (N,); 0 if all are one."""
-    if not brain.size:
-        return 0.0, 0.0
-    low, median, high = np.percentile(brain, (25, 50, 75))
-    scale = SD_PER_IQR * (high - low) or float(np.std(np.clip(brain, *np.percentile(brain, (1, 99)))))
-    return float(median), float(scale)
 
 
 def _without_rim(values: FloatArray, mask: BoolArray, pixel_mm: float) -> BoolArray:

@@ -19,7 +19,6 @@ from vae_loc.preprocessing.regions import depth_mm, without_thin_parts
 from vae_loc.vocabulary import FloatArray
 
 MADE_CONTRASTS = ("t1", "t2", "flair")
-FLUID_PERCENTILE, WHITE_PERCENTILE = 2, 90  # of a T1 brain
 # T1 intensity of nothing, fluid, grey, white and the brightest white matter; white matter is near 1
 T1_LANDMARKS = (0.0, 0.22, 0.62, 0.95, 1.25)
 FLUID_T1, WHITE_T1 = T1_LANDMARKS[1], 1.0
@@ -53,7 +52,7 @@ def _looking(canonical: CanonicalVolume, tissue: NDArray[np.float64] | None, gam
     """Return the intensities of a T1 brain with another gamma, or with other values at `T1_LANDMARKS`."""
     from scipy.ndimage import binary_dilation
 
-    low, high = np.percentile(canonical.data[canonical.mask], (FLUID_PERCENTILE, WHITE_PERCENTILE))
+    low, high = np.percentile(canonical.data[canonical.mask], (2, 90))  # of fluid and of white matter
     t1 = FLUID_T1 + (WHITE_T1 - FLUID_T1) * (canonical.data - low) / ((high - low) or 1.0)
     if tissue is None:
         return standardized((np.maximum(t1, 0) ** gamma).astype(np.float32), canonical.mask)

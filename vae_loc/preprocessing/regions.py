@@ -113,9 +113,8 @@ def filled(mask: BoolArray) -> BoolArray:
     """Return a mask with its holes: what no 6-connected path leads out of."""
     import SimpleITK as sitk
 
-    result: BoolArray = (
-        sitk.GetArrayFromImage(sitk.BinaryFillhole(itk_image(np.pad(mask, 1)))).T[1:-1, 1:-1, 1:-1].astype(bool)
-    )
+    whole = sitk.GetArrayFromImage(sitk.BinaryFillhole(itk_image(np.pad(mask, 1)))).T
+    result: BoolArray = whole[1:-1, 1:-1, 1:-1].astype(bool)
     return result
 
 

@@ -46,12 +46,6 @@ from vae_loc.vocabulary import BoolArray, FloatArray
 CURVE_RIDGE, MOTION_RIDGE = 1e-3, 1e-6  # of the mean diagonal: a part of the curve may have no voxel
 STILL_MM, STILL_POINTS = 0.02, 17  # a smaller step ends a level of one pixel a block; every n-th point is looked at
 MIN_KNOWN = 0.25  # of the template's brain, else there is nothing to match
-HISTOGRAM_BINS = 32  # of mutual information
-SAMPLED_SHARE = 0.3  # of the voxels, on a regular grid: the same ones in every run
-ITK_ITERATIONS = 200  # a level at most; 0.4 s in all on a cube of 64
-STEPS_MM = (1.0, 0.01)  # of the optimizer, halved at every turn; a plain gradient descent ended 5 to 12 mm off
-RELAXATION = 0.5
-SHRINK_FACTORS, SIGMAS = (3, 1), (2, 0)  # coarse, fine
 ROUNDS = 3
 TEMPLATE_SUBJECTS = 30  # their mean is smooth; more cost time
 
@@ -170,14 +164,15 @@ def align_by_itk(data: FloatArray, mask: BoolArray, template: FloatArray, pixel_
 
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfWorkUnits(1)  # the same result in every run
-    method.SetMetricAsMattesMutualInformation(HISTOGRAM_BINS)
-    method.SetMetricSamplingStrategy(method.REGULAR)
-    method.SetMetricSamplingPercentage(SAMPLED_SHARE, 1)
+    method.SetMetricAsMattesMutualInformation(32)  # bins
+    method.SetMetricSamplingStrategy(method.REGULAR)  # the same voxels in every run
+    method.SetMetricSamplingPercentage(0.3, 1)
     method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(*STEPS_MM, ITK_ITERATIONS, RELAXATION, 1e-6)
+    # steps of 1 to 0.01 mm, halved at every turn, 200 a level at most; a plain gradient descent ended 5 to 12 mm off
+    method.SetOptimizerAsRegularStepGradientDescent(1.0, 0.01, 200, 0.5, 1e-6)
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel(SHRINK_FACTORS)
-    method.SetSmoothingSigmasPerLevel(SIGMAS)
+    method.SetShrinkFactorsPerLevel((3, 1))  # coarse, fine
+    method.SetSmoothingSigmasPerLevel((2, 0))
     transform = sitk.AffineTransform(3)
     method.SetInitialTransform(transform, inPlace=True)
     fixed, moving = itk_image(template), itk_image(windowed(data, mask))

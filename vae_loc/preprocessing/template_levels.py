@@ -20,7 +20,6 @@ RESOLUTIONS = ((4, 1, 15, 1), (2, 2, 8, 1), (1, 4, 6, 2))
 KNOTS = np.array([0.0, 0.3, 0.45, 0.6, 0.75, 0.9, 1.0, 1.1, 1.3], dtype=np.float32)  # of the curve, intensities of T
 MIN_RIM, RIM_SIGMA = 0.1, 1.0  # share of brain around a voxel, blurred, from which on it counts: so the outline does
 NORM_MM = 60.0  # by which coordinates are scaled, so that turns and shifts weigh alike
-KEPT_TEMPLATES = 4  # templates in memory of a process
 Limits = NDArray[np.float32]  # (2, 3), lowest and highest x, y, z in mm of what is known of an image
 
 
@@ -51,7 +50,8 @@ class TemplateLevel:
 
 def template_levels(template: FloatArray, pixel_mm: float) -> tuple[TemplateLevel, ...]:
     """Return a template (N, N, N) at all resolutions, coarse to fine; made once for the same values."""
-    return _levels(np.ascontiguousarray(template, dtype=np.float32).tobytes(), template.shape[0], pixel_mm)
+    raw = np.ascontiguousarray(template, dtype=np.float32).tobytes()
+    return tuple(_level(raw, len(template), pixel_mm, *of) for of in RESOLUTIONS)
 
 
 def joined(image: FloatArray, block: int) -> FloatArray:
@@ -91,15 +91,10 @@ def sampled(image: FloatArray, level: TemplateLevel, affine: Affine) -> FloatArr
     return values
 
 
-@functools.lru_cache(maxsize=KEPT_TEMPLATES)
-def _levels(raw: bytes, size: int, pixel_mm: float) -> tuple[TemplateLevel, ...]:
-    template = np.frombuffer(raw, dtype=np.float32).reshape((size,) * 3)
-    return tuple(_level(template, pixel_mm, *of) for of in RESOLUTIONS)
-
-
-def _level(template: FloatArray, pixel_mm: float, block: int, every: int, steps: int, order: int) -> TemplateLevel:
+@functools.lru_cache(maxsize=4 * len(RESOLUTIONS))  # of four templates
+def _level(raw: bytes, side: int, pixel_mm: float, block: int, every: int, steps: int, order: int) -> TemplateLevel:
     """Return a template at one resolution, at every `every`-th voxel in or beside the brain."""
-    small = joined(template, block)
+    small = joined(np.frombuffer(raw, dtype=np.float32).reshape((side,) * 3), block)
     # points in or beside the brain
     near = low_passed((small > BRAIN_OFFSET / 6).astype(np.float32), (RIM_SIGMA,) * 3) > MIN_RIM
     index = np.argwhere(near)

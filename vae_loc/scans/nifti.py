@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
-from vae_loc.system.file_types import GZIP, looks_like
-from vae_loc.system.reading import CHUNK_BYTES, opened
+from vae_loc.system.reading import CHUNK_BYTES, GZIP, looks_like, opened
 
 Header = nib.Nifti1Header
 

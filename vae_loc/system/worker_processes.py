@@ -24,7 +24,6 @@ ResultT = TypeVar("ResultT")
 OPEN_FILES, OPEN_FILES_A_JOB = 18, 6  # of this process, and for each worker: pipes and locks
 TASKS_A_WORKER = 4  # a worker's start costs as much CPU time as it takes to score that many scans
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-EXIT_TERMINATED = 143
 LOGGER = "vae_loc"  # of the library
 TRACKER_WARNING = "ignore:resource_tracker"  # of semaphores, when a signal ended the command: it removes them then
 CPU_QUOTA = "/sys/fs/cgroup/cpu.max"  # of a container: microseconds of CPU time, and of wall time
@@ -145,7 +144,7 @@ def _begin(shown_level: int) -> None:
 
     def leave(*_: object) -> None:
         remove_in_hand()
-        os._exit(EXIT_TERMINATED)
+        os._exit(128 + signal.SIGTERM)
 
     def end_with(parent: BaseProcess) -> None:
         parent.join()

@@ -14,7 +14,7 @@ import numpy as np
 
 from vae_loc.errors import UnusableInput, UnusableOption
 from vae_loc.evaluation.metrics import dice_at, rank_sorted
-from vae_loc.model.checkpoint import Checkpoint, healthy_threshold, load_checkpoint, save_checkpoint, with_labelled
+from vae_loc.model.checkpoint import Checkpoint, checkpoint, healthy_threshold, load_checkpoint, save_checkpoint
 from vae_loc.model.facts import Labelled
 from vae_loc.model.network import Model, ready
 from vae_loc.preprocessing.open_scan import open_scan
@@ -135,12 +135,12 @@ def _check(model: Path, output: Path, scans: Sequence[Path], options: Calibratio
 
 
 def _calibrate_labelled(
-    checkpoint: Checkpoint,
+    before: Checkpoint,
     pairs: Sequence[LabelledCase],
     options: CalibrationOptions,
     progress: Callable[[str], None],
 ) -> tuple[Checkpoint, list[FoldDice]]:
-    """Return a copy of `checkpoint` with thresholds of maximal Dice, and their Dice on the other subjects.
+    """Return a copy of `before` with thresholds of maximal Dice, and their Dice on the other subjects.
 
     The threshold stored for a map is the median of the folds'; fifths without an annotated voxel give none.
 
@@ -150,7 +150,7 @@ def _calibrate_labelled(
     """
     subjects = [pair.case.subject for pair in pairs]
     parts = split_parts(subjects, seed=options.seed)
-    model = ready(checkpoint, options.device)
+    model = ready(before, options.device)
     with ArrayStore() as store:
         # score each annotated scan once
         scores = []
@@ -177,7 +177,8 @@ def _calibrate_labelled(
         seed=options.seed,
     )
     _judge(labelled, options)
-    return with_labelled(checkpoint, labelled), rows
+    facts = before.facts.model_copy(update={"labelled": labelled})
+    return checkpoint(facts, before.weights, before.reference, before.modes), rows
 
 
 def _judge(labelled: Labelled, options: CalibrationOptions) -> None:
