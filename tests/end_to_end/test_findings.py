@@ -65,6 +65,7 @@ def test_a_second_ball_does_not_hide_the_first(tmp_path, site_model):
     assert sorted(finding.sign for finding in both) == ["brighter", "darker"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("orientations", **SOME_OR_ALL)
 def test_all_orientations_give_the_same_findings(tmp_path, site_model, orientations):
     data = head(0.2, bright=BALL, dark=DARK, noise=50)

@@ -142,6 +142,7 @@ def test_an_anonymised_series_gets_its_segmentation(values, tmp_path, small_mode
     assert all(name in said.err for name in emptied)
 
 
+@pytest.mark.full
 def test_a_segmentation_of_earlier_findings_does_not_stay(series_folder, small_model, tmp_path):
     arguments = [series_folder[0], "-m", small_model, "-o", tmp_path]
     foreign = tmp_path / "pat_t1_desc-recerror_dseg.dcm"

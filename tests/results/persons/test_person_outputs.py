@@ -200,12 +200,14 @@ def test_a_run_that_contradicts_the_result_of_a_person_removes_it(options, out, 
     assert of_persons(out) == set()
 
 
+@pytest.mark.full
 def test_a_file_that_someone_changed_is_not_removed(out, scans, model_file, monkeypatch, capsys):
     (out / "ann_desc-personcombi_dseg.tsv").write_text("corrected by a reader\n")
     run(monkeypatch, capsys, "segment", scans, "-m", model_file, "-o", out, "-q", "--fpr", "0.05")
     assert of_persons(out) == {"ann_desc-personcombi_dseg.tsv"}
 
 
+@pytest.mark.full
 def test_a_scan_scored_again_alone_keeps_the_result_of_the_person_unless_it_changes(
     out, scans, model_file, monkeypatch, capsys
 ):
