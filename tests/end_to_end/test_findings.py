@@ -51,6 +51,7 @@ def test_twenty_healthy_phantoms_have_no_more_findings_than_promised(tmp_path, s
     assert sum(map(len, found)) <= DEFAULT_FALSE_FINDINGS * 20
 
 
+@pytest.mark.full
 def test_a_planted_ball_is_one_finding_of_its_sign_at_its_place(tmp_path, site_model):
     (bright,) = findings(tmp_path, site_model, head(0.2, bright=BALL, noise=50))
     (dark,) = findings(tmp_path, site_model, head(0.2, dark=DARK, noise=50))
@@ -60,6 +61,7 @@ def test_a_planted_ball_is_one_finding_of_its_sign_at_its_place(tmp_path, site_m
     assert bright.healthy_as_strong == dark.healthy_as_strong == 0
 
 
+@pytest.mark.full
 def test_a_second_ball_does_not_hide_the_first(tmp_path, site_model):
     both = findings(tmp_path, site_model, head(0.2, bright=BALL, dark=DARK, noise=50))
     assert sorted(finding.sign for finding in both) == ["brighter", "darker"]
@@ -81,6 +83,7 @@ def test_all_orientations_give_the_same_findings(tmp_path, site_model, orientati
             assert np.linalg.norm(np.subtract(other.peak_ras_mm, one.peak_ras_mm)) < 6
 
 
+@pytest.mark.full
 def test_nothing_found_is_an_answer_on_screen_and_in_the_json(tmp_path, site_model):
     path = save(tmp_path / "h_t1.nii.gz", head(0.15, noise=102), AFFINE)
     said = invoke("segment", path, "-m", site_model, "-o", tmp_path / "out")

@@ -29,6 +29,7 @@ def interrupted(folder, output, number):
     return state
 
 
+@pytest.mark.full
 def test_ctrl_c_keeps_the_finished_epochs(healthy_folder, tmp_path):
     interrupted(healthy_folder, tmp_path / "m.safetensors", signal.SIGINT)
 

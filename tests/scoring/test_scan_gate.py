@@ -124,7 +124,7 @@ def test_ct_is_refused(samples):
 
 @pytest.mark.parametrize(
     ("zoom", "said"),
-    [(1.5, "brain mask holds"), full(0.6, "shape of a brain"), (0.88, None)],
+    [full(1.5, "brain mask holds"), (0.6, "shape of a brain"), (0.88, None)],
     ids=["big", "small", "child"],
 )
 def test_a_size_that_no_brain_has_is_refused(samples, zoom, said):
@@ -148,7 +148,7 @@ def test_a_mask_of_a_few_ml_and_two_heads_are_refused(samples):
 
 @pytest.mark.parametrize("name", ["IXI012_t1", full("patient07_flair"), full("crtut_t2")])
 @pytest.mark.parametrize(
-    ("ends", "share"), [full("SI", 0.6), full("SI", -0.7), ("LR", 0.5)], ids=["top", "bottom", "half"]
+    ("ends", "share"), [full("SI", 0.6), full("SI", -0.7), full("LR", 0.5)], ids=["top", "bottom", "half"]
 )
 def test_a_brain_of_which_a_part_is_missing_is_not_refused(samples, name, ends, share):
     scan = samples[name]
