@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from vae_loc.evaluation.record import EvaluationRecord
-from vae_loc.results.persons.person_summary import PersonSummary
+from vae_loc.results.person_summary import PersonSummary
 from vae_loc.results.scan_summary import ScanSummary
 from vae_loc.training.training_record import TrainingRecord
 

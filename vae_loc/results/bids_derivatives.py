@@ -13,7 +13,7 @@ import numpy as np
 
 from vae_loc.errors import UnusableInput
 from vae_loc.results.output_names import PERSON_SCORES, OutputNames, signed_name
-from vae_loc.results.persons.person_summary import person_columns
+from vae_loc.results.person_summary import person_columns
 from vae_loc.results.scan_summary import MaskSummary
 from vae_loc.scans.people import Person
 from vae_loc.scans.volume import stem, write_volume

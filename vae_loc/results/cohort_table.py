@@ -12,7 +12,7 @@ from typing import Literal
 
 from vae_loc.errors import UnusableInput, VaeLocError
 from vae_loc.results.output_names import is_page, page_of
-from vae_loc.results.persons.person_summary import people_beside
+from vae_loc.results.person_summary import people_beside
 from vae_loc.results.scan_page import CITATION, environment, jpeg, look_of, stored_jpeg
 from vae_loc.results.scan_summary import ScanSummary, read_summary
 from vae_loc.scans.cases import Case

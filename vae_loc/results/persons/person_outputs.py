@@ -14,6 +14,14 @@ from vae_loc.errors import OurBug, OutOfMemory, VaeLocError, WorkerDied, is_out_
 from vae_loc.results.cohort_table import Entry
 from vae_loc.results.earlier_outputs import remove_stale, stated_files
 from vae_loc.results.output_names import PERSON_KINDS, OutputNames, declared, page_of
+from vae_loc.results.person_summary import (
+    PersonMask,
+    PersonScan,
+    PersonSummary,
+    person_page,
+    person_tsv,
+    read_person,
+)
 from vae_loc.results.persons.merged_findings import (
     MAX_OFF_MM,
     Affine,
@@ -24,14 +32,6 @@ from vae_loc.results.persons.merged_findings import (
     on_grid_of,
     person_map,
     read_output,
-)
-from vae_loc.results.persons.person_summary import (
-    PersonMask,
-    PersonScan,
-    PersonSummary,
-    person_page,
-    person_tsv,
-    read_person,
 )
 from vae_loc.results.scan_summary import MaskSummary, ScanSummary, read_summary, read_whole_summary
 from vae_loc.scans.cases import Case
