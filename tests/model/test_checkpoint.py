@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from vae_loc.model import checkpoint
 from vae_loc.model.checkpoint import find_model, healthy_threshold, load_checkpoint, save_checkpoint, with_reference
 from vae_loc.model.facts import FORMAT_VERSION, Healthy, quantiles
 from vae_loc.vocabulary import METHODS
+
+MODELS = Path(__file__).resolve().parents[2] / "models"  # with their records, which no wheel holds
 
 
 def test_a_checkpoint_survives_the_round_trip(model_file, tmp_path):
@@ -32,10 +35,9 @@ def test_places_of_any_memory_order_survive_the_round_trip(model_file, tmp_path)
 
 @pytest.mark.parametrize("name", ["t1", "t2", "flair"])
 def test_a_model_of_format_5_keeps_its_digest_and_is_saved_as_one_of_the_present_format(tmp_path, name):
-    path = find_model(name)
-    model = load_checkpoint(path)
+    model = load_checkpoint(find_model(name))
     assert model.facts.format_version == 5
-    assert model.digest == json.loads(path.with_suffix(".training.json").read_text())["model_sha256"]
+    assert model.digest == json.loads((MODELS / f"{name}.training.json").read_text())["model_sha256"]
     save_checkpoint(model, tmp_path / "new.safetensors")
     again = load_checkpoint(tmp_path / "new.safetensors")
     assert again.facts == model.facts.model_copy(update={"format_version": FORMAT_VERSION})
