@@ -85,6 +85,7 @@ def test_a_full_stdout_is_one_line_and_the_files_are_whole(tmp_path, good, small
     assert names(tmp_path / "out") == MADE
 
 
+@pytest.mark.full
 def test_a_full_disk_leaves_nothing_behind_and_an_old_output_alone(tmp_path, good, small_model):
     def quota():
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # the map fits, the picture does not

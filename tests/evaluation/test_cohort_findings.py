@@ -110,6 +110,7 @@ def test_each_map_has_a_measured_share_for_each_stated_one(evaluated):
         assert means[-1] == pytest.approx(STATED_SHARES[-1], abs=0.2)
 
 
+@pytest.mark.full
 def test_findings_of_healthy_scans_are_those_that_segment_gives(healthy_folder, trained):
     cases = find_cases([healthy_folder])[:1]
     scans = measure_healthy(cases, trained, brain_mask=None, progress=lambda _: None)

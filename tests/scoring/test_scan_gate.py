@@ -68,7 +68,7 @@ def test_a_real_scan_is_not_refused_and_not_called_blurred(samples, name):
 @pytest.mark.parametrize(
     ("ends", "said"),
     [
-        (["SI"], "upside down"),
+        full(["SI"], "upside down"),
         full(["PA"], "mirrored front to back"),
         full(["SI", "PA"], "turned over"),
         full(["LR"], None),

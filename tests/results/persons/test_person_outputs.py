@@ -11,7 +11,6 @@ import pytest
 from support import browser as chromium
 from support.commands import names, run
 from support.html import Tags
-from support.marks import full
 from support.phantoms import AFFINE, BALL, SHAPE, centred, phantom, save
 
 from vae_loc.results.cohort_table import Entry
@@ -190,9 +189,10 @@ def test_a_result_of_a_person_stays_as_long_as_it_is_true(options, out, scans, m
     assert {name: (out / name).read_bytes() for name in before} == before
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "options",
-    [["score", "--polarity", "dark"], *(full(["segment", *of]) for of in (["--threshold", "2"], ["--fpr", "0.05"]))],
+    [["score", "--polarity", "dark"], *(["segment", *of] for of in (["--threshold", "2"], ["--fpr", "0.05"]))],
     ids=" ".join,
 )
 def test_a_run_that_contradicts_the_result_of_a_person_removes_it(options, out, scans, model_file, monkeypatch, capsys):
