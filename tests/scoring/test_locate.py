@@ -13,6 +13,7 @@ from support.marks import full
 from support.phantoms import AFFINE, BALL, SHAPE, centred, phantom, save
 from support.places import SAMPLES
 from support.scans import opened
+from threadpoolctl import threadpool_limits
 
 from vae_loc.errors import UnusableModel, UnusableOption
 from vae_loc.evaluation.scan_metrics import baseline_maps
@@ -194,3 +195,12 @@ def test_a_model_that_is_named_counts_before_all(nameless, scan, model_file):
 def test_a_contrast_without_a_shipped_model_is_refused(nameless, scan):
     with pytest.raises(UnusableModel, match="pd: expected a contrast of a shipped model"):
         choose_model(replace(nameless("t1"), contrast="pd"), opened(scan), DEFAULTS)
+
+
+def test_the_number_of_blas_threads_changes_no_bit(scan, trained):
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(limits=threads, user_api="blas"):
+            found.append(locate(opened(scan), trained))
+    assert np.array_equal(found[0].canonical.grid.affine, found[1].canonical.grid.affine)
+    assert np.array_equal(found[0].maps["combi"], found[1].maps["combi"])

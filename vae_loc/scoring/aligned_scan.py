@@ -22,6 +22,7 @@ from vae_loc.preprocessing.canonical import (
 from vae_loc.preprocessing.open_scan import Scan, with_brain
 from vae_loc.preprocessing.pose import ALIGNED_OUTLINE, outline_dice
 from vae_loc.preprocessing.resampling import Grid
+from vae_loc.system.blas_threads import one_blas_thread
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 RAW_SMOOTHING_FWHM_MM = 6.0  # two canonical pixels: the same rule for all five bare maps (design [9])
@@ -48,6 +49,7 @@ def refuse_other_preprocessing(model: Checkpoint) -> None:
         raise UnusableModel(model.digest[:12], "was trained on slices prepared otherwise; train it again")
 
 
+@one_blas_thread()
 def canonical_of(scan: Scan, model: Model) -> CanonicalVolume:
     """Return a brain as the model's network expects it.
 

@@ -24,6 +24,7 @@ from vae_loc.scoring.scan_gate import TissueFit, tissue_fit, verdict_on
 from vae_loc.scoring.score_options import DEFAULTS, ScoreOptions
 from vae_loc.scoring.slice_scores import score_slices
 from vae_loc.scoring.smoothing import smoothed
+from vae_loc.system.blas_threads import one_blas_thread
 from vae_loc.vocabulary import METHODS, PLACE_Z, BoolArray, FloatArray, Method
 
 MAX_SPREAD = 1.5  # of the most unusual healthy scan's: beyond it, something else than a brain of this contrast
@@ -161,6 +162,7 @@ def contrast_by_intensities(scan: Scan) -> str:
     return tissue_fit(canonical_of(scan, atlas), atlas.reference["template"]).contrast
 
 
+@one_blas_thread()
 def locate(scan: Scan, model: Model, options: ScoreOptions = DEFAULTS) -> Located:
     """Score one scan.
 
