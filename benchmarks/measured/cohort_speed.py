@@ -104,6 +104,7 @@ def run(folder: Path, place: Path, jobs: int) -> dict[str, float]:
 def waiting(folder: Path, place: Path, count: int) -> dict[str, tuple[float, float]]:
     """Return (wall, CPU) seconds a scan of reading, scoring and writing in one process, files not in the page cache."""
     from vae_loc.model.network import load_model
+    from vae_loc.results.earlier_outputs import earlier_outputs
     from vae_loc.results.output_names import folder_names
     from vae_loc.results.scan_outputs import write_outputs
     from vae_loc.results.scan_summary import Inputs
@@ -131,7 +132,9 @@ def waiting(folder: Path, place: Path, count: int) -> dict[str, tuple[float, flo
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         volume = timed("reading", lambda case=case: read_volume(case.scan))
         located = timed("scoring", lambda case=case, volume=volume: _located(volume, model, case.brain_mask))
-        timed("writing", lambda located=located: write_outputs(located, model, names, options, inputs))
+        earlier = earlier_outputs(names, case.scan, options, inputs)
+        given = located, model, options, inputs, earlier
+        timed("writing", lambda given=given: write_outputs(*given))
     return {name: tuple(np.median(rows[1:], axis=0)) for name, rows in spent.items()}  # the first one warms up
 
 

@@ -11,6 +11,7 @@ from support.commands import invoke, names
 
 from vae_loc.errors import OurBug
 from vae_loc.preprocessing.open_scan import open_scan
+from vae_loc.results.earlier_outputs import earlier_outputs
 from vae_loc.results.output_names import FolderNames
 from vae_loc.results.scan_outputs import write_outputs
 from vae_loc.results.scan_summary import Inputs
@@ -84,7 +85,9 @@ class Careless(FolderNames):
 def test_an_output_that_the_names_do_not_declare_is_a_bug_of_ours_and_nothing_is_written(tmp_path, trained, scan):
     located = locate(open_scan(find_cases([scan])[0]), trained)
     made_of = ScoreOptions(), Inputs(scan="0", brain_mask=None)
+    kinds = (Careless, FolderNames)
+    careless, careful = (earlier_outputs(kind(tmp_path / "out", None), scan, *made_of) for kind in kinds)
     with pytest.raises(OurBug, match=r"more\.txt is written, and the output names do not declare it"):
-        write_outputs(located, trained, Careless(tmp_path / "out", None), *made_of)
+        write_outputs(located, trained, *made_of, careless)
     assert names(tmp_path / "out") == set()
-    assert write_outputs(located, trained, FolderNames(tmp_path / "out", None), *made_of)
+    assert write_outputs(located, trained, *made_of, careful)

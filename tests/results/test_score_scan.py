@@ -1,5 +1,7 @@
 """One scan: outputs that are whole and fit are taken, all others are made again."""
 
+from collections import Counter
+
 import pytest
 from support.commands import rows, run
 from support.corpus import GOOD, MASK, raw_scan
@@ -8,7 +10,9 @@ from support.marks import full
 from vae_loc.results.output_names import folder_names
 from vae_loc.results.score_scan import Task, score_task
 from vae_loc.scans.cases import find_cases
-from vae_loc.scoring.score_options import ScoreOptions
+from vae_loc.scoring.score_options import Files, ScoreOptions
+from vae_loc.system import reading
+from vae_loc.system.reading import sha256_of
 
 
 class TestSkipExisting:
@@ -73,6 +77,19 @@ class TestSkipExisting:
         for less in ([], ["--report"], ["--method", "kl-grad", "--percentile"]):
             assert scored(*model, *less) == ["skipped", "skipped"]
         assert scored(*model, "--polarity", "dark") == ["done", "done"]
+
+    def test_each_earlier_file_is_hashed_once_where_more_is_asked_for(self, tmp_path, small_model, monkeypatch, scored):
+        (case, *_) = find_cases([tmp_path / "in"])
+        names, hashed = folder_names(tmp_path / "out", scans=[case.scan], methods=1), Counter()
+
+        def counted(*paths):
+            hashed.update(path for path in paths if path.parent == tmp_path / "out")
+            return sha256_of(*paths)
+
+        monkeypatch.setattr(reading, "sha256_of", counted)
+        options = ScoreOptions(model=str(small_model), files=Files(percentile=True))
+        assert score_task(options, Task(case, names, skip_existing=True)).status == "done"
+        assert set(hashed.values()) == {1}
 
     def test_without_the_option_they_are_made_again(self, scored, tmp_path, small_model, monkeypatch, capsys):
         before = (tmp_path / "out" / "a_t1_scores.json").stat().st_ino

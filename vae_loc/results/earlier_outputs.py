@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from vae_loc.errors import UnusableInput
@@ -34,16 +35,23 @@ class Earlier:
 
     Attributes
     ----------
-    summary : the content of its scores JSON; None if nothing is still true
-    files : all files that the JSON names, with their SHA-256
-    whole : those that are there, unchanged, and still true
+    files : all files that its scores JSON names, with their SHA-256
+    summary : the content of the JSON; None if nothing is still true
     """
 
     names: OutputNames
     scan: Path
     files: Mapping[Path, str]
     summary: ScanSummary | None = None
-    whole: Mapping[Path, str] = field(default_factory=dict)
+
+    @cached_property
+    def whole(self) -> dict[Path, str]:
+        """The files that are there, unchanged, and still true; each is read once."""
+        return {path: digest for path, digest in self.files.items() if self.summary and are_whole({path: digest})}
+
+    def by(self, model: str) -> Earlier:
+        """Return the same, of which nothing is still true if it is not by the model with this SHA-256."""
+        return self if self.summary is None or self.summary.model.sha256 == model else replace(self, summary=None)
 
     def mask(self, method: Method) -> MaskSummary | None:
         """Return the mask of a map, None unless it is whole."""
@@ -122,15 +130,8 @@ def stated_files(files: Mapping[Path, str], folder: Path) -> dict[str, str]:
     return {Path(os.path.relpath(path, folder)).as_posix(): digest for path, digest in files.items()}
 
 
-def earlier_outputs(
-    names: OutputNames, scan: Path, options: ScoreOptions, inputs: Inputs, models: Container[str]
-) -> Earlier:
-    """Return the outputs that an earlier run left of a scan.
-
-    Parameters
-    ----------
-    models : SHA-256 of the models that they may be of, to be still true
-    """
+def earlier_outputs(names: OutputNames, scan: Path, options: ScoreOptions, inputs: Inputs) -> Earlier:
+    """Return the outputs that an earlier run left of a scan; those of any model are taken for true (`Earlier.by`)."""
     scores = names.scores(scan)
     ours = {os.path.normpath(path): path for path in names.all_paths(scan, MAPS)}  # a JSON names some by `../`
     files = {ours.get(os.path.normpath(path), path): digest for path, digest in files_of(scores).items()}
@@ -142,11 +143,8 @@ def earlier_outputs(
     files |= {ours[path]: digest for path, digest in named.items() if path in ours}  # also in other folders
     stated = options.stated()
     shaping = all(summary.options.get(name) == stated.get(name) for name in SHAPING)
-    known = summary.model.sha256 in models and summary.versions.get("vae-loc") == own_version()
-    if summary.inputs != inputs or not shaping or not known:
-        return Earlier(names, scan, files)
-    whole = {path: digest for path, digest in files.items() if are_whole({path: digest})}
-    return Earlier(names, scan, files, summary, whole)
+    true = summary.inputs == inputs and shaping and summary.versions.get("vae-loc") == own_version()
+    return Earlier(names, scan, files, summary if true else None)
 
 
 def remove_stale(older: Mapping[Path, str], kept: Mapping[Path, str] | Sequence[Path]) -> None:

@@ -10,7 +10,7 @@ from vae_loc.errors import UnusableModel
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import LEVELS
 from vae_loc.model.network import Model
-from vae_loc.results.earlier_outputs import earlier_outputs, remove_segmentations, remove_stale
+from vae_loc.results.earlier_outputs import Earlier, remove_segmentations, remove_stale
 from vae_loc.results.montage import Shown, Slices, montage_png
 from vae_loc.results.output_names import MASK_KINDS, OutputNames
 from vae_loc.results.scan_page import Picture, scan_page
@@ -28,12 +28,17 @@ CEILING_FPR = 0.01  # where findings are not known, full colour is twice what th
 
 
 def write_outputs(
-    located: Located, model: Model, names: OutputNames, options: ScoreOptions, inputs: Inputs
+    located: Located, model: Model, options: ScoreOptions, inputs: Inputs, earlier: Earlier
 ) -> tuple[list[Path], ScanSummary]:
     """Write the files of one scan, all of them or none; the JSON, which shows that the rest is complete, comes last.
 
     The files of an earlier run that contradict the new ones are removed, unless someone has changed them; those that
-    are still true stay, and the JSON lists them (`earlier_outputs`).
+    are still true stay, and the JSON lists them.
+
+    Parameters
+    ----------
+    inputs : of which the JSON states the SHA-256
+    earlier : the outputs of an earlier run, with the names of the outputs
 
     Returns
     -------
@@ -45,8 +50,8 @@ def write_outputs(
     UnusableModel : if thresholds or percentiles are asked of a model without healthy statistics.
     OurBug : if a file was written that `all_paths` does not declare, which could replace a file of the user's.
     """
-    scan, rule = located.volume.path, options.files.segmentation
-    earlier = earlier_outputs(names, scan, options, inputs, {model.digest})
+    names, scan, rule = earlier.names, earlier.scan, options.files.segmentation
+    earlier = earlier.by(model.digest)
     masks: dict[Method, MaskSummary] = {}
     pictures: dict[Method, Picture] = {}
     with together() as group:

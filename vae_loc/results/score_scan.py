@@ -11,7 +11,7 @@ from vae_loc.model.checkpoint import shipped_models
 from vae_loc.model.network import load_model
 from vae_loc.preprocessing.open_scan import counting_mask, open_scan
 from vae_loc.results.cohort_table import Entry, facts_of, failure
-from vae_loc.results.earlier_outputs import earlier_outputs
+from vae_loc.results.earlier_outputs import Earlier, earlier_outputs
 from vae_loc.results.output_names import OutputNames
 from vae_loc.results.scan_outputs import write_outputs
 from vae_loc.results.scan_summary import Inputs, ScanSummary, read_summary
@@ -71,14 +71,15 @@ def score_scan(options: ScoreOptions, task: Task) -> Entry:
     mask = counting_mask(case, options.brain_mask)
     inputs = inputs_of(case, mask)
     entry = Entry(case, "skipped", None, names.scores(case.scan), mask=mask if isinstance(mask, Path) else None)
+    earlier = earlier_outputs(names, case.scan, options, inputs)
     # outputs of an earlier run that hold all that is asked for
-    if task.skip_existing and (summary := _existing(options, task, inputs)):
+    if task.skip_existing and (summary := _existing(options, case, earlier)):
         entry = replace(entry, facts=facts_of(summary))
     else:
         scan = open_scan(case, brain_mask=options.brain_mask, volume=options.volume)
         model, notes = choose_model(case, scan, options)
         located = locate(scan, model, options)
-        written, summary = write_outputs(located, model, names, options, inputs)
+        written, summary = write_outputs(located, model, options, inputs, earlier)
         notes += tuple(f"warning: {printable(case.scan)}: {warning}" for warning in located.warnings)
         entry = replace(entry, status="done", facts=facts_of(summary), written=tuple(written), notes=notes)
     if task.series is None or not options.dicom_seg:
@@ -92,24 +93,22 @@ def inputs_of(case: Case, mask: BrainMask, *, scan: str | None = None) -> Inputs
     return Inputs(scan=scan or sha256_of(*dict.fromkeys(pair(case.scan))), brain_mask=digest)
 
 
-def _existing(options: ScoreOptions, task: Task, inputs: Inputs) -> ScanSummary | None:
+def _existing(options: ScoreOptions, case: Case, earlier: Earlier) -> ScanSummary | None:
     """Return the scores of outputs that hold all that is asked for, whole and still true; None if there are none."""
-    case, names, files = task.case, task.names, options.files
-    if not names.scores(case.scan).exists():
+    summary, files = earlier.summary, options.files
+    if summary is None:
         return None
     # outputs of the model that the options name, or of any that might be chosen
     contrast = case.contrast or options.contrast or contrast_of(case.scan)
     known = [options.model] if options.model else [name for name in shipped_models() if contrast in (None, name)]
     models = {model.digest: model for model in map(load_model, known)}
-    earlier = earlier_outputs(names, case.scan, options, inputs, models)
-    summary = earlier.summary
-    if summary is None or len(earlier.whole) < len(earlier.files):
+    if summary.model.sha256 not in models or len(earlier.whole) < len(earlier.files):
         return None
     # each map, on the page, with percentiles, and with findings by the rule that is asked for
     shown, masks = summary.options.get("report"), summary.masks or {}
     for method in options.methods:
         on_page = not files.report or (isinstance(shown, list) and method in shown)
-        percentile = not files.percentile or names.path(case.scan, method, "percentile.nii.gz") in earlier.whole
+        percentile = not files.percentile or earlier.names.path(case.scan, method, "percentile.nii.gz") in earlier.whole
         if method not in summary.maps or not (on_page and percentile):
             return None
         if files.segmentation is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 from vae_loc.errors import UnusableOption
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.open_scan import Scan, counting_mask
+from vae_loc.results.earlier_outputs import earlier_outputs
 from vae_loc.results.interactive.scan_figure import scan_figure
 from vae_loc.results.montage import Slices
 from vae_loc.results.output_names import folder_names, refuse_clashes
@@ -173,7 +174,8 @@ class ScanResult:
         refuse_clashes([self.case], names, options)
         digest = digest_of(self.volume) if self.in_memory else None
         inputs = inputs_of(self.case, counting_mask(self.case, options.brain_mask), scan=digest)
-        return write_outputs(self.located, self.model, names, options, inputs)[0]
+        earlier = earlier_outputs(names, self.case.scan, options, inputs)
+        return write_outputs(self.located, self.model, options, inputs, earlier)[0]
 
     def _method(self, method: Method | None) -> Method:
         """Return a map that was asked for, the first if none is named."""
