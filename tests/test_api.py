@@ -74,9 +74,11 @@ def test_the_mask_beside_a_scan_is_used(tmp_path, scan, model_file):
     inside[:, :, 30:] = False
     save(tmp_path / "pat_brainmask.nii.gz", inside.astype(np.uint8), AFFINE)
     found = vae_loc.localize(scan, model=str(model_file))
-    assert found.scan.brain_source == "file"
+    assert found.located.scan.brain_source == "file"
     assert np.array_equal(found.brain, inside)
-    assert vae_loc.localize(scan, model=str(model_file), brain_mask="auto").scan.brain_source == "skull-stripped"
+    assert (
+        vae_loc.localize(scan, model=str(model_file), brain_mask="auto").located.scan.brain_source == "skull-stripped"
+    )
 
 
 def test_an_image_in_memory_gives_what_its_file_gives(scan, model_file):
@@ -90,7 +92,7 @@ def test_an_image_without_a_file_is_saved_too(tmp_path, model_file, monkeypatch)
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "image_brainmask.nii.gz", np.ones(SHAPE, np.uint8), AFFINE)  # of something else
     found = vae_loc.localize(nib.Nifti1Image(phantom(AFFINE, SHAPE)[0], AFFINE), model=model_file)
-    assert found.scan.brain_source == "skull-stripped"
+    assert found.located.scan.brain_source == "skull-stripped"
     (scores,) = [path for path in found.save("out") if path.suffix == ".json"]
     assert scores.name == "image_scores.json"
     assert len(json.loads(scores.read_text())["inputs"]["scan"]) == 64

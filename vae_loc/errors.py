@@ -105,6 +105,11 @@ def machine_fault(error: BaseException) -> VaeLocError | None:
     return None
 
 
+def fault_of(scan: Path, error: Exception) -> VaeLocError:
+    """Return the fault to note where an exception on one scan must not cost the others: a bug of ours if no other."""
+    return error if isinstance(error, VaeLocError) else machine_fault(error) or OurBug(scan, error)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether memory ran out in Python, numpy or torch; torch states it in words alone."""
     text = str(error).lower()

@@ -16,8 +16,8 @@ from benchmarks.page import interval, table, yes
 from vae_loc.evaluation.lesions import FOUND_SHARE
 from vae_loc.evaluation.metrics import rank_sorted
 from vae_loc.results.person_summary import PersonSummary, read_person
-from vae_loc.results.persons.merged_findings import read_output
 from vae_loc.results.score_cohort import score_cohort
+from vae_loc.scoring.merged_findings import read_output
 from vae_loc.scoring.score_options import Files, RunOptions, ScoreOptions, Segmentation
 from vae_loc.vocabulary import BoolArray, FloatArray
 

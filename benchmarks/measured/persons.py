@@ -28,7 +28,6 @@ from benchmarks.transplants import KINDS
 from benchmarks.trial import average_precision
 from vae_loc.evaluation.lesions import FOUND_SHARE
 from vae_loc.model.facts import HealthyFindings
-from vae_loc.results.persons.merged_findings import Seen, merged, person_map
 from vae_loc.scoring.finding_model import Finding
 from vae_loc.scoring.findings import (
     Candidate,
@@ -39,6 +38,7 @@ from vae_loc.scoring.findings import (
     strength_for,
     strengths_of,
 )
+from vae_loc.scoring.merged_findings import Seen, merged, person_map
 from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS
 from vae_loc.vocabulary import BoolArray, FloatArray
 

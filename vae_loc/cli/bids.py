@@ -69,8 +69,8 @@ def bids(
     Example: vae-loc bids dataset dataset/derivatives/vae-loc participant --participant-label 01 02
     """
     from vae_loc.model.checkpoint import find_model, load_checkpoint
-    from vae_loc.results.score_bids import collect_dataset, dataset_cases, score_dataset
-    from vae_loc.scans.cases import BIDS_SUFFIXES
+    from vae_loc.results.score_bids import collect_dataset, derivatives_of, score_dataset
+    from vae_loc.scans.cases import BIDS_SUFFIXES, bids_cases
     from vae_loc.scoring.score_options import Files, ScoreOptions
 
     # of `--participant-label 01 02` the second label is an argument of its own to the parser
@@ -91,15 +91,9 @@ def bids(
     if contrast is None and model is not None:
         own = load_checkpoint(find_model(model)).facts.contrast
         wanted = own if own in BIDS_SUFFIXES else None
-    cases, names = dataset_cases(
-        bids_dir,
-        output_dir,
-        contrast=wanted,
-        participants=(*(participant_label or ()), *context.args),
-        sessions=session_label or (),
-        validated=not skip_bids_validation,
-        polarity=polarity,
-    )
+    names = derivatives_of(bids_dir, output_dir, validated=not skip_bids_validation, polarity=polarity)
+    people = (*(participant_label or ()), *context.args)
+    cases = bids_cases(bids_dir, contrast=wanted, participants=people, sessions=session_label or ())
     if analysis_level == "group":
         outcome = collect_dataset(cases, names, contrast=wanted)
     else:

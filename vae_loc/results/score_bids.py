@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,45 +11,34 @@ from vae_loc.results.cohort_table import TABLE, Entry, facts_of, failure, write_
 from vae_loc.results.output_names import refuse_clashes
 from vae_loc.results.scan_summary import read_whole_summary
 from vae_loc.results.score_cohort import Listener, Outcome, finished, score_cases
-from vae_loc.scans.cases import Case, bids_cases, shard_of, sift
+from vae_loc.scans.cases import Case, shard_of, sift
 
 if TYPE_CHECKING:
     from vae_loc.scoring.score_options import RunOptions, ScoreOptions
     from vae_loc.vocabulary import Polarity
 
 
-def dataset_cases(
-    raw: Path,
-    derivatives: Path,
-    *,
-    contrast: str | None = None,
-    participants: Sequence[str] = (),
-    sessions: Sequence[str] = (),
-    validated: bool = True,
-    polarity: Polarity = "any",
-) -> tuple[list[Case], Derivatives]:
-    """Return the scans of a BIDS dataset, and the names of their derivatives.
+def derivatives_of(raw: Path, folder: Path, *, validated: bool = True, polarity: Polarity = "any") -> Derivatives:
+    """Return the names of the derivatives of a BIDS dataset.
 
     Parameters
     ----------
     raw : the dataset, which is only read
-    contrast : t1, t2 or flair; None for all three
-    participants, sessions : labels, with or without `sub-` and `ses-`; empty for all
+    folder : of the derivatives
     validated : whether `raw` must state that it is a BIDS dataset
 
     Raises
     ------
-    UnusableInput : if there is no such scan, or the derivatives would lie among the scans.
+    UnusableInput : if it does not, or if the derivatives would lie among the scans.
     """
     if validated and not (raw / DESCRIPTION).is_file():  # no more is checked: the official validator does that
         raise UnusableInput(raw / DESCRIPTION, "found none: no BIDS dataset; --skip-bids-validation takes it for one")
     # no derivatives in the dataset they are of, also by a link, outside its `derivatives/`
-    inside, dataset = derivatives.resolve(), raw.resolve()
+    inside, dataset = folder.resolve(), raw.resolve()
     if inside.is_relative_to(dataset) and not inside.is_relative_to(dataset / "derivatives"):
         allowed = raw / "derivatives/vae-loc"
-        raise UnusableInput(derivatives, f"lies in the dataset {raw}, which is only read; name {allowed}")
-    cases = bids_cases(raw, contrast=contrast, participants=participants, sessions=sessions)
-    return cases, Derivatives(derivatives, raw, polarity=polarity)
+        raise UnusableInput(folder, f"lies in the dataset {raw}, which is only read; name {allowed}")
+    return Derivatives(folder, raw, polarity=polarity)
 
 
 def score_dataset(

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vae_loc.errors import OurBug, UnusableInput, VaeLocError, machine_fault, printable
+from vae_loc.errors import UnusableInput, fault_of, printable
 from vae_loc.model.checkpoint import shipped_models
 from vae_loc.model.network import load_model
 from vae_loc.preprocessing.open_scan import counting_mask, open_scan
@@ -48,11 +48,8 @@ def score_task(options: ScoreOptions, task: Task) -> Entry:
     try:
         entry = score_scan(options, task)
         return replace(entry, seconds=time.perf_counter() - began)
-    except VaeLocError as error:
-        fault = error
-    except Exception as error:  # of ours or a library's: it must not cost the other scans of a night
-        fault = machine_fault(error) or OurBug(task.case.scan, error)
-    return failure(task.case, fault, time.perf_counter() - began)
+    except Exception as error:  # also of ours or a library's: it must not cost the other scans of a night
+        return failure(task.case, fault_of(task.case.scan, error), time.perf_counter() - began)
 
 
 def score_scan(options: ScoreOptions, task: Task) -> Entry:

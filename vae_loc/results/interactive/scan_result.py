@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from vae_loc.errors import UnusableOption
 from vae_loc.model.network import Model
-from vae_loc.preprocessing.open_scan import Scan, counting_mask
+from vae_loc.preprocessing.open_scan import counting_mask
 from vae_loc.results.earlier_outputs import earlier_outputs
 from vae_loc.results.interactive.scan_figure import scan_figure
 from vae_loc.results.montage import Slices
@@ -82,11 +82,6 @@ class ScanResult:
     def brain(self) -> BoolArray:
         """The brain mask, bool (I, J, K) on the scan's own grid."""
         return self.located.brain
-
-    @property
-    def scan(self) -> Scan:
-        """The scan as it was read, and its brain."""
-        return self.located.scan
 
     @property
     def volume(self) -> Volume:

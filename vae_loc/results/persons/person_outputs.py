@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_loc.errors import OurBug, OutOfMemory, VaeLocError, WorkerDied, is_out_of_memory, printable
+from vae_loc.errors import WorkerDied, fault_of, printable
 from vae_loc.results.cohort_table import Entry
 from vae_loc.results.earlier_outputs import remove_stale, stated_files
 from vae_loc.results.output_names import PERSON_KINDS, OutputNames, declared, page_of
@@ -22,7 +22,14 @@ from vae_loc.results.person_summary import (
     person_tsv,
     read_person,
 )
-from vae_loc.results.persons.merged_findings import (
+from vae_loc.results.scan_summary import MaskSummary, ScanSummary, read_summary, read_whole_summary
+from vae_loc.scans.cases import Case
+from vae_loc.scans.nifti import pair
+from vae_loc.scans.own_outputs import files_of
+from vae_loc.scans.people import Person, people_in
+from vae_loc.scans.volume import write_volume
+from vae_loc.scoring.finding_model import findings_words, words_of_maps
+from vae_loc.scoring.merged_findings import (
     MAX_OFF_MM,
     Affine,
     Seen,
@@ -33,13 +40,6 @@ from vae_loc.results.persons.merged_findings import (
     person_map,
     read_output,
 )
-from vae_loc.results.scan_summary import MaskSummary, ScanSummary, read_summary, read_whole_summary
-from vae_loc.scans.cases import Case
-from vae_loc.scans.nifti import pair
-from vae_loc.scans.own_outputs import files_of
-from vae_loc.scans.people import Person, people_in
-from vae_loc.scans.volume import write_volume
-from vae_loc.scoring.finding_model import findings_words, words_of_maps
 from vae_loc.scoring.score_options import RunOptions
 from vae_loc.system.progress import BarMaker, no_bars
 from vae_loc.system.reading import are_whole, sha256_of
@@ -153,11 +153,9 @@ def merge_task(task: PersonTask) -> PersonResult:
     """Merge the results of a person's scans; whatever goes wrong costs this person alone and is the result's error."""
     try:
         return merge_person(task)
-    except VaeLocError as error:
-        fault = error
     except Exception as error:  # as in `score_scan`: it must not cost the others
-        fault = OutOfMemory() if is_out_of_memory(error) else OurBug(task.person.first.scan, error)
-    return PersonResult(task.person.name, error=f"no result for {printable(task.person.name)}: {fault}")
+        fault, name = fault_of(task.person.first.scan, error), task.person.name
+        return PersonResult(name, error=f"no result for {printable(name)}: {fault}")
 
 
 def merge_person(task: PersonTask) -> PersonResult:

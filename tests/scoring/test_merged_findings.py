@@ -6,7 +6,8 @@ import pytest
 from support.phantoms import AFFINE, centred, phantom, save
 from support.phantoms import SHAPE as PHANTOM
 
-from vae_loc.results.persons.merged_findings import (
+from vae_loc.scoring.finding_model import Finding
+from vae_loc.scoring.merged_findings import (
     MAX_OFF_MM,
     Seen,
     first2other_mm,
@@ -15,7 +16,6 @@ from vae_loc.results.persons.merged_findings import (
     person_map,
     read_output,
 )
-from vae_loc.scoring.finding_model import Finding
 
 SHAPE = (12, 5, 5)
 COARSE_SHAPE = (48, 50, 20)
