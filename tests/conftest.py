@@ -13,6 +13,7 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from support.bids import write_dataset
 from support.commands import invoke
 from support.corpus import GOOD
@@ -31,6 +32,13 @@ BROWSER = "shown"  # the fixture of each test module that opens a page in Chromi
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="Run the exhaustive tests too, those with the mark `full`.")
+
+
+def pytest_configure(config):
+    """Give each test of random examples 50 of them, 300 with `--full`; the same ones in each run."""
+    examples = 300 if config.getoption("--full") else 50
+    settings.register_profile("ours", max_examples=examples, deadline=None, derandomize=True, database=None)
+    settings.load_profile("ours")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m full` looks for the mark

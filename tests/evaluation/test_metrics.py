@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -79,7 +79,6 @@ def test_a_3x3_example_by_hand():
     assert found.best_threshold < 5
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.sampled_from([1, 3, 10, 50]), st.sampled_from([2, 20, 1e9]))
 def test_many_parts_in_small_memory_rank_as_one(seed, parts, max_scores, levels):
     labels, scores = draws(seed, n=300, levels=levels)

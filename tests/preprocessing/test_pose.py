@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -48,7 +48,6 @@ def test_a_centroid_is_that_of_the_mask_s_voxels_from_the_middle_of_the_cube(bra
     assert not centroid_mm(np.zeros_like(mask), pixel_mm).any()
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(st.integers(0, 2**32 - 1))
 def test_an_affine_is_plausible_if_zooms_stretch_turn_and_shift_are_within_their_bounds(seed):
     """A = R S, R a rotation by a known angle, S a stretch by known zooms along axes of any direction."""

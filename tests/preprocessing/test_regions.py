@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import binary_fill_holes, binary_opening
 from scipy.spatial.distance import cdist
@@ -21,7 +21,6 @@ from vae_loc.preprocessing.regions import (
     without_thin_parts,
 )
 
-FEW = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 FACES = [step for step in itertools.product((-1, 0, 1), repeat=3) if sum(map(abs, step)) == 1]
 CORNERS = [step for step in itertools.product((-1, 0, 1), repeat=3) if any(step)]
 
@@ -62,7 +61,6 @@ def voxels_of(mask):
     return {tuple(voxel) for voxel in np.argwhere(mask).tolist()}
 
 
-@FEW
 @given(masks(empty=False), st.tuples(*[st.integers(0, 3)] * 3))
 def test_a_box_is_the_smallest_that_holds_the_mask_and_its_margin(mask, margin):
     box = bounding_box(mask, margin)
@@ -80,7 +78,6 @@ def test_a_box_without_a_margin_is_that_of_margin_0():
     assert bounding_box(mask) == bounding_box(mask, (0, 0, 0)) == (slice(1, 3), slice(2, 3), slice(0, 1))
 
 
-@FEW
 @given(masks(empty=False), st.integers(0, 2**32 - 1))
 def test_voxels_of_a_cut_array_stay_where_they_were(mask, seed):
     affine = np.eye(4)
@@ -94,7 +91,6 @@ def test_voxels_of_a_cut_array_stay_where_they_were(mask, seed):
     assert np.array_equal(affine, given)
 
 
-@FEW
 @given(masks(), st.sampled_from([1.0, 2.5, (1.0, 2.0, 3.0), (0.7, 0.7, 5.0)]))
 def test_a_depth_is_the_distance_to_the_nearest_voxel_outside(mask, spacing_mm):
     """Brute force over all voxels of the array with one more on every side, which counts as outside."""
@@ -109,7 +105,6 @@ def test_a_depth_is_the_distance_to_the_nearest_voxel_outside(mask, spacing_mm):
     assert found.shape == mask.shape
 
 
-@FEW
 @given(masks())
 def test_the_largest_component_is_that_of_flooding_through_faces(mask):
     given = mask.copy()
@@ -131,7 +126,6 @@ def test_the_largest_component_of_one_is_a_copy():
     assert mask.all()
 
 
-@FEW
 @given(masks())
 def test_components_are_those_of_flooding_through_corners(mask):
     numbers = components(mask)
@@ -151,7 +145,6 @@ def test_two_voxels_are_one_component_by_a_face_or_by_a_corner(step, faces, corn
     assert components(mask).max() == corners
 
 
-@FEW
 @given(masks())
 def test_thin_parts_are_those_that_scipy_s_opening_takes_off(mask):
     before = mask.copy()
@@ -170,7 +163,6 @@ def test_a_thin_bridge_goes_and_what_it_joins_stays():
     assert np.array_equal(without_thin_parts(bridged), lumps)
 
 
-@FEW
 @given(masks())
 def test_holes_are_those_that_scipy_fills(mask):
     found = filled(mask)

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
@@ -94,7 +94,6 @@ def test_a_low_pass_has_its_sigma_along_each_axis():
         assert np.sqrt((profile * place**2).sum()) == pytest.approx(sigma, rel=0.03)  # cut at 3 sigma
 
 
-FEW = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 EDGES_MM = st.sampled_from([0.4, 0.5, 0.6667, 0.7, 0.9, 1.0, 1.2, 2.0, 5.0])
 
 
@@ -119,7 +118,6 @@ def voxels_of_blocks(blocks):
         yield block, np.array(list(itertools.product(*spans)))
 
 
-@FEW
 @given(volumes())
 def test_means_are_those_of_a_plain_loop_with_0_beyond_the_volume(volume):
     data, spacing_mm, box, centre = volume
@@ -149,7 +147,6 @@ def test_a_mask_of_ones_has_means_of_1(edge_mm):
     np.testing.assert_allclose(means[2:-2, 2:-2, 2:-2], 1, rtol=1e-6)
 
 
-@FEW
 @given(volumes())
 def test_a_block_lies_at_the_middle_of_its_voxels(volume):
     data, spacing_mm, box, centre = volume
@@ -164,7 +161,6 @@ def test_a_block_lies_at_the_middle_of_its_voxels(volume):
     assert np.array_equal(affine, given)
 
 
-@FEW
 @given(volumes())
 def test_blocks_of_at_most_2_mm_cover_the_box_and_a_rim_of_one_block(volume):
     data, spacing_mm, box, centre = volume
@@ -176,7 +172,6 @@ def test_blocks_of_at_most_2_mm_cover_the_box_and_a_rim_of_one_block(volume):
         assert size <= part.stop + after - span.stop < 2 * size
 
 
-@FEW
 @given(volumes(), st.integers(0, 2))
 def test_a_flipped_volume_has_the_flipped_blocks(volume, axis):
     data, spacing_mm, box, centre = volume

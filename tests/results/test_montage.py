@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from support.phantoms import AFFINE, SHAPE, centred, phantom, save
@@ -96,7 +96,6 @@ def read_back(content):
         return np.asarray(picture)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1), st.booleans())
 def test_pillow_reads_the_pixels_that_were_written(rows, columns, seed, turned):
     pixels = np.random.default_rng(seed).integers(0, 256, (rows, columns, 3), dtype=np.uint8)

@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.corpus import raw_scan
 from support.grids import GRIDS, geometry
@@ -39,7 +39,6 @@ def grids(draw):
     return shape, affine
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(
     grid=grids(),
     codes=st.tuples(st.integers(0, 4), st.integers(0, 4)),

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vae_loc.errors import UnusableInput
@@ -48,7 +48,6 @@ def test_an_empty_array_comes_back_and_takes_no_room(shape, dtype):
         assert_same(last, after)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.tuples(st.sampled_from(SHAPES), st.sampled_from(DTYPES), st.sampled_from("CF")), max_size=12))
 def test_many_arrays_do_not_touch_each_other(kinds):
     given = [array_of(shape, dtype, order, seed) for seed, (shape, dtype, order) in enumerate(kinds)]
