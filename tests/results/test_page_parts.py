@@ -9,7 +9,7 @@ import pytest
 from support.phantoms import AFFINE, BALL, SHAPE, centred, phantom, save
 
 from vae_loc.preprocessing.open_scan import open_scan
-from vae_loc.results.page_parts import MAX_VOXELS, crop_to, expected_scan, layer
+from vae_loc.results.page_parts import MAX_SHOWN_VOXELS, crop_to, expected_scan, layer
 from vae_loc.scans.cases import find_cases
 from vae_loc.scans.volume import read_volume
 from vae_loc.scoring.locate import locate
@@ -24,7 +24,7 @@ def test_a_scan_of_fine_voxels_is_joined_to_blocks_in_its_place(tmp_path):
     volume = read_volume(save(tmp_path / "fine.nii", data, affine))
     crop = crop_to(np.ones(shape, dtype=bool), volume)
     image = nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(layer(data, crop, low=0, high=7))))
-    assert np.prod(image.shape) <= MAX_VOXELS
+    assert np.prod(image.shape) <= MAX_SHOWN_VOXELS
     centre_mm = (image.affine @ np.append(np.argwhere(image.get_fdata() > 3).mean(axis=0), 1))[:3]
     assert np.allclose(centre_mm, (affine @ [101.5, 201.5, 251.5, 1])[:3], atol=0.6)
 

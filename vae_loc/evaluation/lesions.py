@@ -21,7 +21,7 @@ SIZE_CLASSES_ML = (1.0, 10.0)  # borders: small, medium, large
 CLASS_NAMES = ("0.1 to 1 ml", "1 to 10 ml", "10 ml and more")
 FINDING_RATES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # expected false findings per healthy scan
 HEADLINE_RATE = DEFAULT_FALSE_FINDINGS  # what `segment` does by default
-Counts = NDArray[np.intp]
+VoxelCounts = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Lesions:
 
     labels: NDArray[np.int32]
     annotated: BoolArray
-    sizes: Counts
+    sizes: VoxelCounts
     specks: int
     voxel_mm3: float
     box: Box
@@ -55,9 +55,9 @@ class Overlap:
     sizes : int (N,), voxels of each finding
     """
 
-    covered: Counts
-    annotated: Counts
-    sizes: Counts
+    covered: VoxelCounts
+    annotated: VoxelCounts
+    sizes: VoxelCounts
 
 
 def find_lesions(truth: BoolArray, brain: BoolArray, voxel_mm3: float) -> Lesions:

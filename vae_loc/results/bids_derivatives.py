@@ -30,7 +30,7 @@ FINDINGS = "findings"  # `desc-` of the numbered mask
 IMAGES = ("percentile.nii.gz", "mask.nii.gz", "dseg.nii.gz")  # those with a sidecar
 DEFINED = ("index", "name")  # columns that BIDS describes itself
 PERSON_NUMBERED = "Findings of all contrasts of the session, numbered from the rarest in healthy people"
-NUMBERED = "Findings, numbered from the strongest; the table beside it says what is known of each"
+SCAN_NUMBERED = "Findings, numbered from the strongest; the table beside it says what is known of each"
 PLAIN_SUFFIX = "T1w"  # whose derivatives are named without it; a FLAIR of the same session must not collide
 IGNORED = ("*_anomaly.nii.gz", "*_scores.json", "figures", "cohort*.csv", "*.html")
 # no slash: the folder itself too
@@ -108,7 +108,7 @@ class Derivatives(OutputNames):
                     "MinimumSizeMm3": mask.min_size_mm3,
                 }
                 sidecars[self.path(scan, method, "mask.nii.gz")] = facts
-                numbered = {"Description": NUMBERED} | _described(columns_of(Finding))
+                numbered = {"Description": SCAN_NUMBERED} | _described(columns_of(Finding))
                 sidecars[self.path(scan, method, "dseg.nii.gz")] = facts | numbered
         source = self._uri(scan)
         for image, facts in sidecars.items():

@@ -26,7 +26,7 @@ SHOWN = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)  # healthy quantiles of a strip
 HEALTHY_BAND = (0.05, 0.95)
 QUARTILES = (25, 50, 75)
 MARGIN_MM = 10.0  # around the brain
-MAX_VOXELS = 16_000_000  # of a layer; a head of 1 mm has half of it. Beyond, voxels are joined to blocks
+MAX_SHOWN_VOXELS = 16_000_000  # of a layer; a head of 1 mm has half of it. Beyond, voxels are joined to blocks
 STEPS = 255  # of 8 bits
 
 
@@ -124,7 +124,7 @@ def crop_to(brain: BoolArray, volume: Volume) -> Crop:
     box = bounding_box(brain, margin=(i, j, k))
     block = np.ones(3, dtype=int)
     sides = np.array([part.stop - part.start for part in box])
-    while math.prod(-(-sides // block)) > MAX_VOXELS:
+    while math.prod(-(-sides // block)) > MAX_SHOWN_VOXELS:
         block[int(np.argmin(block * volume.spacing_mm))] += 1
     first = np.array([part.start for part in box]) + (block - 1) / 2
     affine = volume.affine.copy()

@@ -29,8 +29,8 @@ from vae_loc.vocabulary import BoolArray, FloatArray, Method
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-PACKAGE = Path(__file__).parent
-NIIVUE = PACKAGE / "vendor" / "niivue" / "niivue.umd.js"
+RESULTS = Path(__file__).parent
+NIIVUE = RESULTS / "vendor" / "niivue" / "niivue.umd.js"
 STORED_PERCENTILES = (0.1, 99.9)  # what the 256 steps of the shown scan span
 WINDOWS = {"normal": (1, 99), "narrow": (10, 90), "wide": STORED_PERCENTILES}  # of the brain's, black to white
 MAX_CEILINGS = 4  # a bare score's highest voxels would leave no steps for the others
@@ -94,13 +94,13 @@ def environment() -> Environment:
     from markupsafe import Markup
 
     templates = Environment(
-        loader=FileSystemLoader(PACKAGE / "templates"),
+        loader=FileSystemLoader(RESULTS / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.globals["own"] = lambda name: Markup((PACKAGE / "templates" / name).read_text("utf-8"))  # noqa: S704 - ours
+    templates.globals["own"] = lambda name: Markup((RESULTS / "templates" / name).read_text("utf-8"))  # noqa: S704 - ours
     templates.globals["niivue"] = lambda: Markup(NIIVUE.read_text("utf-8"))  # noqa: S704 - vendored
     templates.filters["percentile"] = percentile_words
     return templates

@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from vae_loc.preprocessing.pose import Affine
 from vae_loc.preprocessing.resampling import interpolated
 from vae_loc.scans.nifti import affine_mm, corners_apart, read_image
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.finding_model import Finding, PersonFinding, SeenSummary, measures, sentence
 from vae_loc.vocabulary import BoolArray, FloatArray
 
-Affine = NDArray[np.float64]  # (4, 4)
 MAX_OFF_MM = 5.0  # median over the brain; one person's scans differ by 0.6 to 1.4 mm (docs/measured/persons.md)
 SAME_GRID_MM = 1e-3  # corners nearer than this are those of one grid
 EVERY = 4  # one of so many voxels along each axis shows how far two alignments are apart

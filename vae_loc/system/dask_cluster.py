@@ -9,16 +9,14 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from vae_loc.errors import UnusableInput, UnusableOption
 from vae_loc.system.reading import read_text
+from vae_loc.system.worker_processes import ResultT, TaskT
 
 if TYPE_CHECKING:
     from distributed import Client
-
-TaskT = TypeVar("TaskT")
-ResultT = TypeVar("ResultT")
 
 LOCAL, SLURM = "dask", "slurm"
 # The second death of a worker makes its task a failure, as with worker processes. dask blames all tasks that a worker

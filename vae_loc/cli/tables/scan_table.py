@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 40  # of the table on screen; the cohort table has all
 MAX_NAMES = 3  # of failed scans in the last line
-PAGE_ENDING = ".html"
+PAGE_SUFFIX = ".html"
 
 
 def findings_shown(outcome: Outcome) -> tuple[Table | None, list[str]]:
@@ -84,7 +84,7 @@ def closing_line(outcome: Outcome) -> str:
     names = f": {', '.join(failed[:MAX_NAMES])}{more}" if failed else ""
     own = [path for entry in outcome.entries for path in entry.written]
     files = [*own, *outcome.tables] if len(statuses) < 2 else [*outcome.tables, *own]
-    page = next((path for path in files if path.name.endswith(PAGE_ENDING)), None)
+    page = next((path for path in files if path.name.endswith(PAGE_SUFFIX)), None)
     if len(statuses) < 2 and page is None:
         return ""
     look = page or next(iter(outcome.tables), None)

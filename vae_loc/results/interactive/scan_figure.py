@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = ("scan", "map", "scan, map and outline")
+FIGURE_COLUMNS = ("scan", "map", "scan, map and outline")
 INCHES = 3.2  # of one picture's width
 MAP_COLOURS = "RdBu_r"  # red is brighter, blue is darker than expected; told apart by colour-blind readers
 OUTLINE = "#00b4b4"
-OPACITY = 0.55  # of the map over the scan
+MAP_OPACITY = 0.55  # of the map over the scan
 
 
 def scan_figure(slices: Slices, findings: Sequence[Finding], *, title: str) -> Figure:
@@ -43,14 +43,14 @@ def scan_figure(slices: Slices, findings: Sequence[Finding], *, title: str) -> F
     rows = [slices.pointed_at(finding) for finding in findings[:SHOWN_FINDINGS]]
     rows = rows or [(int(slices.layers[2].sum(axis=(1, 2)).argmax()), "no finding")]
     width, height = slices.tile
-    size = INCHES * len(COLUMNS) + 1, INCHES * height / width * len(rows) + 0.8
+    size = INCHES * len(FIGURE_COLUMNS) + 1, INCHES * height / width * len(rows) + 0.8
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(printable(title), fontsize="medium")
-    axes = figure.subplots(len(rows), len(COLUMNS), squeeze=False)
+    axes = figure.subplots(len(rows), len(FIGURE_COLUMNS), squeeze=False)
     for row, (at, caption) in zip(axes, rows, strict=True):
         _draw_row(list(row), slices, at)
         row[0].set_ylabel(f"{caption}\nz {slices.heights_mm[at]:+.0f} mm", fontsize="small")
-    for column, name in zip(axes[0], COLUMNS, strict=True):
+    for column, name in zip(axes[0], FIGURE_COLUMNS, strict=True):
         column.set_title(name, fontsize="small")
     bar = figure.colorbar(axes[0, 1].images[0], ax=list(axes.ravel()), shrink=0.7, extend="both")
     bar.set_label("darker than expected     brighter than expected")
@@ -77,7 +77,7 @@ def _draw_row(axes: Sequence[Axes], slices: Slices, at: int) -> None:
         if axis is not axes[1]:
             axis.imshow(scan, cmap="gray", vmin=slices.window[0], vmax=slices.window[1], extent=extent)
         if values is not None:
-            opacity = 1.0 if axis is axes[1] else OPACITY
+            opacity = 1.0 if axis is axes[1] else MAP_OPACITY
             axis.imshow(values, cmap=MAP_COLOURS, vmin=-ceiling, vmax=ceiling, extent=extent, alpha=opacity)
     if mask.any():
         rows, columns = mask.shape

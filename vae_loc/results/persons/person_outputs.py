@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vae_loc.errors import WorkerDied, fault_of, printable
+from vae_loc.preprocessing.pose import Affine
 from vae_loc.results.cohort_table import Entry
 from vae_loc.results.earlier_outputs import remove_stale, stated_files
 from vae_loc.results.output_names import PERSON_KINDS, OutputNames, declared, page_of
@@ -31,7 +32,6 @@ from vae_loc.scans.volume import write_volume
 from vae_loc.scoring.finding_model import findings_words, words_of_maps
 from vae_loc.scoring.merged_findings import (
     MAX_OFF_MM,
-    Affine,
     Seen,
     described,
     first2other_mm,
