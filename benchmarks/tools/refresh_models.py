@@ -26,7 +26,7 @@ from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import PREPROCESSING
-from vae_loc.scoring.findings import candidates_of, healthy_findings
+from vae_loc.scoring.findings import candidates_of, healthy_findings, known_findings
 from vae_loc.scoring.locate import locate
 from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.system.writing import together, write_json
@@ -92,8 +92,9 @@ def with_real_rest(model: Checkpoint, shared: Path) -> Checkpoint:
         method: healthy_findings(
             known.extent,
             [strengths[method] for strengths in rests],
-            known,
+            known_findings(model.facts, method),
             prior_weight=PRIOR_SUBJECTS,
+            kind="ordinary",
         )
         for method, known in healthy.findings.items()
     }

@@ -54,6 +54,8 @@ HOSTILE = {
         weights=[0.0] * len(healthy.findings["combi"].weights))(healthy)},
     "strengths that rise": {"healthy": lambda healthy: findings_of(
         strengths=[[1.0, 2.0]] * len(healthy.findings["combi"].strengths))(healthy)},
+    "more kinds than scans": {"healthy": lambda healthy: findings_of(
+        kinds=["real"] * (1 + len(healthy.findings["combi"].strengths)))(healthy)},
     "a negative extent": {"healthy": findings_of(extent=-1.0)},
 }  # fmt: skip
 

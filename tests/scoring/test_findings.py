@@ -1,5 +1,7 @@
 """Candidates have one sign and a strength; how many a healthy scan has is counted, and beyond a few people fitted."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,14 +12,19 @@ from vae_loc.scoring.findings import (
     false_findings,
     healthy_as_strong,
     healthy_findings,
+    known_findings,
     strength_for,
     strengths_of,
 )
 
 
-def known_of(*strengths, weights=None):
+def known_of(*strengths, weights=None, kinds=None):
+    count = len(strengths)
     return HealthyFindings(
-        extent=2.0, strengths=[list(scan) for scan in strengths], weights=list(weights or [1.0] * len(strengths))
+        extent=2.0,
+        strengths=[list(scan) for scan in strengths],
+        weights=list(weights or [1.0] * count),
+        kinds=list(kinds or ["real"] * count),
     )
 
 
@@ -101,6 +108,23 @@ def test_few_people_known_elsewhere_count_no_more_than_they_are():
     """Two people with a weight of 1 each cannot stand for ten scans of the site."""
     blended = healthy_findings(2.0, [[4.0]], known_of([3.0], [5.0]), prior_weight=10)
     assert blended.weights == [1.0, 1.0, 1.0]
+
+
+def test_new_scans_have_their_kind_and_known_ones_keep_theirs():
+    known = known_of([3.0], [5.0], kinds=["simulated", "real"])
+    blended = healthy_findings(2.0, [[4.0]], known, prior_weight=10, kind="ordinary")
+    assert blended.kinds == ["ordinary", "simulated", "real"]
+
+
+@pytest.mark.parametrize(("source", "kind"), [(None, "real"), ("t1", "simulated")])
+def test_scans_of_models_that_state_no_kind_are_those_of_their_training(source, kind):
+    older = known_of([3.0], [5.0]).model_copy(update={"kinds": []})
+    training = SimpleNamespace(synthesized_from=source)
+    facts = SimpleNamespace(healthy=SimpleNamespace(findings={"combi": older}), training=training)
+    assert known_findings(facts, "combi").kinds == [kind, kind]
+    stated = known_of([3.0], kinds=["ordinary"])
+    facts.healthy.findings["combi"] = stated
+    assert known_findings(facts, "combi") == stated
 
 
 @pytest.mark.parametrize(("contrast", "share"), [("t1", 0.02), ("t2", 0.02), ("flair", 0.005), ("pd", 0.02)])

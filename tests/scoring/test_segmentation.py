@@ -20,7 +20,9 @@ from vae_loc.vocabulary import METHODS
 SHAPE = (8, 9, 10)
 SPACING_MM = (2.0, 4.0, 0.5)  # a voxel has 4 mm3
 BOX = np.diag([*SPACING_MM, 1.0])
-KNOWN = HealthyFindings(extent=2.0, strengths=[[3.0 + person, 2.5] for person in range(20)], weights=[1.0] * 20)
+KNOWN = HealthyFindings(
+    extent=2.0, strengths=[[3.0 + person, 2.5] for person in range(20)], weights=[1.0] * 20, kinds=["real"] * 20
+)
 
 
 def volume_of(affine=BOX, shape=SHAPE):

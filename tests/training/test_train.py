@@ -16,6 +16,7 @@ from vae_loc.preprocessing.canonical import smooth_brain, to_canonical
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.cases import find_cases, split_subjects
 from vae_loc.system.array_store import ArrayStore
+from vae_loc.training.healthy_reference import calibrate_cases
 from vae_loc.training.train import HealthyCohort, check_cohort
 from vae_loc.training.training_record import read_record
 
@@ -50,6 +51,10 @@ def test_each_scan_is_read_once_where_another_contrast_is_made_of_it(cohort, tmp
     options = ["--contrast", "t2", "--synthesize-from", "t1", "--epochs", "1", "--image-size", "32"]
     run_train(cohort, tmp_path / "m.safetensors", *options)
     assert voxel_reads == dict.fromkeys(cohort.glob("*_t1.nii.gz"), 1)
+    model = load_checkpoint(tmp_path / "m.safetensors")
+    assert set(model.facts.healthy.findings["combi"].kinds) == {"simulated"}
+    site = calibrate_cases(model, find_cases([cohort / "sub0_t1.nii.gz"])).facts.healthy.findings["combi"].kinds
+    assert (site[0], set(site[1:])) == ("real", {"simulated"})
 
 
 @pytest.mark.full

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ LEVELS = np.unique(np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 
 Quantiles = Annotated[list[float], Field(min_length=len(LEVELS), max_length=len(LEVELS))]
 FEATURES = ("residual", "rec-gradient", "elbo-gradient", "kl-magnitude")  # of which the normalised maps are made
 ANY = "residual.mean"  # a model with this knows healthy brains by place
+# of the scans that findings are compared with: healthy ones, healthy ones of another contrast in the look of this one,
+# and scans of a site of which some show a disease, the part left out that may be of it
+Kind = Literal["real", "simulated", "ordinary"]
 
 
 class _Facts(BaseModel):
@@ -63,12 +66,14 @@ class HealthyFindings(_Facts):
     """Candidates of a map in healthy people: the false alarms that a finding is compared with.
 
     `extent` is the map's value from which on a voxel belongs to a finding. `strengths` are those of every healthy
-    scan's findings, strongest first; `weights` are the numbers of scans that each of them represents.
+    scan's findings, strongest first; `weights` are the numbers of scans that each of them represents. `kinds`
+    are those of the scans; models made before have none (`vae_loc.scoring.findings.known_findings`).
     """
 
     extent: float
     strengths: list[list[float]]
     weights: list[float]
+    kinds: list[Kind] = []
 
 
 class Healthy(_Facts):
@@ -162,6 +167,8 @@ def _odd_healthy(healthy: Healthy) -> Iterator[str]:
         fall = all(_rise(strengths[::-1]) and min(strengths, default=0) >= 0 for strengths in of.strengths)
         if of.extent < 0 or not len(of.weights) == len(of.strengths) > 0 or min(of.weights) <= 0 or not fall:
             yield f"findings {name}"
+        if len(of.kinds) not in (0, len(of.strengths)):
+            yield f"kinds of findings {name}"
 
 
 def _rise(values: list[float]) -> bool:

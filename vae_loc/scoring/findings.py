@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.model.facts import Facts, HealthyFindings, rounded
+from vae_loc.model.facts import Facts, HealthyFindings, Kind, rounded
 from vae_loc.preprocessing.regions import components
 from vae_loc.vocabulary import FloatArray, Method
 
@@ -44,8 +44,15 @@ def extent_fpr(contrast: str) -> float:
 
 
 def known_findings(facts: Facts, method: Method, *, bare: bool = False) -> HealthyFindings | None:
-    """Return the findings of a map in the model's healthy scans; None of bare scores, and where there are none."""
-    return None if bare or facts.healthy is None else facts.healthy.findings.get(method)
+    """Return the findings of a map in the model's healthy scans; None of bare scores, and where there are none.
+
+    Models that do not state the kind of each scan knew no others than those of their training.
+    """
+    known = None if bare or facts.healthy is None else facts.healthy.findings.get(method)
+    if known is None or known.kinds:
+        return known
+    kind: Kind = "real" if facts.training.synthesized_from is None else "simulated"
+    return known.model_copy(update={"kinds": [kind] * len(known.strengths)})
 
 
 def candidates_of(signed: FloatArray, extent: float) -> tuple[NDArray[np.int32], list[Candidate]]:
@@ -76,7 +83,12 @@ def strengths_of(signed: FloatArray, extent: float) -> list[float]:
 
 
 def healthy_findings(
-    extent: float, strengths: Sequence[Sequence[float]], known: HealthyFindings | None, *, prior_weight: float
+    extent: float,
+    strengths: Sequence[Sequence[float]],
+    known: HealthyFindings | None,
+    *,
+    prior_weight: float,
+    kind: Kind = "real",
 ) -> HealthyFindings:
     """Return the findings of a map in healthy scans.
 
@@ -84,14 +96,16 @@ def healthy_findings(
     ----------
     strengths : of each scan, strongest first
     known : what was known of healthy people elsewhere; counts as `prior_weight` scans of this site
+    kind : of the scans that `strengths` are of
     """
     kept = [[rounded(strength) for strength in scan[:KEPT_STRENGTHS]] for scan in strengths]
-    weights = [1.0] * len(kept)
+    weights, kinds = [1.0] * len(kept), [kind] * len(kept)
     if known is not None:
         share = min(1.0, prior_weight / sum(known.weights))
         kept += known.strengths
+        kinds += known.kinds
         weights += [rounded(share * weight) for weight in known.weights]
-    return HealthyFindings(extent=extent, strengths=kept, weights=weights)
+    return HealthyFindings(extent=extent, strengths=kept, weights=weights, kinds=kinds)
 
 
 def false_findings(healthy: HealthyFindings, strength: float) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.model.checkpoint import Checkpoint, with_reference
-from vae_loc.model.facts import LEVELS, Healthy, quantiles
+from vae_loc.model.facts import LEVELS, Healthy, Kind, quantiles
 from vae_loc.model.network import Model, ready
 from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical, to_canonical, with_fine
 from vae_loc.preprocessing.open_scan import PreparedScan, open_scan, prepare_scan
@@ -154,7 +154,8 @@ def calibrate_healthy(
 
     # a new scan will be set against the statistics of all
     everyone = fit.statistics()
-    healthy = _healthy(samples, len(new_subjects), model)
+    kind: Kind = "real" if all(brain.appear is None for brain, _ in new) else "simulated"
+    healthy = _healthy(samples, len(new_subjects), model, kind)
     return with_reference(model, template | everyone.reference, healthy, everyone.modes)
 
 
@@ -205,7 +206,7 @@ def _sample(
     )
 
 
-def _healthy(samples: Sequence[_Sample], subjects: int, model: Checkpoint) -> Healthy:
+def _healthy(samples: Sequence[_Sample], subjects: int, model: Checkpoint, kind: Kind) -> Healthy:
     """Return the quantiles of all samples, and the findings in each beside those that the model has."""
     maps = {method: quantiles(np.concatenate([of.maps[method] for of in samples])) for method in MAPS}
     findings = {}
@@ -213,7 +214,7 @@ def _healthy(samples: Sequence[_Sample], subjects: int, model: Checkpoint) -> He
         known = known_findings(model.facts, method)
         extent = known.extent if known else float(np.interp(1 - extent_fpr(model.facts.contrast), LEVELS, maps[method]))
         strengths = [strengths_of(of.signed[method], extent) for of in samples]
-        findings[method] = healthy_findings(extent, strengths, known, prior_weight=PRIOR_SUBJECTS)
+        findings[method] = healthy_findings(extent, strengths, known, prior_weight=PRIOR_SUBJECTS, kind=kind)
     return Healthy(
         subjects=subjects,
         maps=maps,
