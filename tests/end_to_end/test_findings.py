@@ -93,9 +93,9 @@ def test_nothing_found_is_an_answer_on_screen_and_in_the_json(tmp_path, site_mod
     assert (mask["findings"], mask["volume_ml"], mask["false_findings"]) == ([], 0, 0.1)
 
 
-def test_a_site_of_too_few_healthy_scans_is_told_so(tmp_path, model_file, healthy_folder):
+def test_a_site_of_too_few_healthy_scans_is_told_so(tmp_path, small_model, healthy_folder):
     said = invoke(
-        "calibrate", model_file, "--healthy", healthy_folder / "sub0_t1.nii.gz", "-o", tmp_path / "s.safetensors"
+        "calibrate", small_model, "--healthy", healthy_folder / "sub0_t1.nii.gz", "-o", tmp_path / "s.safetensors"
     )
     assert "1 healthy subject is too few" in said.output
     assert "before: findings from strength" in said.output

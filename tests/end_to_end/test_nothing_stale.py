@@ -56,17 +56,28 @@ def people(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def alone(people, model_file, tmp_path_factory):
+class Alone(dict):
     """The outputs of each command in an empty folder, made when they are asked for."""
 
-    class Alone(dict):
-        def __missing__(self, name):
-            self[name] = tmp_path_factory.mktemp("alone") / "out"
-            run(COMMANDS[name], people, model_file, self[name])
-            return self[name]
+    def __init__(self, scans, model, factory):
+        super().__init__()
+        self.given = scans, model, factory
 
-    return Alone()
+    def __missing__(self, name):
+        scans, model, factory = self.given
+        self[name] = factory.mktemp("alone") / "out"
+        run(COMMANDS[name], scans, model, self[name])
+        return self[name]
+
+
+@pytest.fixture(scope="module")
+def alone(people, model_file, tmp_path_factory):
+    return Alone(people, model_file, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def t1_alone(people, model_file, tmp_path_factory):
+    return Alone(people / "ann_t1.nii.gz", model_file, tmp_path_factory)
 
 
 def run(command, scans, model, out):
@@ -80,16 +91,16 @@ def of_scan(folder):
 
 
 @pytest.mark.parametrize(("first", "second"), some(PAIRS, *QUICK))
-def test_what_is_true_stays_and_what_contradicts_goes(first, second, alone, people, model_file, tmp_path):
-    out = shutil.copytree(alone[first], tmp_path / "out")
-    run(COMMANDS[second], people, model_file, out)
+def test_what_is_true_stays_and_what_contradicts_goes(first, second, t1_alone, people, model_file, tmp_path):
+    out = shutil.copytree(t1_alone[first], tmp_path / "out")
+    run(COMMANDS[second], people / "ann_t1.nii.gz", model_file, out)
     assert of_scan(out) == PAIRS[first, second]
     content = json.loads((out / "ann_t1_scores.json").read_text())
     assert {name: sha256_of(out / name) for name in content["files"]} == content["files"]
     assert len(content["files"]) == len(PAIRS[first, second])
     assert set(content.get("masks", ())) == ({"combi"} if of_scan(out) >= FOUND else set())
     for name in content["files"]:
-        made = [(alone[by] / name).read_bytes() for by in (second, first) if (alone[by] / name).exists()]
+        made = [(t1_alone[by] / name).read_bytes() for by in (second, first) if (t1_alone[by] / name).exists()]
         assert (out / name).read_bytes() in made
 
 

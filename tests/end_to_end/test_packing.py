@@ -24,6 +24,6 @@ def test_what_lay_in_memory_changes_no_byte():
     found = {
         subprocess.run([sys.executable, "-c", PACK], env=os.environ | {"MALLOC_PERTURB_": fill}, capture_output=True,
                        text=True, check=True).stdout
-        for fill in ("0", "85", "255")
+        for fill in ("85", "170")
     }  # fmt: skip
     assert len(found) == 1

@@ -49,10 +49,10 @@ def test_the_table_has_the_findings_of_each_map_at_the_default_rate(evaluated):
             assert cells[1:] == ["", ""]
 
 
-def test_a_volume_without_content_among_the_patients_is_listed(patients, model_file, tmp_path):
+def test_a_volume_without_content_among_the_patients_is_listed(patients, small_model, tmp_path):
     bad = save(tmp_path / "bad_t1.nii.gz", np.zeros(SHAPE, np.float32), AFFINE)
     save(tmp_path / "bad_seg.nii.gz", np.zeros(SHAPE, np.uint8), AFFINE)
-    options = ["--labels", "{subject}_seg.nii.gz", "-m", model_file, "-o", tmp_path / "e"]
+    options = ["--labels", "{subject}_seg.nii.gz", "-m", small_model, "-o", tmp_path / "e"]
     result = invoke("evaluate", patients / "p0_t1.nii.gz", bad, *options, "--json", code=3)
     assert "bad_t1.nii.gz" in result.stderr
     assert json.loads(result.stdout) == json.loads((tmp_path / "e" / "evaluation.json").read_text())
