@@ -121,7 +121,7 @@ def test_all_that_is_there_is_skipped_and_the_same_again_changes_nothing(
 
 
 def test_a_page_says_that_its_map_has_one_sign_alone(people, model_file, tmp_path):
-    run(["score", "--polarity", "dark", "--report"], people, model_file, tmp_path / "dark")
+    run(["score", "--polarity", "dark", "--report"], people / "ann_t1.nii.gz", model_file, tmp_path / "dark")
     assert "--polarity dark leaves out the rest" in (tmp_path / "dark" / "ann_t1_report.html").read_text()
 
 

@@ -85,10 +85,11 @@ def test_raw_maps_are_those_of_raw_and_bare_is_said(scan, trained):
     assert not np.allclose(found.maps["combi"], raw.maps["combi"])
 
 
-def test_bright_and_dark_share_out_the_map(tmp_path, trained):
+def test_bright_and_dark_share_out_the_map(tmp_path, small_model):
+    model = load_model(small_model)
     path = save(tmp_path / "b_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, gain=3)[0], AFFINE)
     found = {
-        polarity: locate(opened(path), trained, ScoreOptions(methods=METHODS, polarity=polarity)).signed_maps
+        polarity: locate(opened(path), model, ScoreOptions(methods=METHODS, polarity=polarity)).signed_maps
         for polarity in ("any", "bright", "dark")
     }
     for method in METHODS:

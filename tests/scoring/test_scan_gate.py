@@ -210,8 +210,8 @@ def noise_file(tmp_path):
     return save(tmp_path / "noise_t1.nii.gz", noise, AFFINE)
 
 
-def test_a_refused_scan_leaves_nothing_and_says_how_to_have_it(noise_file, tmp_path, model_file, monkeypatch, capsys):
-    arguments = ["segment", noise_file, "-m", model_file, "-o", tmp_path / "out"]
+def test_a_refused_scan_leaves_nothing_and_says_how_to_have_it(noise_file, tmp_path, small_model, monkeypatch, capsys):
+    arguments = ["segment", noise_file, "-m", small_model, "-o", tmp_path / "out"]
     code, said = run(monkeypatch, capsys, *arguments)
     assert code == 4
     assert "expected a brain MRI, but its detail is not that of a brain" in said.err
@@ -226,13 +226,13 @@ def test_a_refused_scan_leaves_nothing_and_says_how_to_have_it(noise_file, tmp_p
     assert run(monkeypatch, capsys, *arguments, "--skip-existing")[0] == 4, "what was forced is no result without"
 
 
-def test_python_refuses_it_too(noise_file, model_file):
+def test_python_refuses_it_too(noise_file, small_model):
     with pytest.raises(UnusableInput, match="expected a brain MRI"):
-        vae_loc.localize(noise_file, model=str(model_file))
+        vae_loc.localize(noise_file, model=str(small_model))
     with pytest.raises(UnusableInput, match="expected a brain MRI"):
-        vae_loc.segment(noise_file, model=str(model_file))
-    assert vae_loc.localize(noise_file, model=str(model_file), force=True).refusals
-    assert vae_loc.segment(noise_file, model=str(model_file), force=True) is not None
+        vae_loc.segment(noise_file, model=str(small_model))
+    assert vae_loc.localize(noise_file, model=str(small_model), force=True).refusals
+    assert vae_loc.segment(noise_file, model=str(small_model), force=True) is not None
 
 
 def test_one_refused_scan_among_good_ones_is_a_row(noise_file, good, tmp_path, small_model):
