@@ -13,8 +13,8 @@ from vae_loc.model.checkpoint import find_model, load_checkpoint
 from vae_loc.vocabulary import METHODS
 
 
-def test_segment_writes_maps_masks_scores_and_pictures(tmp_path, model_file, scan):
-    listed = invoke("segment", scan, "-m", model_file, "-o", tmp_path / "out", "--method", "all").stdout.split()
+def test_segment_writes_maps_masks_scores_and_pictures(tmp_path, small_model, scan):
+    listed = invoke("segment", scan, "-m", small_model, "-o", tmp_path / "out", "--method", "all").stdout.split()
     maps = {method.replace("-", "") for method in METHODS}
     kinds = ("anomaly.nii.gz", "anomaly.png", "mask.nii.gz", "dseg.nii.gz", "dseg.tsv")
     expected = {f"pat_t1_desc-{n}_{kind}" for n in maps for kind in kinds}
@@ -23,17 +23,17 @@ def test_segment_writes_maps_masks_scores_and_pictures(tmp_path, model_file, sca
 
 
 @pytest.mark.parametrize("said", [True, full(False)])
-def test_the_model_can_come_from_the_environment(tmp_path, model_file, scan, monkeypatch, said):
+def test_the_model_can_come_from_the_environment(tmp_path, small_model, scan, monkeypatch, said):
     """Without the variable the scan's name chooses the shipped model."""
     monkeypatch.delenv("VAE_LOC_MODEL", raising=False)
     if said:
-        monkeypatch.setenv("VAE_LOC_MODEL", str(model_file))
+        monkeypatch.setenv("VAE_LOC_MODEL", str(small_model))
     invoke("score", scan, "-o", tmp_path / "out")
     used = json.loads((tmp_path / "out" / "pat_t1_scores.json").read_text())["model"]["sha256"]
-    assert used == load_checkpoint(model_file if said else find_model("t1")).digest
+    assert used == load_checkpoint(small_model if said else find_model("t1")).digest
 
 
-def test_one_volume_of_a_4d_scan_can_be_chosen(tmp_path, model_file):
+def test_one_volume_of_a_4d_scan_can_be_chosen(tmp_path, small_model):
     save(tmp_path / "f_t1.nii", np.stack([phantom(AFFINE, SHAPE)[0]] * 2, -1), AFFINE)
-    invoke("score", tmp_path / "f_t1.nii", "-m", model_file, "-o", tmp_path, "--volume", "1")
+    invoke("score", tmp_path / "f_t1.nii", "-m", small_model, "-o", tmp_path, "--volume", "1")
     assert nib.load(tmp_path / "f_t1_desc-combi_anomaly.nii.gz").shape == SHAPE

@@ -21,9 +21,9 @@ def shipped():
     return load_checkpoint(find_model("t1"))
 
 
-@pytest.mark.parametrize("which", ["trained", full("shipped")])
-def test_torch_and_the_graph_give_the_same_map(which, model_file, scan):
-    model = load_checkpoint(model_file if which == "trained" else find_model("t1"))
+@pytest.mark.parametrize("which", ["small", full("shipped")])
+def test_torch_and_the_graph_give_the_same_map(which, small_model, scan):
+    model = load_checkpoint(small_model if which == "small" else find_model("t1"))
     run = _torch_network(model, "cpu")
     by_torch = locate(opened(scan), Model(model, lambda _: run)).maps["combi"]
     by_graph = locate(opened(scan), ready(model)).maps["combi"]

@@ -28,16 +28,16 @@ def test_scoring_twice_gives_the_same_bytes(tmp_path, small_model, scan):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
 
-def test_a_threshold_marks_exactly_what_lies_above(tmp_path, model_file, scan):
-    invoke("segment", scan, "-m", model_file, "-o", tmp_path / "o", "--threshold", "0", "--min-size", "0")
+def test_a_threshold_marks_exactly_what_lies_above(tmp_path, small_model, scan):
+    invoke("segment", scan, "-m", small_model, "-o", tmp_path / "o", "--threshold", "0", "--min-size", "0")
     scores = nib.load(tmp_path / "o/pat_t1_desc-combi_anomaly.nii.gz").get_fdata()
     mask = nib.load(tmp_path / "o/pat_t1_desc-combi_mask.nii.gz").get_fdata()
     assert np.array_equal(mask > 0, scores > 0)
 
 
-def test_raw_writes_the_bare_score_and_percentile_a_second_map(tmp_path, model_file, scan):
-    invoke("segment", scan, "-m", model_file, "-o", tmp_path / "n", "--percentile")
-    invoke("segment", scan, "-m", model_file, "-o", tmp_path / "r", "--raw")
+def test_raw_writes_the_bare_score_and_percentile_a_second_map(tmp_path, small_model, scan):
+    invoke("segment", scan, "-m", small_model, "-o", tmp_path / "n", "--percentile")
+    invoke("segment", scan, "-m", small_model, "-o", tmp_path / "r", "--raw")
     normal, raw = (nib.load(tmp_path / f / "pat_t1_desc-combi_anomaly.nii.gz").get_fdata() for f in ("n", "r"))
     assert not np.allclose(normal, raw)
     percentile = nib.load(tmp_path / "n/pat_t1_desc-combi_percentile.nii.gz").get_fdata()
@@ -48,19 +48,19 @@ def test_raw_writes_the_bare_score_and_percentile_a_second_map(tmp_path, model_f
     assert thresholds[0] != thresholds[1]
 
 
-def test_nothing_of_another_polarity_stays(tmp_path, model_file, scan):
-    invoke("segment", scan, "-m", model_file, "-o", tmp_path, "--threshold", "1", "--percentile", "--report")
+def test_nothing_of_another_polarity_stays(tmp_path, small_model, scan):
+    invoke("segment", scan, "-m", small_model, "-o", tmp_path, "--threshold", "1", "--percentile", "--report")
     mine = tmp_path / "pat_t1_desc-combi_notes.txt"
     mine.write_text("mine")
-    invoke("score", scan, "-m", model_file, "-o", tmp_path, "--polarity", "bright")
+    invoke("score", scan, "-m", small_model, "-o", tmp_path, "--polarity", "bright")
     kinds = ("anomaly.nii.gz", "anomaly.png")
     made = {f"pat_t1_desc-combibright_{kind}" for kind in kinds} | {"pat_t1_scores.json"}
     assert {path.name for path in tmp_path.iterdir() if path.name.startswith("pat_t1_")} == made | {mine.name}
 
 
-def test_a_stale_file_that_someone_changed_stays_and_nothing_outside_the_folder_is_touched(tmp_path, model_file, scan):
+def test_a_stale_file_that_someone_changed_stays_and_nothing_outside_the_folder_is_touched(tmp_path, small_model, scan):
     out = tmp_path / "out"
-    invoke("segment", scan, "-m", model_file, "-o", out, "--threshold", "1")
+    invoke("segment", scan, "-m", small_model, "-o", out, "--threshold", "1")
     (out / "pat_t1_desc-combi_dseg.tsv").write_text("my notes")
     outside = tmp_path / "precious"
     outside.write_text("x")
@@ -68,7 +68,7 @@ def test_a_stale_file_that_someone_changed_stays_and_nothing_outside_the_folder_
     content = json.loads(scores.read_text())
     content["files"]["../precious"] = hashlib.sha256(b"x").hexdigest()
     scores.write_text(json.dumps(content))
-    invoke("score", scan, "-m", model_file, "-o", out, "--polarity", "bright")
+    invoke("score", scan, "-m", small_model, "-o", out, "--polarity", "bright")
     assert (out / "pat_t1_desc-combi_dseg.tsv").read_text() == "my notes"
     assert not (out / "pat_t1_desc-combi_mask.nii.gz").exists()
     assert outside.exists()

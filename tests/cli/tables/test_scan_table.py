@@ -24,8 +24,8 @@ def row_of(said, name):
 
 
 @pytest.mark.parametrize("jobs", ["1", full("2")])
-def test_the_table_says_what_the_scores_say(scans, tmp_path, model_file, monkeypatch, capsys, jobs):
-    arguments = ["segment", scans, "-m", model_file, "-o", tmp_path, "--threshold", "3", "--jobs", jobs]
+def test_the_table_says_what_the_scores_say(scans, tmp_path, small_model, monkeypatch, capsys, jobs):
+    arguments = ["segment", scans, "-m", small_model, "-o", tmp_path, "--threshold", "3", "--jobs", jobs]
     code, said = run(monkeypatch, capsys, *arguments)
     assert code == 3
     summary = json.loads((tmp_path / "ann_t1_scores.json").read_text())
@@ -40,32 +40,32 @@ def test_the_table_says_what_the_scores_say(scans, tmp_path, model_file, monkeyp
     assert "findings" not in said.out
 
 
-def test_one_scan_gets_a_sentence_and_its_page_is_named(scans, tmp_path, model_file, monkeypatch, capsys):
-    arguments = ["segment", scans / "ann_t1.nii.gz", "-m", model_file, "-o", tmp_path, "--threshold", "3", "--report"]
+def test_one_scan_gets_a_sentence_and_its_page_is_named(scans, tmp_path, small_model, monkeypatch, capsys):
+    arguments = ["segment", scans / "ann_t1.nii.gz", "-m", small_model, "-o", tmp_path, "--threshold", "3", "--report"]
     code, said = run(monkeypatch, capsys, *arguments)
     assert code == 0
     assert " than expected, " in said.err
     assert said.err.splitlines()[-1] == f"1 done; open {tmp_path / 'ann_t1_report.html'}"
 
 
-def test_scores_without_masks_say_how_much_is_unusual(scans, tmp_path, model_file, monkeypatch, capsys):
-    _, said = run(monkeypatch, capsys, "score", scans, "-m", model_file, "-o", tmp_path, "--json")
+def test_scores_without_masks_say_how_much_is_unusual(scans, tmp_path, small_model, monkeypatch, capsys):
+    _, said = run(monkeypatch, capsys, "score", scans, "-m", small_model, "-o", tmp_path, "--json")
     flagged = json.loads((tmp_path / "bob_t1_scores.json").read_text())["maps"]["combi"]["flagged"]
     assert row_of(said.err, "bob_t1.nii.gz")[1:3] == [f"{100 * flagged:.1f}", "%"]
     assert json.loads(said.out)["table"] == str(tmp_path / "cohort.csv")
 
 
 @pytest.mark.parametrize("jobs", [full("1"), "2"])
-def test_quiet_leaves_errors_alone(scans, tmp_path, model_file, monkeypatch, capsys, jobs):
-    arguments = ["segment", scans, "-m", model_file, "-o", tmp_path, "--quiet", "--jobs", jobs, "--report"]
+def test_quiet_leaves_errors_alone(scans, tmp_path, small_model, monkeypatch, capsys, jobs):
+    arguments = ["segment", scans, "-m", small_model, "-o", tmp_path, "--quiet", "--jobs", jobs, "--report"]
     _, said = run(monkeypatch, capsys, *arguments)
     assert said.out == ""
     assert [line.split(":")[0] for line in said.err.splitlines()] == ["vae-loc"]
 
 
-def test_of_many_scans_the_failed_and_the_strongest_are_shown(scans, tmp_path, model_file, monkeypatch, capsys):
+def test_of_many_scans_the_failed_and_the_strongest_are_shown(scans, tmp_path, small_model, monkeypatch, capsys):
     monkeypatch.setattr("vae_loc.cli.tables.scan_table.MAX_ROWS", 2)
-    _, said = run(monkeypatch, capsys, "segment", scans, "-m", model_file, "-o", tmp_path, "--threshold", "3")
+    _, said = run(monkeypatch, capsys, "segment", scans, "-m", small_model, "-o", tmp_path, "--threshold", "3")
     assert row_of(said.err, "ann_t1.nii.gz")
     assert row_of(said.err, "eve")
     assert "bob_t1" not in said.err
