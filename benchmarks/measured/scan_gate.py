@@ -37,7 +37,7 @@ from vae_loc.scoring.locate import locate, score_canonical, spread_of
 from vae_loc.scoring.scan_gate import tissue_fit, verdict_on
 from vae_loc.scoring.score_options import ScoreOptions
 
-FOLDERS = ("ixi", "ds002748", "ds011", "gliomas", "ms", "ms_tabriz", "stroke")
+FOLDERS = ("ixi", "ds002748", "ds011", "gliomas", "ms", "ms_tabriz", "ms_insights", "stroke")
 UNLIKE = "do not trust map and findings"  # how the warning ends
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 from support.commands import invoke, names, rows, run
 from support.marks import full, some
 from support.phantoms import AFFINE, SHAPE, phantom, save
@@ -18,10 +18,12 @@ import vae_loc
 from vae_loc.errors import UnusableInput
 from vae_loc.model.network import load_model
 from vae_loc.preprocessing.brain_mask import find_brain
+from vae_loc.preprocessing.canonical import standardized
 from vae_loc.preprocessing.open_scan import Scan
+from vae_loc.preprocessing.regions import depth_mm
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.locate import locate
-from vae_loc.scoring.scan_gate import equal_share, verdict_on
+from vae_loc.scoring.scan_gate import equal_share, tissue_fit, verdict_on
 
 REAL = ("patient07_t1", "patient07_t2", "patient07_flair", "IXI012_t1", "crtut_t2")
 T1 = "IXI012_t1"
@@ -201,6 +203,55 @@ def test_a_t1_that_is_given_as_another_contrast_is_warned_about(samples, contras
     located = locate(samples[T1], load_model(contrast))
     assert located.refusals == ()
     assert any("its tissues look like t1" in warning for warning in located.warnings)
+
+
+@pytest.fixture(scope="module")
+def tissue_with(samples):
+    """Return the fit of a sample's tissues after values were added to its canonical intensities."""
+    atlas = load_model("t1")
+
+    def fitted(name, values_of):
+        brain = canonical_of(samples[name], atlas)
+        data = brain.data + values_of(brain, atlas.reference["template"])
+        changed_brain = replace(brain, data=standardized(data.astype(np.float32), brain.mask))
+        return tissue_fit(changed_brain, atlas.reference["template"])
+
+    return fitted
+
+
+def white_around_ventricles(brain, template):
+    """One in the bright white matter of the mean brain, within 15 mm of deep fluid (about 190 ml), 0 elsewhere."""
+    fluid = brain.mask & (brain.data < -1.5) & (depth_mm(brain.mask, brain.grid.pixel_mm) > 18)
+    near = distance_transform_edt(~fluid) * brain.grid.pixel_mm < 15
+    return brain.mask & ~fluid & near & (template > 1.03)
+
+
+def ball(brain, template):
+    """One in a ball of 120 ml, 0 elsewhere."""
+    at_mm = np.indices(template.shape) * brain.grid.pixel_mm
+    middle_mm = np.argwhere(brain.mask).mean(axis=0) * brain.grid.pixel_mm + (30, -20, 10)
+    return brain.mask & (np.linalg.norm(at_mm - middle_mm[:, None, None, None], axis=0) < 30.6)
+
+
+@pytest.mark.parametrize("lesion", [white_around_ventricles, full(ball)])
+def test_a_flair_with_large_bright_lesions_does_not_look_like_t1(tissue_with, lesion):
+    tissue = tissue_with("patient07_flair", lambda *brain: 3.0 * lesion(*brain))
+    assert tissue.contrast == "flair"
+    assert tissue.middle_white < 0
+
+
+@pytest.mark.parametrize("lesion", [white_around_ventricles, full(ball)])
+def test_a_t1_with_large_dark_lesions_looks_like_t1(tissue_with, lesion):
+    tissue = tissue_with(T1, lambda *brain: -1.5 * lesion(*brain))
+    assert tissue.contrast == "t1"
+
+
+@pytest.mark.parametrize("name", some(REAL, T1))
+def test_shading_does_not_change_the_contrast_that_the_tissues_have(tissue_with, name):
+    def shading(brain, template):
+        return np.broadcast_to(np.linspace(-2, 2, len(template))[:, None, None], template.shape)
+
+    assert tissue_with(name, shading).contrast == name.rpartition("_")[2]
 
 
 @pytest.fixture

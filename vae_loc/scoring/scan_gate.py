@@ -50,6 +50,9 @@ MIN_SHARPNESS = 0.88  # of the mean brain's own, which is blurred: real scans 1.
 DETAIL_FWHM_MM = (4.0, 24.0)  # between noise and shading
 GREY_SD = -0.5  # of the mean T1 brain: fluid lies below, white matter above
 CLEAR_CONTRAST = 1 / 3  # of T1's own
+MIDDLE_PERCENT = (30, 90)  # of a brain's intensities: neither FLAIR's dark fluid nor bright lesions
+FINE_FWHM_MM = (4.0, 12.0)  # detail of grey beside white matter; that of a large lesion is wider
+CLEAR_WHITE = 0.2  # slope of white matter: real T1 scans .31 and more, FLAIR .04 and less, T2 below -.18
 
 
 @dataclass(frozen=True)
@@ -59,17 +62,19 @@ class TissueFit:
     Attributes
     ----------
     fluid, white : slopes of the detail on that of fluid, and of white matter, beside grey matter
+    middle_white : slope of the fine detail on that of white matter, among voxels of middle intensity
     match : correlation of the fit with the detail, 0 to 1
     """
 
     fluid: float
     white: float
+    middle_white: float
     match: float
 
     @property
     def contrast(self) -> str:
         """The contrast: white matter is bright in T1, fluid dark or the tissues alike only in FLAIR."""
-        if self.white > CLEAR_CONTRAST:
+        if self.middle_white > CLEAR_WHITE:
             return "t1"
         return "t2" if self.fluid + self.white < -CLEAR_CONTRAST else "flair"
 
@@ -232,7 +237,8 @@ def tissue_fit(canonical: CanonicalVolume, template: FloatArray) -> TissueFit:
     template : float32 (I, I, I), the mean T1 brain, which says where fluid and white matter lie
 
     The detail of the brain is fitted by that of both, robustly, so that shading and lesions have no say. Beside grey
-    matter, white matter is much brighter only in T1, and fluid much darker or the tissues alike only in FLAIR.
+    matter, white matter is much brighter only in T1, and fluid much darker or the tissues alike only in FLAIR. On
+    FLAIR, sulci darken grey matter and lesions brighten white matter: middle intensities are fitted by themselves.
     """
     mask = canonical.mask & (template > BRAIN_OFFSET)
     mean = standardized(template, mask)
@@ -240,7 +246,13 @@ def tissue_fit(canonical: CanonicalVolume, template: FloatArray) -> TissueFit:
     tissues = np.column_stack([detail_of(part, mask, canonical) for part in parts])
     detail = detail_of(canonical.data, mask, canonical)
     slopes = robust_fit(tissues, detail, cut_sd=FIELD_CUT_SD)
-    return TissueFit(float(slopes[0]), float(slopes[1]), correlation(tissues @ slopes, detail))
+    # white beside grey matter, without fluid and lesions
+    inside = canonical.data[mask]
+    low, high = np.percentile(inside, MIDDLE_PERCENT)
+    middle = (inside >= low) & (inside <= high)
+    *fine, goal = (detail_of(of, mask, canonical, FINE_FWHM_MM)[middle] for of in (*parts, canonical.data))
+    white = robust_fit(np.column_stack(fine), goal, cut_sd=FIELD_CUT_SD)[1]
+    return TissueFit(float(slopes[0]), float(slopes[1]), float(white), correlation(tissues @ slopes, detail))
 
 
 def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
@@ -249,7 +261,9 @@ def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> floa
     return float(np.mean((first - first.mean()) * (second - second.mean())) / spread) if spread > 0 else 0.0
 
 
-def detail_of(values: FloatArray, mask: BoolArray, canonical: CanonicalVolume) -> NDArray[np.float64]:
-    """Return the detail of values (I, I, I) between `DETAIL_FWHM_MM`, float64 (N,), in the N voxels of a mask."""
-    fine, coarse = (smoothed(values, mask, canonical.grid.pixel_mm, fwhm_mm) for fwhm_mm in DETAIL_FWHM_MM)
+def detail_of(
+    values: FloatArray, mask: BoolArray, canonical: CanonicalVolume, fwhms_mm: tuple[float, float] = DETAIL_FWHM_MM
+) -> NDArray[np.float64]:
+    """Return the detail of values (I, I, I) between two widths, float64 (N,), in the N voxels of a mask."""
+    fine, coarse = (smoothed(values, mask, canonical.grid.pixel_mm, fwhm_mm) for fwhm_mm in fwhms_mm)
     return (fine - coarse)[mask].astype(np.float64)
