@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 COMMENT = re.compile(r"<!-- [\w.]+:\w+.*?-->")
 MARK = re.compile(r"(-?\d[\d.,]*(?:e-?\d+)?)( ?%)?<!-- ([\w.]+):(\w+)(?:\[(\w+)\])? -->")
-FINDING = re.compile(r"^crtut_t2\.nii\.gz: .*strongest: ([\d.]+) ml", re.M)
+FINDING = re.compile(r"^crtut_t2\.nii\.gz: .*strongest: (?:about )?([\d.]+) ml", re.M)
 
 
 def finding_ml() -> float:

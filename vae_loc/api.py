@@ -113,7 +113,7 @@ def segment(
 
     Parameters
     ----------
-    false_findings : how many findings a healthy scan may be expected to have; 0.1 if no rule is given
+    false_findings : how many findings a healthy scan may be expected to have; `default_rate` if no rule is given
     threshold, fpr : instead, a value of the map, or the share of healthy voxels beyond it
     min_size_mm3 : the smallest finding kept
     method : of which map

@@ -12,6 +12,7 @@ Brackets hold the 95 % interval of a bootstrap over people.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from vae_loc.preprocessing.resampling import doubled_mask
 from vae_loc.scans.cases import Case
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import canonical_of
+from vae_loc.scoring.finding_model import about_ml
 from vae_loc.scoring.findings import (
     extent_fpr,
     known_findings,
@@ -43,7 +45,7 @@ from vae_loc.scoring.findings import (
 )
 from vae_loc.scoring.locate import Located, locate, score_canonical
 from vae_loc.scoring.normalised_maps import normalised_maps
-from vae_loc.scoring.score_options import ScoreOptions, Segmentation
+from vae_loc.scoring.score_options import ScoreOptions, Segmentation, default_rate
 from vae_loc.scoring.segmentation import segment
 from vae_loc.training.healthy_reference import calibrate_cases
 from vae_loc.vocabulary import PLACE_Z, FloatArray, Method
@@ -125,11 +127,13 @@ def level_words(model: Model) -> str:
     for _ in range(RESAMPLES):
         drawn = rng.integers(len(known.strengths), size=len(known.strengths))
         strengths, weights = ([of[place] for place in drawn] for of in (known.strengths, known.weights))
-        levels.append(strength_for(HealthyFindings(extent=known.extent, strengths=strengths, weights=weights), 0.1))
+        of = HealthyFindings(extent=known.extent, strengths=strengths, weights=weights)
+        levels.append(strength_for(of, default_rate(known)))
     low, high = np.quantile(levels, (0.025, 0.975))
     return (
-        f"\nThe shipped model's strength of Combi for 0.1 findings per healthy scan, by {len(known.strengths)} scans: "
-        f"{strength_for(known, 0.1):.2f} [{low:.2f}, {high:.2f}].\n"
+        f"\nThe shipped model's strength of Combi for {default_rate(known):.2g} findings per healthy scan, by "
+        f"{' and '.join(f'{count} {kind}' for kind, count in Counter(known.kinds).items())} scans: "
+        f"{strength_for(known, default_rate(known)):.2f} [{low:.2f}, {high:.2f}].\n"
     )
 
 
@@ -233,7 +237,7 @@ def patient_row(cohort: str, case: Case, label: Path, model: Model) -> tuple[lis
     others = baseline_maps(scan.volume, brain, located.canonical, model.reference, contrast=model.facts.contrast)
     aps = [average_precision(others[name], truth, brain) for name in ("intensity", "place-z") if name in others]
     named = segmented.findings[0] if segmented.findings else None
-    words = f"{named.volume_ml:.3g} ml, {named.sign}, {named.place.words() if named.place else ''}" if named else "none"
+    words = f"{about_ml(named.volume_ml)}, {named.sign}, {named.place_words}" if named else "none"
     ml = size * scan.volume.voxel_mm3 / 1000
     figures = [f"{value:.2f}" for value in (dice, ranking.best_dice or 0, ap, *aps)]
     row = [f"{cohort} {case.subject}", f"{ml:.3g}", yes(found), yes(first), str(false), *figures, words]

@@ -60,7 +60,7 @@ def _row(candidate: Candidate) -> Finding:
     """Return a candidate as a finding of which number, sign and strength alone are known."""
     nowhere = {"volume_ml": 0.0, "peak_ras_mm": (0, 0, 0), "peak_voxel": (0, 0, 0), "peak_slice": 0}
     unknown = dict.fromkeys(set(Finding.model_fields) - nowhere.keys() - {"centroid_ras_mm"})
-    known = {"number": candidate.label, "sign": candidate.sign, "strength": candidate.strength}
+    known = {"number": candidate.label, "sign": candidate.sign, "strength": candidate.strength, "contrast": ""}
     return Finding.model_validate(unknown | nowhere | {"centroid_ras_mm": (0, 0, 0)} | known)
 
 

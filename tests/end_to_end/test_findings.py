@@ -58,7 +58,7 @@ def test_a_planted_ball_is_one_finding_of_its_sign_at_its_place(tmp_path, site_m
     assert (bright.sign, dark.sign) == ("brighter", "darker")
     assert off_mm(bright, BALL) < 12
     assert off_mm(dark, DARK) < 12
-    assert bright.healthy_as_strong == dark.healthy_as_strong == 0
+    assert bright.real_as_strong == dark.real_as_strong == 0
 
 
 @pytest.mark.full
@@ -77,7 +77,7 @@ def test_all_orientations_give_the_same_findings(tmp_path, site_model, orientati
         again = findings(tmp_path, site_model, nib.orientations.apply_orientation(data, orientation), affine)
         assert len(again) == len(first)
         for one, other in zip(first, again, strict=True):
-            assert (one.sign, one.healthy_as_strong) == (other.sign, other.healthy_as_strong)
+            assert (one.sign, one.real_as_strong) == (other.sign, other.real_as_strong)
             assert other.strength == pytest.approx(one.strength, rel=0.02)
             assert other.volume_ml == pytest.approx(one.volume_ml, rel=0.05)
             assert np.linalg.norm(np.subtract(other.peak_ras_mm, one.peak_ras_mm)) < 6
@@ -88,9 +88,23 @@ def test_nothing_found_is_an_answer_on_screen_and_in_the_json(tmp_path, site_mod
     path = save(tmp_path / "h_t1.nii.gz", head(0.15, noise=102), AFFINE)
     said = invoke("segment", path, "-m", site_model, "-o", tmp_path / "out")
     assert said.exit_code == 0
-    assert "no finding that fewer than 1 in 10 healthy people show" in said.output
+    assert "no finding that fewer than 1 in 9 healthy people show" in said.output  # the model knows nine
     mask = json.loads((tmp_path / "out" / "h_t1_scores.json").read_text())["masks"]["combi"]
-    assert (mask["findings"], mask["volume_ml"], mask["false_findings"]) == ([], 0, 0.1)
+    assert (mask["findings"], mask["volume_ml"], mask["false_findings"]) == ([], 0, 1 / 9)
+
+
+@pytest.mark.full
+def test_fewer_false_findings_than_the_model_s_scans_can_tell_are_warned_of_in_one_line(tmp_path, site_model):
+    (tmp_path / "scans").mkdir()
+    for name in "ab":
+        save(tmp_path / "scans" / f"{name}_t1.nii.gz", head(0.15, bright=BALL, noise=102), AFFINE)
+    said = invoke("segment", tmp_path / "scans", "-m", site_model, "-o", tmp_path, "--false-findings", "0.001")
+    warned = "warning: findings by 0.001 false findings per healthy scan, extrapolated beyond its 9 scans"
+    assert said.output.count(warned) == said.output.count("extrapolated") == 1
+    mask = json.loads((tmp_path / "a_t1_scores.json").read_text())["masks"]["combi"]
+    assert (mask["false_findings"], mask["told_by"]) == (1 / 9, 9)
+    assert mask["findings"]
+    assert all(finding["false_findings"] == 1 / 9 for finding in mask["findings"])
 
 
 def test_a_site_of_too_few_healthy_scans_is_told_so(tmp_path, small_model, healthy_folder):

@@ -57,7 +57,7 @@ def test_the_page_holds_scores_components_warnings_model_and_use(page):
     text = " ".join(Tags(page.read_text()).text.split())
     for needed in (
         summary["model"]["sha256"], "Not a medical device", "arXiv:1907.02796", summary["versions"]["vae-loc"],
-        f"{summary['masks']['combi']['volume_ml']:.1f} ml", "Scores against healthy scans", *summary["warnings"],
+        f"about {summary['masks']['combi']['volume_ml']:.2g} ml", "Scores against healthy scans", *summary["warnings"],
     ):  # fmt: skip
         assert needed in text
 

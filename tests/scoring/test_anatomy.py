@@ -126,7 +126,16 @@ def test_a_finding_on_both_sides_is_named_so():
 
 def test_the_lobe_with_most_pixels_counts_before_the_largest_region():
     parts = only(155, 133, 177, 177, 123)  # two gyri of the parietal pixels are one region, of the temporal ones three
-    assert place_of(*parts) == Place("left", "temporal lobe", "fusiform gyrus", 0.2)
+    assert place_of(*parts) == Place(
+        "left", "temporal lobe", "fusiform gyrus", 0.2, {"postcentral gyrus": 0.4, "inferior temporal gyrus": 0.2}
+    )
+
+
+def test_further_regions_have_a_twentieth_of_the_finding_lie_on_its_side_and_are_tissue_where_it_is():
+    left, right, ventricle = *PUTAMEN, VENTRICLE[0]
+    few = only(*[155] * 20, left)  # a gyrus on the left, and less than a twentieth elsewhere
+    assert place_of(*few).others == {}
+    assert place_of(*only(155, 155, 155, left, right, ventricle)).others == {"putamen": pytest.approx(1 / 6)}
 
 
 def test_unlabelled_pixels_of_a_finding_lower_its_share():

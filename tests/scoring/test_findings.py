@@ -5,16 +5,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vae_loc.model.facts import HealthyFindings
+from vae_loc.model.facts import KINDS, HealthyFindings
 from vae_loc.scoring.findings import (
+    as_strong,
     candidates_of,
     extent_fpr,
     false_findings,
-    healthy_as_strong,
     healthy_findings,
     known_findings,
     strength_for,
     strengths_of,
+    told_by,
 )
 
 
@@ -67,9 +68,26 @@ def test_the_expected_number_holds_on_healthy_people_who_did_not_tell_it(expecte
 
 def test_level_and_expected_number_are_inverse():
     known = healthy_findings(2.0, drawn(67, 0), None, prior_weight=0)
-    for expected in (0.01, 0.1, 0.7):
+    for expected in (0.02, 0.1, 0.7):
         assert false_findings(known, strength_for(known, expected)) == pytest.approx(expected, rel=1e-6)
     assert false_findings(known, 3.5) > false_findings(known, 5.0) > false_findings(known, 50.0) > 0
+
+
+@pytest.mark.parametrize(
+    ("kinds", "scans"),
+    [
+        ({"real": 67}, 67),
+        ({"real": 5, "simulated": 67}, 5),
+        ({"ordinary": 9, "simulated": 67}, 9),
+        ({"simulated": 67}, 67),
+    ],
+)
+def test_nothing_is_said_to_be_rarer_than_one_in_the_real_and_ordinary_scans(kinds, scans):
+    listed = [kind for kind, count in kinds.items() for _ in range(count)]
+    known = known_of(*drawn(len(listed), 0), kinds=listed)
+    assert told_by(known) == scans
+    assert false_findings(known, 1e6) == 1 / scans
+    assert all(false_findings(known, strength) >= 1 / scans for strength in np.linspace(2, 30, 57))
 
 
 def test_more_findings_than_healthy_people_have_are_all_candidates():
@@ -84,14 +102,20 @@ def test_people_without_a_candidate_count():
 def test_healthy_people_without_any_candidate_have_no_finding_above_the_extent():
     known = known_of([], [], [])
     assert strength_for(known, 0.1) == 2.0
-    assert healthy_as_strong(known, 2.5) == (0, 3)
-    assert false_findings(known, 2.5) == 0
+    assert as_strong(known, 2.5, "real") == (0, 3)
+    assert false_findings(known, 2.5) == pytest.approx(1 / 3)
 
 
 def test_how_many_people_have_one_as_strong_is_counted_by_person():
     known = known_of([9.0, 8.0, 7.0], [5.0], [])
-    assert healthy_as_strong(known, 6.0) == (1, 3)
-    assert healthy_as_strong(known, 5.0) == (2, 3)
+    assert as_strong(known, 6.0, "real") == (1, 3)
+    assert as_strong(known, 5.0, "real") == (2, 3)
+
+
+def test_scans_of_different_kinds_are_never_counted_together():
+    known = known_of([9.0], [8.0], [5.0], [9.5], kinds=["real", "simulated", "simulated", "ordinary"])
+    assert [as_strong(known, 7.0, kind) for kind in KINDS] == [(1, 1), (1, 2), (1, 1)]
+    assert as_strong(known_of([9.0]), 7.0, "ordinary") == as_strong(None, 7.0, "real") == (None, None)
 
 
 def test_what_was_known_elsewhere_stands_for_a_few_people_of_the_site():

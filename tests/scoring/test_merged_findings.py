@@ -1,20 +1,25 @@
 """Findings of several contrasts come to one grid and become findings of the person."""
 
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
 from support.phantoms import AFFINE, centred, phantom, save
 from support.phantoms import SHAPE as PHANTOM
 
+from vae_loc.scans.volume import Volume
 from vae_loc.scoring.finding_model import Finding
 from vae_loc.scoring.merged_findings import (
     MAX_OFF_MM,
     Seen,
+    described,
     first2other_mm,
     merged,
     on_grid_of,
     person_map,
     read_output,
+    shares,
 )
 
 SHAPE = (12, 5, 5)
@@ -47,6 +52,23 @@ def test_a_third_finding_joins_two_that_do_not_touch():
 def test_the_rarest_contrast_times_their_number_bounds_the_false_findings():
     (found,) = merged([seen("t1", 0, 3, rate=0.03), seen("t2", 1, 3, rate=0.002)], EVERYWHERE, 3)
     assert found.false_findings == pytest.approx(0.006)
+
+
+def test_each_contrast_contributes_an_even_share_but_no_less_than_its_scans_can_tell():
+    shared = shares({"t1": (0.1, 72), "t2": (0.1, 14), "flair": (1 / 9, 9)})
+    assert shared == pytest.approx({"t1": 0.1 / 3, "t2": 1 / 14, "flair": 1 / 9})
+
+
+def test_no_person_s_finding_is_said_to_be_rarer_than_one_in_the_scans_that_tell_it():
+    """The rate of each contrast is not below 1 / its scans (`test_findings`): so is the person's, with its words."""
+    grid = Volume(EVERYWHERE, np.eye(4), None, Path("a.nii"))
+    row = {"number": 1, "sign": "brighter", "strength": 1e6, "side": None, "lobe": None, "region": None}
+    inside = np.ones(SHAPE, dtype=bool)
+    one = Seen("t1", Finding.model_construct(**row, region_share=None, other_regions=None), 1 / 72, inside)
+    (found,) = merged([one], EVERYWHERE, 2)
+    said = described(1, found, EVERYWHERE, grid)
+    assert said.false_findings == pytest.approx(2 / 72)
+    assert said.words.endswith("; at most 1 in 36 healthy people have one as strong")
 
 
 def test_the_voxels_are_those_where_all_maps_together_are_beyond_their_extent():

@@ -59,7 +59,7 @@ def located_of(signed, *, brain=None, affine=BOX):
 
 def model_of(*, findings=None, labelled=None, template=None):
     healthy = None if findings is None else SimpleNamespace(findings={"combi": findings})
-    facts = SimpleNamespace(healthy=healthy, labelled=labelled)
+    facts = SimpleNamespace(healthy=healthy, labelled=labelled, contrast="t2")
     return SimpleNamespace(facts=facts, reference={} if template is None else {"template": template})
 
 
@@ -149,11 +149,12 @@ def test_by_default_only_what_few_healthy_people_show_is_a_finding():
     result = segment(located_of(signed), model_of(findings=KNOWN), "combi", rule)
     (finding,) = result.findings
     assert np.argwhere(result.mask).tolist() == [[1, 1, 1], [2, 1, 1], [3, 1, 1]]
-    assert (finding.healthy_as_strong, finding.healthy_scans) == (0, 20)
+    assert (finding.real_as_strong, finding.real_scans) == (0, 20)
+    assert finding.words.endswith("; as strong in 0 of 20 real healthy T2 scans")
     assert finding.false_findings < 0.1
     assert result.rule.false_findings == 0.1
     more = segment(located_of(signed), model_of(findings=KNOWN), "combi", replace(rule, false_findings=0.9))
-    assert [finding.healthy_as_strong for finding in more.findings] == [0, 14]
+    assert [finding.real_as_strong for finding in more.findings] == [0, 14]
 
 
 def test_a_second_lesion_does_not_hide_the_first():
@@ -197,8 +198,25 @@ def test_what_is_given_counts_first_then_the_labelled_threshold_then_healthy_fin
     assert threshold(labelled, fpr=0.01) == by_fpr
     assert threshold(labelled) == (8.0, "labelled calibration on 3 subjects")
     extent = trained.facts.healthy.findings["kl-grad"].extent
-    assert threshold(labelled, false_findings=0.2) == (extent, "0.2 false findings per healthy scan")
-    assert threshold(trained) == (extent, "0.1 false findings per healthy scan")
+    assert threshold(labelled, false_findings=2) == (extent, "2 false findings per healthy scan")
+    assert threshold(trained) == (extent, "1 false findings per healthy scan")
+
+
+@pytest.mark.parametrize(("scans", "default"), [(72, 0.1), (10, 0.1), (9, 1 / 9), (4, 0.25)])
+def test_by_default_no_fewer_false_findings_are_promised_than_the_model_s_scans_can_tell(scans, default):
+    kinds = ["ordinary"] * scans + ["simulated"] * 67
+    strengths = [[4.0 + number, 3.0] for number in range(len(kinds))]
+    known = HealthyFindings(extent=2.0, strengths=strengths, weights=[1.0] * len(kinds), kinds=kinds)
+    rule = Segmentation().rule(model_of(findings=known), "combi", bare=False)
+    assert (rule.false_findings, rule.told_by, rule.source) == (
+        default,
+        scans,
+        f"{default:.3g} false findings per healthy scan",
+    )
+    rarer = Segmentation(false_findings=0.001).rule(model_of(findings=known), "combi", bare=False)
+    assert rarer.source == f"0.001 false findings per healthy scan, extrapolated beyond its {scans} scans"
+    assert rarer.false_findings == 1 / scans
+    assert rarer.min_strength > rule.min_strength
 
 
 def test_bare_scores_and_models_without_healthy_findings_take_a_share_of_healthy_voxels(trained, labelled):

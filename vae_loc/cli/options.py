@@ -138,7 +138,8 @@ class MaskOptions:
             min=0.001,
             max=5,
             metavar="X",
-            help="Number of findings that a healthy scan may be expected to have. [default: 0.1]",
+            help="Number of findings that a healthy scan may be expected to have. [default: 0.1, or 1 / the number of"
+            " real scans that the model is set against, if that is more]",
         ),
     ] = None
     threshold: Annotated[

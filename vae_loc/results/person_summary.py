@@ -30,11 +30,11 @@ class PersonMask(BaseModel, frozen=True):
     Attributes
     ----------
     false_findings : how many findings a healthy person is expected to have, at most
-    per_scan : how many each scan may contribute: `false_findings` shared among the contrasts
+    per_scan : how many each contrast may contribute: an even share, but no less than its model's scans can tell
     """
 
     false_findings: float
-    per_scan: float
+    per_scan: dict[str, float]
     volume_ml: float
     findings: list[PersonFinding]
 

@@ -19,7 +19,7 @@ from vae_loc.scans.volume import write_volume
 from vae_loc.scoring.finding_model import Finding, columns_of, findings_tsv
 from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.locate import Located
-from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS, DEFAULT_FPR, ScoreOptions, Segmentation
+from vae_loc.scoring.score_options import DEFAULT_FPR, ScoreOptions, Segmentation, default_rate
 from vae_loc.scoring.segmentation import SegmentedMap, segment, signed_on_grid
 from vae_loc.system.writing import together, write_atomically, write_json
 from vae_loc.vocabulary import Method
@@ -107,6 +107,7 @@ def _write_mask(
         min_strength=segmented.rule.min_strength,
         threshold_from=segmented.rule.source,
         false_findings=segmented.rule.false_findings,
+        told_by=segmented.rule.told_by,
         min_size_mm3=segmentation.min_size_mm3,
         volume_ml=float(np.count_nonzero(segmented.numbers)) * volume.voxel_mm3 / 1000,
         findings=list(segmented.findings),
@@ -141,7 +142,7 @@ def _write_picture(
 def shown_of(located: Located, model: Model, method: Method, segmented: SegmentedMap | None) -> Shown:
     """Return from which score on a map is coloured: the mask's threshold, else what 5 % of healthy voxels exceed.
 
-    Full colour is the strength of a finding that 1 in 10 healthy scans has; where that is not known, twice the score
+    Full colour is the least strength of a finding by default; where that is not known, twice the score
     that 1 % of healthy voxels exceed.
     """
     if model.facts.healthy is None:
@@ -153,5 +154,5 @@ def shown_of(located: Located, model: Model, method: Method, segmented: Segmente
 
     floor = max(0.0, segmented.rule.threshold) if segmented else exceeded_by(DEFAULT_FPR)
     known = known_findings(model.facts, method, bare=located.bare)
-    ceiling = strength_for(known, DEFAULT_FALSE_FINDINGS) if known else 2 * exceeded_by(CEILING_FPR)
+    ceiling = strength_for(known, default_rate(known)) if known else 2 * exceeded_by(CEILING_FPR)
     return Shown(floor, ceiling if ceiling > floor else 2 * floor or 1.0)

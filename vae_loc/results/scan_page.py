@@ -20,7 +20,7 @@ from vae_loc.results.montage import BRIGHT, DARK
 from vae_loc.results.output_names import PAGE_ENDING
 from vae_loc.results.page_parts import crop_to, expected_scan, layer, profile, strips
 from vae_loc.results.scan_summary import ScanSummary
-from vae_loc.scoring.finding_model import nothing_found
+from vae_loc.scoring.finding_model import about_ml, nothing_found
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.score_options import DEFAULT_FPR
 from vae_loc.system.reading import opened
@@ -102,7 +102,7 @@ def environment() -> Environment:
     )
     templates.globals["own"] = lambda name: Markup((RESULTS / "templates" / name).read_text("utf-8"))  # noqa: S704 - ours
     templates.globals["niivue"] = lambda: Markup(NIIVUE.read_text("utf-8"))  # noqa: S704 - vendored
-    templates.filters["percentile"] = percentile_words
+    templates.filters |= {"percentile": percentile_words, "about": about_ml}
     return templates
 
 

@@ -59,13 +59,16 @@ class MaskSummary(BaseModel, frozen=True):
     threshold : map value beyond which a voxel may be marked
     min_strength : map value that a finding must exceed somewhere; 0 where every region beyond the threshold is one
     threshold_from : where both come from, in words
-    false_findings : how many findings a healthy scan is expected to have by this rule; None if it is a threshold
+    false_findings : how many findings a healthy scan is expected to have by this rule, at most, and not below
+        1 / `told_by`; None if it is a threshold
+    told_by : how many real and ordinary scans of the model tell it; simulated ones where it has no others
     """
 
     threshold: float
     min_strength: float
     threshold_from: str
     false_findings: float | None
+    told_by: int | None
     min_size_mm3: float
     volume_ml: float
     findings: list[Finding]
@@ -73,7 +76,7 @@ class MaskSummary(BaseModel, frozen=True):
     @property
     def rule(self) -> Rule:
         """The rule by which voxels were marked."""
-        return Rule(self.threshold, self.min_strength, self.threshold_from, self.false_findings)
+        return Rule(self.threshold, self.min_strength, self.threshold_from, self.false_findings, self.told_by)
 
 
 class ModelSummary(BaseModel, frozen=True):

@@ -19,7 +19,7 @@ from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scans.dicom_headers import Series
 from vae_loc.scans.nifti import pair
 from vae_loc.scoring.locate import choose_model, locate
-from vae_loc.scoring.score_options import ScoreOptions
+from vae_loc.scoring.score_options import EXTRAPOLATED, ScoreOptions
 from vae_loc.system.onnx_runtime import set_threads
 from vae_loc.system.reading import sha256_of
 from vae_loc.system.writing import refuse_inputs
@@ -78,6 +78,8 @@ def score_scan(options: ScoreOptions, task: Task) -> Entry:
         located = locate(scan, model, options)
         written, summary = write_outputs(located, model, options, inputs, earlier)
         notes += tuple(f"warning: {printable(case.scan)}: {warning}" for warning in located.warnings)
+        rules = [mask.threshold_from for mask in (summary.masks or {}).values()]
+        notes += tuple(f"warning: findings by {rule}" for rule in rules if EXTRAPOLATED in rule)
         entry = replace(entry, status="done", facts=facts_of(summary), written=tuple(written), notes=notes)
     if task.series is None or not options.dicom_seg:
         return entry

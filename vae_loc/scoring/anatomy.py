@@ -10,7 +10,7 @@ import csv
 import functools
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +35,7 @@ FLUID_LOBES = (
     "fourth ventricle",
     "cistern behind the third ventricle",
 )
+MAX_OTHERS, MIN_OTHER = 2, 0.05  # further regions of a finding that are named, and the share of it that each has
 MIN_FLUID = 0.5  # of a finding's pixels: with less it is named after the tissue beside the fluid, as a tumour is
 KEPT_ATLASES = 4  # atlases in memory of a process, one for each mean brain
 
@@ -58,12 +59,14 @@ class Place:
     lobe : the lobe or structure, such as `temporal lobe`
     region : the largest region of the finding in that lobe, such as `middle temporal gyrus`
     share : of the finding's pixels that lie in that region, 0 to 1
+    others : the largest further regions on that side, in whatever lobe, and their shares
     """
 
     side: Side
     lobe: str
     region: str
     share: float
+    others: Mapping[str, float] = field(default_factory=dict)
 
     def words(self) -> str:
         """Return the place as one phrase.
@@ -72,6 +75,8 @@ class Place:
         'left temporal lobe (middle temporal gyrus, 60 %)'
         >>> Place("midline", "brain stem", "brain stem", 0.9).words()
         'brain stem (90 %)'
+        >>> Place("left", "temporal lobe", "temporal white matter", 0.18, {"insula": 0.12}).words()
+        'left temporal lobe (temporal white matter 18 %, insula 12 %)'
         """
         lobe = {
             "left": f"left {self.lobe}",
@@ -79,6 +84,9 @@ class Place:
             "both": f"{self.lobe} on both sides",
             "midline": self.lobe,
         }[self.side]
+        if self.others:
+            shares = {self.region: self.share, **self.others}
+            return f"{lobe} ({', '.join(f'{name} {100 * share:.0f} %' for name, share in shares.items())})"
         region = "" if self.region == self.lobe else f"{self.region}, "
         return f"{lobe} ({region}{100 * self.share:.0f} %)"
 
@@ -118,12 +126,18 @@ def place_of(pixels: BoolArray, labels: Labels) -> Place | None:
     fluid = Counter({lobe: lobes[lobe] for lobe in FLUID_LOBES})
     counting = fluid if fluid.total() > MIN_FLUID * lobes.total() else lobes - fluid
     lobe = counting.most_common(1)[0][0]
+    named = [region for region in of if counting[region.lobe]]
     of = [region for region in of if region.lobe == lobe]
     sides = Counter(region.side for region in of)
     both = min(sides["left"], sides["right"]) >= MIN_SIDE * sides.total()
     side: Side = "both" if both else sides.most_common(1)[0][0]
     ((name, count),) = Counter(region.name for region in of if side in ("both", region.side)).most_common(1)
-    return Place(side, lobe, name, count / int(np.count_nonzero(pixels)))
+    # the largest regions beside it, on that side or on none
+    counts = Counter(region.name for region in named if side == "both" or region.side in (side, "midline"))
+    del counts[name]
+    size = int(np.count_nonzero(pixels))
+    others = {other: of / size for other, of in counts.most_common(MAX_OTHERS) if of >= MIN_OTHER * size}
+    return Place(side, lobe, name, count / size, others)
 
 
 def labels_for(template: FloatArray, pixel_mm: float) -> Labels:

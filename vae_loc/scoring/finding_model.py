@@ -24,7 +24,8 @@ SideOf = Annotated[Side | None, Field(description="left, right, both or midline"
 RegionOf = Annotated[str | None, Field(description="largest region of the atlas in it, in that lobe")]
 WORDS = "all of it in one sentence"
 NO_PLACE = "no named place"  # of the atlas
-PER_SCAN = {0.1: "1 in 10", 0.05: "1 in 20", 0.2: "1 in 5", 0.01: "1 in 100"}
+AT_MOST = "how many as strong a healthy {} is expected to have, at most; not below 1 / (real and ordinary scans)"
+Scans = Annotated[int | None, Field(description="of how many; unknown where the model has none")]
 
 
 class Measures(TypedDict):
@@ -45,9 +46,14 @@ class Finding(BaseModel):
     number: int = Field(description="value of the voxels of the finding in the numbered mask, 1 the strongest")
     sign: Sign = Field(description="brighter or darker than expected of a healthy brain")
     strength: float = Field(description="greatest magnitude of the map in it")
-    false_findings: float | None = Field(description="how many as strong a healthy scan is expected to have")
-    healthy_as_strong: int | None = Field(description="healthy scans of the model that have one as strong anywhere")
-    healthy_scans: int | None = Field(description="of how many")
+    false_findings: float | None = Field(description=AT_MOST.format("scan"))
+    contrast: str = Field(description="contrast of the scans that it is compared with")
+    real_as_strong: int | None = Field(description="real healthy scans of the model that have one as strong anywhere")
+    real_scans: Scans
+    simulated_as_strong: int | None = Field(description="the same of healthy scans of another contrast made to look so")
+    simulated_scans: Scans
+    ordinary_as_strong: int | None = Field(description="the same of ordinary scans, what may be disease left out")
+    ordinary_scans: Scans
     volume_ml: VolumeMl
     peak_ras_mm: Point = Field(description="where the map is greatest, RAS mm of the scan: x,y,z")
     peak_voxel: PeakVoxel
@@ -57,22 +63,34 @@ class Finding(BaseModel):
     lobe: str | None = Field(description="lobe or structure that holds most of it")
     region: RegionOf
     region_share: float | None = Field(description="share of the finding in that region")
+    other_regions: dict[str, float] | None = Field(description="the largest others of a large finding, with shares")
 
     @computed_field(description=WORDS)  # type: ignore[prop-decorator]
     @property
     def words(self) -> str:
         """The finding in one sentence."""
         said = sentence(self.volume_ml, f"{self.sign} than expected", self.place_words, self.peak_slice)
-        if self.healthy_as_strong is None:
-            return said
-        return f"{said}; {self.healthy_as_strong} of {self.healthy_scans} healthy scans have one as strong"
+        return f"{said}; {self.compared}" if self.compared else said
+
+    @property
+    def compared(self) -> str:
+        """How many scans of each kind have one as strong, in words; empty where that is not known."""
+        counts = (
+            (self.real_as_strong, self.real_scans, "real"),
+            (self.simulated_as_strong, self.simulated_scans, "simulated"),
+            (self.ordinary_as_strong, self.ordinary_scans, "ordinary"),
+        )
+        real, simulated, ordinary = (f"{n} of {of} {kind}" if of else "" for n, of, kind in counts)
+        healthy = " and ".join(filter(None, (real, simulated)))
+        said = " and ".join(filter(None, (healthy and f"{healthy} healthy", ordinary)))
+        return f"as strong in {said} {self.contrast.upper()} scans" if said else ""
 
     @property
     def place(self) -> Place | None:
         """Side, lobe and region, None where the atlas has no name."""
         if self.side is None or self.lobe is None or self.region is None:
             return None
-        return Place(self.side, self.lobe, self.region, self.region_share or 0.0)
+        return Place(self.side, self.lobe, self.region, self.region_share or 0.0, self.other_regions or {})
 
     @property
     def place_words(self) -> str:
@@ -101,7 +119,7 @@ class PersonFinding(BaseModel):
         description="value of the voxels of the finding in the numbered mask, 1 the rarest in healthy people"
     )
     seen: list[SeenSummary] = Field(description="the findings of the contrasts, the strongest first")
-    false_findings: float = Field(description="how many as strong a healthy person is expected to have, at most")
+    false_findings: float = Field(description=AT_MOST.format("person"))
     volume_ml: VolumeMl
     peak_ras_mm: Point = Field(description="where the person's map is greatest, RAS mm of the first scan: x,y,z")
     peak_voxel: PeakVoxel
@@ -127,7 +145,16 @@ def measures(voxels: NDArray[np.intp], peak: NDArray[np.intp], volume: Volume) -
 
 def sentence(volume_ml: float, looks: str, place: str, peak_slice: int) -> str:
     """Return the words that a finding begins with: size, sign and place."""
-    return f"{volume_ml:.3g} ml, {looks}, {place}, slice {peak_slice}"
+    return f"{about_ml(volume_ml)}, {looks}, {place}, slice {peak_slice}"
+
+
+def about_ml(volume_ml: float) -> str:
+    """Return a volume in words, to the digits that it is worth.
+
+    >>> about_ml(114.3), about_ml(0.348)
+    ('about 110 ml', 'about 0.35 ml')
+    """
+    return f"about {float(f'{volume_ml:.2g}'):g} ml"
 
 
 def columns_of(model: type[BaseModel]) -> dict[str, str]:
@@ -165,11 +192,21 @@ def nothing_found(false_findings: float | None) -> str:
     'no finding that fewer than 1 in 10 healthy people show'
     >>> nothing_found(None)
     'nothing above the threshold'
+    >>> nothing_found(1 / 9)
+    'no finding that fewer than 1 in 9 healthy people show'
     """
     if false_findings is None:
         return "nothing above the threshold"
-    share = PER_SCAN.get(false_findings, f"{false_findings:g} of all")
-    return f"no finding that fewer than {share} healthy people show"
+    return f"no finding that fewer than {one_in(false_findings)} healthy people show"
+
+
+def one_in(rate: float) -> str:
+    """Return a rate as the share of people, rounded up: of 0.11 it is 1 in 9.
+
+    >>> one_in(0.01), one_in(0.3), one_in(2)
+    ('1 in 100', '1 in 3', 'all')
+    """
+    return "all" if rate >= 1 else f"1 in {int(1 / rate + 1e-9)}"
 
 
 def findings_words(findings: Sequence[Finding | PersonFinding], false_findings: float | None) -> str:
@@ -190,6 +227,8 @@ def _cell(value: object) -> str:
         return "n/a"
     if isinstance(value, tuple):
         return ",".join(map(_cell, value))
+    if isinstance(value, dict):
+        return ",".join(f"{name} {_cell(of)}" for name, of in value.items()) or "n/a"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

@@ -7,6 +7,7 @@ candidates per healthy scan that are stronger than s,
     N(s) = N(u) exp(-(s - u) / m),   m = mean of s' - u over the healthy strengths s' > u,
 
 is counted for s up to u, where N(u) = 1, and fitted beyond: else 0.1 per scan would be read off a handful of people.
+No number is stated below one per real and ordinary scan: the fit says where such findings begin, not how rare they are.
 """
 
 from __future__ import annotations
@@ -109,12 +110,17 @@ def healthy_findings(
 
 
 def false_findings(healthy: HealthyFindings, strength: float) -> float:
-    """Return the expected number of candidates of this strength or more in one healthy scan."""
+    """Return the expected number of candidates of this strength or more in one healthy scan, at most.
+
+    It is never below one per real and ordinary scan.
+    """
     tail = _tail(healthy)
     if strength >= tail.start:
-        return tail.rate * float(np.exp(-(strength - tail.start) / tail.mean))
-    stronger = int(np.count_nonzero(tail.values > strength))
-    return float(tail.counted[stronger - 1]) if stronger else 0.0
+        expected = tail.rate * float(np.exp(-(strength - tail.start) / tail.mean))
+    else:
+        stronger = int(np.count_nonzero(tail.values > strength))
+        expected = float(tail.counted[stronger - 1]) if stronger else 0.0
+    return max(expected, 1 / told_by(healthy))
 
 
 def strength_for(healthy: HealthyFindings, expected: float) -> float:
@@ -127,9 +133,16 @@ def strength_for(healthy: HealthyFindings, expected: float) -> float:
     return float(tail.values[int(np.searchsorted(tail.counted, expected))])
 
 
-def healthy_as_strong(healthy: HealthyFindings, strength: float) -> tuple[int, int]:
-    """Return the number of healthy scans with a candidate of this strength or more, and the number of all."""
-    return sum(bool(scan) and scan[0] >= strength for scan in healthy.strengths), len(healthy.strengths)
+def told_by(healthy: HealthyFindings) -> int:
+    """Return how many scans tell how rare a candidate is: the real and ordinary ones, else the simulated ones."""
+    return sum(kind != "simulated" for kind in healthy.kinds) or len(healthy.strengths)
+
+
+def as_strong(healthy: HealthyFindings | None, strength: float, kind: Kind) -> tuple[int, int] | tuple[None, None]:
+    """Return how many scans of a kind have a candidate of this strength or more, and of how many; None without any."""
+    known = [] if healthy is None else zip(healthy.strengths, healthy.kinds, strict=True)
+    scans = [strengths for strengths, of in known if of == kind]
+    return (sum(bool(of) and of[0] >= strength for of in scans), len(scans)) if scans else (None, None)
 
 
 @dataclass(frozen=True)

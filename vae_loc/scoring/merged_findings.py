@@ -3,8 +3,9 @@
 Scans of one session share the scanner's coordinates, so a point has the same RAS mm in each, unless the person moved or
 a header is wrong. Where both scans were aligned to the mean brain, the alignments show by how much.
 
-With m contrasts, a finding of one of them counts if a healthy scan is expected to have f / m as strong. The expected
-number per healthy person is then at most the sum over the contrasts, f, however much their maps depend on each other.
+With m contrasts, a finding of one of them counts if a healthy scan is expected to have f / m as strong, or 1 / n if
+this is more, n being the scans that tell it. The expected number per healthy person is then at most the sum over the
+contrasts, however much their maps depend on each other.
 Findings that share a voxel are one finding of the person. Of its voxels those count in which
 
     sqrt(mean over the contrasts of (map / extent)^2) > 1,
@@ -14,7 +15,7 @@ a contrast's extent being what 2 % of healthy voxels exceed: the maps of all con
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +26,12 @@ from vae_loc.preprocessing.pose import Affine
 from vae_loc.preprocessing.resampling import interpolated
 from vae_loc.scans.nifti import affine_mm, corners_apart, read_image
 from vae_loc.scans.volume import Volume
-from vae_loc.scoring.finding_model import Finding, PersonFinding, SeenSummary, measures, sentence
+from vae_loc.scoring.finding_model import Finding, PersonFinding, SeenSummary, measures, one_in, sentence
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 MAX_OFF_MM = 5.0  # median over the brain; one person's scans differ by 0.6 to 1.4 mm (docs/measured/persons.md)
 SAME_GRID_MM = 1e-3  # corners nearer than this are those of one grid
 EVERY = 4  # one of so many voxels along each axis shows how far two alignments are apart
-RAREST = 1000  # healthy people; what is rarer is said to be rarer than one of so many
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,17 @@ def person_map(maps: Sequence[FloatArray], extents: Sequence[float]) -> FloatArr
     return np.sqrt(squares, out=squares)
 
 
+def shares(rates: Mapping[str, tuple[float, int]]) -> dict[str, float]:
+    """Return how many false findings each contrast may contribute: an even share, but no less than its scans can tell.
+
+    Parameters
+    ----------
+    rates : the rate by which each contrast's findings were made, and the scans that tell it (`Rule`)
+    """
+    even = min(rate for rate, _ in rates.values()) / len(rates)
+    return {contrast: max(even, 1 / told_by) for contrast, (_, told_by) in rates.items()}
+
+
 def merged(seen: Sequence[Seen], heat: FloatArray, contrasts: int) -> list[Merged]:
     """Return the findings of a person, strongest first; two that share a voxel are parts of the same one.
 
@@ -137,7 +148,6 @@ def described(number: int, one: Merged, heat: FloatArray, grid: Volume) -> Perso
         contrasts.setdefault(of.sign, {})[of.contrast] = None
     looks = ", ".join(f"{sign} in {' and '.join(names)}" for sign, names in contrasts.items())
     first, rate = one.seen[0].row, one.false_findings
-    share = f"fewer than 1 in {RAREST}" if rate * RAREST < 1 else f"at most 1 in {max(1.0, 1 / rate):.0f}"
     words = sentence(measured["volume_ml"], looks, first.place_words, measured["peak_slice"])
     return PersonFinding(
         number=number,
@@ -146,7 +156,7 @@ def described(number: int, one: Merged, heat: FloatArray, grid: Volume) -> Perso
         side=first.side,
         lobe=first.lobe,
         region=first.region,
-        words=f"{words}; {share} healthy people have one as strong",
+        words=f"{words}; at most {one_in(rate)} healthy people have one as strong",
         **measured,
     )
 

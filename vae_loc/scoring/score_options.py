@@ -6,25 +6,34 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from vae_loc.model.checkpoint import healthy_threshold
+from vae_loc.model.facts import HealthyFindings
 from vae_loc.model.network import Model
-from vae_loc.scoring.findings import known_findings, strength_for
+from vae_loc.scoring.findings import known_findings, strength_for, told_by
 from vae_loc.vocabulary import BrainMask, Method, Polarity
 
 DEFAULT_FPR = 0.05  # share of healthy voxels beyond the threshold that maps are described by
 DEFAULT_FALSE_FINDINGS = 0.1  # expected per healthy scan
+EXTRAPOLATED = "extrapolated beyond its"
 
 
 @dataclass(frozen=True)
 class Rule:
     """Which voxels are marked: beyond `threshold`, in regions that are stronger than `min_strength` somewhere.
 
-    `source` says where both come from; `false_findings` is the number expected per healthy scan, None for a threshold.
+    `source` says where both come from; `false_findings` is the number expected per healthy scan, at most, and not below
+    1 / `told_by`, the scans that tell it; both are None for a threshold.
     """
 
     threshold: float
     min_strength: float
     source: str
     false_findings: float | None = None
+    told_by: int | None = None
+
+
+def default_rate(known: HealthyFindings) -> float:
+    """Return the expected number of findings per healthy scan by default: no less than the model's scans can tell."""
+    return max(DEFAULT_FALSE_FINDINGS, 1 / told_by(known))
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class Segmentation:
 
     The first that is given counts: a threshold, the share of healthy voxels beyond it, the expected number of false
     findings per healthy scan. Without any, the model's thresholds from annotated scans count, else
-    `DEFAULT_FALSE_FINDINGS`; bare scores and models without healthy findings take `DEFAULT_FPR`.
+    `default_rate`; bare scores and models without healthy findings take `DEFAULT_FPR`.
     """
 
     threshold: float | None = None
@@ -52,9 +61,11 @@ class Segmentation:
             source = f"labelled calibration on {labelled.calibration_subjects} subjects"
             return Rule(labelled.thresholds[method], 0.0, source)
         if self.fpr is None and known is not None:
-            expected = DEFAULT_FALSE_FINDINGS if self.false_findings is None else self.false_findings
-            least = strength_for(known, expected)
-            return Rule(known.extent, least, f"{expected:g} false findings per healthy scan", expected)
+            expected = default_rate(known) if self.false_findings is None else self.false_findings
+            least, scans = strength_for(known, expected), told_by(known)
+            source = f"{expected:.3g} false findings per healthy scan"
+            source += f", {EXTRAPOLATED} {scans} scan{'s' if scans > 1 else ''}" if expected < 1 / scans else ""
+            return Rule(known.extent, least, source, max(expected, 1 / scans), scans)
         fpr = DEFAULT_FPR if self.fpr is None else self.fpr
         return Rule(healthy_threshold(model.checkpoint, method, fpr, raw=bare), 0.0, f"healthy fpr {fpr:g}")
 

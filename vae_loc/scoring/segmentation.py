@@ -7,24 +7,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.model.facts import HealthyFindings
+from vae_loc.model.facts import KINDS, HealthyFindings
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
 from vae_loc.preprocessing.regions import components
-from vae_loc.scans.volume import Volume
 from vae_loc.scoring.anatomy import Place, labels_for, place_of
-from vae_loc.scoring.finding_model import Finding, measures
+from vae_loc.scoring.finding_model import Finding, Measures, measures
 from vae_loc.scoring.findings import (
     Sign,
+    as_strong,
     candidates_of,
     false_findings,
-    healthy_as_strong,
     known_findings,
 )
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.score_options import Rule, Segmentation
 from vae_loc.vocabulary import BoolArray, FloatArray, Method
 
+LARGE_ML = 20.0  # beyond which a finding may spread over several regions that are worth a name
 ROUNDING = 1e-6  # of a voxel: a finding of exactly the smallest size is kept
 Voxels = NDArray[np.intp]  # (N, 3), indices of the scan's own grid
 Numbers = NDArray[np.unsignedinteger]  # (I, J, K), the number of each voxel's finding, 0 where none
@@ -76,7 +76,8 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
         numbers[tuple(own.T)] = number
         place = _place(tuple(axis[part.inside] for axis in pixels), signed.shape, model)
         peak = own[int(heat[tuple(own.T)].argmax())]
-        findings.append(_described(number, part, own, peak, place, located.volume, healthy))
+        measured = measures(own, peak, located.volume)
+        findings.append(_described(number, part, measured, place, healthy, model.facts.contrast))
     return SegmentedMap(numbers, tuple(findings), rule)
 
 
@@ -152,24 +153,29 @@ def _place(at: tuple[NDArray[np.intp], ...], shape: tuple[int, ...], model: Mode
 def _described(
     number: int,
     part: _Part,
-    voxels: Voxels,
-    peak: NDArray[np.intp],
+    measured: Measures,
     place: Place | None,
-    volume: Volume,
     healthy: HealthyFindings | None,
+    contrast: str,
 ) -> Finding:
-    """Return the description of a finding, from its voxels (N, 3) and the one where the map is greatest."""
-    as_strong, scans = (None, None) if healthy is None else healthy_as_strong(healthy, part.strength)
+    """Return the description of a finding by the contrast's scans that it is compared with."""
+    real, simulated, ordinary = (as_strong(healthy, part.strength, kind) for kind in KINDS)
     return Finding(
         number=number,
         sign=part.sign,
         strength=part.strength,
-        healthy_as_strong=as_strong,
-        healthy_scans=scans,
+        contrast=contrast,
+        real_as_strong=real[0],
+        real_scans=real[1],
+        simulated_as_strong=simulated[0],
+        simulated_scans=simulated[1],
+        ordinary_as_strong=ordinary[0],
+        ordinary_scans=ordinary[1],
         false_findings=None if healthy is None else false_findings(healthy, part.strength),
         side=place.side if place else None,
         lobe=place.lobe if place else None,
         region=place.region if place else None,
         region_share=place.share if place else None,
-        **measures(voxels, peak, volume),
+        other_regions=place.others if place is not None and measured["volume_ml"] > LARGE_ML else None,
+        **measured,
     )

@@ -23,7 +23,7 @@ from vae_loc.scans.cases import find_cases
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.locate import locate
-from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS, DEFAULT_FPR, ScoreOptions
+from vae_loc.scoring.score_options import DEFAULT_FPR, ScoreOptions, default_rate
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.writing import check_place, refuse_inputs
@@ -120,7 +120,7 @@ def _thresholds(model: Checkpoint) -> str:
     known = known_findings(model.facts, "combi")
     if known is None:
         return share
-    return f"findings from strength {strength_for(known, DEFAULT_FALSE_FINDINGS):.3g}, {share}"
+    return f"findings from strength {strength_for(known, default_rate(known)):.3g}, {share}"
 
 
 def _check(model: Path, output: Path, scans: Sequence[Path], options: CalibrationOptions) -> None:

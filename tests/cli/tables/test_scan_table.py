@@ -32,7 +32,7 @@ def test_the_table_says_what_the_scores_say(scans, tmp_path, small_model, monkey
     first = summary["masks"]["combi"]["findings"][0]
     row = row_of(said.err, "ann_t1.nii.gz")
     assert int(row[1]) == len(summary["masks"]["combi"]["findings"])
-    assert row[2:5] == [f"{first['volume_ml']:.3g}", "ml,", f"{first['sign']},"]
+    assert row[2:6] == ["about", f"{first['volume_ml']:.2g}", "ml,", f"{first['sign']},"]
     assert row[-1] == str(len(summary["warnings"]) or "-")
     assert "failed: see above" in " ".join(row_of(said.err, "eve [bold]_t1.nii.gz"))
     assert said.err.splitlines()[-1] == (f"2 done, 1 failed: eve [bold]_t1.nii.gz; open {tmp_path / 'cohort.csv'}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vae_loc.errors import printable
 from vae_loc.model.checkpoint import Checkpoint, healthy_threshold
 from vae_loc.scoring.findings import known_findings, strength_for
-from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS
+from vae_loc.scoring.score_options import default_rate
 from vae_loc.vocabulary import METHODS, Method
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN_FPRS = (0.01, 0.05, 0.10)
 SHOWN_DIGEST = 12  # characters of a SHA-256
-LEAST = f"above which a healthy scan has {DEFAULT_FALSE_FINDINGS:g} findings on average"
+LEAST = "above which a region is a finding by default"
 
 
 def model_list(models: Mapping[str, Checkpoint]) -> Table:
@@ -98,7 +98,7 @@ def _thresholds_from(model: Checkpoint) -> str:
 def _least(model: Checkpoint, method: Method) -> str:
     """Return the strength above which a region is a finding by default."""
     known = known_findings(model.facts, method)
-    return "-" if known is None else f"{strength_for(known, DEFAULT_FALSE_FINDINGS):.3g}"
+    return "-" if known is None else f"{strength_for(known, default_rate(known)):.3g}"
 
 
 def _table(title: str) -> Table:

@@ -118,5 +118,7 @@ def _cells(entry: Entry, summary: ScanSummary | None, *, segmented: bool) -> lis
     findings = (summary.masks or {})[method].findings
     if not findings:
         return ["0", "-", warnings]
+    from vae_loc.scoring.finding_model import about_ml
+
     first = findings[0]
-    return [str(len(findings)), f"{first.volume_ml:.3g} ml, {first.sign}, {first.place_words}", warnings]
+    return [str(len(findings)), f"{about_ml(first.volume_ml)}, {first.sign}, {first.place_words}", warnings]

@@ -36,7 +36,7 @@ class RuleOptions(TypedDict, total=False):
     Attributes
     ----------
     threshold, fpr : a value of the map, or the share of healthy voxels beyond it
-    false_findings : how many findings a healthy scan may be expected to have; 0.1 if no rule is given
+    false_findings : how many findings a healthy scan may be expected to have; `default_rate` if no rule is given
     min_size_mm3 : the smallest finding kept; 100 if it is not given
     """
 

@@ -39,6 +39,7 @@ from vae_loc.scoring.merged_findings import (
     on_grid_of,
     person_map,
     read_output,
+    shares,
 )
 from vae_loc.scoring.score_options import RunOptions
 from vae_loc.system.progress import BarMaker, no_bars
@@ -240,8 +241,8 @@ def _scans(person: Person, summaries: Mapping[str, ScanSummary], names: OutputNa
 
 def _write_method(person: Person, scans: Sequence[_Scan], names: OutputNames, method: Method) -> PersonMask:
     """Write map, numbered mask and table of one map; return the mask as the JSON holds it."""
-    expected = min(scan.mask(method).false_findings or 0.0 for scan in scans)
-    at_most = expected / len(scans)
+    rules = {scan.about.contrast: scan.mask(method) for scan in scans}
+    at_most = shares({contrast: (of.false_findings or 1.0, of.told_by or 1) for contrast, of in rules.items()})
     grid = read_output(names.path(person.first.scan, method, "anomaly.nii.gz"))
     maps: list[FloatArray] = []
     seen: list[Seen] = []
@@ -250,7 +251,7 @@ def _write_method(person: Person, scans: Sequence[_Scan], names: OutputNames, me
         own, numbers = (read_output(names.path(scan.case.scan, method, kind)) for kind in PERSON_KINDS[:2])
         maps.append(on_grid_of(grid, own.data, own.affine, scan.first2own_mm))
         for row in scan.mask(method).findings:
-            if row.false_findings is not None and row.false_findings <= at_most:
+            if row.false_findings is not None and row.false_findings <= at_most[scan.about.contrast]:
                 marked = (numbers.data == row.number).astype(np.float32)
                 inside = on_grid_of(grid, marked, numbers.affine, scan.first2own_mm) > 0.5
                 seen.append(Seen(scan.about.contrast, row, row.false_findings, inside))
@@ -266,7 +267,7 @@ def _write_method(person: Person, scans: Sequence[_Scan], names: OutputNames, me
     write_volume(numbers_file, numbered, grid)
     write_atomically(table, person_tsv(findings))
     volume_ml = sum(finding.volume_ml for finding in findings)
-    return PersonMask(false_findings=expected, per_scan=at_most, volume_ml=volume_ml, findings=findings)
+    return PersonMask(false_findings=sum(at_most.values()), per_scan=at_most, volume_ml=volume_ml, findings=findings)
 
 
 def _warnings(person: Person, scans: Sequence[_Scan]) -> list[str]:
