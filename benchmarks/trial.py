@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.cohorts import cases_in
 from benchmarks.transplants import KINDS, gliomas_of, lesions_in
-from vae_loc.evaluation.lesions import FOUND_SHARE
+from vae_loc.evaluation.lesions import VoxelCounts, reaches_share
 from vae_loc.evaluation.metrics import rank_sorted
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import CanonicalVolume, smooth_brain, to_canonical, with_fine
@@ -238,17 +239,25 @@ def met(signed: FloatArray, extent: float, level: float, one: Diseased) -> Met:
     """Compare the findings of a map on the canonical grid with a lesion."""
     labels, candidates = candidates_of(signed, extent)
     strong = {c.label for c in candidates if c.strength > level}
-    touching = set(np.unique(labels[one.truth])) - {0}
     marked = np.isin(labels, list(strong))
+    sizes, annotated = voxels_of(np.where(marked, labels, 0), one.truth)
+    on = (sizes > 0) & reaches_share(annotated, sizes)
     strongest = max(candidates, key=lambda c: c.strength, default=None)
     covered = np.count_nonzero(marked & one.truth)
     return Met(
-        found=bool(covered >= FOUND_SHARE * np.count_nonzero(one.truth)),
-        first=strongest is not None and strongest.strength > level and strongest.label in touching,
-        false=len(strong - touching),
+        found=bool(on.any()),
+        first=strongest is not None and strongest.strength > level and bool(on[strongest.label - 1]),
+        false=len(strong) - int(np.count_nonzero(on)),
         dice=2 * covered / (np.count_nonzero(marked) + np.count_nonzero(one.truth)),
         ap=average_precision(np.abs(signed), one.truth, doubled_mask(one.host.canonical.mask)),
     )
+
+
+def voxels_of(numbers: NDArray[np.number], truth: BoolArray) -> tuple[VoxelCounts, VoxelCounts]:
+    """Return the voxels of finding 1, 2, ... and how many of them are annotated, int (N,) each."""
+    own = numbers.astype(np.intp)
+    sizes = np.bincount(own.ravel())
+    return sizes[1:], np.bincount(own[truth], minlength=len(sizes))[1:]
 
 
 def average_precision(values: FloatArray, truth: BoolArray, brain: BoolArray) -> float:

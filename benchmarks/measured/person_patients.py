@@ -13,7 +13,8 @@ import numpy as np
 
 from benchmarks.cohorts import CONTRASTS, LABELS
 from benchmarks.page import interval, table, yes
-from vae_loc.evaluation.lesions import FOUND_SHARE
+from benchmarks.trial import voxels_of
+from vae_loc.evaluation.lesions import reaches_share
 from vae_loc.evaluation.metrics import rank_sorted
 from vae_loc.results.person_summary import PersonSummary, read_person
 from vae_loc.results.score_cohort import score_cohort
@@ -149,12 +150,12 @@ def judged_patient(cohort: str, subject: str, out: Path, shared: Path) -> dict[s
 def judged(heat: FloatArray, numbers: FloatArray, truth: BoolArray, brain: BoolArray) -> Judged:
     """Return how a map and its numbered findings met a lesion, in the brain of all contrasts."""
     ranking = rank_sorted([np.sort(heat[brain & truth])], [np.sort(heat[brain & ~truth])])
-    covered, marked = np.count_nonzero(truth & (numbers > 0)), np.count_nonzero(numbers)
-    size = np.count_nonzero(truth)
+    sizes, annotated = voxels_of(numbers, truth)
+    on = reaches_share(annotated, sizes)
     return Judged(
-        found=covered >= FOUND_SHARE * size,
-        false=int(numbers.max()) - len(set(np.unique(numbers[truth])) - {0}),
-        dice=2 * covered / (marked + size),
+        found=bool(on.any()),
+        false=int(np.count_nonzero(~on)),
+        dice=2 * int(annotated.sum()) / (int(sizes.sum()) + np.count_nonzero(truth)),
         oracle=ranking.best_dice or 0.0,
         ap=ranking.average_precision or 0.0,
     )

@@ -26,7 +26,7 @@ from benchmarks.measured.person_patients import patients_page
 from benchmarks.page import interval, table
 from benchmarks.transplants import KINDS
 from benchmarks.trial import average_precision
-from vae_loc.evaluation.lesions import FOUND_SHARE
+from vae_loc.evaluation.lesions import reaches_share
 from vae_loc.model.facts import HealthyFindings
 from vae_loc.scoring.finding_model import Finding
 from vae_loc.scoring.findings import (
@@ -250,11 +250,12 @@ def met_cell(trial: Trial, rule: Rule, kind: str, scene: str) -> str:
 
 
 def met(found: Sequence[BoolArray], truth: BoolArray) -> tuple[float, float, float]:
-    """Return whether findings meet a lesion, how many do not touch it, and their Dice."""
+    """Return whether a finding is on a lesion, how many are not, and their Dice."""
     marked = np.logical_or.reduce([np.zeros_like(truth), *found])
     covered, size = np.count_nonzero(marked & truth), np.count_nonzero(truth)
-    false = sum(not (of & truth).any() for of in found)
-    return float(covered >= FOUND_SHARE * size), float(false), 2 * covered / (np.count_nonzero(marked) + size)
+    annotated, sizes = (np.array([np.count_nonzero(of & mask) for of in found], int) for mask in (truth, True))
+    on = reaches_share(annotated, sizes)
+    return float(on.any()), float(np.count_nonzero(~on)), 2 * covered / (np.count_nonzero(marked) + size)
 
 
 def precision_rows(trial: Trial) -> str:

@@ -153,20 +153,41 @@ def test_each_rate_keeps_what_is_strong_enough_for_it():
     }
 
 
-def test_a_finding_that_touches_a_speck_is_neither_false_nor_a_lesion_found():
-    of = met((cube(16, 3), 10.0))
-    assert (SPECK & cube(16, 3)).sum() == 1
+@pytest.mark.parametrize(("annotated", "on"), [(0, False), (9, False), (10, True), (100, True)])
+def test_a_finding_is_on_a_lesion_from_a_tenth_of_its_voxels_on_and_else_false(annotated, on):
+    numbers = np.zeros(SHAPE, dtype=np.uint8)
+    numbers[0:5, 0:5, 0:4] = 1  # 100 voxels
+    truth = cube(20, 6)
+    truth.reshape(-1)[np.flatnonzero(numbers)[:annotated]] = True
+    made = Findings(numbers, (9.5,), MIN_STRENGTHS)
+    of = scan_findings(made, truth, BRAIN, find_lesions(truth, BRAIN, 100.0), "p")
+    assert [(r.true, r.false) for r in of.rates.values()] == [(on, not on)] * 3
+    assert of.rank == (1 if on else None)
+
+
+def test_a_lesion_is_found_by_findings_on_lesions_alone():
+    """A finding that holds the lesion and eleven times as much around it finds nothing."""
+    wide = cube(0, 14)
+    assert (LESION & wide).sum() == 216 < 0.1 * wide.sum()
+    of = met((wide, 10.0))
+    assert [(r.true, r.false, sum(r.found.values())) for r in of.rates.values()] == [(0, 1, 0)] * 3
+
+
+def test_a_finding_on_a_speck_is_neither_false_nor_a_lesion_found():
+    of = met((cube(16, 2), 10.0))
+    assert (SPECK & cube(16, 2)).sum() == 1
     assert [(r.findings, r.false, sum(r.found.values())) for r in of.rates.values()] == [(1, 0, 0)] * 3
     assert of.rank is None
     assert sum(of.lesions.values()) == 1
 
 
-def test_the_rank_is_the_place_of_the_first_finding_that_touches_a_lesion():
-    touching = cube(7, 3)
+def test_the_rank_is_the_place_of_the_first_finding_on_a_lesion():
+    touching = cube(7, 2)
     assert (LESION & touching).sum() == 1
     assert met((ELSEWHERE, 3.0), (SPECK, 2.5), (touching, 2.0)).rank == 3
     assert met((touching, 3.0), (ELSEWHERE, 2.0)).rank == 1
     assert met((ELSEWHERE, 3.0)).rank is None
+    assert met((cube(7, 3), 3.0)).rank is None  # a voxel of 27 is less than a tenth
     assert met().rank is None
 
 

@@ -114,7 +114,7 @@ def _point(
     first: list[float | None] = []
     for scan, of in zip(scans, figures, strict=True):
         is_ill = any(scan.lesions.values())
-        found.append(float(any(of.found.values())) if is_ill else None)
+        found.append(float(of.true > 0) if is_ill else None)
         first.append(float(scan.rank == 1 and of.findings > 0) if is_ill else None)
 
     def mean(values: Sequence[float | None]) -> Interval:

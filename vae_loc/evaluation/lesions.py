@@ -1,4 +1,8 @@
-"""The findings of one scan against its annotated lesions, one by one: found, missed, false."""
+"""The findings of one scan against its annotated lesions, one by one: found, missed, false.
+
+A finding is on a lesion where at least a tenth of its voxels are annotated; else it is false. A patient is found if a
+finding is on a lesion; a lesion is found if findings that are on lesions cover a tenth of it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from vae_loc.scoring.segmentation import ROUNDING, Numbers, segment
 from vae_loc.vocabulary import BoolArray, Method
 
 SPECK_MM3 = 100.0  # an annotated part below this is no lesion: `segment` marks nothing so small
-FOUND_SHARE = 0.1  # of a lesion's voxels that findings must cover; one voxel would reward chance
+SHARE = 0.1  # of a finding's voxels that are annotated, and of a lesion's that are found; one voxel would reward chance
 SIZE_CLASSES_ML = (1.0, 10.0)  # borders: small, medium, large
 CLASS_NAMES = ("0.1 to 1 ml", "1 to 10 ml", "10 ml and more")
 FINDING_RATES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # expected false findings per healthy scan
@@ -59,6 +63,23 @@ class Overlap:
     annotated: VoxelCounts
     sizes: VoxelCounts
 
+    @property
+    def false(self) -> BoolArray:
+        """The findings that are on no annotated part, bool (N,)."""
+        return ~reaches_share(self.annotated, self.sizes)
+
+    @property
+    def true(self) -> BoolArray:
+        """The findings that are on a lesion, bool (N,): not false, and not on specks alone."""
+        on: BoolArray = ~self.false & self.covered.any(axis=0)
+        return on
+
+
+def reaches_share(some: VoxelCounts, of: VoxelCounts) -> BoolArray:
+    """Return where `some` of the voxels are `SHARE` or more `of` all."""
+    reached: BoolArray = some >= SHARE * of - ROUNDING
+    return reached
+
 
 def find_lesions(truth: BoolArray, brain: BoolArray, voxel_mm3: float) -> Lesions:
     """Return the lesions of an annotation: its 26-connected parts of `SPECK_MM3` and more, also outside the brain.
@@ -69,7 +90,8 @@ def find_lesions(truth: BoolArray, brain: BoolArray, voxel_mm3: float) -> Lesion
     brain : bool (I, J, K), with at least one voxel
 
     A smaller part is a speck, not a lesion: of the 13 parts of the five gliomas, 6 are (docs/measured/evaluation.md).
-    Specks are not counted as lesions, but their voxels stay annotated: a finding that shares one of them is not false.
+    Specks are not counted as lesions, but their voxels stay annotated: a finding is not false on
+    them.
     """
     box = bounding_box(truth | brain)
     parts = components(truth[box])
@@ -98,10 +120,8 @@ def overlap(numbers: Numbers, count: int, lesions: Lesions) -> Overlap:
 
 
 def are_found(meeting: Overlap, kept: BoolArray, lesions: Lesions) -> BoolArray:
-    """Return the lesions found, bool (M,): the `kept` findings, bool (N,), cover together `FOUND_SHARE` or more."""
-    covered = meeting.covered[:, kept].sum(axis=1)
-    enough: BoolArray = covered >= FOUND_SHARE * lesions.sizes
-    return enough
+    """Return the lesions found, bool (M,), by those of the `kept` findings, bool (N,), that are on a lesion."""
+    return reaches_share(meeting.covered[:, kept & meeting.true].sum(axis=1), lesions.sizes)
 
 
 def by_size(lesions: Lesions, chosen: BoolArray | None = None) -> dict[str, int]:
@@ -138,12 +158,13 @@ class RateFigures:
     Attributes
     ----------
     found : lesions found, by size class
-    findings, false : how many findings there are, and how many of them share no voxel with the annotation
+    findings, true, false : how many findings there are, how many of them are on a lesion, and on nothing annotated
     dice : of all their voxels, inside the brain; None without an annotated voxel there
     """
 
     found: dict[str, int]
     findings: int
+    true: int
     false: int
     dice: float | None
 
@@ -155,7 +176,7 @@ class ScanFindings:
     Attributes
     ----------
     lesions : how many there are, by size class
-    rank : place of the first finding that shares a voxel with a lesion, 1 for the strongest; None if none does
+    rank : place of the first finding that is on a lesion, 1 for the strongest; None if none is
     """
 
     subject: str
@@ -188,7 +209,7 @@ def scan_findings(
     lesions : what `find_lesions` returned for both
     """
     meeting = overlap(findings.numbers, len(findings.strengths), lesions)
-    first = np.flatnonzero(meeting.covered.any(axis=0))
+    first = np.flatnonzero(meeting.true)
     annotated = int(np.count_nonzero(truth & brain))
     rates = {}
     for rate in findings.min_strengths:
@@ -197,7 +218,8 @@ def scan_findings(
         rates[rate] = RateFigures(
             found=by_size(lesions, are_found(meeting, kept, lesions)),
             findings=int(np.count_nonzero(kept)),
-            false=int(np.count_nonzero(kept & (meeting.annotated == 0))),
+            true=int(np.count_nonzero(kept & meeting.true)),
+            false=int(np.count_nonzero(kept & meeting.false)),
             dice=2 * true / (annotated + marked) if annotated else None,
         )
     return ScanFindings(subject, by_size(lesions), int(first[0]) + 1 if len(first) else None, rates)

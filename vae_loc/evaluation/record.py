@@ -71,11 +71,11 @@ class FindingPoint(_Part):
     Attributes
     ----------
     rate : findings that a healthy scan is expected to have
-    patients_found : share of the patients with a lesion of whom one is found
-    strongest_is_lesion : share of the patients with a lesion whose strongest finding shares a voxel with one
+    patients_found : share of the patients with a lesion of whom a finding is on one
+    strongest_is_lesion : share of the patients with a lesion whose strongest finding is on one
     lesions_found, lesions : by size class
     sensitivity : share of all lesions found; None without lesions
-    false_per_patient : findings that share no voxel with the annotation
+    false_per_patient : findings that are on no lesion
     dice : of the voxels of all findings, inside the brain
     healthy_findings, healthy_with_any : measured on `--healthy` scans: findings per scan, share of scans with any
     """
