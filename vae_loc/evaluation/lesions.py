@@ -65,14 +65,13 @@ class Overlap:
 
     @property
     def false(self) -> BoolArray:
-        """The findings that are on no annotated part, bool (N,)."""
+        """The findings that are on no annotated part, bool (N,); those on specks alone are neither false nor true."""
         return ~reaches_share(self.annotated, self.sizes)
 
     @property
     def true(self) -> BoolArray:
-        """The findings that are on a lesion, bool (N,): not false, and not on specks alone."""
-        on: BoolArray = ~self.false & self.covered.any(axis=0)
-        return on
+        """The findings that are on a lesion, bool (N,)."""
+        return self.covered.any(axis=0) & ~self.false
 
 
 def reaches_share(some: VoxelCounts, of: VoxelCounts) -> BoolArray:

@@ -87,12 +87,7 @@ def person_map(maps: Sequence[FloatArray], extents: Sequence[float]) -> FloatArr
 
 
 def shares(rates: Mapping[str, tuple[float, int]]) -> dict[str, float]:
-    """Return how many false findings each contrast may contribute: an even share, but no less than its scans can tell.
-
-    Parameters
-    ----------
-    rates : the rate by which each contrast's findings were made, and the scans that tell it (`Rule`)
-    """
+    """Return how many false findings each contrast may contribute, from its own rate and the scans that tell it."""
     even = min(rate for rate, _ in rates.values()) / len(rates)
     return {contrast: max(even, 1 / told_by) for contrast, (_, told_by) in rates.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +55,9 @@ def model_tables(path: Path, model: Checkpoint) -> list[Table]:
         "brain masks": facts.training.brain_mask,
         "made by": f"vae-loc {facts.training.versions.get('vae-loc', '?')}, format {facts.format_version}",
     }
+    if (known := known_findings(facts, "combi")) is not None:
+        kinds = " and ".join(f"{count} {kind}" for kind, count in Counter(known.kinds).items())
+        rows["findings against"] = f"{kinds} scans"
     if (of := facts.labelled) is not None:
         counts = of.calibration_subjects, of.reported_subjects
         rows["annotated"] = "{} subjects chose the thresholds, {} others checked".format(*counts)
