@@ -22,9 +22,8 @@ def sized(*counts):
 
 def scan(subject, *, lesions=(0, 0, 1), found=(0, 0, 0), false=0, rank=None, dice=0.5):
     """A scan with the same figures of each map at each rate."""
-    findings = false + (rank is not None)
     true = int(rank is not None)
-    figures = RateFigures(found=sized(*found), findings=findings, true=true, false=false, dice=dice)
+    figures = RateFigures(found=sized(*found), true=true, false=false, dice=dice)
     return {
         method: ScanFindings(subject, sized(*lesions), rank, dict.fromkeys(FINDING_RATES, figures))
         for method in METHODS
@@ -65,7 +64,7 @@ def test_a_patient_with_two_scans_counts_once():
 
 
 def test_the_strongest_finding_counts_only_at_rates_that_keep_it():
-    none = RateFigures(found=sized(0, 0, 0), findings=0, true=0, false=0, dice=0.0)
+    none = RateFigures(found=sized(0, 0, 0), true=0, false=0, dice=0.0)
     one = scan("a", found=(0, 0, 1), rank=1)
     one["combi"].rates[0.05] = none
     assert [point.strongest_is_lesion.mean for point in combi(one).points] == [0, 1, 1, 1, 1, 1]

@@ -146,10 +146,10 @@ def met(*findings, truth=LESION | SPECK, brain=BRAIN, min_strengths=None):
 
 def test_each_rate_keeps_what_is_strong_enough_for_it():
     of = met((ELSEWHERE, 12.0), (LESION, 6.0), (SPECK, 5.0), (cube(26, 3), 2.0))
-    assert {rate: (r.findings, r.false, sum(r.found.values())) for rate, r in of.rates.items()} == {
-        0.1: (1, 1, 0),
-        0.5: (2, 1, 1),
-        2.0: (4, 2, 1),
+    assert {rate: (r.true, r.false, sum(r.found.values())) for rate, r in of.rates.items()} == {
+        0.1: (0, 1, 0),
+        0.5: (1, 1, 1),
+        2.0: (1, 2, 1),
     }
 
 
@@ -176,7 +176,7 @@ def test_a_lesion_is_found_by_findings_on_lesions_alone():
 def test_a_finding_on_a_speck_is_neither_false_nor_a_lesion_found():
     of = met((cube(16, 2), 10.0))
     assert (SPECK & cube(16, 2)).sum() == 1
-    assert [(r.findings, r.false, sum(r.found.values())) for r in of.rates.values()] == [(1, 0, 0)] * 3
+    assert [(r.true, r.false, sum(r.found.values())) for r in of.rates.values()] == [(0, 0, 0)] * 3
     assert of.rank is None
     assert sum(of.lesions.values()) == 1
 

@@ -115,7 +115,7 @@ def _point(
     for scan, of in zip(scans, figures, strict=True):
         is_ill = any(scan.lesions.values())
         found.append(float(of.true > 0) if is_ill else None)
-        first.append(float(scan.rank == 1 and of.findings > 0) if is_ill else None)
+        first.append(float(scan.rank == 1 and of.true > 0) if is_ill else None)
 
     def mean(values: Sequence[float | None]) -> Interval:
         return subject_interval(subjects, values, seed=seed)

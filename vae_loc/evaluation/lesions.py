@@ -157,12 +157,11 @@ class RateFigures:
     Attributes
     ----------
     found : lesions found, by size class
-    findings, true, false : how many findings there are, how many of them are on a lesion, and on nothing annotated
+    true, false : how many findings are on a lesion, and how many on nothing annotated
     dice : of all their voxels, inside the brain; None without an annotated voxel there
     """
 
     found: dict[str, int]
-    findings: int
     true: int
     false: int
     dice: float | None
@@ -216,7 +215,6 @@ def scan_findings(
         marked, true = int(meeting.sizes[kept].sum()), int(meeting.annotated[kept].sum())
         rates[rate] = RateFigures(
             found=by_size(lesions, are_found(meeting, kept, lesions)),
-            findings=int(np.count_nonzero(kept)),
             true=int(np.count_nonzero(kept & meeting.true)),
             false=int(np.count_nonzero(kept & meeting.false)),
             dice=2 * true / (annotated + marked) if annotated else None,

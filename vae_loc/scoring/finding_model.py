@@ -74,7 +74,7 @@ class Finding(BaseModel):
 
     @property
     def compared(self) -> str:
-        """How many scans of each kind have one as strong, in words; empty where that is not known."""
+        """The numbers of scans of each kind with a finding as strong, in words; empty where they are not known."""
         counts = (
             (self.real_as_strong, self.real_scans, "real"),
             (self.simulated_as_strong, self.simulated_scans, "simulated"),
