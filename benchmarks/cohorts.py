@@ -11,6 +11,7 @@ LABELS = {  # folder of patients -> annotation of a subject
     "gliomas": "{subject}_seg.nii.gz",
     "ms": "{subject}_lesions.nii.gz",
     "ms_tabriz": "{subject}_seg.nii.gz",
+    "ms_insights": "{subject}_lesions.nii.gz",
     "stroke": "{subject}_lesions.nii.gz",
 }
 
@@ -28,3 +29,12 @@ def reference_cases(shared: Path) -> list[Case]:
 def site_cases(contrast: str, shared: Path) -> list[Case]:
     """Return the real healthy scans on which a shipped model is calibrated: T2 on ds011."""
     return cases_in(shared / "ds011", contrast)
+
+
+def ordinary_cases(contrast: str, shared: Path) -> list[tuple[Case, Path | None]]:
+    """Return the scans of patients on which a shipped model is calibrated, with the annotations of their lesions."""
+    return [
+        (case, shared / folder / LABELS[folder].format(subject=case.subject))
+        for folder in ("ms", "ms_tabriz", "ms_insights", "stroke")
+        for case in cases_in(shared / folder, contrast)
+    ]

@@ -57,9 +57,9 @@ def located_of(signed, *, brain=None, affine=BOX):
     )
 
 
-def model_of(*, findings=None, labelled=None, template=None):
+def model_of(*, findings=None, labelled=None, template=None, contrast="t1"):
     healthy = None if findings is None else SimpleNamespace(findings={"combi": findings})
-    facts = SimpleNamespace(healthy=healthy, labelled=labelled, contrast="t2")
+    facts = SimpleNamespace(healthy=healthy, labelled=labelled, contrast=contrast)
     return SimpleNamespace(facts=facts, reference={} if template is None else {"template": template})
 
 
@@ -155,6 +155,34 @@ def test_by_default_only_what_few_healthy_people_show_is_a_finding():
     assert result.rule.false_findings == 0.1
     more = segment(located_of(signed), model_of(findings=KNOWN), "combi", replace(rule, false_findings=0.9))
     assert [finding.real_as_strong for finding in more.findings] == [0, 14]
+
+
+def test_the_blurred_border_of_a_small_flair_lesion_is_not_marked_and_that_of_a_large_one_is():
+    """A voxel has 27 mm3: a lesion of 3 x 3 x 3 is small, one of 14 x 14 x 14 has 74 ml."""
+    signed = np.zeros((24, 24, 24), np.float32)
+    signed[1:8, 1:8, 1:8], signed[3:6, 3:6, 3:6] = 4.0, 40.0
+    rule = Segmentation(min_size_mm3=0)
+    small = {
+        of: segment(located_of(signed), model_of(findings=KNOWN, contrast=of), "combi", rule) for of in ("t1", "flair")
+    }
+    assert {of: np.count_nonzero(result.mask) for of, result in small.items()} == {"t1": 7**3, "flair": 3**3}
+    signed[1:19, 1:19, 1:19], signed[3:17, 3:17, 3:17] = 4.0, 40.0
+    large = segment(located_of(signed), model_of(findings=KNOWN, contrast="flair"), "combi", rule)
+    assert np.count_nonzero(large.mask) == 18**3
+
+
+def test_two_lesions_joined_by_low_values_are_two_findings_and_a_weak_part_belongs_to_the_strong_one():
+    signed = np.zeros((24, 8, 8), np.float32)
+    signed[1:22, 3:5, 3:5] = 2.5
+    signed[2:5, 2:6, 2:6], signed[16:20, 2:6, 2:6] = 30.0, 40.0
+    rule = Segmentation(min_size_mm3=0)
+    two = segment(located_of(signed), model_of(findings=KNOWN), "combi", rule)
+    assert [finding.strength for finding in two.findings] == [40.0, 30.0]
+    assert np.count_nonzero(two.mask) == np.count_nonzero(signed)
+    signed[2:5, 2:6, 2:6] = 5.0
+    one = segment(located_of(signed), model_of(findings=KNOWN), "combi", rule)
+    assert [finding.strength for finding in one.findings] == [40.0]
+    assert np.count_nonzero(one.mask) == np.count_nonzero(signed)
 
 
 def test_a_second_lesion_does_not_hide_the_first():

@@ -32,6 +32,14 @@ def calibrate(
     ] = None,
     labels: LabelsOption = None,
     healthy: HealthyOption = None,
+    unselected: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="SCAN",
+            help="Ordinary scans of your site, healthy or ill, nobody knows which; what --labels annotates in them "
+            "is left out. May be repeated.",
+        ),
+    ] = None,
     folds: Annotated[int, typer.Option(min=1, max=5, help="Fifths over which the calibration is repeated.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the split into fifths.")] = 0,
     brain_mask: BrainMaskOption = None,
@@ -43,12 +51,13 @@ def calibrate(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Set a model's thresholds for your scanner: from annotated scans, from healthy ones, or both.
+    """Set a model's thresholds for your scanner: from annotated, healthy or ordinary scans, or several of these.
 
     With --labels a fifth of the annotated subjects chooses the threshold of maximal Dice of every map,
     and the Dice on the others is reported; below 0.1 nothing is stored. With --healthy the healthy
-    quantiles are taken anew from your own healthy scans; no annotation is needed.
-    Example: vae-loc calibrate t1 patients/ --labels {subject}_seg.nii.gz -o mine.safetensors --folds 5
+    quantiles are taken anew from your own healthy scans; no annotation is needed. With --unselected
+    the same is taken from 10 or more ordinary scans, by statistics that the ill among them hardly change.
+    Example: vae-loc calibrate flair --unselected last_month/ -o mine.safetensors
     """
     from vae_loc.model.checkpoint import find_model
     from vae_loc.model.network import prepared_device
@@ -58,6 +67,7 @@ def calibrate(
     options = CalibrationOptions(
         labels=labels,
         healthy=healthy or [],
+        unselected=unselected or [],
         folds=folds,
         seed=seed,
         brain_mask=parsed_brain_mask(brain_mask),

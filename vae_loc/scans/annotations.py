@@ -61,7 +61,11 @@ def _label_of(case: Case, labels: str | None, count: int) -> Path:
         raise UnusableOption(
             "--labels", f"expected a path with {SUBJECT}, or a .csv table, for {count} scans; got {labels}"
         )
-    pattern = os.path.abspath(labels) if os.path.isfile(labels) else labels
+    return annotation_of(case, os.path.abspath(labels) if os.path.isfile(labels) else labels)
+
+
+def annotation_of(case: Case, pattern: str) -> Path:
+    """Return where the annotation of a scan lies by a path with `{subject}`; a bare name lies beside the scan."""
     path = Path(pattern.replace(SUBJECT, case.subject))
     return case.scan.parent / path if len(path.parts) == 1 else path
 

@@ -1,8 +1,9 @@
 """Candidates for findings in a map, and the number of candidates of that strength in healthy people (design [74]).
 
 A candidate is a connected region (26-connected) on the canonical grid in which the map is beyond its `extent`, with one
-sign. Its strength is the map's greatest magnitude in it. Healthy scans have candidates too. The expected number of
-candidates per healthy scan that are stronger than s,
+sign. Parts that exceed `CORE` times the extent and are joined by lower values alone are candidates of their own,
+divided where the map is lowest between them. The strength of a candidate is the map's greatest magnitude in it. Healthy
+scans have candidates too. The expected number of candidates per healthy scan that are stronger than s,
 
     N(s) = N(u) exp(-(s - u) / m),   m = mean of s' - u over the healthy strengths s' > u,
 
@@ -20,13 +21,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.model.facts import Facts, HealthyFindings, Kind, rounded
-from vae_loc.preprocessing.regions import components
+from vae_loc.preprocessing.regions import bounding_box, components
 from vae_loc.vocabulary import FloatArray, Method
 
 Sign = Literal["brighter", "darker"]
 EXTENT_FPR = 0.02  # share of healthy voxels beyond the extent
 EXTENT_FPRS = {"flair": 0.005}  # where another is better: what is small and bright is blurred far beyond its border
+CORE = 1.5  # of the extent, that two candidates exceed on both sides of what joins them
+TIGHT_SHARES = {"flair": 0.25}  # of a small candidate's strength, below which a voxel is its blurred border
+SMALL_ML, LARGE_ML = (
+    10.0,
+    40.0,
+)  # volumes above that share: cut so up to the one, at the extent from the other
 KEPT_STRENGTHS = 8  # of a healthy scan, strongest first
+RESAMPLES = 1000  # of the bootstrap
 TAIL_FROM = 1.0  # findings a healthy scan, beyond which the tail is fitted
 
 
@@ -56,25 +64,77 @@ def known_findings(facts: Facts, method: Method, *, bare: bool = False) -> Healt
     return known.model_copy(update={"kinds": [kind] * len(known.strengths)})
 
 
-def candidates_of(signed: FloatArray, extent: float) -> tuple[NDArray[np.int32], list[Candidate]]:
-    """Return the connected components of a signed map: labels int32 (I, I, I), 0 where none, and the candidates.
+def candidates_of(
+    signed: FloatArray, extent: float, *, least: float = 0.0
+) -> tuple[NDArray[np.int32], list[Candidate]]:
+    """Return the candidates of a signed map, and their labels, int32 (I, I, I), 0 where none.
 
     Parameters
     ----------
     signed : float32 (I, I, I), > 0 where brighter than expected
+    least : strength that a part must exceed to be a candidate of its own beside one that it is joined to
     """
     labels: NDArray[np.int32] = np.zeros(signed.shape, dtype=np.int32)
     candidates: list[Candidate] = []
     signs: tuple[tuple[Sign, FloatArray], ...] = (("brighter", signed), ("darker", -signed))
     for sign, magnitude in signs:
-        numbers = components(magnitude > extent)
+        numbers = _divided(components(magnitude > extent), magnitude, CORE * extent, least)
         inside = numbers > 0
-        peaks = np.zeros(int(numbers.max()) + 1, dtype=np.float32)
-        np.maximum.at(peaks, numbers[inside], magnitude[inside])
+        peaks = _peaks(numbers, magnitude)
         first = len(candidates)
         labels[inside] = numbers[inside] + first
         candidates += [Candidate(first + number, sign, float(peak)) for number, peak in enumerate(peaks) if number]
     return labels, candidates
+
+
+def _peaks(numbers: NDArray[np.int32], magnitude: FloatArray) -> FloatArray:
+    """Return the greatest magnitude at each number, float32 (N + 1,)."""
+    inside = numbers > 0
+    peaks = np.zeros(int(numbers.max()) + 1, dtype=np.float32)
+    np.maximum.at(peaks, numbers[inside], magnitude[inside])
+    return peaks
+
+
+def _divided(numbers: NDArray[np.int32], magnitude: FloatArray, core: float, least: float) -> NDArray[np.int32]:
+    """Return the numbers of components; one with several parts above `core`, stronger than `least`, is divided."""
+    # the parts above the core that are strong enough, and the component that each lies in
+    cores = components(magnitude > core)
+    cores[_peaks(cores, magnitude)[cores] <= least] = 0
+    owners = np.zeros(int(cores.max()) + 1, dtype=np.int32)
+    inside = cores > 0
+    owners[cores[inside]] = numbers[inside]
+    several = np.flatnonzero(np.bincount(owners[owners > 0], minlength=1) > 1)
+    if not len(several):
+        return numbers
+    from skimage.segmentation import watershed
+
+    # floods rise from the parts and meet where the map is lowest; other components keep their number
+    mask = np.isin(numbers, several)
+    box = bounding_box(mask)
+    flooded = watershed(-magnitude[box], cores[box], mask=mask[box], connectivity=3)
+    used = np.bincount(flooded.ravel()) > 0
+    used[0] = False
+    numbers[mask] = 0
+    numbers[box] += np.where(used, int(numbers.max()) + np.cumsum(used), 0).astype(np.int32)[flooded]
+    return numbers
+
+
+def cut_for(values: FloatArray, pixel_mm: float, extent: float, contrast: str) -> float:
+    """Return the value that a candidate's voxels must exceed: its extent, or more where it is small and strong.
+
+    cut = max(extent, t w s),   w = log(V / `LARGE_ML`) / log(`SMALL_ML` / `LARGE_ML`), 0 to 1
+
+    s is its strength, t the contrast's share (`TIGHT_SHARES`), V its volume above t s in ml. The map gathers evidence
+    over 14 mm: around what is small it falls off slowly (design [96]).
+
+    Parameters
+    ----------
+    values : float32 (N,), magnitudes of the map at the candidate's pixels
+    """
+    share = TIGHT_SHARES.get(contrast, 0.0) * float(values.max())
+    volume_ml = max(1, int(np.count_nonzero(values > max(extent, share)))) * pixel_mm**3 / 1000
+    weight = np.log(volume_ml / LARGE_ML) / np.log(SMALL_ML / LARGE_ML)
+    return max(extent, share * float(np.clip(weight, 0, 1)))
 
 
 def strengths_of(signed: FloatArray, extent: float) -> list[float]:
@@ -143,6 +203,17 @@ def as_strong(healthy: HealthyFindings | None, strength: float, kind: Kind) -> t
     known = [] if healthy is None else zip(healthy.strengths, healthy.kinds, strict=True)
     scans = [strengths for strengths, of in known if of == kind]
     return (sum(bool(of) and of[0] >= strength for of in scans), len(scans)) if scans else (None, None)
+
+
+def strength_interval(healthy: HealthyFindings, expected: float, *, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % interval of `strength_for`: quantiles of a bootstrap over the healthy scans."""
+    rng, levels = np.random.default_rng(seed), []
+    for _ in range(RESAMPLES):
+        drawn = rng.integers(len(healthy.weights), size=len(healthy.weights))
+        strengths, weights = ([of[place] for place in drawn] for of in (healthy.strengths, healthy.weights))
+        levels.append(strength_for(healthy.model_copy(update={"strengths": strengths, "weights": weights}), expected))
+    low, high = np.quantile(levels, (0.025, 0.975))
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ MIN_COUNT = 0.5  # smoothed number of brains; below it a place is unknown
 MIN_BRAINS_SHARE = 0.5  # of the healthy brains; where fewer have brain, it is the border of a mask that is judged
 MIN_SD_SHARE = 0.3  # of the median spread: nowhere are healthy brains all alike
 FIELD_ORDER = 2  # of the polynomial of the scan's own field
+KL_POWER = 0.1  # of KL-Grad in Combi; with more, faint and small lesions are lost (design [97])
 LOG_SD = 0.25  # of a normalised ratio: between the 0.14 of healthy brains and the 0.3 of patients
 
 
@@ -231,7 +232,7 @@ def normalised_maps(
             continue
         residual = z("residual")
         k = relative_to_place(features["kl-magnitude"], mask, reference["kl-magnitude.mean"])
-        maps[method] = k * np.sign(residual) if method == "kl-grad" else np.sqrt(k) * residual
+        maps[method] = k * np.sign(residual) if method == "kl-grad" else k**KL_POWER * residual
     # at half the pixel, the fine intensity as further evidence
     if "fine" not in features or "fine.mean" not in reference:
         return maps

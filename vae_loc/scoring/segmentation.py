@@ -17,6 +17,7 @@ from vae_loc.scoring.findings import (
     Sign,
     as_strong,
     candidates_of,
+    cut_for,
     false_findings,
     known_findings,
 )
@@ -61,7 +62,8 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
     voxels = np.argwhere((heat > rule.threshold) & located.brain)
     pixels = _nearest_pixels(located, method, voxels)
     if rule.min_strength:
-        parts = _of_candidates(signed, pixels, rule)
+        edges = _Edges(heat[tuple(voxels.T)], pixels, located.frame(method).grid.pixel_mm, model.facts.contrast)
+        parts = _of_candidates(signed, edges, rule)
     else:
         parts = _connected(voxels, heat, bright=signed[pixels] > 0)
     # those that are large enough, strongest first
@@ -108,20 +110,35 @@ def _nearest_pixels(located: Located, method: Method, voxels: Voxels) -> tuple[N
     return tuple(np.clip(pixels, 0, grid.shape[0] - 1).T)
 
 
-def _of_candidates(signed: FloatArray, pixels: tuple[NDArray[np.intp], ...], rule: Rule) -> list[_Part]:
+@dataclass(frozen=True)
+class _Edges:
+    """The grounds on which a candidate has voxels: their values (N,), their nearest pixels, and the contrast."""
+
+    values: FloatArray
+    pixels: tuple[NDArray[np.intp], ...]
+    pixel_mm: float
+    contrast: str
+
+
+def _of_candidates(signed: FloatArray, edges: _Edges, rule: Rule) -> list[_Part]:
     """Return the candidates that are strong enough, as parts of the voxels whose nearest pixels are given.
 
     A voxel belongs to the candidate of its nearest pixel, or of a pixel beside that one: the map between two pixels
-    can be beyond the threshold where the nearer one is not.
+    can be beyond the threshold where the nearer one is not. What is small and strong is cut as `cut_for` says.
     """
     from scipy.ndimage import maximum_filter
 
-    labels, candidates = candidates_of(signed, rule.threshold)
+    labels, candidates = candidates_of(signed, rule.threshold, least=rule.min_strength)
     strong = [candidate for candidate in candidates if candidate.strength > rule.min_strength]
     kept = np.where(np.isin(labels, [candidate.label for candidate in strong]), labels, 0)
-    owner = np.where(kept > 0, kept, maximum_filter(kept, size=3))[pixels]
-    bright = signed[pixels] > 0
-    return [_Part(c.sign, (owner == c.label) & (bright == (c.sign == "brighter")), c.strength) for c in strong]
+    owner = np.where(kept > 0, kept, maximum_filter(kept, size=3))[edges.pixels]
+    bright = signed[edges.pixels] > 0
+    parts = []
+    for of in strong:
+        cut = cut_for(np.abs(signed[labels == of.label]), edges.pixel_mm, rule.threshold, edges.contrast)
+        inside = (owner == of.label) & (bright == (of.sign == "brighter")) & (edges.values > cut)
+        parts.append(_Part(of.sign, inside, of.strength))
+    return parts
 
 
 def _connected(voxels: Voxels, heat: FloatArray, *, bright: BoolArray) -> list[_Part]:

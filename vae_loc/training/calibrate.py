@@ -18,20 +18,21 @@ from vae_loc.model.checkpoint import Checkpoint, checkpoint, healthy_threshold, 
 from vae_loc.model.facts import Labelled
 from vae_loc.model.network import Model, ready
 from vae_loc.preprocessing.open_scan import open_scan
-from vae_loc.scans.annotations import LabelledCase, find_labelled
-from vae_loc.scans.cases import find_cases
+from vae_loc.scans.annotations import SUBJECT, LabelledCase, annotation_of, find_labelled
+from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.volume import read_labels
-from vae_loc.scoring.findings import known_findings, strength_for
+from vae_loc.scoring.findings import known_findings, strength_for, strength_interval
 from vae_loc.scoring.locate import locate
 from vae_loc.scoring.score_options import DEFAULT_FPR, ScoreOptions, default_rate
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.writing import check_place, refuse_inputs
-from vae_loc.training.healthy_reference import calibrate_cases
+from vae_loc.training.healthy_reference import calibrate_cases, calibrate_unselected
 from vae_loc.training.training_record import FEW_SUBJECTS, counted
 from vae_loc.vocabulary import METHODS, BrainMask, FloatArray, Method
 
 PARTS = 5  # of the annotated subjects: one to calibrate, four to report
+FEW_UNSELECTED = 10  # ordinary subjects; fewer leave the median of a place to chance
 MIN_DICE = 0.1  # of the masks on the reported scans; less, and the annotations are of something else
 JUDGED: Method = "combi"  # the map that `segment` takes unless told otherwise
 Scores = dict[Method, tuple[FloatArray, FloatArray]]  # of lesion and of other voxels, (N,) ascending
@@ -47,12 +48,14 @@ class CalibrationOptions:
     ----------
     labels : a path with `{subject}`, or a table of scans and labels; None without annotated scans
     healthy : healthy scans of the site
+    unselected : ordinary scans of the site, of ill people too; what `labels` annotates in them is left out
     folds : fifths over which the calibration by annotations is repeated
     force : whether thresholds are stored by which the masks hardly meet the annotations
     """
 
     labels: str | None = None
     healthy: Sequence[Path] = ()
+    unselected: Sequence[Path] = ()
     folds: int = 1
     seed: int = 0
     brain_mask: BrainMask | None = None
@@ -74,9 +77,9 @@ class FoldDice:
 def calibrate_file(
     model: Path, output: Path, scans: Sequence[Path], options: CalibrationOptions, *, bars: BarMaker
 ) -> list[FoldDice]:
-    """Write a copy of `model` with the healthy quantiles of a site, and the thresholds of annotated `scans`.
+    """Write a copy of `model` with the usual quantiles of a site, and the thresholds of annotated `scans`.
 
-    Thresholds from annotations are kept when only the healthy quantiles are taken anew.
+    Thresholds from annotations are kept when only the quantiles are taken anew.
 
     Returns
     -------
@@ -90,19 +93,27 @@ def calibrate_file(
     _check(model, output, scans, options)
     calibrated = load_checkpoint(model)
     contrast = calibrated.facts.contrast
-    pairs = find_labelled(scans, options.labels, contrast=contrast) if scans or options.labels else []
+    labelled = scans or (options.labels and not options.unselected)
+    pairs = find_labelled(scans, options.labels, contrast=contrast) if labelled else []
     rows: list[FoldDice] = []
+    before = calibrated
     if options.healthy:
         # take the healthy statistics anew, blended with the model's own
-        before, cases = calibrated, find_cases(options.healthy, contrast=contrast)
+        cases = find_cases(options.healthy, contrast=contrast)
+        _warn_of_few(cases, "healthy", FEW_SUBJECTS)
         progress = bars("healthy", len(cases))
         calibrated = calibrate_cases(
-            before, cases, brain_mask=options.brain_mask, device=options.device, progress=progress
+            calibrated, cases, brain_mask=options.brain_mask, device=options.device, progress=progress
         )
-        subjects = len({case.subject for case in cases})
-        if subjects < FEW_SUBJECTS:
-            few = f"{counted(subjects, 'healthy subject')} {'are' if subjects > 1 else 'is'} too few"
-            _log.warning(f"warning: {few} to tell what is usual at your site; {FEW_SUBJECTS} to 20 are needed")
+    if options.unselected:
+        # then what is usual in ordinary scans, whoever is ill among them
+        ordinary = _with_annotations(find_cases(options.unselected, contrast=contrast), options.labels)
+        _warn_of_few([case for case, _ in ordinary], "ordinary", FEW_UNSELECTED)
+        progress = bars("ordinary", len(ordinary))
+        calibrated = calibrate_unselected(
+            calibrated, ordinary, brain_mask=options.brain_mask, device=options.device, progress=progress
+        )
+    if calibrated is not before:
         _log.warning(f"before: {_thresholds(before)}")
         _log.warning(f"after: {_thresholds(calibrated)}")
     if pairs:
@@ -110,6 +121,24 @@ def calibrate_file(
         calibrated, rows = _calibrate_labelled(calibrated, pairs, options, bars("annotated", len(pairs)))
     save_checkpoint(calibrated, output)
     return rows
+
+
+def _warn_of_few(cases: Sequence[Case], kind: str, needed: int) -> None:
+    """Log that there are too few subjects to say what is usual at a site."""
+    subjects = len({case.subject for case in cases})
+    if subjects < needed:
+        few = f"{counted(subjects, f'{kind} subject')} {'are' if subjects > 1 else 'is'} too few"
+        _log.warning(f"warning: {few} to tell what is usual at your site; {needed} to {2 * needed + 10} are needed")
+
+
+def _with_annotations(cases: Sequence[Case], labels: str | None) -> list[tuple[Case, Path | None]]:
+    """Return ordinary scans, each with its annotation where the pattern of `labels` leads to one."""
+    if labels is None or SUBJECT not in labels:
+        return [(case, None) for case in cases]
+    paths = [annotation_of(case, labels) for case in cases]
+    return [
+        (case, path if path.is_file() else None) for case, path in zip(cases, paths, strict=True) if case.scan != path
+    ]
 
 
 def _thresholds(model: Checkpoint) -> str:
@@ -120,18 +149,23 @@ def _thresholds(model: Checkpoint) -> str:
     known = known_findings(model.facts, "combi")
     if known is None:
         return share
-    return f"findings from strength {strength_for(known, default_rate(known)):.3g}, {share}"
+    rate = default_rate(known)
+    low, high = strength_interval(known, rate)
+    of = f"{strength_for(known, rate):.3g} (95 % interval over scans {low:.3g} to {high:.3g})"
+    return f"findings from strength {of}, {share}"
 
 
 def _check(model: Path, output: Path, scans: Sequence[Path], options: CalibrationOptions) -> None:
-    if not scans and not options.healthy and not options.labels:
-        raise UnusableOption("calibrate", "expected annotated scans with --labels, or --healthy scans; got neither")
+    if not scans and not options.healthy and not options.unselected and not options.labels:
+        raise UnusableOption(
+            "calibrate", "expected annotated scans with --labels, --healthy or --unselected scans; got none"
+        )
     if output.suffix != ".safetensors":
         raise UnusableOption("-o", f"expected a name ending in .safetensors, got {output.name}")
     if output.exists() and output.samefile(model):
         raise UnusableOption("-o", "expected a new file, got the model itself; it is never changed")
     check_place(output)
-    refuse_inputs([output], [*scans, *options.healthy])
+    refuse_inputs([output], [*scans, *options.healthy, *options.unselected])
 
 
 def _calibrate_labelled(
