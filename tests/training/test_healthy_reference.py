@@ -11,7 +11,7 @@ from vae_loc.model.network import load_model, ready
 from vae_loc.scans.cases import find_cases
 from vae_loc.scoring.locate import locate
 from vae_loc.scoring.score_options import ScoreOptions
-from vae_loc.training.healthy_reference import _prior, calibrate_cases
+from vae_loc.training.healthy_reference import PRIOR_SUBJECTS, calibrate_cases, prior_sums
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_brains_that_the_network_learned_from_count_by_place_alone(healthy_folde
 
 def test_the_healthy_people_of_a_model_count_as_ten_scans(small):
     model = small.checkpoint
-    prior = _prior(model)
+    prior = prior_sums(model.reference, PRIOR_SUBJECTS)
     known = prior["residual"][0] > 0
     count, mean, square = (sums[known] for sums in prior["residual"])
     assert set(count) == {10}

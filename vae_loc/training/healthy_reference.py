@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -199,7 +199,14 @@ def calibrate_healthy(
         FoldedBrain(scores.features, _unannotated(brain), fold_of[brain.case.subject]) for brain, scores in scored
     ]
     given = Statistics(model.reference, model.modes)
-    fit = CrossFit(folded, store, prior=_prior(model), given=given, count=count, unselected=unselected)
+    fit = CrossFit(
+        folded,
+        store,
+        prior=prior_sums(model.reference, PRIOR_SUBJECTS),
+        given=given,
+        count=count,
+        unselected=unselected,
+    )
 
     # set each brain that the network did not learn from against the statistics of the other folds
     new = [(brain, scores) for brain, scores in scored if not brain.learned]
@@ -234,13 +241,12 @@ def _scored(brain: HealthyBrain, model: Model, store: ArrayStore) -> tuple[Healt
     return replace(brain, canonical=replace(canonical, data=store.kept(canonical.data), fine=None)), kept
 
 
-def _prior(model: Checkpoint) -> Sums:
-    """Return the sums of the model's own healthy people, as if they were `PRIOR_SUBJECTS`; nothing if it has none."""
-    known = [name.removesuffix(".sd") for name in model.reference if name.endswith(".sd")]
+def prior_sums(reference: Mapping[str, FloatArray], subjects: int) -> Sums:
+    """Return the sums of the healthy people of a reference, as if they were so many; nothing if it has none."""
     sums = {}
-    for name in known:
-        mean, sd = (model.reference[f"{name}.{part}"].astype(np.float64) for part in ("mean", "sd"))
-        sums[name] = PRIOR_SUBJECTS * np.stack([sd > 0, mean, mean**2 + sd**2]) * (sd > 0)
+    for name in [name.removesuffix(".sd") for name in reference if name.endswith(".sd")]:
+        mean, sd = (reference[f"{name}.{part}"].astype(np.float64) for part in ("mean", "sd"))
+        sums[name] = subjects * np.stack([sd > 0, mean, mean**2 + sd**2]) * (sd > 0)
     return sums
 
 
