@@ -14,6 +14,7 @@ from vae_loc.scoring.findings import (
     healthy_findings,
     known_findings,
     strength_for,
+    strength_interval,
     strengths_of,
     told_by,
 )
@@ -154,3 +155,18 @@ def test_scans_of_models_that_state_no_kind_are_those_of_their_training(source, 
 @pytest.mark.parametrize(("contrast", "share"), [("t1", 0.02), ("t2", 0.02), ("flair", 0.005), ("pd", 0.02)])
 def test_findings_reach_as_far_as_so_many_healthy_voxels(contrast, share):
     assert extent_fpr(contrast) == share
+
+
+def test_simulated_scans_set_no_strength_where_five_others_do():
+    real, simulated = [[9.0], [8.0], [7.0], [6.0], [5.0]], [[3.0]] * 60
+
+    def both(count):
+        kinds = ["real"] * count + ["simulated"] * 60
+        strengths = [*real[:count], *simulated]
+        return HealthyFindings(extent=2.0, strengths=strengths, weights=[1.0] * len(kinds), kinds=kinds)
+
+    alone = HealthyFindings(extent=2.0, strengths=real, weights=[1.0] * 5, kinds=["real"] * 5)
+    assert strength_for(both(5), 0.2) == strength_for(alone, 0.2)
+    assert strength_for(both(4), 0.2) < strength_for(alone, 0.2)
+    low, high = strength_interval(both(5), 0.2)
+    assert low < strength_for(both(5), 0.2) <= high

@@ -34,6 +34,7 @@ SMALL_ML, LARGE_ML = (
     40.0,
 )  # volumes above that share: cut so up to the one, at the extent from the other
 KEPT_STRENGTHS = 8  # of a healthy scan, strongest first
+MIN_TELLING = 5  # real and ordinary scans, from which on the strengths of simulated ones no longer count
 RESAMPLES = 1000  # of the bootstrap
 TAIL_FROM = 1.0  # findings a healthy scan, beyond which the tail is fitted
 
@@ -208,10 +209,11 @@ def as_strong(healthy: HealthyFindings | None, strength: float, kind: Kind) -> t
 def strength_interval(healthy: HealthyFindings, expected: float, *, seed: int = 0) -> tuple[float, float]:
     """Return the 95 % interval of `strength_for`: quantiles of a bootstrap over the healthy scans."""
     rng, levels = np.random.default_rng(seed), []
+    telling = _telling(healthy)
     for _ in range(RESAMPLES):
-        drawn = rng.integers(len(healthy.weights), size=len(healthy.weights))
-        strengths, weights = ([of[place] for place in drawn] for of in (healthy.strengths, healthy.weights))
-        levels.append(strength_for(healthy.model_copy(update={"strengths": strengths, "weights": weights}), expected))
+        drawn = [telling[place] for place in rng.integers(len(telling), size=len(telling))]
+        of = {"strengths": [scan for scan, _ in drawn], "weights": [weight for _, weight in drawn], "kinds": []}
+        levels.append(strength_for(healthy.model_copy(update=of), expected))
     low, high = np.quantile(levels, (0.025, 0.975))
     return float(low), float(high)
 
@@ -232,14 +234,23 @@ class _Tail:
     mean: float
 
 
+def _telling(healthy: HealthyFindings) -> list[tuple[list[float], float]]:
+    """Return the strengths and weights of the scans that tell: not the simulated ones, where others are enough."""
+    every = list(zip(healthy.strengths, healthy.weights, strict=True))
+    kinds = healthy.kinds or ["real"] * len(every)
+    others = [scan for scan, kind in zip(every, kinds, strict=True) if kind != "simulated"]
+    return others if len(others) >= MIN_TELLING else every
+
+
 def _tail(healthy: HealthyFindings) -> _Tail:
-    pairs = [(s, w) for scan, w in zip(healthy.strengths, healthy.weights, strict=True) for s in scan]
-    pairs.sort(reverse=True)
+    scans = _telling(healthy)
+    total = sum(weight for _, weight in scans)
+    pairs = sorted(((strength, weight) for scan, weight in scans for strength in scan), reverse=True)
     values, weights = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
-    counted = np.cumsum(weights) / sum(healthy.weights)
+    counted = np.cumsum(weights) / total
     first = int(np.searchsorted(counted, TAIL_FROM))
     start = float(values[first]) if first < len(values) else healthy.extent
     beyond = values > start
     mean = float(np.average(values[beyond] - start, weights=weights[beyond])) if beyond.any() else healthy.extent
-    rate = float(weights[beyond].sum() / sum(healthy.weights))
+    rate = float(weights[beyond].sum() / total)
     return _Tail(values, counted, start, rate, mean)
