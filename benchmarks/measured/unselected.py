@@ -26,6 +26,7 @@ from benchmarks.command import finish, made_by, parser_of, reading
 from benchmarks.page import interval, table
 from benchmarks.tools.refresh_models import without_site
 from benchmarks.trial import Diseased, Healthy, average_precision, folds, healthy_brains, scored, transplanted, widened
+from vae_loc.evaluation.lesions import SHARE
 from vae_loc.evaluation.metrics import dice_at
 from vae_loc.model.checkpoint import Checkpoint
 from vae_loc.model.network import load_model, ready
@@ -49,7 +50,6 @@ SITES = {
     "stroke": ("stroke",),
     "ds011": ("ds011",),
 }
-ON_LESION = 0.1  # of a finding's voxels
 COUNTS, SHARES, JUDGED = (5, 10, 20, 30), (0.0, 0.5, 1.0), 6
 
 
@@ -111,7 +111,7 @@ def judged(case: Case, model: Checkpoint, shared: Path) -> Patient:
     truth = np.zeros(brain.shape, dtype=bool)
     if folder in LABELS:
         truth = read_labels(shared / folder / LABELS[folder].format(subject=case.subject), scan.volume)[0] & brain
-    on = [float(truth[segmented.numbers == of.number].mean()) >= ON_LESION for of in segmented.findings]
+    on = [float(truth[segmented.numbers == of.number].mean()) >= SHARE for of in segmented.findings]
     marked = segmented.mask.astype(np.float32)
     dice = dice_at(np.sort(marked[truth]), np.sort(marked[brain & ~truth]), 0.5) or 0.0
     ap = average_precision(heat, truth, brain) if truth.any() else 0.0
@@ -172,7 +172,7 @@ def of_site(
             if one.host.case.subject in subjects:
                 labels, candidates = candidates_of(combi(widened(one.features), one.host, None), extent)
                 strong = [c.label for c in candidates if c.strength > level]
-                found[one.kind].append(any(one.truth[labels == label].mean() >= ON_LESION for label in strong))
+                found[one.kind].append(any(one.truth[labels == label].mean() >= SHARE for label in strong))
     return [f"{level:.1f}", interval(counts), *(f"{np.mean(values):.2f}" for values in found.values())]
 
 
