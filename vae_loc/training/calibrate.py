@@ -132,9 +132,12 @@ def _warn_of_few(cases: Sequence[Case], kind: str, needed: int) -> None:
 
 
 def _with_annotations(cases: Sequence[Case], labels: str | None) -> list[tuple[Case, Path | None]]:
-    """Return ordinary scans, each with its annotation where the pattern of `labels` leads to one."""
-    if labels is None or SUBJECT not in labels:
+    """Return ordinary scans, each with its annotation where the table or the pattern of `labels` has one."""
+    if labels is None:
         return [(case, None) for case in cases]
+    if SUBJECT not in labels:
+        known = {pair.case.scan.resolve(): pair.label for pair in find_labelled([], labels)}
+        return [(case, known.get(case.scan.resolve())) for case in cases]
     paths = [annotation_of(case, labels) for case in cases]
     return [
         (case, path if path.is_file() else None) for case, path in zip(cases, paths, strict=True) if case.scan != path
