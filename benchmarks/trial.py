@@ -65,10 +65,11 @@ class Sick:
 
 @dataclass(frozen=True)
 class Diseased:
-    """The features of a healthy brain with a lesion."""
+    """The features and the canonical intensities of a healthy brain with a lesion."""
 
     host: Healthy
     kind: str
+    data: FloatArray
     features: Features
     truth: BoolArray
 
@@ -116,7 +117,7 @@ def features(canonical: CanonicalVolume, model: Model) -> Features:
 
 def scored(one: Sick, model: Model) -> Diseased:
     """Score a brain with a lesion."""
-    return Diseased(one.host, one.kind, features(one.canonical, model), one.truth)
+    return Diseased(one.host, one.kind, one.canonical.data, features(one.canonical, model), one.truth)
 
 
 def transplanted(model: Model, healthy: Sequence[Healthy], shared: Path) -> Iterable[Sick]:

@@ -263,7 +263,9 @@ def judged(part: str, seed: int, people: People, work: Path) -> Iterator[dict]:
             return features_by(networks, canonical, scoring)
 
         healthy = [replace(brain, features=features(brain.canonical)) for brain in people.healthy]
-        sick = [Diseased(one.host, one.kind, features(one.canonical), one.truth) for one in people.sick]
+        sick = [
+            Diseased(one.host, one.kind, one.canonical.data, features(one.canonical), one.truth) for one in people.sick
+        ]
         of = trial(healthy, sick, scoring.scanners, modes=scoring.modes, contrast="t1", methods=(scoring.method,))
         counts = of.healthy_counts(scoring.method, EXTENT_FPR)
         yield row(part, seed, "healthy", false=[count for scanner in counts.values() for count in scanner])

@@ -22,6 +22,7 @@ import torch
 
 from benchmarks.cohorts import CONTRASTS, LABELS, cases_in, site_cases
 from benchmarks.command import finish, made_by, parser_of, reading
+from benchmarks.flags import FALSE, flags_of_trial, flags_table
 from benchmarks.page import interval, table, yes
 from benchmarks.tools.refresh_models import without_site
 from benchmarks.transplants import KINDS, gliomas_of, lesions_in
@@ -48,7 +49,7 @@ from vae_loc.preprocessing.resampling import doubled_mask
 from vae_loc.scans.cases import Case
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import canonical_of
-from vae_loc.scoring.finding_model import about_ml
+from vae_loc.scoring.finding_model import Finding, about_ml
 from vae_loc.scoring.findings import (
     extent_fpr,
     known_findings,
@@ -99,6 +100,7 @@ def page(contrast: str, models: Path, shared: Path) -> str:
         f"\n## {contrast.upper()}: model {model.digest[:12]}\n\n### Healthy people, and lesions transplanted into them\n\n"
         + table(["statistics of", "modes", "map", "findings per healthy scan", *met], rows)
         + extent_rows(shipped_alike)
+        + f"\n### How often the flags are true\n\n{flags_table(flags_of_trial(shipped_alike, model))}"
         + level_words(model)
         + patients_page(model, shared)
         + real_healthy(path, contrast, shared)
@@ -151,16 +153,20 @@ def level_words(model: Model) -> str:
 def patients_page(model: Model, shared: Path) -> str:
     """Return the findings of the model's defaults in patients, on their own grids."""
     rows, gliomas = [], []
+    met: dict[str, list[Finding]] = {"lesions": [], FALSE: []}
     for cohort, label in LABELS.items():
         for case in cases_in(shared / cohort, model.facts.contrast):
-            row, of = patient_row(cohort, case, shared / cohort / label.format(subject=case.subject), model)
+            row, of, own = patient_row(cohort, case, shared / cohort / label.format(subject=case.subject), model)
             rows.append(row)
+            for kind, findings in own.items():
+                met[kind] += findings
             gliomas += [of] if cohort == "gliomas" else []
     found, first, false, dice, ap = (interval(values) for values in zip(*gliomas, strict=True))
     columns = ["patient", "lesion ml", "found", "strongest is it", "false findings", "without an annotated voxel"]
     columns += ["Dice", "oracle Dice", "AP Combi", "AP intensity", "AP place-z", "strongest finding"]
     return f"\n### Patients, the shipped model's defaults\n\n{table(columns, rows)}" + (
         f"\nMeans of the gliomas: found {found}, strongest is it {first}, false findings {false}, Dice {dice}, AP {ap}.\n"
+        f"\nHow often the flags of these findings are true.\n\n{flags_table(met)}"
     )
 
 
@@ -231,8 +237,10 @@ def maps_of(brain: CanonicalVolume, model: Model, methods: Sequence[Method]) -> 
     )
 
 
-def patient_row(cohort: str, case: Case, label: Path, model: Model) -> tuple[list[str], tuple[float, ...]]:
-    """Return the row of one patient; found, strongest, false findings, Dice and AP also as numbers."""
+def patient_row(
+    cohort: str, case: Case, label: Path, model: Model
+) -> tuple[list[str], tuple[float, ...], dict[str, list[Finding]]]:
+    """Return the row of one patient; found, strongest, false findings, Dice and AP as numbers; the findings by kind."""
     scan = open_scan(case)
     truth, _ = read_labels(label, scan.volume)
     truth &= scan.brain
@@ -253,7 +261,9 @@ def patient_row(cohort: str, case: Case, label: Path, model: Model) -> tuple[lis
     ml = size * scan.volume.voxel_mm3 / 1000
     figures = [f"{value:.2f}" for value in (dice, ranking.best_dice or 0, ap, *aps)]
     row = [f"{cohort} {case.subject}", f"{ml:.3g}", yes(found), yes(first), str(false), older, *figures, words]
-    return row, (found, first, false, dice, ap)
+    met = {"lesions": [one for one in segmented.findings if on[one.number - 1]]}
+    met[FALSE] = [one for one in segmented.findings if not on[one.number - 1]]
+    return row, (found, first, false, dice, ap), met
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ def sick(tmp_path):
     canonical = CanonicalVolume(mask.astype(np.float32), mask, Grid(mask.shape, np.diag([3.0, 3.0, 3.0, 1.0]), 3.0))
     truth = np.zeros((2 * SIDE,) * 3, bool)
     truth[4:12, 4:12, 4:12] = True
-    return Diseased(Healthy(Case(tmp_path / "x_t1.nii", "x", "t1"), "IXI", False, canonical, {}), "hole", {}, truth)
+    return Diseased(
+        Healthy(Case(tmp_path / "x_t1.nii", "x", "t1"), "IXI", False, canonical, {}), "hole", canonical.data, {}, truth
+    )
 
 
 def signed(strengths):

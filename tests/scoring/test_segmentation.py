@@ -10,6 +10,7 @@ import pytest
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import HealthyFindings, Labelled
 from vae_loc.model.network import Model
+from vae_loc.preprocessing.canonical import CanonicalVolume
 from vae_loc.preprocessing.resampling import Grid
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.anatomy import atlas
@@ -49,7 +50,7 @@ def located_of(signed, *, brain=None, affine=BOX):
     return SimpleNamespace(
         bare=False,
         brain=brain,
-        canonical=SimpleNamespace(grid=grid),
+        canonical=CanonicalVolume(np.zeros(signed.shape, np.float32), brain, grid),
         frame=lambda method: SimpleNamespace(grid=grid),
         volume=volume_of(affine, signed.shape),
         signed_maps={"combi": signed},
@@ -150,7 +151,7 @@ def test_by_default_only_what_few_healthy_people_show_is_a_finding():
     (finding,) = result.findings
     assert np.argwhere(result.mask).tolist() == [[1, 1, 1], [2, 1, 1], [3, 1, 1]]
     assert (finding.real_as_strong, finding.real_scans) == (0, 20)
-    assert finding.words.endswith("; as strong in 0 of 20 real healthy T2 scans")
+    assert finding.words.endswith("; as strong in 0 of 20 real healthy T1 scans")
     assert finding.false_findings < 0.1
     assert result.rule.false_findings == 0.1
     more = segment(located_of(signed), model_of(findings=KNOWN), "combi", replace(rule, false_findings=0.9))
@@ -204,6 +205,18 @@ def test_a_finding_is_named_by_the_atlas():
         located = located_of(signed, affine=affine)
         (finding, *_) = segment(located, model_of(template=template), "combi", Segmentation(threshold=1.0)).findings
         assert (finding.place.side, finding.place.region, finding.sign) == (side, "caudate nucleus", "darker")
+        assert finding.symmetric is False
+
+
+def test_the_same_finding_on_both_sides_is_flagged_and_without_a_mean_brain_no_flag_is_known():
+    template, pixel = atlas().mean_brain, atlas().pixel_mm
+    signed = np.where(np.isin(atlas().labels, (36, 37)), np.float32(-5), np.float32(0))
+    located = located_of(signed, affine=np.diag([pixel, pixel, pixel, 1.0]))
+    rule = Segmentation(threshold=1.0)
+    for finding in segment(located, model_of(template=template), "combi", rule).findings[:2]:
+        assert (finding.symmetric, finding.fluid, finding.edge) == (True, None, False)
+    (finding, *_) = segment(located, model_of(), "combi", rule).findings
+    assert (finding.symmetric, finding.fluid, finding.edge) == (None, None, None)
 
 
 @pytest.fixture(scope="module")

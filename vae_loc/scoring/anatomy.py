@@ -28,13 +28,8 @@ Labels = NDArray[np.uint8]  # indices of `regions`, 0 where there is none
 
 ATLAS_FOLDER = Path(__file__).parent / "atlas"
 MIN_SIDE = 0.3  # of a finding's pixels in a lobe, from which on a side counts beside the other
-FLUID_LOBES = (
-    "surface cerebrospinal fluid",
-    "lateral ventricle",
-    "third ventricle",
-    "fourth ventricle",
-    "cistern behind the third ventricle",
-)
+VENTRICLES = ("lateral ventricle", "third ventricle", "fourth ventricle", "cistern behind the third ventricle")
+FLUID_LOBES = ("surface cerebrospinal fluid", *VENTRICLES)
 MAX_OTHERS, MIN_OTHER = 2, 0.05  # further regions of a finding that are named, and the share of it that each has
 MIN_FLUID = 0.5  # of a finding's pixels: with less it is named after the tissue beside the fluid, as a tumour is
 KEPT_ATLASES = 4  # atlases in memory of a process, one for each mean brain

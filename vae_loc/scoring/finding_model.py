@@ -64,12 +64,16 @@ class Finding(BaseModel):
     region: RegionOf
     region_share: float | None = Field(description="share of the finding in that region")
     other_regions: dict[str, float] | None = Field(description="the largest others of a large finding, with shares")
+    symmetric: bool | None = Field(description="whether the mirrored place is as strong")
+    fluid: bool | None = Field(description="whether it is as bright or as dark as the fluid of the scan's ventricles")
+    edge: bool | None = Field(description="whether most of it lies within 7.5 mm of the edge of the brain mask")
 
     @computed_field(description=WORDS)  # type: ignore[prop-decorator]
     @property
     def words(self) -> str:
         """The finding in one sentence."""
         said = sentence(self.volume_ml, f"{self.sign} than expected", self.place_words, self.peak_slice)
+        said = ", ".join((said, *self.flag_words))
         return f"{said}; {self.compared}" if self.compared else said
 
     @property
@@ -84,6 +88,17 @@ class Finding(BaseModel):
         healthy = " and ".join(filter(None, (real, simulated)))
         said = " and ".join(filter(None, (healthy and f"{healthy} healthy", ordinary)))
         return f"as strong in {said} {self.contrast.upper()} scans" if said else ""
+
+    @property
+    def flag_words(self) -> tuple[str, ...]:
+        """The flags that are true, in words."""
+        looks = "bright" if self.sign == "brighter" else "dark"
+        words = {
+            "on both sides alike": self.symmetric,
+            f"as {looks} as fluid": self.fluid,
+            "at the edge of the brain mask": self.edge,
+        }
+        return tuple(said for said, is_so in words.items() if is_so)
 
     @property
     def place(self) -> Place | None:

@@ -11,7 +11,8 @@ from vae_loc.model.facts import KINDS, HealthyFindings
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
 from vae_loc.preprocessing.regions import components
-from vae_loc.scoring.anatomy import Place, labels_for, place_of
+from vae_loc.scoring.anatomy import Labels, Place, labels_for, place_of
+from vae_loc.scoring.finding_flags import Flags, scene_of
 from vae_loc.scoring.finding_model import Finding, Measures, measures
 from vae_loc.scoring.findings import (
     Sign,
@@ -71,15 +72,19 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
     kept = sorted((part for part in parts if np.count_nonzero(part.inside) >= min_voxels), key=lambda p: -p.strength)
     numbers: Numbers = np.zeros(heat.shape, dtype=np.uint8 if len(kept) < 256 else np.uint16, order="F")
     healthy = known_findings(model.facts, method, bare=located.bare)
+    labels = _labels(model)
+    scene = None if labels is None else scene_of(signed, located.canonical, labels, model.facts.contrast)
     # each numbered in the image and described
     findings = []
     for number, part in enumerate(kept, start=1):
         own = voxels[part.inside]
         numbers[tuple(own.T)] = number
-        place = _place(tuple(axis[part.inside] for axis in pixels), signed.shape, model)
+        at = tuple(axis[part.inside] for axis in pixels)
+        place = None if labels is None else _place(at, signed.shape, labels)
+        flags = Flags() if scene is None else scene.flags(at, bright=part.sign == "brighter")
         peak = own[int(heat[tuple(own.T)].argmax())]
         measured = measures(own, peak, located.volume)
-        findings.append(_described(number, part, measured, place, healthy, model.facts.contrast))
+        findings.append(_described(number, part, measured, place, flags, healthy, model.facts.contrast))
     return SegmentedMap(numbers, tuple(findings), rule)
 
 
@@ -156,11 +161,14 @@ def _connected(voxels: Voxels, heat: FloatArray, *, bright: BoolArray) -> list[_
     return parts
 
 
-def _place(at: tuple[NDArray[np.intp], ...], shape: tuple[int, ...], model: Model) -> Place | None:
-    """Return the place of canonical pixels; None also for a model without a mean brain."""
-    if (template := model.reference.get("template")) is None:
-        return None
-    atlas = labels_for(template, FIELD_OF_VIEW_MM / len(template))
+def _labels(model: Model) -> Labels | None:
+    """Return the atlas on the canonical grid; None for a model without a mean brain."""
+    template = model.reference.get("template")
+    return None if template is None else labels_for(template, FIELD_OF_VIEW_MM / len(template))
+
+
+def _place(at: tuple[NDArray[np.intp], ...], shape: tuple[int, ...], atlas: Labels) -> Place | None:
+    """Return the place of canonical pixels."""
     finer = shape[0] // len(atlas)  # than the atlas: 1, or 2 at half the pixel
     pixels = np.zeros(atlas.shape, dtype=bool)
     pixels[tuple(axis // finer for axis in at)] = True
@@ -172,6 +180,7 @@ def _described(
     part: _Part,
     measured: Measures,
     place: Place | None,
+    flags: Flags,
     healthy: HealthyFindings | None,
     contrast: str,
 ) -> Finding:
@@ -194,5 +203,8 @@ def _described(
         region=place.region if place else None,
         region_share=place.share if place else None,
         other_regions=place.others if place is not None and measured["volume_ml"] > LARGE_ML else None,
+        symmetric=flags.symmetric,
+        fluid=flags.fluid,
+        edge=flags.edge,
         **measured,
     )
