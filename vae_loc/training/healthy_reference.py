@@ -307,11 +307,8 @@ def _strengths(of: _Sample, method: Method, extent: float, kind: Kind) -> list[f
     Those on an annotated lesion are left out; of an ordinary scan without annotation, the strongest is.
     """
     labels, candidates = candidates_of(of.signed[method], extent)
-    ill = set() if of.lesion is None else set(np.unique(labels[_at_grid_of(labels, of.lesion)]))
+    ill: set[int] = set()
+    if of.lesion is not None:
+        ill = set(np.unique(labels[of.lesion if of.lesion.shape == labels.shape else doubled_mask(of.lesion)]))
     strengths = sorted((c.strength for c in candidates if c.label not in ill), reverse=True)
     return strengths[1:] if kind == "ordinary" and of.lesion is None else strengths
-
-
-def _at_grid_of(labels: NDArray[np.int32], mask: BoolArray) -> BoolArray:
-    """Return a mask (I, I, I) on the grid of labels, which may have half its pixel."""
-    return mask if mask.shape == labels.shape else doubled_mask(mask)
