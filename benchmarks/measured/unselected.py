@@ -28,7 +28,7 @@ from benchmarks.tools.refresh_models import without_site
 from benchmarks.trial import Diseased, Healthy, average_precision, folds, healthy_brains, scored, transplanted, widened
 from vae_loc.evaluation.lesions import SHARE
 from vae_loc.evaluation.metrics import dice_at
-from vae_loc.model.checkpoint import Checkpoint
+from vae_loc.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vae_loc.model.network import load_model, ready
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.cases import Case
@@ -57,11 +57,18 @@ def main() -> None:
     """Print and write the page."""
     parser = parser_of(__doc__, shared=True, output=True)
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of t1, t2 and flair")
+    parser.add_argument("--before", type=Path, help="folder where the models before are kept for another run")
     options = parser.parse_args()
     torch.set_num_threads(1)
     text = f"# Ordinary scans\n\n{made_by('benchmarks.measured.unselected')}\n{reading(__doc__)}"
     for contrast in ("flair", "t2"):
-        before = without_site(options.models / f"{contrast}.safetensors", options.shared)
+        kept = options.before / f"{contrast}.safetensors" if options.before else None
+        if kept is not None and kept.exists():
+            before = load_checkpoint(kept)
+        else:
+            before = without_site(options.models / f"{contrast}.safetensors", options.shared)
+            if kept is not None:
+                save_checkpoint(before, kept)
         text += sites_page(contrast, before, options.shared)
         print(text, flush=True)
     finish(text + shares_page(options.models / "t1.safetensors", options.shared), options.output)
