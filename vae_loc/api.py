@@ -15,7 +15,7 @@ from vae_loc.results.interactive.scan_result import ScanResult
 from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.image_in_memory import NAMELESS, image_volume, name_of
 from vae_loc.scans.volume import read_volume, stem
-from vae_loc.scoring.locate import choose_model, locate
+from vae_loc.scoring.locate import as_stated, choose_model, locate
 from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.scoring.segmentation import SegmentedMap
 from vae_loc.vocabulary import METHODS, BrainMask, Method, Polarity
@@ -143,7 +143,7 @@ def _localized(scan: OneScan, options: ScoreOptions) -> ScanResult:
     volume = image_volume(scan) if isinstance(scan, SpatialImage) else read_volume(case.scan)
     opened = with_brain(volume, counting_mask(case, options.brain_mask))
     model, notes = choose_model(case, opened, options)
-    located = locate(opened, model, options)
+    located = locate(as_stated(case, opened, model, force=options.force), model, options)
     for note in notes:
         logging.getLogger(__name__).warning(note)
     return ScanResult(case, options, located, model, notes, in_memory=isinstance(scan, SpatialImage))

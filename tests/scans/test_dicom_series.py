@@ -93,8 +93,8 @@ def test_the_contrast_that_is_asked_for_chooses_by_the_description(tmp_path):
     for number, description in enumerate(("t1_mprage_sag", "AX T2 FLAIR", "localizer"), start=1):
         kind = ["ORIGINAL", "PRIMARY", "LOCALIZER"] if description == "localizer" else ["ORIGINAL", "PRIMARY", "M"]
         write_series(folder / str(number), number=number, description=description, change=stated(ImageType=kind))
-    assert series_of(folder, contrast="flair").contrast == "flair"
-    assert series_of(folder, contrast="t1").contrast == "t1"
+    assert series_of(folder, contrast="flair").stated.contrast == "flair"
+    assert series_of(folder, contrast="t1").stated.contrast == "t1"
     with pytest.raises(UnusableInput, match="found 2"):
         series_of(folder)
 
@@ -105,7 +105,7 @@ def test_the_only_mr_volume_of_a_study_is_taken_with_a_word(tmp_path, caplog):
     write_series(folder / "b", number=2, description="", change=stated(Modality="PT"))
     write_series(folder / "c", number=3, change=stated(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
     logging.getLogger("vae_loc").propagate = True
-    assert series_of(folder).contrast == "t2"
+    assert series_of(folder).stated.contrast == "t2"
     assert "of 3 series the only one that fits was taken" in caplog.text
 
 

@@ -118,9 +118,8 @@ def _scored(
     listener: Listener,
 ) -> Outcome:
     """Score the scans of paths whose DICOM series are converted, and write their table; as `score_cohort`."""
-    cases = find_cases(converted.paths)
-    if options.contrast is None:
-        cases = [converted.with_contrast(case) for case in cases]
+    cases = find_cases(converted.paths, stated_only=options.model is None and not options.force)
+    cases = [converted.with_header(case, options.contrast) for case in cases]
     part = sift(shard_of(cases, *run.shard), volume=options.volume, known=converted.faults)
     if not part.cases:  # nothing slow is imported for scans whose headers cannot be used
         return Outcome([failure(case, part.faults[case]) for case in part.all_cases])

@@ -18,7 +18,7 @@ from vae_loc.results.scan_summary import Inputs, ScanSummary, read_summary
 from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scans.dicom_headers import Series
 from vae_loc.scans.nifti import pair
-from vae_loc.scoring.locate import choose_model, locate
+from vae_loc.scoring.locate import as_stated, choose_model, locate
 from vae_loc.scoring.score_options import EXTRAPOLATED, ScoreOptions
 from vae_loc.system.onnx_runtime import set_threads
 from vae_loc.system.reading import sha256_of
@@ -75,7 +75,7 @@ def score_scan(options: ScoreOptions, task: Task) -> Entry:
     else:
         scan = open_scan(case, brain_mask=options.brain_mask, volume=options.volume)
         model, notes = choose_model(case, scan, options)
-        located = locate(scan, model, options)
+        located = locate(as_stated(case, scan, model, force=options.force), model, options)
         written, summary = write_outputs(located, model, options, inputs, earlier)
         notes += tuple(f"warning: {printable(case.scan)}: {warning}" for warning in located.warnings)
         rules = [mask.threshold_from for mask in (summary.masks or {}).values()]

@@ -15,6 +15,7 @@ import numpy as np
 from vae_loc.errors import UnusableInput, printable
 from vae_loc.scans.nifti import read_header
 from vae_loc.scans.own_outputs import own_outputs
+from vae_loc.scans.stated_contrast import NAMES, Stated, name_parts, stated_by_name
 from vae_loc.scans.volume import checked_header, stem
 from vae_loc.system.reading import read_csv, read_text
 
@@ -27,17 +28,25 @@ NOT_SCANS = (*OUTPUTS, "brainmask", "mask", "seg", "lesions", "labels", "probseg
 SHOWN_NAMES = 3  # of files that were passed over
 BIDS_SCANS = ("sub-*/anat/sub-*", "sub-*/ses-*/anat/sub-*")
 BIDS_SUFFIXES = {"t1": "T1w", "t2": "T2w", "flair": "FLAIR"}
-CONTRAST_OF_NAME = {"t1": "t1", "t1w": "t1", "t2": "t2", "t2w": "t2", "flair": "flair"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One scan, its subject, its brain mask where one lies beside it, and its contrast where a table names it."""
+    """One scan, its subject, its brain mask where one lies beside it, and its contrast where a table names it.
+
+    `header` is what the header of a DICOM series states of the contrast.
+    """
 
     scan: Path
     subject: str
     brain_mask: Path | None
     contrast: str | None = None
+    header: Stated | None = None
+
+    @property
+    def stated(self) -> Stated:
+        """What the header of the series states of the scan, else its name."""
+        return self.header or stated_by_name(stem(self.scan))
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,15 @@ def subject_of(scan: Path) -> str:
 
     All scans of one subject share it.
 
-    >>> subject_of(Path("IXI012_t1.nii.gz")), subject_of(Path("IXI012/T1w.nii"))
-    ('IXI012', 'IXI012')
+    >>> [subject_of(Path(name)) for name in ("IXI012_t1.nii.gz", "IXI012/T1w.nii", "IXI012-HH-1212-T1.nii")]
+    ['IXI012', 'IXI012', 'IXI012-HH-1212']
     """
     name = stem(scan)
-    if name.lower() in CONTRAST_OF_NAME and scan.parent.name:
+    parts = name_parts(name)
+    if scan.parent.name and all(part in NAMES for part in parts):
         return scan.parent.name
+    if "_" not in name and parts[-1] in NAMES:
+        return name.rpartition("-")[0]
     return name.rpartition("_")[0] or name
 
 
@@ -75,16 +87,17 @@ def person_of(subject: str) -> str:
 
 def contrast_of(scan: Path) -> str | None:
     """Contrast named by the last part of the file name, or None."""
-    return CONTRAST_OF_NAME.get(stem(scan).rpartition("_")[2].lower())
+    return stated_by_name(stem(scan)).contrast
 
 
-def find_cases(paths: Sequence[Path], *, contrast: str | None = None) -> list[Case]:
+def find_cases(paths: Sequence[Path], *, contrast: str | None = None, stated_only: bool = False) -> list[Case]:
     """Return the scans named by files, folders, list files (`.txt`, one path a line) and tables (`.csv`).
 
     In a folder every NIfTI counts except masks, labels, our own outputs, which are logged, hidden files, and
     scans whose name is that of another contrast. A sibling `<subject>_brainmask.nii.gz` becomes the mask.
     A table has the column scan, and may have mask, subject and contrast; an empty cell, or a column
     that is missing, means what a file's name would mean. Paths start at the folder of the list or table.
+    With `stated_only`, a folder's images of other kinds, by their names (`stated_by_name`), are left out and logged.
 
     Raises
     ------
@@ -92,7 +105,7 @@ def find_cases(paths: Sequence[Path], *, contrast: str | None = None) -> list[Ca
     """
     cases: dict[Path, Case] = {}
     for path in paths:
-        for case in _cases_in(path, contrast):
+        for case in _cases_in(path, contrast, stated_only=stated_only):
             cases.setdefault(case.scan, case)
     return list(cases.values())
 
@@ -166,10 +179,13 @@ def bids_cases(
     absent = sorted(wanted - {path.relative_to(raw).parts[0] for path in scans})
     if absent:
         raise UnusableInput(raw, f"expected a {' or '.join(suffixes)} of {', '.join(absent)}, found none")
+    others = [path for path in scans if stated_by_name(stem(path)).other]
+    _log_left_out(raw, [path.name for path in others], "files are by their names no T1, T2 or FLAIR: left out")
     chosen = [
         path
         for path in scans
-        if (not wanted or path.relative_to(raw).parts[0] in wanted)
+        if path not in others
+        and (not wanted or path.relative_to(raw).parts[0] in wanted)
         and (not inside or path.relative_to(raw).parts[1] in inside)
     ]
     if not chosen:
@@ -196,10 +212,10 @@ def split_subjects(cases: Sequence[Case], *, holdout: float, seed: int) -> tuple
     return [c for c in in_order if c.subject not in held_out], [c for c in in_order if c.subject in held_out]
 
 
-def _cases_in(path: Path, contrast: str | None) -> list[Case]:
+def _cases_in(path: Path, contrast: str | None, *, stated_only: bool) -> list[Case]:
     name, scans = path.name.lower(), [path]
     if os.path.isdir(path):
-        scans = _scans_in_folder(path, contrast)
+        scans = _scans_in_folder(path, contrast, stated_only=stated_only)
     elif name.endswith(LIST_SUFFIXES):
         lines = [line.strip() for line in read_text(path, "a list of scans").splitlines()]
         scans = [path.parent / line for line in lines if line and not line.startswith("#")]
@@ -215,35 +231,41 @@ def _cases_in(path: Path, contrast: str | None) -> list[Case]:
         scan = path.parent / row["scan"].strip()
         mask, subject, said = ((row.get(name) or "").strip() for name in ("mask", "subject", "contrast"))
         brain_mask = path.parent / mask if mask else _sibling_mask(scan)
-        named = CONTRAST_OF_NAME.get(said.lower(), said) or None
+        named = NAMES.get(said.lower(), said) or None
         listed.append(Case(scan, subject or subject_of(scan), brain_mask, named))
     return [case for case in listed if contrast is None or case.contrast in (None, contrast)]
 
 
-def _scans_in_folder(folder: Path, contrast: str | None) -> list[Path]:
-    """Return the scans of a folder; log which files are outputs of vae-loc, by its scores JSON or their names."""
+def _scans_in_folder(folder: Path, contrast: str | None, *, stated_only: bool) -> list[Path]:
+    """Return the scans of a folder; log which files are outputs of vae-loc or images of other kinds, by their names."""
     try:
         files = sorted(folder.iterdir())
     except OSError as error:
         raise UnusableInput(folder, f"could not be listed: {error.strerror}; check the folder") from error
     own, outputs, scans = own_outputs(folder), [], []
     for path in files:
-        name, kind = path.name.lower(), stem(path).rpartition("_")[2].lower()
+        name, kind = path.name.lower(), re.split("[-_]", stem(path).lower())[-1]
         if name.endswith(NIFTI_SUFFIXES) and (path in own or kind in OUTPUTS):
             outputs.append(path.name)
         elif name.endswith(NIFTI_SUFFIXES + PAIR_SUFFIXES) and not name.startswith("."):
             of_contrast = contrast is None or contrast_of(path) in (None, contrast)
             if path not in own and kind not in NOT_SCANS and of_contrast:
                 scans.append(path)
-    if outputs:
-        shown = ", ".join(outputs[:SHOWN_NAMES]) + (", ..." if len(outputs) > SHOWN_NAMES else "")
-        said = f"{folder}: {len(outputs)} files are outputs of vae-loc, or named like them, and no scans: {shown}"
-        logging.getLogger(__name__).warning("warning: %s", printable(said))
+    others = [path for path in scans if stated_only and stated_by_name(stem(path)).other]
+    scans = [path for path in scans if path not in others]
+    _log_left_out(folder, outputs, "files are outputs of vae-loc, or named like them, and no scans")
+    _log_left_out(folder, [path.name for path in others], "files are by their names no T1, T2 or FLAIR: left out")
     if not scans:
         deeper = any(os.path.isdir(path) for path in files)
         mend = "its subfolders are not searched: name them, or use vae-loc bids" if deeper else "check the folder"
         raise UnusableInput(folder, f"expected a folder with .nii or .nii.gz scans, found none; {mend}")
     return scans
+
+
+def _log_left_out(folder: Path, names: Sequence[str], said: str) -> None:
+    if names:
+        shown = ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
+        logging.getLogger(__name__).warning("warning: %s", printable(f"{folder}: {len(names)} {said}: {shown}"))
 
 
 def _sibling_mask(scan: Path) -> Path | None:

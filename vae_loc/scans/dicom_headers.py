@@ -11,26 +11,25 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_loc.errors import UnusableInput, printable
 from vae_loc.scans.dicom_files import DAMAGED, dicom_contents, dicom_names
+from vae_loc.scans.stated_contrast import STATING, Stated, stated_by_header
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 HEADER_TAGS = ["SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "PatientName", "PatientID",
-               "Rows", "Columns", "NumberOfFrames", "ImageType"]  # fmt: skip
+               "Rows", "Columns", "NumberOfFrames", *STATING]  # fmt: skip
 NEEDED = ("SeriesInstanceUID", "Rows", "Columns", "NumberOfFrames")  # of these, what cannot be guessed
 NO_SCANS = ("SEG", "RTDOSE")  # modalities of images that are made of scans; ours too
 MR, UNKNOWN_MODALITIES = "MR", ("", "OT")  # modalities of what the models are for, and of what may be it
 MIN_SLICES = 5  # of a volume; a localizer has fewer of a kind
 MAX_LISTED = 100  # series
-NAMED_CONTRASTS = (("t1", r"t1(?!rho)|mp-?rage|bravo|f?spgr|\btfe\b|vibe"), ("flair", r"flair|dark.?fluid"),
-             ("t2", r"t2(?![*]|.?star)"))  # fmt: skip
 MAY_BE_EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
                 "AccessionNumber", "ReferringPhysicianName")  # fmt: skip
 DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
@@ -45,7 +44,7 @@ class Series:
     Attributes
     ----------
     modality : MR, CT, PT, ...; empty if none is stated
-    contrast : t1, t2 or flair, from the description; None if it names none
+    stated : what its header states of its contrast
     volume : whether it can be a volume: no localizer, no mosaic
     """
 
@@ -54,7 +53,7 @@ class Series:
     files: tuple[str, ...]
     described: str
     modality: str = MR
-    contrast: str | None = None
+    stated: Stated = field(default_factory=Stated)
     volume: bool = True
 
     def datasets(self) -> list[Dataset]:
@@ -91,7 +90,7 @@ def series_of(source: Path, wanted: str | None = None, *, contrast: str | None =
         chosen = [one for one in series if one.uid == wanted]
     else:
         chosen = [one for one in series if one.volume and one.modality in (MR, *UNKNOWN_MODALITIES)] or series
-        chosen = [one for one in chosen if one.contrast == contrast] or chosen if contrast else chosen
+        chosen = [one for one in chosen if one.stated.contrast == contrast] or chosen if contrast else chosen
     if len(chosen) == 1:
         if len(series) > 1 and wanted is None:
             said = f"{source}: of {len(series)} series the only one that fits was taken: {chosen[0].described}"
@@ -99,7 +98,7 @@ def series_of(source: Path, wanted: str | None = None, *, contrast: str | None =
         return chosen[0]
     width = max(len(one.uid) for one in series)
     for one in series[:MAX_LISTED]:
-        line = f"{one.uid:<{width}}  {one.contrast or '?':<5}  {one.described}"
+        line = f"{one.uid:<{width}}  {one.stated.contrast or '?':<5}  {one.described}"
         logging.getLogger(__name__).error(printable(line))
     if len(series) > MAX_LISTED:
         logging.getLogger(__name__).error("and %d more", len(series) - MAX_LISTED)
@@ -128,16 +127,7 @@ def all_series(source: Path) -> list[Series]:
         if "Rows" in header and "SeriesInstanceUID" in header and header.get("Modality") not in NO_SCANS:
             headers.setdefault(str(header.SeriesInstanceUID), []).append((name, header))
     series = [_series(source, uid, files) for uid, files in headers.items()]
-    return sorted(series, key=lambda one: (one.modality != MR, not one.volume, one.contrast is None, one.uid))
-
-
-def contrast_of_description(text: str) -> str | None:
-    """Return the contrast that a series description names, or None.
-
-    >>> [contrast_of_description(text) for text in ("t1_mprage_sag", "AX T2 FLAIR", "T1 FLAIR", "t2_tse", "t2*_gre")]
-    ['t1', 'flair', 't1', 't2', None]
-    """
-    return next((name for name, pattern in NAMED_CONTRASTS if re.search(pattern, text.lower().replace("_", " "))), None)
+    return sorted(series, key=lambda one: (one.modality != MR, not one.volume, one.stated.contrast is None, one.uid))
 
 
 def damaged() -> tuple[type[Exception], ...]:
@@ -210,8 +200,15 @@ def _series(source: Path, uid: str, files: Sequence[tuple[str, Dataset]]) -> Ser
     odd = next((f", {kind.lower()}" for kind in ("LOCALIZER", "MOSAIC") if kind in kinds), "")
     described = f"{number}{modality or '?'}, {frames} x {rows} x {columns}{odd}" + (description and f", {description}")
     volume = not odd and frames >= MIN_SLICES
-    contrast = contrast_of_description(description)
-    return Series(source, uid, tuple(name for name, _ in files), described, modality, contrast, volume)
+    stated = stated_by_header({name: _text(first, name) for name in STATING}, description)
+    return Series(source, uid, tuple(name for name, _ in files), described, modality, stated, volume)
+
+
+def _text(header: Dataset, name: str) -> str:
+    """Return a value of a header as text, several joined by spaces; empty if it is missing."""
+    value = header.get(name)
+    parts = value if isinstance(value, (list, tuple)) or hasattr(value, "append") else [value]
+    return " ".join("" if part is None else str(part) for part in parts)
 
 
 def repaired(image: Dataset, thickness_mm: float) -> tuple[str, ...]:

@@ -45,12 +45,13 @@ class Converted:
     written: list[Path] = field(default_factory=list)
     folder: Path | None = None
 
-    def with_contrast(self, case: Case) -> Case:
-        """Return a case with the contrast of the description of its series, unless its own name has one."""
+    def with_header(self, case: Case, asked: str | None) -> Case:
+        """Return a case with the statements of its series' header, and its contrast unless asked for or named."""
         series = self.series.get(case.scan)
-        if series is None or case.contrast is not None or contrast_of(case.scan):
+        if series is None:
             return case
-        return replace(case, contrast=series.contrast)
+        contrast = None if asked or contrast_of(case.scan) else series.stated.contrast
+        return replace(case, contrast=case.contrast or contrast, header=series.stated)
 
     def remove(self, scans: Sequence[Path]) -> None:
         """Remove those of some scans that were written, and the folder if that leaves it empty."""

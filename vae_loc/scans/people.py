@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vae_loc.scans.cases import Case, contrast_of, subject_of, unique_names
+from vae_loc.scans.stated_contrast import CONTRASTS
 from vae_loc.scans.volume import stem
 
-CONTRASTS = ("t1", "t2", "flair")  # in this order; the first that a person has gives the grid
 BIDS_SESSION = re.compile(r"(sub-[A-Za-z0-9]+(?:_ses-[A-Za-z0-9]+)?)(?=_)")
 
 

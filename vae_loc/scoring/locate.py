@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.errors import UnusableModel, UnusableOption, printable
+from vae_loc.errors import UnusableInput, UnusableModel, UnusableOption, printable
 from vae_loc.model.checkpoint import shipped_models
 from vae_loc.model.network import Model, load_model
 from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical
@@ -17,6 +17,7 @@ from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.preprocessing.robust_fit import SD_PER_MAD
 from vae_loc.preprocessing.slices import from_slices, substantial, to_slices
 from vae_loc.scans.cases import Case, contrast_of
+from vae_loc.scans.stated_contrast import CONTRASTS
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.aligned_scan import RAW_SMOOTHING_FWHM_MM, canonical_of
 from vae_loc.scoring.normalised_maps import Features, features_of, normalised_maps, with_polarity, z_by_place
@@ -146,6 +147,22 @@ def choose_model(case: Case, scan: Scan, options: ScoreOptions) -> tuple[Model, 
             wanted, f"expected a contrast of a shipped model ({', '.join(known)}); give a model with -m"
         )
     return load_model(wanted, options.device), notes
+
+
+def as_stated(case: Case, scan: Scan, model: Model, *, force: bool) -> Scan:
+    """Return the scan with warnings where its header or name contradicts the model that is to score it.
+
+    Raises
+    ------
+    UnusableInput : if it is an image of another kind than T1, T2 or FLAIR, by its header or name, and is not forced.
+    """
+    stated, contrast = case.stated, model.facts.contrast
+    if contrast not in CONTRASTS:  # a user's own model, of whatever it was trained on
+        return scan
+    if (refusal := stated.refusal()) and not force:
+        raise UnusableInput(case.scan, refusal)
+    warnings = (*scan.volume.warnings, *stated.warnings(contrast))
+    return replace(scan, volume=replace(scan.volume, warnings=warnings))
 
 
 def taken_by_intensities(case: Case, contrast: str) -> str:
