@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vae_loc.errors import UnusableInput, printable
+from vae_loc.scans.dicom_files import has_magic
 from vae_loc.scans.nifti import read_header
 from vae_loc.scans.own_outputs import own_outputs
 from vae_loc.scans.stated_contrast import NAMES, Stated, name_parts, stated_by_name
@@ -25,6 +26,7 @@ LIST_SUFFIXES = (".txt", ".list")
 TABLE_SUFFIX = ".csv"  # with the columns scan and, where they are known, mask, subject, contrast
 OUTPUTS = ("anomaly", "signed", "percentile")  # last parts of names of maps: no scan of another program is called so
 NOT_SCANS = (*OUTPUTS, "brainmask", "mask", "seg", "lesions", "labels", "probseg", "dseg")  # last part
+NO_SERIES = (*NIFTI_SUFFIXES, *PAIR_SUFFIXES, "_dseg.dcm")  # our own DICOM Segmentations lie beside scans
 SHOWN_NAMES = 3  # of files that were passed over
 BIDS_SCANS = ("sub-*/anat/sub-*", "sub-*/ses-*/anat/sub-*")
 BIDS_SUFFIXES = {"t1": "T1w", "t2": "T2w", "flair": "FLAIR"}
@@ -255,6 +257,8 @@ def _scans_in_folder(folder: Path, contrast: str | None, *, stated_only: bool) -
     scans = [path for path in scans if path not in others]
     _log_left_out(folder, outputs, "files are outputs of vae-loc, or named like them, and no scans")
     _log_left_out(folder, [path.name for path in others], "files are by their names no T1, T2 or FLAIR: left out")
+    if scans and any(has_magic(path) for path in files if not path.name.lower().endswith(NO_SERIES)):
+        raise UnusableInput(folder, "holds NIfTI scans beside DICOM files; name a scan, or move the DICOM to a folder")
     if not scans:
         deeper = any(os.path.isdir(path) for path in files)
         mend = "its subfolders are not searched: name them, or use vae-loc bids" if deeper else "check the folder"

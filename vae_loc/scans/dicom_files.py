@@ -6,6 +6,7 @@ A zip is never unpacked to disk, so that none of its members' names can lead any
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import os
 import stat
@@ -13,6 +14,7 @@ import struct
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 from zlib import error as zlib_error
 
 from vae_loc.errors import UnusableInput
@@ -22,6 +24,7 @@ MAX_FILES = 20_000  # below a folder or in a zip: several studies
 MAX_BYTES = 4_000_000_000  # of them together, unpacked
 MAX_FILE_BYTES = 2_000_000_000  # of one: an enhanced multi-frame series is one file
 PREAMBLE_BYTES, MAGIC = 128, b"DICM"
+LAST_FIRST_ELEMENT = 0x20  # of a file without preamble: lengths, character set, image type or UIDs come first
 # what pydicom, highdicom and zipfile raise at damaged files
 DAMAGED = (ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, RuntimeError, EOFError,
            struct.error, OSError, zipfile.BadZipFile, zlib_error)  # fmt: skip
@@ -57,7 +60,10 @@ def dicom_names(source: Path) -> list[str]:
 
 
 def dicom_contents(source: Path, names: Sequence[str], *, head_only: bool = False) -> Iterator[tuple[str, io.BytesIO]]:
-    """Yield the DICOM files among `names`, each as bytes in memory; with `head_only` others are passed over."""
+    """Yield the DICOM files among `names`, each as bytes in memory; with `head_only` others are passed over.
+
+    A file that is gzipped by itself is unpacked.
+    """
     total = 0
     with _archive(source) if source.name.lower().endswith(".zip") else contextlib.nullcontext() as archive:
         for name in names:
@@ -66,14 +72,15 @@ def dicom_contents(source: Path, names: Sequence[str], *, head_only: bool = Fals
                 if archive is None and not stat.S_ISREG(os.stat(path).st_mode):
                     continue
                 with archive.open(name) if archive else open(path, "rb") as file:
-                    head = file.read(PREAMBLE_BYTES + len(MAGIC))
-                    if head_only and not head.endswith(MAGIC):
+                    inner, limit = _unpacked(file)
+                    head = inner.read(PREAMBLE_BYTES + len(MAGIC))
+                    if head_only and not begins_like_dicom(head):
                         continue
-                    content = head + file.read(MAX_FILE_BYTES)
+                    content = head + inner.read(limit)
             except DAMAGED as error:
                 raise UnusableInput(source, f"{name} could not be read ({error}); export it again") from error
             total += len(content)
-            if total > MAX_BYTES or len(content) >= MAX_FILE_BYTES:
+            if total > MAX_BYTES or len(content) >= limit:
                 raise UnusableInput(source, f"expected at most {MAX_BYTES} bytes in all, found more; name one series")
             yield name, io.BytesIO(content)
 
@@ -93,6 +100,26 @@ def has_magic(path: Path) -> bool:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False
         with open(path, "rb") as file:
-            return file.read(PREAMBLE_BYTES + len(MAGIC)).endswith(MAGIC)
-    except OSError:
+            return begins_like_dicom(_unpacked(file)[0].read(PREAMBLE_BYTES + len(MAGIC)))
+    except (OSError, EOFError, zlib_error):
         return False
+
+
+def begins_like_dicom(head: bytes) -> bool:
+    """Return whether bytes begin like DICOM: by its preamble or, as scanners export it, with the first group itself.
+
+    Without preamble, the first element is one of group 2 or 8, with a value representation or a short length.
+    """
+    group, element, representation = head[:2], int.from_bytes(head[2:4], "little"), head[4:6]
+    bare = group in (b"\x02\0", b"\x08\0") and element <= LAST_FIRST_ELEMENT and len(head) > PREAMBLE_BYTES
+    typed = representation.isalpha() and representation.isupper()
+    return head.endswith(MAGIC) or (bare and (typed or 0 < int.from_bytes(head[4:8], "little") <= PREAMBLE_BYTES))
+
+
+def _unpacked(file: IO[bytes]) -> tuple[IO[bytes] | gzip.GzipFile, int]:
+    """Return a file, unpacked if it is gzipped by itself, and how many of its bytes may be read."""
+    gzipped, size = file.read(2) == b"\x1f\x8b", file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if not gzipped:
+        return file, MAX_FILE_BYTES
+    return gzip.open(file), min(MAX_FILE_BYTES, max(BOMB_BYTES, BOMB_RATIO * size))

@@ -17,19 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_loc.errors import UnusableInput, printable
-from vae_loc.scans.dicom_files import DAMAGED, dicom_contents, dicom_names
+from vae_loc.scans.dicom_files import DAMAGED, MAGIC, dicom_contents, dicom_names
+from vae_loc.scans.dicom_images import IMAGE_TAGS, MIN_SLICES, straighten, text_of, volumes_of, without_copies
 from vae_loc.scans.stated_contrast import STATING, Stated, stated_by_header
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+    from vae_loc.scans.dicom_images import Image
+
 HEADER_TAGS = ["SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "PatientName", "PatientID",
-               "Rows", "Columns", "NumberOfFrames", *STATING]  # fmt: skip
+               "Rows", "Columns", "NumberOfFrames", *STATING, *IMAGE_TAGS]  # fmt: skip
 NEEDED = ("SeriesInstanceUID", "Rows", "Columns", "NumberOfFrames")  # of these, what cannot be guessed
 NO_SCANS = ("SEG", "RTDOSE")  # modalities of images that are made of scans; ours too
 MR, UNKNOWN_MODALITIES = "MR", ("", "OT")  # modalities of what the models are for, and of what may be it
-MIN_SLICES = 5  # of a volume; a localizer has fewer of a kind
-MAX_LISTED = 100  # series
+MAX_LISTED, MAX_NAMED = 100, 8  # series, and volumes of one
 MAY_BE_EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
                 "AccessionNumber", "ReferringPhysicianName")  # fmt: skip
 DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
@@ -46,6 +48,8 @@ class Series:
     modality : MR, CT, PT, ...; empty if none is stated
     stated : what its header states of its contrast
     volume : whether it can be a volume: no localizer, no mosaic
+    uid : of the series; where it holds several volumes, with what tells this one apart: `1.2.3#EchoTime=14`
+    note : what was left out of it, in words
     """
 
     source: Path
@@ -55,9 +59,10 @@ class Series:
     modality: str = MR
     stated: Stated = field(default_factory=Stated)
     volume: bool = True
+    note: str = ""
 
     def datasets(self) -> list[Dataset]:
-        """Read every file of the series whole; an image without a frame of reference gets one for its series.
+        """Read every file of the series whole, with one frame of reference, and geometry that is not rounded.
 
         Raises
         ------
@@ -67,10 +72,13 @@ class Series:
 
         contents = dicom_contents(self.source, self.files)
         images = [parsed(self.source, name, content) for name, content in contents]
+        uid = self.uid.partition("#")[0]
         for image in images:
+            image.SeriesInstanceUID = uid
             if not image.get("FrameOfReferenceUID"):
-                uid = str(image.get("SeriesInstanceUID", ""))
                 image.FrameOfReferenceUID = generate_uid(entropy_srcs=["vae-loc", uid])
+        if len(images) > 1:
+            straighten(images)
         return images
 
 
@@ -87,15 +95,22 @@ def series_of(source: Path, wanted: str | None = None, *, contrast: str | None =
     if not series:
         raise UnusableInput(source, "expected a DICOM series of images, found none")
     if wanted is not None:
-        chosen = [one for one in series if one.uid == wanted]
+        chosen = [one for one in series if wanted in (one.uid, one.uid.partition("#")[0])]
     else:
         chosen = [one for one in series if one.volume and one.modality in (MR, *UNKNOWN_MODALITIES)] or series
+        chosen = [one for one in chosen if one.stated.other is None] or chosen
         chosen = [one for one in chosen if one.stated.contrast == contrast] or chosen if contrast else chosen
     if len(chosen) == 1:
+        if chosen[0].note:
+            logging.getLogger(__name__).warning(printable(f"{source}: {chosen[0].note}"))
         if len(series) > 1 and wanted is None:
             said = f"{source}: of {len(series)} series the only one that fits was taken: {chosen[0].described}"
             logging.getLogger(__name__).warning(printable(said))
         return chosen[0]
+    if len({one.uid.partition("#")[0] for one in chosen}) == 1:
+        apart = ", ".join(one.uid.partition("#")[2] for one in chosen[:MAX_NAMED])
+        said = f"series {chosen[0].uid.partition('#')[0]} holds {len(chosen)} volumes, told apart by {apart}"
+        raise UnusableInput(source, f"{said}; choose one with --series '{chosen[-1].uid}'")
     width = max(len(one.uid) for one in series)
     for one in series[:MAX_LISTED]:
         line = f"{one.uid:<{width}}  {one.stated.contrast or '?':<5}  {one.described}"
@@ -126,7 +141,11 @@ def all_series(source: Path) -> list[Series]:
         header = parsed(source, name, content, header_only=True)
         if "Rows" in header and "SeriesInstanceUID" in header and header.get("Modality") not in NO_SCANS:
             headers.setdefault(str(header.SeriesInstanceUID), []).append((name, header))
-    series = [_series(source, uid, files) for uid, files in headers.items()]
+    series = []
+    for uid, images in _joined(headers).items():
+        volumes, odd = volumes_of(without_copies(images))
+        note = f"left out {', '.join(name for name, _ in odd)}: another plane than the series'" if odd else ""
+        series += [_series(source, f"{uid}#{of}" if of else uid, part, note) for of, part in volumes.items()]
     return sorted(series, key=lambda one: (one.modality != MR, not one.volume, one.stated.contrast is None, one.uid))
 
 
@@ -145,12 +164,17 @@ def parsed(source: Path, name: str, content: io.BytesIO, *, header_only: bool = 
     UnusableInput : if it is damaged.
     """
     from pydicom import dcmread
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     tags = list(HEADER_TAGS) if header_only else None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values, which may name the patient
-            dataset = dcmread(content, stop_before_pixels=header_only, specific_tags=tags)
+            bare = not content.getbuffer()[:132].tobytes().endswith(MAGIC)  # a file without preamble
+            dataset = dcmread(content, force=bare, stop_before_pixels=header_only, specific_tags=tags)
+            if "TransferSyntaxUID" not in dataset.file_meta:
+                implicit = dataset.original_encoding[0]
+                dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
             # a value is decoded when it is first asked for; one that cannot be is left out if it is not needed
             for tag in tags or ():
                 try:
@@ -185,7 +209,18 @@ def whole_number(source: Path, name: str, header: Dataset, attribute: str) -> in
         ) from error
 
 
-def _series(source: Path, uid: str, files: Sequence[tuple[str, Dataset]]) -> Series:
+def _joined(headers: dict[str, list[Image]]) -> dict[str, list[Image]]:
+    """Return the images by series; those that each have a UID of their own, as Canon exports them, are one series."""
+    joined: dict[str, list[Image]] = {}
+    first: dict[tuple[str, ...], str] = {}
+    for uid, images in headers.items():
+        single = len(images) == 1 and text_of(images[0][1], "NumberOfFrames") in ("", "1")
+        key = tuple(text_of(images[0][1], tag) for tag in ("SeriesNumber", "SeriesDescription", "Rows", "Columns"))
+        joined.setdefault(first.setdefault(key, uid) if single else uid, []).extend(images)
+    return joined
+
+
+def _series(source: Path, uid: str, files: Sequence[Image], note: str) -> Series:
     name, first = files[0]
     frames = sum(whole_number(source, each, header, "NumberOfFrames") for each, header in files)
     rows, columns = (whole_number(source, name, first, attribute) for attribute in ("Rows", "Columns"))
@@ -200,15 +235,8 @@ def _series(source: Path, uid: str, files: Sequence[tuple[str, Dataset]]) -> Ser
     odd = next((f", {kind.lower()}" for kind in ("LOCALIZER", "MOSAIC") if kind in kinds), "")
     described = f"{number}{modality or '?'}, {frames} x {rows} x {columns}{odd}" + (description and f", {description}")
     volume = not odd and frames >= MIN_SLICES
-    stated = stated_by_header({name: _text(first, name) for name in STATING}, description)
-    return Series(source, uid, tuple(name for name, _ in files), described, modality, stated, volume)
-
-
-def _text(header: Dataset, name: str) -> str:
-    """Return a value of a header as text, several joined by spaces; empty if it is missing."""
-    value = header.get(name)
-    parts = value if isinstance(value, (list, tuple)) or hasattr(value, "append") else [value]
-    return " ".join("" if part is None else str(part) for part in parts)
+    stated = stated_by_header({name: text_of(first, name) for name in STATING}, description)
+    return Series(source, uid, tuple(name for name, _ in files), described, modality, stated, volume, note)
 
 
 def repaired(image: Dataset, thickness_mm: float) -> tuple[str, ...]:

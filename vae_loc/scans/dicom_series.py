@@ -6,6 +6,7 @@ Names of patients are neither printed nor written.
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,17 +20,16 @@ from vae_loc.errors import UnusableInput
 from vae_loc.scans.cases import NIFTI_SUFFIXES, PAIR_SUFFIXES, Case, contrast_of, unique_names
 from vae_loc.scans.dicom_files import dicom_names, has_magic
 from vae_loc.scans.dicom_headers import MR, UNKNOWN_MODALITIES, Series, damaged, series_of, whole_number
+from vae_loc.scans.dicom_images import clean, uneven
 from vae_loc.scans.nifti import MAX_VOXELS
 from vae_loc.system.reading import opened
 from vae_loc.system.writing import write_atomically
 
 if TYPE_CHECKING:
     from highdicom import Volume as DicomVolume
-    from pydicom import Dataset
 
 INT16 = np.iinfo(np.int16)
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-EVEN = 0.1  # of the usual distance of slices: more or less is a gap, or the same slice twice
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def dicom_volume(series: Series) -> DicomVolume:
     """
     import highdicom as hd
 
-    datasets = series.datasets()
+    datasets, at = series.datasets(), ""
     first, name = datasets[0], series.files[0]
     rows, columns, frames = (
         whole_number(series.source, name, first, attribute) for attribute in ("Rows", "Columns", "NumberOfFrames")
@@ -142,12 +142,18 @@ def dicom_volume(series: Series) -> DicomVolume:
             raise UnusableInput(series.source, "expected intensities, its rescale slope is 0; export it again")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values, which may name the patient
+            for name, image in zip(series.files, datasets, strict=True):
+                at = f" in {name}"
+                clean(image)
+            at = ""
             if len(datasets) == 1 and frames > 1:
                 return hd.Image.from_dataset(first).get_volume(apply_real_world_transform=False)
             return hd.get_volume_from_series(datasets, apply_real_world_transform=False)
     except damaged() as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        where = _uneven(datasets)
+        if absent := re.search(r"has no attribute '([A-Z]\w+)'", reason):
+            reason = f"a header states no {absent[1]}"
+        where = at or uneven(datasets, series.files)
         raise UnusableInput(
             series.source, f"series {series.uid} is no regular volume of {frames} slices: {reason}{where}"
         ) from error
@@ -187,24 +193,3 @@ def _write_once(path: Path, content: bytes) -> bool:
         if file.read(len(content) + 1) != content:
             raise UnusableInput(path, "is there already and is not this series; choose another folder with -o")
     return False
-
-
-def _uneven(datasets: Sequence[Dataset]) -> str:
-    """Return a text on the slices that leave a gap or lie twice; empty if none do, or if they cannot be placed."""
-    try:
-        right, down = np.reshape([float(v) for v in datasets[0].ImageOrientationPatient], (2, 3))
-        normal = np.cross(right, down)
-        heights = np.sort([np.dot([float(v) for v in image.ImagePositionPatient], normal) for image in datasets])
-    except damaged():
-        return ""
-    steps = np.diff(heights)
-    usual = float(np.median(steps)) if len(steps) else 0.0
-    said = [
-        f"{'a gap' if step > usual else 'the same slice twice' if step < EVEN * usual else 'slices too near'} of "
-        f"{step:.3g} mm between slices {index + 1} and {index + 2} at {heights[index]:.1f} and "
-        f"{heights[index + 1]:.1f} mm along their normal"
-        for index, step in enumerate(steps)
-        if abs(step - usual) > EVEN * usual
-    ]
-    more = f", and {len(said) - 3} more" if len(said) > 3 else ""
-    return f"; {', '.join(said[:3])}{more}, where {usual:.3g} mm is usual" if said else ""
