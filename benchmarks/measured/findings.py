@@ -41,7 +41,6 @@ from vae_loc.evaluation.lesions import reaches_share
 from vae_loc.evaluation.metrics import rank_sorted
 from vae_loc.evaluation.scan_metrics import baseline_maps
 from vae_loc.model.checkpoint import Checkpoint, healthy_threshold
-from vae_loc.model.facts import HealthyFindings
 from vae_loc.model.network import Model, load_model, ready
 from vae_loc.preprocessing.canonical import CanonicalVolume
 from vae_loc.preprocessing.open_scan import open_scan
@@ -54,6 +53,7 @@ from vae_loc.scoring.findings import (
     extent_fpr,
     known_findings,
     strength_for,
+    strength_interval,
 )
 from vae_loc.scoring.locate import Located, locate, score_canonical
 from vae_loc.scoring.normalised_maps import normalised_maps
@@ -135,14 +135,7 @@ def level_words(model: Model) -> str:
     """Return the shipped model's level of Combi with the interval of a bootstrap over healthy scans."""
     known = known_findings(model.facts, "combi")
     assert known is not None
-    rng = np.random.default_rng(0)
-    levels = []
-    for _ in range(RESAMPLES):
-        drawn = rng.integers(len(known.strengths), size=len(known.strengths))
-        strengths, weights = ([of[place] for place in drawn] for of in (known.strengths, known.weights))
-        of = HealthyFindings(extent=known.extent, strengths=strengths, weights=weights)
-        levels.append(strength_for(of, default_rate(known)))
-    low, high = np.quantile(levels, (0.025, 0.975))
+    low, high = strength_interval(known, default_rate(known))
     return (
         f"\nThe shipped model's strength of Combi for {default_rate(known):.2g} findings per healthy scan, by "
         f"{' and '.join(f'{count} {kind}' for kind, count in Counter(known.kinds).items())} scans: "

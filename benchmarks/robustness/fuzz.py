@@ -123,7 +123,7 @@ def model_seeds(folder: Path) -> list[bytes]:
         raw_maps=dict.fromkeys(METHODS, numbers),
         slices=dict.fromkeys(SAMPLE_SCORES, numbers),
         volumes=dict.fromkeys(SAMPLE_SCORES, numbers),
-        findings=dict.fromkeys(METHODS, HealthyFindings(extent=2.0, strengths=[[3.0]], weights=[1.0])),
+        findings=dict.fromkeys(METHODS, HealthyFindings(extent=2.0, strengths=[[3.0]], weights=[1.0], kinds=["real"])),
         spread=numbers,
     )
     facts = Facts(

@@ -1,15 +1,12 @@
 """The graph of every size gives the terms of torch, no graph of a file counts, and export writes one for others."""
 
-import json
 import runpy
 import shutil
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load, save
 from support.commands import invoke, run
-from support.corpus import refacted
 from support.networks import random_vae, score_terms_of
 from support.places import ROOT
 
@@ -60,20 +57,6 @@ def test_the_graphs_of_a_shipped_model_equal_torch(name):
     x = torch.from_numpy(np.random.default_rng(2).standard_normal((3, 1, 64, 64)).astype(np.float32))
     for graph in ("kl", "all"):
         assert_terms_equal(ready(checkpoint).score_terms(graph)(x.numpy(), size.c), shipped, x, size.c)
-
-
-def test_a_graph_in_a_file_is_never_read(model_file, tmp_path):
-    """Files of format 5 hold graphs, which count for nothing but the SHA-256."""
-    raw = model_file.read_bytes()
-    size = int.from_bytes(raw[:8], "little")
-    said = json.loads(raw[8 : 8 + size])["__metadata__"]
-    hostile = load(raw) | {"graph.kl": np.frombuffer(b"no graph", np.uint8)}
-    (tmp_path / "old.safetensors").write_bytes(refacted(format_version=5)(save(hostile, metadata=said)))
-    old, new = load_checkpoint(tmp_path / "old.safetensors"), load_checkpoint(model_file)
-    assert old.digest != new.digest
-    x = np.zeros((1, 1, 64, 64), np.float32)
-    for name, value in ready(old).score_terms("kl")(x, 1.0).items():
-        np.testing.assert_array_equal(value, ready(new).score_terms("kl")(x, 1.0)[name])
 
 
 @pytest.mark.full

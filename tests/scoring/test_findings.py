@@ -1,7 +1,5 @@
 """Candidates have one sign and a strength; how many a healthy scan has is counted, and beyond a few people fitted."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -12,7 +10,6 @@ from vae_loc.scoring.findings import (
     extent_fpr,
     false_findings,
     healthy_findings,
-    known_findings,
     strength_for,
     strength_interval,
     strengths_of,
@@ -139,17 +136,6 @@ def test_new_scans_have_their_kind_and_known_ones_keep_theirs():
     known = known_of([3.0], [5.0], kinds=["simulated", "real"])
     blended = healthy_findings(2.0, [[4.0]], known, prior_weight=10, kind="ordinary")
     assert blended.kinds == ["ordinary", "simulated", "real"]
-
-
-@pytest.mark.parametrize(("source", "kind"), [(None, "real"), ("t1", "simulated")])
-def test_scans_of_models_that_state_no_kind_are_those_of_their_training(source, kind):
-    older = known_of([3.0], [5.0]).model_copy(update={"kinds": []})
-    training = SimpleNamespace(synthesized_from=source)
-    facts = SimpleNamespace(healthy=SimpleNamespace(findings={"combi": older}), training=training)
-    assert known_findings(facts, "combi").kinds == [kind, kind]
-    stated = known_of([3.0], kinds=["ordinary"])
-    facts.healthy.findings["combi"] = stated
-    assert known_findings(facts, "combi") == stated
 
 
 @pytest.mark.parametrize(("contrast", "share"), [("t1", 0.02), ("t2", 0.02), ("flair", 0.005), ("pd", 0.02)])

@@ -2,8 +2,7 @@
 
 The file's only metadata entry, `vae_loc`, is JSON: the facts below and a SHA-256 over facts and tensors. Weights
 are float32; healthy statistics by place (`place.*`) and healthy modes (`modes.*`) are float16. No pickle. A file may
-be hostile and its SHA-256 right: sizes, types and shapes are compared first. The ONNX graphs of format 5 (`graph.*`)
-are hashed and otherwise ignored.
+be hostile and its SHA-256 right: sizes, types and shapes are compared first.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from vae_loc.errors import UnusableModel
-from vae_loc.model.facts import FORMAT_VERSION, FORMATS_READ, LEVELS, Facts, Healthy, meaningless
+from vae_loc.model.facts import FORMAT_VERSION, LEVELS, Facts, Healthy, meaningless
 from vae_loc.system.reading import looks_like, opened
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import FloatArray, Method
 
 PACKAGE = Path(__file__).parents[1]
 PLACES = (PACKAGE / "models", PACKAGE.parent / "models")  # wheel, checkout
-REFERENCE, MODES, GRAPH = "place.", "modes.", "graph."  # prefixes of the tensors that are no weights
+REFERENCE, MODES = "place.", "modes."  # prefixes of the tensors that are no weights
 MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
 MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
-ITEM_BYTES = {"F32": 4, "F16": 2, "U8": 1}  # of the only types in our files
+ITEM_BYTES = {"F32": 4, "F16": 2}  # of the only types in our files
 Tensors = dict[str, NDArray[np.generic]]
 
 
@@ -143,7 +142,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         {name.removeprefix(kind): of.astype(np.float32) for name, of in tensors.items() if name.startswith(kind)}
         for kind in (REFERENCE, MODES)
     )
-    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((REFERENCE, MODES, GRAPH))}
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((REFERENCE, MODES))}
     if odd := next(meaningless(facts, weights, reference, modes), None):
         what = "is missing, of another shape, not finite, or cannot be"
         raise UnusableModel(path, f"its {odd} {what}; train or fetch it again")
@@ -172,9 +171,9 @@ def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
         version = facts["format_version"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnusableModel(path, "expected a vae-loc model, found a foreign or damaged safetensors file") from error
-    if version not in FORMATS_READ:
+    if version != FORMAT_VERSION:
         mend = "train it again, or use the vae-loc it is of"
-        raise UnusableModel(path, f"expected model format {FORMATS_READ[-1]}, found {version}; {mend}")
+        raise UnusableModel(path, f"expected model format {FORMAT_VERSION}, found {version}; {mend}")
     if _sha256(facts, tensors, raw[8 + size :]) != digest:
         raise UnusableModel(path, "its SHA-256 does not fit its content: damaged or tampered; fetch it again")
     try:
@@ -233,7 +232,7 @@ def _tensor_bytes(path: Path, header: bytes) -> int:
             # types first: the product of a list or text and a number is that many copies of it
             if any(type(number) is not int or not 0 <= number <= MAX_MODEL_BYTES for number in numbers):
                 raise ValueError(name)
-            kind = "F16" if name.startswith((REFERENCE, MODES)) else "U8" if name.startswith(GRAPH) else "F32"
+            kind = "F16" if name.startswith((REFERENCE, MODES)) else "F32"
             if tensor["dtype"] != kind or last - first != math.prod(tensor["shape"]) * ITEM_BYTES[kind]:
                 raise ValueError(name)
             end = max(end, last)

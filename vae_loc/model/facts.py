@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from vae_loc.vocabulary import METHODS, SAMPLE_SCORES, BoolArray, FloatArray
 
 FORMAT_VERSION = 6  # of the files written: since 6 without ONNX graphs
-FORMATS_READ = (5, FORMAT_VERSION)
 # probabilities at which healthy quantiles are stored: even steps, then a fine upper tail
 LEVELS = np.unique(np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 0.999, 37), np.linspace(0.999, 1, 21)]))
 Quantiles = Annotated[list[float], Field(min_length=len(LEVELS), max_length=len(LEVELS))]
@@ -68,13 +67,13 @@ class HealthyFindings(_Facts):
 
     `extent` is the map's value from which on a voxel belongs to a finding. `strengths` are those of every healthy
     scan's findings, strongest first; `weights` are the numbers of scans that each of them represents. `kinds`
-    are those of the scans; models made before have none (`vae_loc.scoring.findings.known_findings`).
+    are those of the scans.
     """
 
     extent: float
     strengths: list[list[float]]
     weights: list[float]
-    kinds: list[Kind] = []
+    kinds: list[Kind]
 
 
 class Healthy(_Facts):
@@ -168,7 +167,7 @@ def _odd_healthy(healthy: Healthy) -> Iterator[str]:
         fall = all(_rise(strengths[::-1]) and min(strengths, default=0) >= 0 for strengths in of.strengths)
         if of.extent < 0 or not len(of.weights) == len(of.strengths) > 0 or min(of.weights) <= 0 or not fall:
             yield f"findings {name}"
-        if len(of.kinds) not in (0, len(of.strengths)):
+        if len(of.kinds) != len(of.strengths):
             yield f"kinds of findings {name}"
 
 

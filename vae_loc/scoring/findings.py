@@ -54,15 +54,8 @@ def extent_fpr(contrast: str) -> float:
 
 
 def known_findings(facts: Facts, method: Method, *, bare: bool = False) -> HealthyFindings | None:
-    """Return the findings of a map in the model's healthy scans; None of bare scores, and where there are none.
-
-    Models that do not state the kind of each scan knew no others than those of their training.
-    """
-    known = None if bare or facts.healthy is None else facts.healthy.findings.get(method)
-    if known is None or known.kinds:
-        return known
-    kind: Kind = "real" if facts.training.synthesized_from is None else "simulated"
-    return known.model_copy(update={"kinds": [kind] * len(known.strengths)})
+    """Return the findings of a map in the model's healthy scans; None of bare scores, and where there are none."""
+    return None if bare or facts.healthy is None else facts.healthy.findings.get(method)
 
 
 def candidates_of(
@@ -212,7 +205,8 @@ def strength_interval(healthy: HealthyFindings, expected: float, *, seed: int = 
     telling = _telling(healthy)
     for _ in range(RESAMPLES):
         drawn = [telling[place] for place in rng.integers(len(telling), size=len(telling))]
-        of = {"strengths": [scan for scan, _ in drawn], "weights": [weight for _, weight in drawn], "kinds": []}
+        scans, weights = zip(*drawn, strict=True)
+        of = {"strengths": scans, "weights": weights, "kinds": ["real"] * len(drawn)}
         levels.append(strength_for(healthy.model_copy(update=of), expected))
     low, high = np.quantile(levels, (0.025, 0.975))
     return float(low), float(high)
@@ -237,8 +231,7 @@ class _Tail:
 def _telling(healthy: HealthyFindings) -> list[tuple[list[float], float]]:
     """Return the strengths and weights of the scans that tell: not the simulated ones, where others are enough."""
     every = list(zip(healthy.strengths, healthy.weights, strict=True))
-    kinds = healthy.kinds or ["real"] * len(every)
-    others = [scan for scan, kind in zip(every, kinds, strict=True) if kind != "simulated"]
+    others = [scan for scan, kind in zip(every, healthy.kinds, strict=True) if kind != "simulated"]
     return others if len(others) >= MIN_TELLING else every
 
 
