@@ -15,9 +15,7 @@ from vae_loc.scans.volume import read_volume
 
 def test_evaluate_writes_json_csv_and_figures(evaluated):
     folder, result = evaluated
-    figures = {
-        f"{name}.{kind}" for name in ("roc", "pr", "dice", "subjects", "froc", "reliability") for kind in ("png", "svg")
-    }
+    figures = {f"{name}.{kind}" for name in ("roc", "pr", "dice", "subjects", "froc") for kind in ("png", "svg")}
     assert names(folder) == figures | {"evaluation.json", "evaluation.csv"}
     assert 0 <= result.stdout.index("Findings, at 0.1 false ones") < result.stdout.index("AUROC")
     summary = json.loads((folder / "evaluation.json").read_text())

@@ -1,4 +1,4 @@
-"""Figures of an evaluation: ROC, PR, Dice by threshold, subjects, FROC of findings, reliability; PNG and SVG."""
+"""Figures of an evaluation: ROC, PR, Dice by threshold, subjects, FROC of findings; PNG and SVG."""
 
 from __future__ import annotations
 
@@ -36,7 +36,6 @@ def save_figures(result: Evaluation, folder: Path) -> list[Path]:
         "dice": _dice,
         "subjects": _subjects,
         "froc": _froc,
-        "reliability": _reliability,
     }
     paths = []
     for name, draw in drawings.items():
@@ -134,16 +133,3 @@ def _froc(axis: Axes, result: Evaluation) -> None:
             axis.plot(*zip(*rates, strict=True), "o-", ms=3, lw=1.2, label=name, color=COLOURS[name])
     false = "findings per healthy scan, measured" if measured else "false findings per patient"
     axis.set(xlabel=false, ylabel="share of lesions found", title="FROC of findings", ylim=(0, 1))
-
-
-def _reliability(axis: Axes, result: Evaluation) -> None:
-    rates = result.record.healthy_calibration
-    if isinstance(rates, Missing):
-        return
-    stated = np.array(rates.stated)
-    for name in METHODS:
-        means = [interval.mean or 0.0 for interval in rates.measured[name]]
-        axis.plot(stated, np.maximum(means, LEAST_SHARE), "o-", ms=3, lw=1.2, label=name, color=COLOURS[name])
-    axis.plot(stated, stated, color="black", lw=0.8, label="as stated")
-    axis.set(xscale="log", yscale="log", xlabel="stated share of healthy voxels above", ylabel="measured share")
-    axis.set_title("Healthy scans: do the percentiles hold?")

@@ -113,7 +113,7 @@ def _divided(numbers: NDArray[np.int32], magnitude: FloatArray, core: float, lea
     return numbers
 
 
-def cut_for(values: FloatArray, pixel_mm: float, extent: float, contrast: str) -> float:
+def cut_for(pixel_mm: float, extent: float, contrast: str, values: FloatArray) -> float:
     """Return the value that a candidate's voxels must exceed: its extent, or more where it is small and strong.
 
     cut = max(extent, t w s),   w = log(V / `LARGE_ML`) / log(`SMALL_ML` / `LARGE_ML`), 0 to 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
 from vae_loc.preprocessing.regions import components
 from vae_loc.scoring.anatomy import Labels, Place, labels_for, place_of
-from vae_loc.scoring.finding_flags import Flags, scene_of
+from vae_loc.scoring.finding_flags import Flags, Pixels, scene_of
 from vae_loc.scoring.finding_model import Finding, Measures, measures
 from vae_loc.scoring.findings import (
     Sign,
@@ -63,8 +65,8 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
     voxels = np.argwhere((heat > rule.threshold) & located.brain)
     pixels = _nearest_pixels(located, method, voxels)
     if rule.min_strength:
-        edges = _Edges(heat[tuple(voxels.T)], pixels, located.frame(method).grid.pixel_mm, model.facts.contrast)
-        parts = _of_candidates(signed, edges, rule)
+        cut = partial(cut_for, located.frame(method).grid.pixel_mm, rule.threshold, model.facts.contrast)
+        parts = _of_candidates(signed, pixels, heat[tuple(voxels.T)], rule, cut)
     else:
         parts = _connected(voxels, heat, bright=signed[pixels] > 0)
     # those that are large enough, strongest first
@@ -73,7 +75,7 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
     numbers: Numbers = np.zeros(heat.shape, dtype=np.uint8 if len(kept) < 256 else np.uint16, order="F")
     healthy = known_findings(model.facts, method, bare=located.bare)
     labels = _labels(model)
-    scene = None if labels is None else scene_of(signed, located.canonical, labels, model.facts.contrast)
+    scene = None if labels is None or not kept else scene_of(signed, located.canonical, labels, model.facts.contrast)
     # each numbered in the image and described
     findings = []
     for number, part in enumerate(kept, start=1):
@@ -115,18 +117,10 @@ def _nearest_pixels(located: Located, method: Method, voxels: Voxels) -> tuple[N
     return tuple(np.clip(pixels, 0, grid.shape[0] - 1).T)
 
 
-@dataclass(frozen=True)
-class _Edges:
-    """The grounds on which a candidate has voxels: their values (N,), their nearest pixels, and the contrast."""
-
-    values: FloatArray
-    pixels: tuple[NDArray[np.intp], ...]
-    pixel_mm: float
-    contrast: str
-
-
-def _of_candidates(signed: FloatArray, edges: _Edges, rule: Rule) -> list[_Part]:
-    """Return the candidates that are strong enough, as parts of the voxels whose nearest pixels are given.
+def _of_candidates(
+    signed: FloatArray, pixels: Pixels, values: FloatArray, rule: Rule, cut: Callable[[FloatArray], float]
+) -> list[_Part]:
+    """Return the candidates that are strong enough, as parts of the voxels whose nearest pixels and values are given.
 
     A voxel belongs to the candidate of its nearest pixel, or of a pixel beside that one: the map between two pixels
     can be beyond the threshold where the nearer one is not. What is small and strong is cut as `cut_for` says.
@@ -136,12 +130,12 @@ def _of_candidates(signed: FloatArray, edges: _Edges, rule: Rule) -> list[_Part]
     labels, candidates = candidates_of(signed, rule.threshold, least=rule.min_strength)
     strong = [candidate for candidate in candidates if candidate.strength > rule.min_strength]
     kept = np.where(np.isin(labels, [candidate.label for candidate in strong]), labels, 0)
-    owner = np.where(kept > 0, kept, maximum_filter(kept, size=3))[edges.pixels]
-    bright = signed[edges.pixels] > 0
+    owner = np.where(kept > 0, kept, maximum_filter(kept, size=3))[pixels]
+    bright = signed[pixels] > 0
     parts = []
     for of in strong:
-        cut = cut_for(np.abs(signed[labels == of.label]), edges.pixel_mm, rule.threshold, edges.contrast)
-        inside = (owner == of.label) & (bright == (of.sign == "brighter")) & (edges.values > cut)
+        beyond = values > cut(np.abs(signed[labels == of.label]))
+        inside = (owner == of.label) & (bright == (of.sign == "brighter")) & beyond
         parts.append(_Part(of.sign, inside, of.strength))
     return parts
 
