@@ -5,11 +5,10 @@ import time
 import zipfile
 
 import pytest
-from support.dicoms import zipped
+from support.dicoms import series_of, zipped
 
 from vae_loc.errors import UnusableInput
 from vae_loc.scans import dicom_files
-from vae_loc.scans.dicom_headers import series_of
 from vae_loc.scans.dicom_series import convert_dicom
 
 

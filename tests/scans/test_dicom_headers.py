@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from pydicom.data import get_testdata_file
+from support.dicoms import series_of
 
 from vae_loc.errors import UnusableInput
-from vae_loc.scans.dicom_headers import DATE, TIME, parsed, series_of
+from vae_loc.scans.dicom_headers import DATE, TIME, parsed
 from vae_loc.scans.dicom_series import nifti_bytes
 
 

@@ -6,10 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 from support.commands import run
-from support.dicoms import stated, write_series
+from support.dicoms import series_of, stated, write_series
 
 from vae_loc.errors import UnusableInput
-from vae_loc.scans.dicom_headers import all_series, series_of
+from vae_loc.scans.dicom_headers import all_series
 from vae_loc.scans.dicom_series import convert_dicom, is_dicom, nifti_bytes
 
 

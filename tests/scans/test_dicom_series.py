@@ -9,12 +9,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 from support.commands import rows, run
-from support.dicoms import stated, write_series, zipped
+from support.dicoms import series_of, stated, write_series, zipped
 from support.marks import full
 
 from vae_loc.errors import UnusableInput
-from vae_loc.scans.dicom_headers import series_of
+from vae_loc.scans.cases import find_cases
 from vae_loc.scans.dicom_series import convert_dicom, is_dicom, nifti_bytes
+from vae_loc.scans.dicom_study import best_series
+from vae_loc.scans.people import people_in
 
 
 def image_of(folder):
@@ -70,7 +72,7 @@ def test_an_enhanced_file_gives_what_its_slices_give(series_folder, tmp_path):
 
 def test_several_series_are_listed_one_a_line_and_one_is_chosen(tmp_path, caplog):
     folder = tmp_path / "both"
-    write_series(folder / "a", number=1)
+    write_series(folder / "a", number=1, description="sag")
     write_series(folder / "b", number=2, description="axial of Petra")
     write_series(folder / "c", number=3, description="", change=stated(Modality="CT"))
     logging.getLogger("vae_loc").propagate = True
@@ -78,7 +80,7 @@ def test_several_series_are_listed_one_a_line_and_one_is_chosen(tmp_path, caplog
         series_of(folder)
     table = list(dict.fromkeys(record.getMessage() for record in caplog.records))
     assert len(table) == 3
-    assert "  t1     number 1, MR, 34 x 54 x 44, t1 mprage" in table[0]
+    assert "  ?      number 1, MR, 34 x 54 x 44, sag" in table[0]
     assert "  ?      number 2, MR, 34 x 54 x 44" in table[1]
     assert "number 3, CT" in table[2], "what is no MR comes last"
     assert "Petra" not in str(refused.value) + caplog.text
@@ -95,8 +97,30 @@ def test_the_contrast_that_is_asked_for_chooses_by_the_description(tmp_path):
         write_series(folder / str(number), number=number, description=description, change=stated(ImageType=kind))
     assert series_of(folder, contrast="flair").stated.contrast == "flair"
     assert series_of(folder, contrast="t1").stated.contrast == "t1"
-    with pytest.raises(UnusableInput, match="found 2"):
-        series_of(folder)
+    assert [one.stated.contrast for one in best_series(folder)] == ["t1", "flair"]
+
+
+def test_of_a_study_the_best_series_of_each_contrast_is_a_scan_of_one_person(tmp_path, caplog):
+    wet, thick = stated(ContrastBolusAgent="Dotarem"), stated(MRAcquisitionType="2D")
+    of = [
+        ("t1 post", wet),
+        ("t1 mprage", stated()),
+        ("t1 tse", thick),
+        ("t2 tse", thick),
+        ("DWI", stated()),
+        ("x", stated()),
+    ]
+    for number, (description, change) in enumerate(of, start=1):
+        write_series(tmp_path / "pat" / str(number), number=number, description=description, change=change)
+    done = convert_dicom([tmp_path / "pat"], tmp_path / "out")
+    assert [scan.name for scan in done.paths] == ["pat_t1.nii.gz", "pat_t2.nii.gz"]
+    taken = [one.described.rpartition(", ")[2] for one in done.series.values()]
+    assert taken == ["t1 mprage", "t2 tse"]
+    (person,) = people_in([done.with_header(case, None) for case in find_cases(done.paths)])
+    assert list(person.cases) == ["t1", "t2"]
+    for words in ("t1 post: not the best t1: a contrast agent", "t1 tse: not the best t1", "DWI: a diffusion image",
+                  "x: its contrast is not stated"):  # fmt: skip
+        assert words in caplog.text
 
 
 def test_the_only_mr_volume_of_a_study_is_taken_with_a_word(tmp_path, caplog):

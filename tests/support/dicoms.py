@@ -75,6 +75,14 @@ def write_series(folder, *, ball=None, number=1, slope=2.0, description="t1 mpra
     return affine, stored * slope
 
 
+def series_of(source, wanted=None, *, contrast=None):
+    """Return the one series of a folder or zip that is chosen."""
+    from vae_loc.scans.dicom_study import best_series
+
+    (one,) = best_series(source, wanted, contrast=contrast)
+    return one
+
+
 def stated(**values):
     """Return a change that states values without looking whether DICOM allows them; None removes them."""
 

@@ -1,4 +1,4 @@
-"""The series of a DICOM folder or zip, described by their headers; the choice among them; the repair of headers.
+"""The series of a DICOM folder or zip, described by their headers; the repair of headers.
 
 Names of patients are neither printed nor kept.
 """
@@ -6,7 +6,6 @@ Names of patients are neither printed nor kept.
 from __future__ import annotations
 
 import io
-import logging
 import re
 import sys
 import warnings
@@ -16,9 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae_loc.errors import UnusableInput, printable
+import numpy as np
+
+from vae_loc.errors import UnusableInput
 from vae_loc.scans.dicom_files import DAMAGED, MAGIC, dicom_contents, dicom_names
-from vae_loc.scans.dicom_images import IMAGE_TAGS, MIN_SLICES, straighten, text_of, volumes_of, without_copies
+from vae_loc.scans.dicom_images import IMAGE_TAGS, MIN_SLICES, straighten, text_of, vector, volumes_of, without_copies
 from vae_loc.scans.stated_contrast import STATING, Stated, stated_by_header
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 
     from vae_loc.scans.dicom_images import Image
 
+RANKING = ("MRAcquisitionType", "SpacingBetweenSlices", "SliceThickness")
 HEADER_TAGS = ["SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "PatientName", "PatientID",
-               "Rows", "Columns", "NumberOfFrames", *STATING, *IMAGE_TAGS]  # fmt: skip
+               "Rows", "Columns", "NumberOfFrames", *RANKING, *STATING, *IMAGE_TAGS]  # fmt: skip
 NEEDED = ("SeriesInstanceUID", "Rows", "Columns", "NumberOfFrames")  # of these, what cannot be guessed
 NO_SCANS = ("SEG", "RTDOSE")  # modalities of images that are made of scans; ours too
 MR, UNKNOWN_MODALITIES = "MR", ("", "OT")  # modalities of what the models are for, and of what may be it
-MAX_LISTED, MAX_NAMED = 100, 8  # series, and volumes of one
 MAY_BE_EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
                 "AccessionNumber", "ReferringPhysicianName")  # fmt: skip
 DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
@@ -50,6 +51,7 @@ class Series:
     volume : whether it can be a volume: no localizer, no mosaic
     uid : of the series; where it holds several volumes, with what tells this one apart: `1.2.3#EchoTime=14`
     note : what was left out of it, in words
+    rank : by which the best of several is told: without contrast agent, 3-D, thin slices come first
     """
 
     source: Path
@@ -60,6 +62,12 @@ class Series:
     stated: Stated = field(default_factory=Stated)
     volume: bool = True
     note: str = ""
+    rank: tuple[bool, bool, float] = (False, False, 0.0)
+
+    @property
+    def base_uid(self) -> str:
+        """The series instance UID, without what tells its volumes apart."""
+        return self.uid.partition("#")[0]
 
     def datasets(self) -> list[Dataset]:
         """Read every file of the series whole, with one frame of reference, and geometry that is not rounded.
@@ -72,7 +80,7 @@ class Series:
 
         contents = dicom_contents(self.source, self.files)
         images = [parsed(self.source, name, content) for name, content in contents]
-        uid = self.uid.partition("#")[0]
+        uid = self.base_uid
         for image in images:
             image.SeriesInstanceUID = uid
             if not image.get("FrameOfReferenceUID"):
@@ -80,49 +88,6 @@ class Series:
         if len(images) > 1:
             straighten(images)
         return images
-
-
-def series_of(source: Path, wanted: str | None = None, *, contrast: str | None = None) -> Series:
-    """Return the one MR volume of a folder or zip, or the one of a contrast, or the series `wanted`.
-
-    Other series are logged, as a table, if there are several to choose from.
-
-    Raises
-    ------
-    UnusableInput : if there is none, or there are several and none is chosen.
-    """
-    series = all_series(source)
-    if not series:
-        raise UnusableInput(source, "expected a DICOM series of images, found none")
-    if wanted is not None:
-        chosen = [one for one in series if wanted in (one.uid, one.uid.partition("#")[0])]
-    else:
-        chosen = [one for one in series if one.volume and one.modality in (MR, *UNKNOWN_MODALITIES)] or series
-        chosen = [one for one in chosen if one.stated.other is None] or chosen
-        chosen = [one for one in chosen if one.stated.contrast == contrast] or chosen if contrast else chosen
-    if len(chosen) == 1:
-        if chosen[0].note:
-            logging.getLogger(__name__).warning(printable(f"{source}: {chosen[0].note}"))
-        if len(series) > 1 and wanted is None:
-            said = f"{source}: of {len(series)} series the only one that fits was taken: {chosen[0].described}"
-            logging.getLogger(__name__).warning(printable(said))
-        return chosen[0]
-    if len({one.uid.partition("#")[0] for one in chosen}) == 1:
-        apart = ", ".join(one.uid.partition("#")[2] for one in chosen[:MAX_NAMED])
-        said = f"series {chosen[0].uid.partition('#')[0]} holds {len(chosen)} volumes, told apart by {apart}"
-        raise UnusableInput(source, f"{said}; choose one with --series '{chosen[-1].uid}'")
-    width = max(len(one.uid) for one in series)
-    for one in series[:MAX_LISTED]:
-        line = f"{one.uid:<{width}}  {one.stated.contrast or '?':<5}  {one.described}"
-        logging.getLogger(__name__).error(printable(line))
-    if len(series) > MAX_LISTED:
-        logging.getLogger(__name__).error("and %d more", len(series) - MAX_LISTED)
-    if wanted is not None:
-        raise UnusableInput(source, f"holds no series {wanted}; it holds {len(series)} others, listed above")
-    raise UnusableInput(
-        source,
-        f"expected one series, found {len(chosen)}; choose one with --series, or by --contrast: they are listed above",
-    )
 
 
 def all_series(source: Path) -> list[Series]:
@@ -236,7 +201,13 @@ def _series(source: Path, uid: str, files: Sequence[Image], note: str) -> Series
     described = f"{number}{modality or '?'}, {frames} x {rows} x {columns}{odd}" + (description and f", {description}")
     volume = not odd and frames >= MIN_SLICES
     stated = stated_by_header({name: text_of(first, name) for name in STATING}, description)
-    return Series(source, uid, tuple(name for name, _ in files), described, modality, stated, volume, note)
+    thick_mm = vector(first, "SpacingBetweenSlices", 1)[0] or vector(first, "SliceThickness", 1)[0]
+    rank = (
+        stated.agent is not None,
+        text_of(first, "MRAcquisitionType") != "3D",
+        float(np.nan_to_num(thick_mm, nan=99)),
+    )
+    return Series(source, uid, tuple(name for name, _ in files), described, modality, stated, volume, note, rank)
 
 
 def repaired(image: Dataset, thickness_mm: float) -> tuple[str, ...]:

@@ -19,8 +19,9 @@ import numpy as np
 from vae_loc.errors import UnusableInput
 from vae_loc.scans.cases import NIFTI_SUFFIXES, PAIR_SUFFIXES, Case, contrast_of, unique_names
 from vae_loc.scans.dicom_files import dicom_names, has_magic
-from vae_loc.scans.dicom_headers import MR, UNKNOWN_MODALITIES, Series, damaged, series_of, whole_number
+from vae_loc.scans.dicom_headers import MR, UNKNOWN_MODALITIES, Series, damaged, whole_number
 from vae_loc.scans.dicom_images import clean, uneven
+from vae_loc.scans.dicom_study import best_series
 from vae_loc.scans.nifti import MAX_VOXELS
 from vae_loc.system.reading import opened
 from vae_loc.system.writing import write_atomically
@@ -53,6 +54,11 @@ class Converted:
         contrast = None if asked or contrast_of(case.scan) else series.stated.contrast
         return replace(case, contrast=case.contrast or contrast, header=series.stated)
 
+    def fail(self, scan: Path, error: UnusableInput) -> None:
+        """Note why a series did not become a scan."""
+        self.paths.append(scan)
+        self.faults[scan] = error
+
     def remove(self, scans: Sequence[Path]) -> None:
         """Remove those of some scans that were written, and the folder if that leaves it empty."""
         for scan in scans:
@@ -84,6 +90,8 @@ def convert_dicom(
 ) -> Converted:
     """Write the DICOM series among `sources` as NIfTI into `folder`, named like their folder or zip.
 
+    Of a study with several contrasts the best series of each is written, whose name ends in the contrast.
+
     Parameters
     ----------
     wanted : series instance UID, where a source holds several series
@@ -100,19 +108,31 @@ def convert_dicom(
         if source not in names_of:
             done.paths.append(source)
             continue
-        scan = folder / f"{names[names_of[source]]}.nii.gz"
-        done.paths.append(scan)
+        name = folder / names[names_of[source]]
         try:
-            series = series_of(source, wanted, contrast=contrast)
-            if not force and series.modality not in (MR, *UNKNOWN_MODALITIES):
-                said = f"expected an MR series, its modality is {series.modality}; the models are for MRI"
-                raise UnusableInput(source, f"{said}, --force scores it")
-            if _write_once(scan, nifti_bytes(series)):
-                done.written.append(scan)
-            done.series[scan] = series
+            chosen = best_series(source, wanted, contrast=contrast)
         except UnusableInput as error:
-            done.faults[scan] = error
+            done.fail(name.with_name(f"{name.name}.nii.gz"), error)
+            continue
+        for series in chosen:
+            part = f"_{series.stated.contrast}" if len(chosen) > 1 else ""
+            _convert(done, name.with_name(f"{name.name}{part}.nii.gz"), series, force=force)
     return done
+
+
+def _convert(done: Converted, scan: Path, series: Series, *, force: bool) -> None:
+    """Write one series as NIfTI, and note that, or why it cannot be."""
+    try:
+        if not force and series.modality not in (MR, *UNKNOWN_MODALITIES):
+            said = f"expected an MR series, its modality is {series.modality}; the models are for MRI"
+            raise UnusableInput(series.source, f"{said}, --force scores it")
+        if _write_once(scan, nifti_bytes(series)):
+            done.written.append(scan)
+    except UnusableInput as error:
+        done.fail(scan, error)
+        return
+    done.paths.append(scan)
+    done.series[scan] = series
 
 
 def dicom_volume(series: Series) -> DicomVolume:
