@@ -12,7 +12,7 @@ from support.marks import full
 from support.places import ROOT, SAMPLES
 
 import vae_loc
-from vae_loc.model.facts import KINDS
+from vae_loc.model.facts import SCAN_KINDS
 
 pytestmark = pytest.mark.skipif(os.environ.get("SKIP_SHIPPED") == "1", reason="asked to")
 
@@ -50,7 +50,7 @@ def test_the_stroke_is_the_one_finding_of_its_scan(stroke):
     summary = json.loads((stroke[1] / "crtut_t2_scores.json").read_text())
     (finding,) = summary["masks"]["combi"]["findings"]
     assert (finding["sign"], finding["side"], finding["lobe"]) == ("brighter", "left", "parietal lobe")
-    assert {finding[f"{kind}_as_strong"] for kind in KINDS} <= {0, None}
+    assert {finding[f"{kind}_as_strong"] for kind in SCAN_KINDS} <= {0, None}
     mask = np.asarray(nib.load(stroke[1] / "crtut_t2_desc-combi_mask.nii.gz").dataobj) > 0
     assert np.count_nonzero(mask & lesion("crtut")) > 0.5 * np.count_nonzero(lesion("crtut"))
 

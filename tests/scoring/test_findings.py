@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vae_loc.model.facts import KINDS, HealthyFindings
+from vae_loc.model.facts import SCAN_KINDS, HealthyFindings
 from vae_loc.scoring.findings import (
     as_strong,
     candidates_of,
@@ -112,7 +112,7 @@ def test_how_many_people_have_one_as_strong_is_counted_by_person():
 
 def test_scans_of_different_kinds_are_never_counted_together():
     known = known_of([9.0], [8.0], [5.0], [9.5], kinds=["real", "simulated", "simulated", "ordinary"])
-    assert [as_strong(known, 7.0, kind) for kind in KINDS] == [(1, 1), (1, 2), (1, 1)]
+    assert [as_strong(known, 7.0, kind) for kind in SCAN_KINDS] == [(1, 1), (1, 2), (1, 1)]
     assert as_strong(known_of([9.0]), 7.0, "ordinary") == as_strong(None, 7.0, "real") == (None, None)
 
 

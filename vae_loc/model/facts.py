@@ -20,7 +20,7 @@ ANY = "residual.mean"  # a model with this knows healthy brains by place
 # of the scans that findings are compared with: healthy ones, healthy ones of another contrast in the look of this one,
 # and scans of a site of which some show a disease, the part left out that may be of it
 Kind = Literal["real", "simulated", "ordinary"]
-KINDS: tuple[Kind, Kind, Kind] = ("real", "simulated", "ordinary")
+SCAN_KINDS: tuple[Kind, Kind, Kind] = ("real", "simulated", "ordinary")
 
 
 class _Facts(BaseModel):

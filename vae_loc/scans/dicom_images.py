@@ -28,7 +28,7 @@ EQUAL_TAGS = (
     "ImageOrientationPatient",
     "FrameOfReferenceUID",
 )  # of a volume's images
-SHOWN = 3  # odd images in a message
+NAMED = 3  # odd images in a message
 PER_MM = 50.0  # places per mm by which two images lie at the same place
 MIN_SLICES = 5  # of a volume; a localizer has fewer of a kind
 IDENTITY = ("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient", "EchoTime", "ImageType")
@@ -127,8 +127,8 @@ def uneven(images: Sequence[Dataset], names: Sequence[str]) -> str:
         usual, count = Counter(stated).most_common(1)[0]
         odd = [name for name, value in zip(names, stated, strict=True) if value != usual]
         if odd and count > len(odd):
-            more = ", ..." if len(odd) > SHOWN else ""
-            return f"; {', '.join(odd[:SHOWN])}{more} with another {tag} than the other {count} images"
+            more = ", ..." if len(odd) > NAMED else ""
+            return f"; {', '.join(odd[:NAMED])}{more} with another {tag} than the other {count} images"
     normal = np.cross(*np.reshape(vector(images[0], "ImageOrientationPatient", 6), (2, 3)))
     heights = np.array([vector(image, "ImagePositionPatient", 3) @ normal for image in images])
     order = np.argsort(heights)
@@ -141,8 +141,8 @@ def uneven(images: Sequence[Dataset], names: Sequence[str]) -> str:
         for index, step in enumerate(steps)
         if abs(step - usual_mm) > EVEN * usual_mm
     ]
-    more = f", and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
-    return f"; {', '.join(said[:SHOWN])}{more}, where {usual_mm:.3g} mm is usual" if said else ""
+    more = f", and {len(said) - NAMED} more" if len(said) > NAMED else ""
+    return f"; {', '.join(said[:NAMED])}{more}, where {usual_mm:.3g} mm is usual" if said else ""
 
 
 def vector(header: Dataset, tag: str, length: int) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ REACH_MM, ALIKE = 3.0, 0.8
 CORE, FLUID_SHARE, EDGE_MM, EDGE_SHARE = 0.5, 0.75, 7.5, 0.5
 FLUID_AT = {"t1": 10, "flair": 10, "t2": 90}  # the percentile: some of the atlas' ventricles is tissue in most scans
 MIN_FLUID_PIXELS, MIN_FLUID_SD = 50, 1.0  # fewer, or nearer to the brain's median, are no sample of the fluid
-Pixels = tuple[NDArray[np.intp], ...]  # indices of the map, three arrays (N,)
+Indices = tuple[NDArray[np.intp], ...]  # indices of the map, three arrays (N,)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Scene:
     fluid: float | None
     pixel_mm: float
 
-    def flags(self, at: Pixels, *, bright: bool) -> Flags:
+    def flags(self, at: Indices, *, bright: bool) -> Flags:
         """Return the flags of a finding from its pixels and its sign."""
         values = self.signed[at] if bright else -self.signed[at]
         core = tuple(axis[values >= CORE * values.max()] // (len(self.signed) // len(self.data)) for axis in at)
@@ -62,7 +62,7 @@ class Scene:
             edge=bool(np.mean(self.depth_mm[at] <= EDGE_MM) >= EDGE_SHARE),
         )
 
-    def _mirrored(self, at: Pixels, values: FloatArray, *, bright: bool) -> bool:
+    def _mirrored(self, at: Indices, values: FloatArray, *, bright: bool) -> bool:
         """Return whether the mirrored place is as strong."""
         from scipy.ndimage import maximum_filter
 

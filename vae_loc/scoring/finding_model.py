@@ -25,7 +25,7 @@ RegionOf = Annotated[str | None, Field(description="largest region of the atlas 
 WORDS = "all of it in one sentence"
 NO_PLACE = "no named place"  # of the atlas
 AT_MOST = "how many as strong a healthy {} is expected to have, at most; not below 1 / (real and ordinary scans)"
-Scans = Annotated[int | None, Field(description="of how many; unknown where the model has none")]
+ScansOfKind = Annotated[int | None, Field(description="of how many; unknown where the model has none")]
 
 
 class Measures(TypedDict):
@@ -49,11 +49,11 @@ class Finding(BaseModel):
     false_findings: float | None = Field(description=AT_MOST.format("scan"))
     contrast: str = Field(description="contrast of the scans that it is compared with")
     real_as_strong: int | None = Field(description="real healthy scans of the model that have one as strong anywhere")
-    real_scans: Scans
+    real_scans: ScansOfKind
     simulated_as_strong: int | None = Field(description="the same of healthy scans of another contrast made to look so")
-    simulated_scans: Scans
+    simulated_scans: ScansOfKind
     ordinary_as_strong: int | None = Field(description="the same of ordinary scans, what may be disease left out")
-    ordinary_scans: Scans
+    ordinary_scans: ScansOfKind
     volume_ml: VolumeMl
     peak_ras_mm: Point = Field(description="where the map is greatest, RAS mm of the scan: x,y,z")
     peak_voxel: PeakVoxel

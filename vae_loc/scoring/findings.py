@@ -1,7 +1,7 @@
 """Candidates for findings in a map, and the number of candidates of that strength in healthy people (design [74]).
 
 A candidate is a connected region (26-connected) on the canonical grid in which the map is beyond its `extent`, with one
-sign. Parts that exceed `CORE` times the extent and are joined by lower values alone are candidates of their own,
+sign. Parts that exceed `DIVIDING` times the extent and are joined by lower values alone are candidates of their own,
 divided where the map is lowest between them. The strength of a candidate is the map's greatest magnitude in it. Healthy
 scans have candidates too. The expected number of candidates per healthy scan that are stronger than s,
 
@@ -27,15 +27,15 @@ from vae_loc.vocabulary import FloatArray, Method
 Sign = Literal["brighter", "darker"]
 EXTENT_FPR = 0.02  # share of healthy voxels beyond the extent
 EXTENT_FPRS = {"flair": 0.005}  # where another is better: what is small and bright is blurred far beyond its border
-CORE = 1.5  # of the extent, that two candidates exceed on both sides of what joins them
+DIVIDING = 1.5  # of the extent, that two candidates exceed on both sides of what joins them
 TIGHT_SHARES = {"flair": 0.25}  # of a small candidate's strength, below which a voxel is its blurred border
-SMALL_ML, LARGE_ML = (
+TIGHT_ML, WIDE_ML = (
     10.0,
     40.0,
 )  # volumes above that share: cut so up to the one, at the extent from the other
 KEPT_STRENGTHS = 8  # of a healthy scan, strongest first
 MIN_TELLING = 5  # real and ordinary scans, from which on the strengths of simulated ones no longer count
-RESAMPLES = 1000  # of the bootstrap
+STRENGTH_RESAMPLES = 1000  # of the bootstrap
 TAIL_FROM = 1.0  # findings a healthy scan, beyond which the tail is fitted
 
 
@@ -72,7 +72,7 @@ def candidates_of(
     candidates: list[Candidate] = []
     signs: tuple[tuple[Sign, FloatArray], ...] = (("brighter", signed), ("darker", -signed))
     for sign, magnitude in signs:
-        numbers = _divided(components(magnitude > extent), magnitude, CORE * extent, least)
+        numbers = _divided(components(magnitude > extent), magnitude, DIVIDING * extent, least)
         inside = numbers > 0
         peaks = _peaks(numbers, magnitude)
         first = len(candidates)
@@ -116,7 +116,7 @@ def _divided(numbers: NDArray[np.int32], magnitude: FloatArray, core: float, lea
 def cut_for(pixel_mm: float, extent: float, contrast: str, values: FloatArray) -> float:
     """Return the value that a candidate's voxels must exceed: its extent, or more where it is small and strong.
 
-    cut = max(extent, t w s),   w = log(V / `LARGE_ML`) / log(`SMALL_ML` / `LARGE_ML`), 0 to 1
+    cut = max(extent, t w s),   w = log(V / `WIDE_ML`) / log(`TIGHT_ML` / `WIDE_ML`), 0 to 1
 
     s is its strength, t the contrast's share (`TIGHT_SHARES`), V its volume above t s in ml. The map gathers evidence
     over 14 mm: around what is small it falls off slowly (design [96]).
@@ -127,7 +127,7 @@ def cut_for(pixel_mm: float, extent: float, contrast: str, values: FloatArray) -
     """
     share = TIGHT_SHARES.get(contrast, 0.0) * float(values.max())
     volume_ml = max(1, int(np.count_nonzero(values > max(extent, share)))) * pixel_mm**3 / 1000
-    weight = np.log(volume_ml / LARGE_ML) / np.log(SMALL_ML / LARGE_ML)
+    weight = np.log(volume_ml / WIDE_ML) / np.log(TIGHT_ML / WIDE_ML)
     return max(extent, share * float(np.clip(weight, 0, 1)))
 
 
@@ -203,7 +203,7 @@ def strength_interval(healthy: HealthyFindings, expected: float, *, seed: int = 
     """Return the 95 % interval of `strength_for`: quantiles of a bootstrap over the healthy scans."""
     rng, levels = np.random.default_rng(seed), []
     telling = _telling(healthy)
-    for _ in range(RESAMPLES):
+    for _ in range(STRENGTH_RESAMPLES):
         drawn = [telling[place] for place in rng.integers(len(telling), size=len(telling))]
         scans, weights = zip(*drawn, strict=True)
         of = {"strengths": scans, "weights": weights, "kinds": ["real"] * len(drawn)}

@@ -51,7 +51,7 @@ DETAIL_FWHM_MM = (4.0, 24.0)  # between noise and shading
 GREY_SD = -0.5  # of the mean T1 brain: fluid lies below, white matter above
 CLEAR_CONTRAST = 1 / 3  # of T1's own
 MIDDLE_PERCENT = (30, 90)  # of a brain's intensities: neither FLAIR's dark fluid nor bright lesions
-FINE_FWHM_MM = (4.0, 12.0)  # detail of grey beside white matter; that of a large lesion is wider
+TISSUE_FWHM_MM = (4.0, 12.0)  # detail of grey beside white matter; that of a large lesion is wider
 CLEAR_WHITE = 0.2  # slope of white matter: real T1 scans .31 and more, FLAIR .04 and less, T2 below -.18
 
 
@@ -250,7 +250,7 @@ def tissue_fit(canonical: CanonicalVolume, template: FloatArray) -> TissueFit:
     inside = canonical.data[mask]
     low, high = np.percentile(inside, MIDDLE_PERCENT)
     middle = (inside >= low) & (inside <= high)
-    *fine, goal = (detail_of(of, mask, canonical, FINE_FWHM_MM)[middle] for of in (*parts, canonical.data))
+    *fine, goal = (detail_of(of, mask, canonical, TISSUE_FWHM_MM)[middle] for of in (*parts, canonical.data))
     white = robust_fit(np.column_stack(fine), goal, cut_sd=FIELD_CUT_SD)[1]
     return TissueFit(float(slopes[0]), float(slopes[1]), float(white), correlation(tissues @ slopes, detail))
 

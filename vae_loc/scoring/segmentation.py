@@ -9,12 +9,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.model.facts import KINDS, HealthyFindings
+from vae_loc.model.facts import SCAN_KINDS, HealthyFindings
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
 from vae_loc.preprocessing.regions import components
 from vae_loc.scoring.anatomy import Labels, Place, labels_for, place_of
-from vae_loc.scoring.finding_flags import Flags, Pixels, scene_of
+from vae_loc.scoring.finding_flags import Flags, Indices, scene_of
 from vae_loc.scoring.finding_model import Finding, Measures, measures
 from vae_loc.scoring.findings import (
     Sign,
@@ -118,7 +118,7 @@ def _nearest_pixels(located: Located, method: Method, voxels: Voxels) -> tuple[N
 
 
 def _of_candidates(
-    signed: FloatArray, pixels: Pixels, values: FloatArray, rule: Rule, cut: Callable[[FloatArray], float]
+    signed: FloatArray, pixels: Indices, values: FloatArray, rule: Rule, cut: Callable[[FloatArray], float]
 ) -> list[_Part]:
     """Return the candidates that are strong enough, as parts of the voxels whose nearest pixels and values are given.
 
@@ -179,7 +179,7 @@ def _described(
     contrast: str,
 ) -> Finding:
     """Return the description of a finding by the contrast's scans that it is compared with."""
-    real, simulated, ordinary = (as_strong(healthy, part.strength, kind) for kind in KINDS)
+    real, simulated, ordinary = (as_strong(healthy, part.strength, kind) for kind in SCAN_KINDS)
     return Finding(
         number=number,
         sign=part.sign,
