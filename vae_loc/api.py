@@ -18,7 +18,7 @@ from vae_loc.scans.volume import read_volume, stem
 from vae_loc.scoring.locate import as_stated, choose_model, locate
 from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.scoring.segmentation import SegmentedMap
-from vae_loc.vocabulary import METHODS, BrainMask, Method, Polarity
+from vae_loc.vocabulary import MAPS, BrainMask, Method, Polarity
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -82,8 +82,8 @@ def localize(
 
     An image that was loaded from a file goes by that file's name, for contrast, brain mask and outputs.
     """
-    if isinstance(methods, str) or not methods or set(methods) - set(METHODS):
-        raise UnusableOption("methods", f"expected a list of some of {', '.join(METHODS)}, got {methods!r}")
+    if isinstance(methods, str) or not methods or set(methods) - set(MAPS):
+        raise UnusableOption("methods", f"expected a list of some of {', '.join(MAPS)}, got {methods!r}")
     words: dict[str, BrainMask | None] = {"auto": "auto", "none": "none", "None": None}
     options = ScoreOptions(
         methods=list(methods),

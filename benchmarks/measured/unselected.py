@@ -40,7 +40,8 @@ from vae_loc.scoring.score_options import ScoreOptions, Segmentation
 from vae_loc.scoring.segmentation import segment
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.training.cross_fit import CrossFit, FoldedBrain, Sums, folds_of
-from vae_loc.training.healthy_reference import PRIOR_SUBJECTS, calibrate_unselected, prior_sums
+from vae_loc.training.healthy_reference import calibrate_unselected, prior_sums
+from vae_loc.training.healthy_scores import PRIOR_SUBJECTS
 from vae_loc.vocabulary import FloatArray
 
 SITES = {

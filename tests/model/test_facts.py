@@ -77,5 +77,5 @@ def test_a_standard_deviation_that_cannot_be_is_refused(trained, tmp_path, c):
 @pytest.mark.parametrize("name", ["t1", "t2", "flair"])
 def test_the_shipped_models_make_sense(name):
     of = load_checkpoint(find_model(name))
-    assert list(meaningless(of.facts, of.weights, of.reference, of.modes)) == []
-    assert list(meaningless(of.facts, of.weights, replace(of, reference={}).reference, {})) != []
+    assert list(meaningless(of.facts, of.weights, of.reference, of.modes, of.judge)) == []
+    assert list(meaningless(of.facts, of.weights, replace(of, reference={}).reference, {}, {})) != []

@@ -27,7 +27,7 @@ from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.locate import choose_model, contrast_by_intensities, locate
 from vae_loc.scoring.scan_gate import tissue_fit
 from vae_loc.scoring.score_options import DEFAULTS, ScoreOptions
-from vae_loc.vocabulary import MAPS, METHODS
+from vae_loc.vocabulary import METHODS
 
 
 @pytest.mark.parametrize("orientations", **SOME_OR_ALL)
@@ -126,7 +126,7 @@ def test_slices_prepared_in_another_way_are_refused(trained, scan):
 
 
 def test_place_z_is_the_baseline_and_has_findings_of_its_own(scan, trained):
-    found = locate(opened(scan), trained, ScoreOptions(methods=MAPS))
+    found = locate(opened(scan), trained, ScoreOptions(methods=(*METHODS, "place-z")))
     baseline = baseline_maps(found.volume, found.brain, found.canonical, trained.reference, contrast="t1")["place-z"]
     np.testing.assert_allclose(found.maps["place-z"], baseline, atol=1e-5)
     assert set(found.raw_maps) == set(METHODS)

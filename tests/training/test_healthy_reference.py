@@ -11,7 +11,8 @@ from vae_loc.model.network import load_model, ready
 from vae_loc.scans.cases import find_cases
 from vae_loc.scoring.locate import locate
 from vae_loc.scoring.score_options import ScoreOptions
-from vae_loc.training.healthy_reference import PRIOR_SUBJECTS, calibrate_cases, prior_sums
+from vae_loc.training.healthy_reference import calibrate_cases, prior_sums
+from vae_loc.training.healthy_scores import PRIOR_SUBJECTS
 
 
 @pytest.fixture(scope="module")

@@ -95,8 +95,8 @@ class ScanOptions:
         typer.Option(
             metavar="MAP",
             callback=_known_maps,
-            help="Map: combi (KL-Grad x Rec-Error), rec-error, kl-grad, rec-grad, elbo-grad; place-z (no network); all "
-            "(the paper's five); may be repeated. [default: combi]",
+            help="Map: combi (KL-Grad x Rec-Error), rec-error, kl-grad, rec-grad, elbo-grad; place-z (no network); "
+            "learned (by made lesions; T1); all (the paper's five); may be repeated. [default: combi]",
         ),
     ] = None
     contrast: Annotated[

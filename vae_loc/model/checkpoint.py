@@ -1,8 +1,9 @@
 """Model + facts <-> one safetensors file, proved whole before a tensor is built (design [6]).
 
 The file's only metadata entry, `vae_loc`, is JSON: the facts below and a SHA-256 over facts and tensors. Weights
-are float32; healthy statistics by place (`place.*`) and healthy modes (`modes.*`) are float16. No pickle. A file may
-be hostile and its SHA-256 right: sizes, types and shapes are compared first.
+are float32; healthy statistics by place (`place.*`), healthy modes (`modes.*`) and the judge of the learned map
+(`judge.*`) are float16. No pickle. A file may be hostile and its SHA-256 right: sizes, types and shapes are compared
+first.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from vae_loc.vocabulary import FloatArray, Method
 
 PACKAGE = Path(__file__).parents[1]
 PLACES = (PACKAGE / "models", PACKAGE.parent / "models")  # wheel, checkout
-REFERENCE, MODES = "place.", "modes."  # prefixes of the tensors that are no weights
+REFERENCE, MODES, JUDGE = "place.", "modes.", "judge."  # prefixes of the tensors that are no weights
 MAX_HEADER_BYTES = 1_000_000  # ours are 60 kB; more is no model of ours
 MAX_MODEL_BYTES = 2_000_000_000  # the paper's network has 10 MB
 ITEM_BYTES = {"F32": 4, "F16": 2}  # of the only types in our files
@@ -43,7 +44,8 @@ class Checkpoint:
     reference : float32 (I, I, I) on the canonical grid, of 16 bits: `template`, the cohort's mean brain,
         and the healthy `<feature>.mean` and `<feature>.sd` of the features of the maps
     modes : float32 (K, N), of 16 bits, by feature: how healthy brains vary where `<feature>.sd` is positive, N voxels
-    digest : SHA-256 of facts, weights, reference and modes
+    judge : float32, of 16 bits, of the learned map (`vae_loc.scoring.learned_map`); a model may have none: {}
+    digest : SHA-256 of facts and of all these
     path : the file that it was read from, for messages
     """
 
@@ -53,6 +55,7 @@ class Checkpoint:
     digest: str
     path: Path | None = None
     modes: dict[str, FloatArray] = field(default_factory=dict)
+    judge: dict[str, FloatArray] = field(default_factory=dict)
 
 
 def checkpoint(
@@ -60,18 +63,19 @@ def checkpoint(
     weights: dict[str, FloatArray],
     reference: dict[str, FloatArray],
     modes: dict[str, FloatArray] | None = None,
+    judge: dict[str, FloatArray] | None = None,
 ) -> Checkpoint:
     """Return a checkpoint of the present format with its digest.
 
     Parameters
     ----------
     weights : float32, by parameter name
-    reference, modes : float32 (I, I, I) and (K, N), rounded here to the 16 bits in which they are stored
+    reference, modes, judge : float32, rounded here to the 16 bits in which they are stored
     """
     from safetensors.numpy import save
 
     facts = facts.model_copy(update={"format_version": FORMAT_VERSION})
-    model = Checkpoint(facts, weights, _halved(reference), "", modes=_halved(modes or {}))
+    model = Checkpoint(facts, weights, _halved(reference), "", modes=_halved(modes or {}), judge=_halved(judge or {}))
     raw = save(_tensors(model))
     size = int.from_bytes(raw[:8], "little")
     digest = _sha256(json.loads(facts.model_dump_json()), json.loads(raw[8 : 8 + size]), raw[8 + size :])
@@ -83,17 +87,18 @@ def with_reference(
     reference: dict[str, FloatArray],
     healthy: Healthy | None = None,
     modes: dict[str, FloatArray] | None = None,
+    judge: dict[str, FloatArray] | None = None,
 ) -> Checkpoint:
-    """Return a copy of `model` with other statistics by place and modes, and healthy quantiles if given."""
+    """Return a copy of `model` with other statistics by place, modes and judge, and healthy quantiles if given."""
     facts = model.facts if healthy is None else model.facts.model_copy(update={"healthy": healthy})
-    return checkpoint(facts, model.weights, reference, modes)
+    return checkpoint(facts, model.weights, reference, modes, judge)
 
 
 def save_checkpoint(model: Checkpoint, path: Path) -> None:
     """Write one safetensors file of the present format, whole or not at all; the same model gives the same bytes."""
     from safetensors.numpy import save
 
-    model = checkpoint(model.facts, model.weights, model.reference, model.modes)
+    model = checkpoint(model.facts, model.weights, model.reference, model.modes, model.judge)
     header = json.dumps({"facts": json.loads(model.facts.model_dump_json()), "sha256": model.digest}, sort_keys=True)
     write_atomically(path, save(_tensors(model), metadata={"vae_loc": header}))
 
@@ -138,15 +143,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
         tensors = load(raw)
     except SafetensorError as error:
         raise UnusableModel(path, f"its tensors are damaged ({error}); fetch it again") from error
-    reference, modes = (
+    reference, modes, judge = (
         {name.removeprefix(kind): of.astype(np.float32) for name, of in tensors.items() if name.startswith(kind)}
-        for kind in (REFERENCE, MODES)
+        for kind in (REFERENCE, MODES, JUDGE)
     )
-    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((REFERENCE, MODES))}
-    if odd := next(meaningless(facts, weights, reference, modes), None):
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((REFERENCE, MODES, JUDGE))}
+    if odd := next(meaningless(facts, weights, reference, modes, judge), None):
         what = "is missing, of another shape, not finite, or cannot be"
         raise UnusableModel(path, f"its {odd} {what}; train or fetch it again")
-    return Checkpoint(facts, weights, reference, digest, path, modes)
+    return Checkpoint(facts, weights, reference, digest, path, modes, judge)
 
 
 def healthy_threshold(model: Checkpoint, method: Method, fpr: float, *, raw: bool = False) -> float:
@@ -187,7 +192,8 @@ def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
 def _tensors(model: Checkpoint) -> Tensors:
     reference = {f"{REFERENCE}{name}": tensor.astype(np.float16) for name, tensor in model.reference.items()}
     modes = {f"{MODES}{name}": tensor.astype(np.float16) for name, tensor in model.modes.items()}
-    tensors = {**model.weights, **reference, **modes}
+    judge = {f"{JUDGE}{name}": tensor.astype(np.float16) for name, tensor in model.judge.items()}
+    tensors = {**model.weights, **reference, **modes, **judge}
     return {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}  # as safetensors 0.8 needs them
 
 
@@ -232,7 +238,7 @@ def _tensor_bytes(path: Path, header: bytes) -> int:
             # types first: the product of a list or text and a number is that many copies of it
             if any(type(number) is not int or not 0 <= number <= MAX_MODEL_BYTES for number in numbers):
                 raise ValueError(name)
-            kind = "F16" if name.startswith((REFERENCE, MODES)) else "F32"
+            kind = "F16" if name.startswith((REFERENCE, MODES, JUDGE)) else "F32"
             if tensor["dtype"] != kind or last - first != math.prod(tensor["shape"]) * ITEM_BYTES[kind]:
                 raise ValueError(name)
             end = max(end, last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
@@ -16,6 +17,7 @@ FORMAT_VERSION = 6  # of the files written: since 6 without ONNX graphs
 LEVELS = np.unique(np.concatenate([np.linspace(0, 0.99, 199), np.linspace(0.99, 0.999, 37), np.linspace(0.999, 1, 21)]))
 Quantiles = Annotated[list[float], Field(min_length=len(LEVELS), max_length=len(LEVELS))]
 FEATURES = ("residual", "rec-gradient", "elbo-gradient", "kl-magnitude")  # of which the normalised maps are made
+JUDGE_WIDTHS = (25, 16, 16, 1)  # of the learned map's judge: features, two layers, log-odds; more learn the maker
 ANY = "residual.mean"  # a model with this knows healthy brains by place
 # of the scans that findings are compared with: healthy ones, healthy ones of another contrast in the look of this one,
 # and scans of a site of which some show a disease, the part left out that may be of it
@@ -124,12 +126,15 @@ def meaningless(
     weights: Mapping[str, FloatArray],
     reference: Mapping[str, FloatArray],
     modes: Mapping[str, FloatArray],
+    judge: Mapping[str, FloatArray],
 ) -> Iterator[str]:
     """Yield the name of each part of a checkpoint that is missing, of another shape, not finite, or cannot be.
 
     Its SHA-256 proves only that it is whole.
     """
-    yield from (name for name, tensor in {**weights, **reference, **modes}.items() if not np.isfinite(tensor).all())
+    every = [*weights.items(), *reference.items(), *modes.items(), *judge.items()]
+    yield from (name for name, tensor in every if not np.isfinite(tensor).all())
+    yield from _odd_judge(judge)
     # modes (K, N) have a number for each place with statistics, and statistics of their residuals
     for name, of in modes.items():
         needed = {f"{name}.sd", f"{name}.rest.mean", f"{name}.rest.sd"}
@@ -150,6 +155,17 @@ def meaningless(
         yield from _odd_healthy(facts.healthy)
     if facts.labelled is not None:
         yield from (name for name in METHODS if name not in facts.labelled.thresholds)
+
+
+def _odd_judge(judge: Mapping[str, FloatArray]) -> Iterator[str]:
+    """Yield the names of a judge's arrays that cannot be; a model may have no judge."""
+    shapes: dict[str, tuple[int, ...]] = {"centre": JUDGE_WIDTHS[:1], "scale": JUDGE_WIDTHS[:1]}
+    for layer, widths in enumerate(itertools.pairwise(JUDGE_WIDTHS)):
+        shapes |= {f"{layer}.weight": widths, f"{layer}.bias": widths[1:]}
+    found = {name: array.shape for name, array in judge.items()}
+    yield from (f"judge {name}" for name in sorted(dict(shapes.items() ^ found.items() if judge else ())))
+    if "scale" in judge and judge["scale"].min(initial=1) <= 0:
+        yield "judge scale"
 
 
 def _odd_healthy(healthy: Healthy) -> Iterator[str]:

@@ -20,13 +20,14 @@ from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scans.stated_contrast import CONTRASTS
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.aligned_scan import RAW_SMOOTHING_FWHM_MM, canonical_of
+from vae_loc.scoring.learned_map import MIN_HOSTS
 from vae_loc.scoring.normalised_maps import Features, features_of, normalised_maps, with_polarity, z_by_place
 from vae_loc.scoring.scan_gate import TissueFit, tissue_fit, verdict_on
 from vae_loc.scoring.score_options import DEFAULTS, ScoreOptions
 from vae_loc.scoring.slice_scores import score_slices
 from vae_loc.scoring.smoothing import smoothed
 from vae_loc.system.blas_threads import one_blas_thread
-from vae_loc.vocabulary import METHODS, PLACE_Z, BoolArray, FloatArray, Method
+from vae_loc.vocabulary import LEARNED, METHODS, BoolArray, FloatArray, Method
 
 MAX_SPREAD = 1.5  # of the most unusual healthy scan's: beyond it, something else than a brain of this contrast
 MAX_SYNTHESIZED_SPREAD = 3.5  # where healthy scans were made from T1: real ones reach 1.8 (one, cut off, 3.1)
@@ -185,22 +186,22 @@ def locate(scan: Scan, model: Model, options: ScoreOptions = DEFAULTS) -> Locate
 
     Raises
     ------
-    UnusableModel : if the model was trained on slices prepared in another way, or has no place-z of healthy people.
-    UnusableOption : if bare scores of place-z are asked for.
+    UnusableModel : if the model was trained on slices prepared in another way, or lacks the healthy values of a map.
+    UnusableOption : if bare scores of a map are asked for that is not the paper's.
     UnusableInput : if the brain is too small, or of one intensity, or if the scan is no brain MRI and not forced.
     """
-    if PLACE_Z in options.methods and options.raw:
-        raise UnusableOption("--raw", "expected a map of the paper, got --method place-z, which is no bare score")
-    if PLACE_Z in options.methods and (model.facts.healthy is None or PLACE_Z not in model.facts.healthy.maps):
-        mend = "calibrate it anew with `vae-loc calibrate --healthy`, or choose another --method"
-        raise UnusableModel(model.digest[:12], f"has no healthy statistics of place-z; {mend}")
+    for method in (of for of in options.methods if of not in METHODS):
+        _refuse_unknown(method, model, bare=options.raw)
     # the brain as the model knows brains, unless it is none
     canonical = canonical_of(scan, model)
     verdict = verdict_on(scan, canonical, model, force=options.force)
     # the paper's bare scores, then what is unusual for the place and the scan
     scores = score_canonical(canonical, model, options.methods)
     reference, modes, contrast = model.reference, model.checkpoint.modes, model.facts.contrast
-    signed = normalised_maps(scores.features, canonical.mask, reference, options.methods, modes, contrast=contrast)
+    judge = model.checkpoint.judge
+    signed = normalised_maps(
+        scores.features, canonical.mask, reference, options.methods, modes, contrast=contrast, judge=judge
+    )
     maps, raw_maps = (
         {method: with_polarity(values, options.polarity) for method, values in of.items()}
         for of in (signed or scores.raw_maps, scores.raw_maps)
@@ -217,6 +218,19 @@ def locate(scan: Scan, model: Model, options: ScoreOptions = DEFAULTS) -> Locate
         bare=options.raw,
         refusals=verdict.refusals,
     )
+
+
+def _refuse_unknown(method: Method, model: Model, *, bare: bool) -> None:
+    """Raise if a map that is not the paper's is asked for as a bare score, or of a model that does not have it."""
+    if bare:
+        raise UnusableOption("--raw", f"expected a map of the paper, got --method {method}, which is no bare score")
+    if model.facts.healthy is None or method not in model.facts.healthy.maps:
+        mend = "calibrate it anew with `vae-loc calibrate --healthy`"
+        if method == LEARNED:
+            mend = f"a model of real scans learns it from {MIN_HOSTS} healthy people that are new to it"
+        raise UnusableModel(
+            model.digest[:12], f"has no healthy statistics of {method}; {mend}; else choose another --method"
+        )
 
 
 def score_canonical(canonical: CanonicalVolume, model: Model, methods: Sequence[Method]) -> CanonicalScores:

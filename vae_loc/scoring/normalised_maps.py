@@ -23,9 +23,10 @@ from vae_loc.preprocessing.resampling import doubled_mask, low_passed
 from vae_loc.preprocessing.robust_fit import FIELD_CUT_SD, own_scale, robust_fit
 from vae_loc.scoring.fine_scale import fine_evidence, fine_intensity, fused
 from vae_loc.scoring.healthy_modes import without_modes
+from vae_loc.scoring.learned_map import Judge, learned_map
 from vae_loc.scoring.slice_scores import Field
 from vae_loc.scoring.smoothing import two_scales
-from vae_loc.vocabulary import PLACE_Z, BoolArray, FloatArray, Method, Polarity
+from vae_loc.vocabulary import LEARNED, PLACE_Z, BoolArray, FloatArray, Method, Polarity
 
 Moments = NDArray[np.float64]  # (3, I, I, I): number of brains, sum, sum of squares
 
@@ -125,10 +126,15 @@ def relative_to_place(values: FloatArray, mask: BoolArray, mean: FloatArray) -> 
     mean : float32 (I, I, I), of healthy brains; where it is 0 the result is 0
     """
     known = mask & (mean > 0) & (values > 0)
+    return np.where(known, np.exp(LOG_SD * log_relative_to_place(values, mask, mean)), 0).astype(np.float32)
+
+
+def log_relative_to_place(values: FloatArray, mask: BoolArray, mean: FloatArray) -> FloatArray:
+    """Return (log r - median log r) / (1.4826 MAD log r), float32 (I, I, I), as `relative_to_place` takes it."""
+    known = mask & (mean > 0) & (values > 0)
     logarithm = np.zeros_like(values)
     logarithm[known] = np.log(values[known] / mean[known])
-    result: FloatArray = np.where(known, np.exp(LOG_SD * own_scale(logarithm, known)), 0).astype(np.float32)
-    return result
+    return own_scale(logarithm, known)
 
 
 def with_polarity(signed: FloatArray, polarity: Polarity) -> FloatArray:
@@ -200,6 +206,7 @@ def normalised_maps(
     modes: Mapping[str, FloatArray] | None = None,
     *,
     contrast: str = "",
+    judge: Judge | None = None,
 ) -> dict[Method, FloatArray]:
     """Return the normalised maps, float32, > 0 where brighter and < 0 where darker than healthy brains are.
 
@@ -212,29 +219,58 @@ def normalised_maps(
     reference : healthy `<feature>.mean` and `<feature>.sd`, float32 (I, I, I); without them no map can be made: {}
     modes : float32 (K, N) of the features whose healthy modes are taken off, where `<feature>.sd` is positive
     contrast : says which sign disease has; of another than t1, t2 and flair that is not known
+    judge : of the learned map, which is left out without one
     """
     if "residual.mean" not in reference:
         return {}
-
-    def z(feature: Feature) -> FloatArray:
-        mean, sd = reference[f"{feature}.mean"], reference[f"{feature}.sd"]
-        usual = at_place(features[feature], mask, mean, sd)
-        if not modes or feature not in modes:
-            return usual
-        rest = without_modes(usual, mask, sd > 0, modes[feature])
-        return at_place(rest, mask, reference[f"{feature}.rest.mean"], reference[f"{feature}.rest.sd"])
-
-    # the six maps on the canonical grid
+    # the maps on the canonical grid
     maps: dict[Method, FloatArray] = {}
     for method in methods:
         if method in SIGNED:
-            maps[method] = z(SIGNED[method])
-            continue
-        residual = z("residual")
-        k = relative_to_place(features["kl-magnitude"], mask, reference["kl-magnitude.mean"])
-        maps[method] = k * np.sign(residual) if method == "kl-grad" else k**KL_POWER * residual
+            maps[method] = _usual_and_rest(SIGNED[method], features, mask, reference, modes)[1]
+        elif method == LEARNED:
+            if judge:
+                maps[method] = learned_map(judged_maps(features, mask, reference, modes), mask, judge)
+        else:
+            residual = _usual_and_rest("residual", features, mask, reference, modes)[1]
+            k = relative_to_place(features["kl-magnitude"], mask, reference["kl-magnitude.mean"])
+            maps[method] = k * np.sign(residual) if method == "kl-grad" else k**KL_POWER * residual
     # at half the pixel, the fine intensity as further evidence
     if "fine" not in features or "fine.mean" not in reference:
         return maps
     evidence = fine_evidence(features["fine"], mask, reference["fine.mean"], reference["fine.sd"], contrast)
     return {of: fused(values, None if of == "kl-grad" else evidence, mask, contrast) for of, values in maps.items()}
+
+
+def judged_maps(
+    features: Mapping[Feature, FloatArray],
+    mask: BoolArray,
+    reference: Mapping[str, FloatArray],
+    modes: Mapping[str, FloatArray] | None,
+) -> dict[str, FloatArray]:
+    """Return the maps that a judge sees, float32 (I, I, I) each, for `learned_map`; see `normalised_maps`."""
+    maps: dict[str, FloatArray] = {}
+    for name in ("residual", "intensity"):
+        maps[f"{name}.usual"], maps[name] = _usual_and_rest(name, features, mask, reference, modes)
+    maps["kl"] = log_relative_to_place(features["kl-magnitude"], mask, reference["kl-magnitude.mean"])
+    maps["own"] = own_scale(features["intensity"], mask)
+    fine, zero = features.get("fine", features["intensity"]), np.zeros_like(reference["residual.mean"])
+    means = fine if fine.shape == mask.shape else moments(fine, mask)[1].astype(np.float32)
+    maps["fine"] = at_place(means, mask, *(reference.get(f"fine.{part}", zero) for part in ("mean", "sd")))
+    return maps
+
+
+def _usual_and_rest(
+    feature: Feature,
+    features: Mapping[Feature, FloatArray],
+    mask: BoolArray,
+    reference: Mapping[str, FloatArray],
+    modes: Mapping[str, FloatArray] | None,
+) -> tuple[FloatArray, FloatArray]:
+    """Return z' of a feature, float32 (I, I, I), and the same without healthy modes where it has some."""
+    mean, sd = reference[f"{feature}.mean"], reference[f"{feature}.sd"]
+    usual = at_place(features[feature], mask, mean, sd)
+    if not modes or feature not in modes:
+        return usual, usual
+    rest = without_modes(usual, mask, sd > 0, modes[feature])
+    return usual, at_place(rest, mask, reference[f"{feature}.rest.mean"], reference[f"{feature}.rest.sd"])

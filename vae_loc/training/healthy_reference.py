@@ -3,66 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.model.checkpoint import Checkpoint, with_reference
-from vae_loc.model.facts import LEVELS, Healthy, Kind, quantiles, rounded
+from vae_loc.model.facts import Kind
 from vae_loc.model.network import Model, ready
-from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical, onto_grid, to_canonical, with_fine
-from vae_loc.preprocessing.open_scan import PreparedScan, Scan, open_scan, prepare_scan
+from vae_loc.preprocessing.canonical import onto_grid, to_canonical
+from vae_loc.preprocessing.open_scan import Scan, open_scan, prepare_scan
 from vae_loc.preprocessing.pseudo_contrast import Appear
-from vae_loc.preprocessing.resampling import doubled_mask
 from vae_loc.scans.cases import Case
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import canonical_of
-from vae_loc.scoring.findings import candidates_of, extent_fpr, healthy_findings, known_findings
 from vae_loc.scoring.healthy_modes import count_for
-from vae_loc.scoring.locate import CanonicalScores, score_canonical, spread_of
-from vae_loc.scoring.normalised_maps import normalised_maps
+from vae_loc.scoring.learned_map import MIN_HOSTS
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.training.cross_fit import CrossFit, FoldedBrain, Statistics, Sums, folds_of
-from vae_loc.vocabulary import MAPS, METHODS, SAMPLE_SCORES, BoolArray, BrainMask, FloatArray, Method
-
-MAX_VOXELS_PER_SCAN = 50_000  # evenly spaced sample: 155 scans x 10 maps stay below 320 MB
-PRIOR_SUBJECTS = 10  # a site's 5 to 20 scans alone give no spread by place
-
-
-@dataclass(frozen=True)
-class HealthyBrain:
-    """A brain of the reference, aligned to the model's template.
-
-    Attributes
-    ----------
-    lesion : bool (I, I, I), annotated voxels, which are left out; None where nobody looked for lesions
-    appear : gives it the look of a synthesized contrast
-    learned : whether the network learned from it; it then counts for the statistics by place, but not for the
-        quantiles and findings, since a new brain scores otherwise
-    """
-
-    case: Case
-    scan: PreparedScan
-    canonical: CanonicalVolume
-    appear: Appear | None = None
-    learned: bool = False
-    lesion: BoolArray | None = None
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """Scores of one scan: signed maps, magnitudes of some voxels (N,), slices (S,), volume, spread, and its lesion."""
-
-    signed: dict[Method, FloatArray]
-    maps: dict[Method, FloatArray]
-    raw_maps: dict[Method, FloatArray]
-    slices: dict[str, NDArray[np.float64]]
-    volumes: dict[str, float]
-    spread: float
-    lesion: BoolArray | None
+from vae_loc.training.healthy_scores import PRIOR_SUBJECTS, HealthyBrain, healthy_of, sample_of, scored_brain, seen
+from vae_loc.training.learned_judge import MadeLesions, judges_of
+from vae_loc.vocabulary import BoolArray, BrainMask, FloatArray
 
 
 def calibrate_cases(
@@ -176,69 +138,61 @@ def calibrate_healthy(
     progress : called once for each brain
     unselected : whether they are of ill people too; see `calibrate_unselected`
 
+    Of `MIN_HOSTS` healthy people with real scans, that the network did not learn from, a judge is learned
+    (`learned_judge`); else the model keeps the one that it has.
+
     Raises
     ------
     UnusableInput : if there is no brain that the network did not learn from, or TMPDIR is full.
     """
     if all(brain.learned for brain in brains):
         raise UnusableInput("calibration", "expected at least one healthy scan, got none")
-    # score each brain once; the order of the cases has no influence
+    # put the subjects into folds; make modes, and a judge, of enough real scans where the model has none
+    subjects = {brain.case.subject for brain in brains}
+    new_subjects = {brain.case.subject for brain in brains if not brain.learned}
+    real = model.facts.training.synthesized_from is None
+    count = count_for(len(subjects)) if real and "residual.mean" not in model.reference else 0
+    fold_of = folds_of(list(subjects), modes=count > 0 or bool(model.modes))
+    learns = real and not unselected and not model.judge and len(new_subjects) >= MIN_HOSTS
+
+    # score each brain once, with made lesions too if it is new; the order of the cases has no influence
     template = {name: values for name, values in model.reference.items() if name == "template"}
     bare = ready(with_reference(model, template), device)
-    scored = []
+    scored, made = [], MadeLesions(bare, store)
     for brain in sorted(brains, key=lambda brain: (brain.case.subject, str(brain.case.scan))):
-        scored.append(_scored(brain, bare, store))
+        canonical = seen(brain)
+        scored.append(scored_brain(brain, canonical, bare, store))
+        if learns and not brain.learned:
+            made.add(canonical, scored[-1][1].features, fold_of[brain.case.subject])
         progress(brain.case.scan.name)
 
-    # put the subjects into folds; make modes of enough real scans where the model has none
-    subjects = {brain.case.subject for brain, _ in scored}
-    new_and_real = "residual.mean" not in model.reference and model.facts.training.synthesized_from is None
-    count = count_for(len(subjects)) if new_and_real else 0
-    fold_of = folds_of(list(subjects), modes=count > 0 or bool(model.modes))
-    folded = [
-        FoldedBrain(scores.features, _unannotated(brain), fold_of[brain.case.subject]) for brain, scores in scored
-    ]
-    given = Statistics(model.reference, model.modes)
+    # set each brain that the network did not learn from against the statistics, and the judge, of the other folds
     fit = CrossFit(
-        folded,
+        [FoldedBrain(scores.features, _unannotated(of), fold_of[of.case.subject]) for of, scores in scored],
         store,
         prior=prior_sums(model.reference, PRIOR_SUBJECTS),
-        given=given,
+        given=Statistics(model.reference, model.modes),
         count=count,
         unselected=unselected,
     )
-
-    # set each brain that the network did not learn from against the statistics of the other folds
-    new = [(brain, scores) for brain, scores in scored if not brain.learned]
-    samples, new_subjects = [], {brain.case.subject for brain, _ in new}
-    for fold in sorted({fold_of[subject] for subject in new_subjects}):
-        others = fit.statistics(frozenset({fold}))
-        of_fold = [(brain, scores) for brain, scores in new if fold_of[brain.case.subject] == fold]
-        samples += [_sample(brain, scores, others, store, model.facts.contrast) for brain, scores in of_fold]
+    others = {fold: fit.statistics(frozenset({fold})) for fold in sorted({fold_of[of] for of in new_subjects})}
+    judges = judges_of(made.specimens, others) if learns else dict.fromkeys([None, *others], model.judge)
+    new = [(brain, scores, fold_of[brain.case.subject]) for brain, scores in scored if not brain.learned]
+    samples = [
+        sample_of(of, scores, others[fold], judges[fold], store, contrast=model.facts.contrast)
+        for of, scores, fold in new
+    ]
 
     # a new scan will be set against the statistics of all
     everyone = fit.statistics()
-    kind: Kind = "simulated" if any(brain.appear is not None for brain, _ in new) else "real"
-    healthy = _healthy(samples, len(new_subjects), model, "ordinary" if unselected else kind)
-    return with_reference(model, template | everyone.reference, healthy, everyone.modes)
+    kind: Kind = "simulated" if any(brain.appear is not None for brain, *_ in new) else "real"
+    healthy = healthy_of(samples, len(new_subjects), model, "ordinary" if unselected else kind)
+    return with_reference(model, template | everyone.reference, healthy, everyone.modes, judges[None])
 
 
 def _unannotated(brain: HealthyBrain) -> BoolArray:
     """Return the mask of a brain without its annotated lesions, bool (I, I, I)."""
     return brain.canonical.mask if brain.lesion is None else brain.canonical.mask & ~brain.lesion
-
-
-def _scored(brain: HealthyBrain, model: Model, store: ArrayStore) -> tuple[HealthyBrain, CanonicalScores]:
-    """Return a brain in the look that the network saw, and its scores; their arrays are kept outside memory."""
-    fine = with_fine(brain.canonical, brain.scan.smooth)
-    canonical = fine if brain.appear is None else brain.appear(fine)
-    scores = score_canonical(canonical, model, METHODS)
-    kept = replace(
-        scores,
-        raw_maps={method: store.kept(values) for method, values in scores.raw_maps.items()},
-        features={name: store.kept(values) for name, values in scores.features.items()},
-    )
-    return replace(brain, canonical=replace(canonical, data=store.kept(canonical.data), fine=None)), kept
 
 
 def prior_sums(reference: Mapping[str, FloatArray], subjects: int) -> Sums:
@@ -248,67 +202,3 @@ def prior_sums(reference: Mapping[str, FloatArray], subjects: int) -> Sums:
         mean, sd = (reference[f"{name}.{part}"].astype(np.float64) for part in ("mean", "sd"))
         sums[name] = subjects * np.stack([sd > 0, mean, mean**2 + sd**2]) * (sd > 0)
     return sums
-
-
-def _sample(
-    brain: HealthyBrain, scores: CanonicalScores, others: Statistics, store: ArrayStore, contrast: str
-) -> _Sample:
-    """Return an even sample of a scan's voxels, and its other scores, set against the statistics of other subjects."""
-    canonical, inside = brain.canonical, brain.scan.brain
-    signed = normalised_maps(scores.features, canonical.mask, others.reference, MAPS, others.modes, contrast=contrast)
-    step = max(1, int(np.count_nonzero(inside)) // MAX_VOXELS_PER_SCAN)
-
-    def voxels(maps: dict[Method, FloatArray]) -> dict[Method, FloatArray]:
-        magnitudes = [np.abs(values) for values in maps.values()]
-        on_grid = all_from_canonical(magnitudes, canonical, brain.scan.affine, inside)
-        return {method: values[inside][::step] for method, values in zip(maps, on_grid, strict=True)}
-
-    of_scan = scores.samples
-    return _Sample(
-        signed={method: store.kept(values) for method, values in signed.items()},
-        maps=voxels(signed),
-        raw_maps=voxels(scores.raw_maps),
-        slices={name: of_scan.slices[name][of_scan.counted] for name in SAMPLE_SCORES},
-        volumes={name: of_scan.volume[name] for name in SAMPLE_SCORES},
-        spread=spread_of(scores.features, canonical.mask, others.reference),
-        lesion=brain.lesion,
-    )
-
-
-def _healthy(samples: Sequence[_Sample], subjects: int, model: Checkpoint, kind: Kind) -> Healthy:
-    """Return the quantiles of all samples, and the findings in each beside those that the model has."""
-
-    def pooled(of_scans: Sequence[NDArray[np.floating]]) -> list[float]:
-        if kind == "ordinary":
-            return [rounded(q) for q in np.median([quantiles(values) for values in of_scans], axis=0)]
-        return quantiles(np.concatenate(of_scans))
-
-    maps = {method: pooled([of.maps[method] for of in samples]) for method in MAPS}
-    findings = {}
-    for method in MAPS:
-        known = known_findings(model.facts, method)
-        extent = known.extent if known else float(np.interp(1 - extent_fpr(model.facts.contrast), LEVELS, maps[method]))
-        strengths = [_strengths(of, method, extent, kind) for of in samples]
-        findings[method] = healthy_findings(extent, strengths, known, prior_weight=PRIOR_SUBJECTS, kind=kind)
-    return Healthy(
-        subjects=subjects,
-        maps=maps,
-        raw_maps={method: pooled([of.raw_maps[method] for of in samples]) for method in METHODS},
-        slices={name: pooled([of.slices[name] for of in samples]) for name in SAMPLE_SCORES},
-        volumes={name: quantiles(np.array([of.volumes[name] for of in samples])) for name in SAMPLE_SCORES},
-        findings=findings,
-        spread=quantiles(np.array([of.spread for of in samples])),
-    )
-
-
-def _strengths(of: _Sample, method: Method, extent: float, kind: Kind) -> list[float]:
-    """Return the strengths of a scan's candidates that may be disease in nobody's view, strongest first.
-
-    Those on an annotated lesion are left out; of an ordinary scan without annotation, the strongest is.
-    """
-    labels, candidates = candidates_of(of.signed[method], extent)
-    ill: set[int] = set()
-    if of.lesion is not None:
-        ill = set(np.unique(labels[of.lesion if of.lesion.shape == labels.shape else doubled_mask(of.lesion)]))
-    strengths = sorted((c.strength for c in candidates if c.label not in ill), reverse=True)
-    return strengths[1:] if kind == "ordinary" and of.lesion is None else strengths

@@ -24,7 +24,8 @@ from vae_loc.system.progress import BarMaker
 from vae_loc.system.versions import versions
 from vae_loc.system.writing import check_place, refuse_inputs, together, write_json
 from vae_loc.training.fit import History, join_slices, state_of, train_vae
-from vae_loc.training.healthy_reference import HealthyBrain, calibrate_healthy
+from vae_loc.training.healthy_reference import calibrate_healthy
+from vae_loc.training.healthy_scores import HealthyBrain
 from vae_loc.training.training_options import TrainingOptions
 from vae_loc.training.training_record import TrainedFacts, TrainingRecord
 from vae_loc.vocabulary import BrainMask, FloatArray
