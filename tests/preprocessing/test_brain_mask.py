@@ -105,6 +105,28 @@ def test_a_turned_stripped_scan_has_the_turned_mask(tmp_path, stripped, codes):
     assert np.array_equal(find_brain(turned, "auto")[0], expected)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("lost", [np.s_[20:26], np.s_[14:34:3]], ids=["block", "comb"])
+def test_lost_slices_are_named_and_left_out_and_both_pieces_are_kept(tmp_path, stripped, axis, lost):
+    data, inside = stripped
+    cut = data.copy()
+    np.moveaxis(cut, axis, 0)[lost] = 0
+    volume = volume_of(tmp_path, cut)
+    (warning,) = volume.warnings
+    count = len(range(*lost.indices(cut.shape[axis])))
+    assert f"{count} slices inside the head hold only zeros ({'IJK'[axis]} = {lost.start}, " in warning
+    mask, source = find_brain(volume, "auto")
+    assert source == "skull-stripped"
+    assert not np.moveaxis(mask, axis, 0)[lost].any()
+    assert dice(mask, inside & (cut != 0)) > 0.98
+
+
+def test_background_is_no_lost_slice(tmp_path, stripped):
+    data, _ = stripped
+    data[0, 0, 0] = 1  # a speck at the edge of the volume
+    assert volume_of(tmp_path, data).warnings == ()
+
+
 def test_none_is_every_voxel_that_is_not_missing(tmp_path, stripped):
     data, _ = stripped
     data[20, 20, 20] = np.nan

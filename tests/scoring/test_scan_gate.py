@@ -87,6 +87,25 @@ def test_a_brain_in_a_pose_that_no_head_has_is_refused(samples, name, ends, said
     assert [f"its header places the brain {said}: " in refusal for refusal in refusals] == [True] * (said is not None)
 
 
+@pytest.mark.parametrize(
+    ("axes", "signs", "said"),
+    [
+        full((0, 1, 2), (-1, 1, -1), "upside down"),
+        full((0, 1, 2), (1, 1, -1), "upside down"),
+        full((1, 0, 2), (1, 1, 1), "on its side"),
+        ((2, 1, 0), (1, 1, 1), "on its side"),
+        full((0, 1, 2), (-1, 1, 1), None),
+    ],
+)
+def test_a_whole_head_in_a_pose_that_its_header_does_not_state_is_refused(tmp_path, axes, signs, said):
+    """The brain is extracted in the wrong pose, and its outline fits any pose well."""
+    image = nib.as_closest_canonical(nib.load(SAMPLES / "crtut_t2.nii.gz"))
+    data = np.asarray(image.dataobj).transpose(axes)[tuple(np.s_[::sign] for sign in signs)]
+    nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / "head_t2.nii.gz")
+    refusals = verdict(opened(tmp_path / "head_t2.nii.gz"), "t2").refusals
+    assert [f"its header places the brain {said}" in refusal for refusal in refusals] == [True] * (said is not None)
+
+
 @pytest.mark.parametrize("smooth", [full(0), 1.5])
 @pytest.mark.parametrize("contrast", ["t1", full("t2"), full("flair")])
 def test_noise_in_the_shape_of_a_brain_is_refused(samples, contrast, smooth):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -20,7 +21,7 @@ from vae_loc.errors import UnusableInput
 from vae_loc.preprocessing.regions import Box, bounding_box, depth_mm, distance_mm, filled, largest_component
 from vae_loc.preprocessing.resampling import interpolated
 from vae_loc.scans.volume import Volume, read_mask
-from vae_loc.scans.voxels import BRAIN_RANGE_ML
+from vae_loc.scans.voxels import BRAIN_RANGE_ML, lost_slices
 from vae_loc.system.onnx_runtime import session
 from vae_loc.vocabulary import BoolArray, BrainMask, FloatArray
 
@@ -61,10 +62,24 @@ def find_brain(volume: Volume, how: BrainMask) -> tuple[BoolArray, str]:
         return _present(volume), "none"
     if how != "auto":
         return read_mask(how, volume), "file"
-    stripped = _stripped(volume)
+    bridged = _bridged(volume)
+    stripped = _stripped(bridged)
     if stripped is not None:
-        return stripped, "skull-stripped"
-    return _extracted(volume), "deepbet"
+        return (stripped if bridged is volume else stripped & _present(volume)), "skull-stripped"
+    return _extracted(bridged) & _present(volume), "deepbet"
+
+
+def _bridged(volume: Volume) -> Volume:
+    """Return a volume whose lost slices are copies of their neighbours, so that the brain is in one piece."""
+    data, missing = volume.data, volume.missing
+    for axis, slices in lost_slices(volume.data).items():
+        data, missing = data.copy(order="F"), missing.copy() if missing is not None else None
+        kept = np.setdiff1d(np.arange(data.shape[axis]), slices)
+        nearest = kept[np.abs(kept - slices[:, None]).argmin(axis=1)]
+        for of in (data, missing):
+            if of is not None:
+                np.moveaxis(of, axis, 0)[slices] = np.moveaxis(of, axis, 0)[nearest]
+    return volume if data is volume.data else replace(volume, data=data, missing=missing)
 
 
 def _present(volume: Volume) -> BoolArray:

@@ -26,7 +26,7 @@ ALIGNED_OUTLINE = 0.88  # from which on a brain is well aligned: .91 and more wh
 POOR_OUTLINE = 0.72  # below it the detail must be that of a brain: fruit .70
 MATCHED_OUTLINE = 0.65  # below it nothing was matched, and the brain keeps its own pose
 NO_OUTLINE = 0.55  # below it a mask is no brain: those with a part missing .66
-MAX_OUTLINE_LOSS = 0.06  # of the aligned brain turned as it is; more, and aligning it anew does not make up for it
+MAX_OUTLINE_LOSS = 0.1  # of the aligned brain turned as it is, which aligning it anew may make up for: heads .075
 MIN_OUTLINE_GAIN = 0.03  # of another pose, to be the right one
 CUT_FACE = 0.35  # of a face of the mask's box: a mask that covers more goes on beyond it
 

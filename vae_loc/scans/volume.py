@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput, printable
 from vae_loc.scans.nifti import Header, affine_mm, corners_apart, read_image
-from vae_loc.scans.voxels import content, scaled
+from vae_loc.scans.voxels import content, lost_slices, scaled
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import BoolArray, FloatArray
 
@@ -110,7 +110,13 @@ def volume_of(path: Path, header: Header, values: NDArray[np.float64]) -> Volume
     affine, geometry_warnings = affine_mm(path, header)
     voxel_mm3 = float(abs(np.linalg.det(affine[:3, :3])))
     data, missing, content_warnings = content(path, values, voxel_mm3)
-    return Volume(data, affine, header, path, missing, geometry_warnings + content_warnings)
+    notes = []
+    for axis, slices in lost_slices(data).items():
+        missing = np.zeros(data.shape, dtype=bool) if missing is None else missing
+        missing[(np.s_[:],) * axis + (slices,)] = True
+        shown = ", ".join(map(str, slices[:SHOWN_VALUES])) + (", ..." if len(slices) > SHOWN_VALUES else "")
+        notes.append(f"{len(slices)} slices inside the head hold only zeros ({'IJK'[axis]} = {shown}) and are left out")
+    return Volume(data, affine, header, path, missing, geometry_warnings + content_warnings + tuple(notes))
 
 
 def read_mask(path: Path, like: Volume) -> BoolArray:

@@ -16,6 +16,7 @@ ABSURD = 1e30  # no scanner's unit: a sentinel for missing, or damage
 CT_AIR, CT_AIR_SHARE = (-1100.0, -900.0), 0.1  # Hounsfield units around a head, and how much of them at least
 MAX_MISSING_SHARE = 0.5  # of the voxels; beyond it the rest must have the size of a brain
 BRAIN_RANGE_ML = (600.0, 2500.0)  # below the smallest adult brain, beyond the largest intracranial volume
+MIN_SLICE_SHARE = 0.01  # of the fullest slice's voxels that are not 0, in the first and last slice of a head
 SPARSE_STEP = 16  # one of so many is looked at before all are
 
 
@@ -81,6 +82,21 @@ def content(
     if missing_count and not background:
         notes.append(f"{missing_count} voxels are NaN or infinite and were treated as missing")
     return data, missing if missing_count else None, tuple(notes)
+
+
+def lost_slices(data: FloatArray) -> dict[int, NDArray[np.intp]]:
+    """Return the slices of zeros between others, along each axis that has some: lost in transfer, and no background.
+
+    >>> lost_slices(np.array([1, 1, 0, 1, 0], dtype=np.float32).reshape(5, 1, 1))
+    {0: array([2])}
+    """
+    lost, shown = {}, data != 0
+    for axis in range(3):
+        counts = np.count_nonzero(shown, axis=tuple({0, 1, 2} - {axis}))
+        ends = np.flatnonzero(counts > MIN_SLICE_SHARE * counts.max())
+        if len(empty := ends[0] + np.flatnonzero(counts[ends[0] : ends[-1]] == 0)):
+            lost[axis] = empty
+    return lost
 
 
 def looks_like_ct(data: FloatArray) -> bool:

@@ -8,8 +8,10 @@ A refusal is for what no scan of an adult's brain reaches; a warning is for what
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +46,8 @@ NO_MATCH = 0.1  # of the detail, with any of the mean brain or with its mirror i
 KNOTS_PERCENT = (2, 15, 30, 45, 60, 75, 90, 98)  # of the mean brain's intensities, of the curve that is fitted
 MAX_ZOOM_RATIO = 1.25  # of two axes, beyond which other poses are tried
 MIN_MATCH_GAIN = 1.3  # factor of the detail's correlation that another pose must gain to be the right one
-TURNS = {"upside down": (-1, 1, -1), "mirrored front to back": (-1, -1, 1), "turned over": (1, -1, -1)}
+CLEAR_MATCH_GAIN = 1.6  # that is enough by itself, where an extracted mask fits any pose: heads upside down 1.9 to 5
+MAX_QUARTER_TURNS = 2  # that are tried
 SHARP_FWHM_MM = (4.0, 8.0)
 MIN_SHARPNESS = 0.88  # of the mean brain's own, which is blurred: real scans 1.08 and more, blurred by 8 mm .87
 DETAIL_FWHM_MM = (4.0, 24.0)  # between noise and shading
@@ -53,6 +56,24 @@ CLEAR_CONTRAST = 1 / 3  # of T1's own
 MIDDLE_PERCENT = (30, 90)  # of a brain's intensities: neither FLAIR's dark fluid nor bright lesions
 TISSUE_FWHM_MM = (4.0, 12.0)  # detail of grey beside white matter; that of a large lesion is wider
 CLEAR_WHITE = 0.2  # slope of white matter: real T1 scans .31 and more, FLAIR .04 and less, T2 below -.18
+
+
+class Turn(NamedTuple):
+    """A turn of a brain by quarters: the axis that each axis comes from, its sign, and the pose that it mends."""
+
+    axes: tuple[int, ...]
+    signs: tuple[int, ...]
+    pose: str
+
+
+HALF_TURNS = (Turn((0, 1, 2), (-1, 1, -1), "upside down"), Turn((0, 1, 2), (-1, -1, 1), "mirrored front to back"),
+              Turn((0, 1, 2), (1, -1, -1), "turned over"))  # fmt: skip
+QUARTER_TURNS = tuple(
+    Turn(axes, signs, "on its side, or its axes permuted")
+    for axes in itertools.permutations(range(3))
+    for signs in itertools.product((1, -1), repeat=3)
+    if axes != (0, 1, 2) and np.linalg.det(np.eye(3)[list(axes)] * np.array(signs)[:, None]) > 0
+)
 
 
 @dataclass(frozen=True)
@@ -210,22 +231,32 @@ def _posed(scan: Scan, canonical: CanonicalVolume, model: Model, outline: float)
     zooms = np.linalg.svd(canonical.grid.affine[:3, :3], compute_uv=False)
     if outline >= TURNED_OUTLINE and zooms.max() <= MAX_ZOOM_RATIO * zooms.min():
         return None
-    template = model.reference["template"]
+    template, contrast = model.reference["template"], model.facts.contrast
     own = anatomy_match(canonical, template)
     brain = smooth_brain(scan.volume, scan.brain, image_size=model.facts.network.image_size)
-    for pose, signs in TURNS.items():
-        as_it_is = canonical.mask[tuple(np.s_[::sign] for sign in signs)]
-        if outline - outline_dice(as_it_is, template) > MAX_OUTLINE_LOSS:
-            continue
+    half_turns = [turn for turn in HALF_TURNS if outline - _turned_dice(canonical, turn, template) <= MAX_OUTLINE_LOSS]
+    # of the many quarter turns, those that make the brain fit best before it is aligned
+    bare = to_canonical(brain, contrast=contrast)
+    quarter_turns = sorted(QUARTER_TURNS, key=lambda turn: -_turned_dice(bare, turn, template))[:MAX_QUARTER_TURNS]
+    for turn in (*half_turns, *quarter_turns):
         # turned about its middle
-        turn = np.diag([*map(float, signs), 1.0])
-        turn[:3, 3] = brain.centre_mm - turn[:3, :3] @ brain.centre_mm
-        other = replace(brain, affine=turn @ brain.affine)
-        turned = to_canonical(other, contrast=model.facts.contrast, template=template)
+        about = np.eye(4)
+        about[:3, :3] = np.eye(3)[list(turn.axes)] * np.array(turn.signs)[:, None]
+        about[:3, 3] = brain.centre_mm - about[:3, :3] @ brain.centre_mm
+        turned = to_canonical(replace(brain, affine=about @ brain.affine), contrast=contrast, template=template)
         gained = outline_dice(turned.mask, template) - outline
-        if gained >= MIN_OUTLINE_GAIN and anatomy_match(turned, template) >= max(NO_MATCH, MIN_MATCH_GAIN * own):
-            return f"its header places the brain {pose}: turned, it fits the mean brain better (Dice {gained:+.2f})"
+        match = anatomy_match(turned, template) if gained >= 0 else 0.0
+        fits = gained >= MIN_OUTLINE_GAIN and match >= max(NO_MATCH, MIN_MATCH_GAIN * own)
+        if fits or match >= max(POOR_MATCH, CLEAR_MATCH_GAIN * own):
+            better = f"Dice {gained:+.2f}, correlation {own:.2f} -> {match:.2f}"
+            return f"its header places the brain {turn.pose}: turned, it fits the mean brain better ({better})"
     return None
+
+
+def _turned_dice(canonical: CanonicalVolume, turn: Turn, template: FloatArray) -> float:
+    """Return the outline of a brain that is turned as it is, without being aligned anew."""
+    turned = canonical.mask.transpose(turn.axes)[tuple(np.s_[::sign] for sign in turn.signs)]
+    return outline_dice(turned, template)
 
 
 def tissue_fit(canonical: CanonicalVolume, template: FloatArray) -> TissueFit:
