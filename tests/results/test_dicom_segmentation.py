@@ -86,6 +86,28 @@ def test_dciodvfy_finds_no_error(segmented):
     assert [line for line in said.splitlines() if line.startswith("Error")] == []
 
 
+def test_an_enhanced_series_that_states_its_pixels_by_frame_has_a_segmentation(series_folder, tmp_path, model_file):
+    """As Siemens XA writes them."""
+    import highdicom as hd
+    from pydicom import dcmread
+
+    slices = [dcmread(file) for file in sorted(series_folder[0].rglob("IM*"))]
+    uids = {"series_instance_uid": hd.UID(), "sop_instance_uid": hd.UID()}
+    enhanced = hd.legacy.LegacyConvertedEnhancedMRImage(slices, series_number=2, instance_number=1, **uids)
+    (shared,) = enhanced.SharedFunctionalGroupsSequence
+    for name in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
+        for frame in enhanced.PerFrameFunctionalGroupsSequence:
+            setattr(frame, name, shared[name].value)
+        delattr(shared, name)
+    (tmp_path / "s").mkdir()
+    enhanced.save_as(tmp_path / "s" / "one.dcm")
+    options = ["-m", model_file, "-o", tmp_path / "out", "--fpr", "0.01", "--dicom-seg"]
+    assert invoke("segment", tmp_path / "s", *options).exit_code == 0
+    found = hd.seg.segread(tmp_path / "out" / "s_desc-combi_dseg.dcm").get_volume(combine_segments=True)
+    mask = nib.load(tmp_path / "out" / "s_desc-combi_mask.nii.gz").get_fdata()
+    assert np.count_nonzero(found.array) == np.count_nonzero(mask) > 0
+
+
 def test_no_output_but_the_segmentation_names_the_patient(segmented):
     out, said = segmented
     for part in (*PATIENT.split("^"), "P-4711"):

@@ -33,6 +33,8 @@ HEADER_TAGS = ["SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescripti
 NEEDED = ("SeriesInstanceUID", "Rows", "Columns", "NumberOfFrames")  # of these, what cannot be guessed
 NO_SCANS = ("SEG", "RTDOSE")  # modalities of images that are made of scans; ours too
 MR, UNKNOWN_MODALITIES = "MR", ("", "OT")  # modalities of what the models are for, and of what may be it
+GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+SHARED_BY_FRAMES = ("PixelMeasuresSequence", "PlaneOrientationSequence")  # of a regular volume
 MAY_BE_EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
                 "AccessionNumber", "ReferringPhysicianName")  # fmt: skip
 DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
@@ -222,4 +224,9 @@ def repaired(image: Dataset, thickness_mm: float) -> tuple[str, ...]:
             setattr(image, name, "")
     if not image.get("SliceThickness") and "PerFrameFunctionalGroupsSequence" not in image:
         image.SliceThickness = f"{thickness_mm:.6g}"
+    # enhanced series that state for each frame what all frames share, as Siemens XA does
+    for shared, frame in zip(*(list(image.get(groups, []))[:1] for groups in GROUPS), strict=False):
+        for name in SHARED_BY_FRAMES:
+            if name not in shared and name in frame:
+                setattr(shared, name, getattr(frame, name))
     return tuple(emptied)

@@ -19,7 +19,7 @@ import numpy as np
 from vae_loc.errors import UnusableInput
 from vae_loc.scans.cases import NIFTI_SUFFIXES, PAIR_SUFFIXES, Case, contrast_of, unique_names
 from vae_loc.scans.dicom_files import dicom_names, has_magic
-from vae_loc.scans.dicom_headers import MR, UNKNOWN_MODALITIES, Series, damaged, whole_number
+from vae_loc.scans.dicom_headers import GROUPS, MR, UNKNOWN_MODALITIES, Series, damaged, whole_number
 from vae_loc.scans.dicom_images import clean, uneven
 from vae_loc.scans.dicom_study import best_series
 from vae_loc.scans.nifti import MAX_VOXELS
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from highdicom import Volume as DicomVolume
 
 INT16 = np.iinfo(np.int16)
-GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 
 @dataclass(frozen=True)
