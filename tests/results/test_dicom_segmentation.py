@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from support.commands import invoke, run
-from support.dicoms import PATIENT, stated, write_series
+from support.dicoms import PATIENT, oblique, stated, write_series
 from support.marks import full
 from support.phantoms import BALL
 
@@ -106,6 +106,16 @@ def test_an_enhanced_series_that_states_its_pixels_by_frame_has_a_segmentation(s
     found = hd.seg.segread(tmp_path / "out" / "s_desc-combi_dseg.dcm").get_volume(combine_segments=True)
     mask = nib.load(tmp_path / "out" / "s_desc-combi_mask.nii.gz").get_fdata()
     assert np.count_nonzero(found.array) == np.count_nonzero(mask) > 0
+
+
+def test_the_images_of_the_findings_are_said_by_their_numbers(segmented):
+    """`write_series` numbers the images from 1 along the slices of the scan, whose voxels are (column, row, slice)."""
+    out, said = segmented
+    (finding, *_) = json.loads((out / "pat_t1_scores.json").read_text())["masks"]["combi"]["findings"]
+    place = nib.load(out / "pat_t1.nii.gz").affine @ [*finding["peak_voxel"], 1]
+    affine, _ = oblique()
+    number = round((np.linalg.inv(affine) @ place)[2]) + 1
+    assert f"(InstanceNumber) with the peaks: finding 1: {number}" in " ".join(said.split())
 
 
 def test_no_output_but_the_segmentation_names_the_patient(segmented):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
 from vae_loc.scans.dicom_files import DAMAGED, MAGIC, dicom_contents, dicom_names
@@ -70,6 +71,16 @@ class Series:
     def base_uid(self) -> str:
         """The series instance UID, without what tells its volumes apart."""
         return self.uid.partition("#")[0]
+
+    def image_numbers(self, affine: NDArray[np.float64]) -> dict[int, str]:
+        """Return the InstanceNumber of the image of each slice k of the NIfTI scan with this affine (4, 4)."""
+        numbers, to_voxel = {}, np.linalg.inv(affine)
+        for name, content in dicom_contents(self.source, self.files):
+            header = parsed(self.source, name, content, header_only=True)
+            x, y, z = vector(header, "ImagePositionPatient", 3)
+            if np.isfinite([x, y, z]).all():  # an enhanced file states it for each frame
+                numbers[round((to_voxel @ [-x, -y, z, 1])[2])] = text_of(header, "InstanceNumber")
+        return numbers
 
     def datasets(self) -> list[Dataset]:
         """Read every file of the series whole, with one frame of reference, and geometry that is not rounded.
