@@ -17,9 +17,9 @@ from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import CanonicalVolume, onto_grid
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.resampling import doubled, doubled_mask
+from vae_loc.preprocessing.smoothing import smoothed
 from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import canonical_of
-from vae_loc.scoring.smoothing import smoothed
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 KINDS = ("glioma", "hole", "spot")

@@ -42,11 +42,11 @@ from vae_loc.preprocessing.canonical import BACKGROUND_SD, CanonicalVolume
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.preprocessing.resampling import doubled_mask
 from vae_loc.preprocessing.slices import to_slices
+from vae_loc.preprocessing.smoothing import smoothed
 from vae_loc.scoring import fine_scale, locate, normalised_maps, smoothing
 from vae_loc.scoring.findings import EXTENT_FPR
 from vae_loc.scoring.locate import score_canonical
 from vae_loc.scoring.normalised_maps import Features, Moments, mean_and_sd, z_by_place
-from vae_loc.scoring.smoothing import smoothed
 from vae_loc.training import augmentation, cross_fit, fit
 from vae_loc.training.cross_fit import Statistics
 from vae_loc.training.fit import join_slices, train_vae

@@ -16,7 +16,7 @@ from reproduction.brain.data import MAPS, Patient
 from vae_loc.evaluation.metrics import Floats, dice_at, rank, rank_sorted
 from vae_loc.model.vae import VAE
 from vae_loc.preprocessing.slices import SliceStack
-from vae_loc.scoring.smoothing import smoothed
+from vae_loc.preprocessing.smoothing import smoothed
 from vae_loc.training.calibrate import split_parts
 from vae_loc.vocabulary import METHODS, FloatArray, Method
 

@@ -5,6 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from vae_loc.preprocessing.robust_fit import own_scale
+from vae_loc.preprocessing.smoothing import smoothed, two_scales
 from vae_loc.scoring.normalised_maps import (
     at_place,
     levelled,
@@ -14,7 +15,6 @@ from vae_loc.scoring.normalised_maps import (
     relative_to_place,
     with_polarity,
 )
-from vae_loc.scoring.smoothing import smoothed, two_scales
 from vae_loc.vocabulary import METHODS
 
 

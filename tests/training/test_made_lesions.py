@@ -7,7 +7,7 @@ from support.scans import opened
 
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.training import made_lesions
-from vae_loc.training.made_lesions import KINDS, made_lesion
+from vae_loc.training.made_lesions import LESION_KINDS, made_lesion
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,9 @@ def test_the_same_seed_makes_the_same_lesion(host):
 
 
 @pytest.mark.parametrize("push", [0.0, 1.0])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LESION_KINDS)
 def test_the_rest_of_the_brain_is_untouched(host, monkeypatch, kind, push):
-    monkeypatch.setattr(made_lesions, "KINDS", {kind: 1.0})
+    monkeypatch.setattr(made_lesions, "LESION_KINDS", {kind: 1.0})
     monkeypatch.setattr(made_lesions, "PUSHED", push)
     monkeypatch.setattr(made_lesions, "RADIUS_MM", (6.0, 9.0))
     sick, lesion = made_lesion(host, host, np.random.default_rng(1))
@@ -42,7 +42,7 @@ def test_the_rest_of_the_brain_is_untouched(host, monkeypatch, kind, push):
 
 
 def test_lesions_are_brighter_as_often_as_darker(host, monkeypatch):
-    monkeypatch.setattr(made_lesions, "KINDS", {"shifted": 1.0})
+    monkeypatch.setattr(made_lesions, "LESION_KINDS", {"shifted": 1.0})
     rng, brighter = np.random.default_rng(0), 0
     for _ in range(20):
         sick, lesion = made_lesion(host, host, rng)

@@ -20,7 +20,7 @@ from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume
 from vae_loc.preprocessing.regions import depth_mm
 from vae_loc.preprocessing.resampling import doubled, doubled_mask
 from vae_loc.preprocessing.robust_fit import own_scale
-from vae_loc.scoring.smoothing import smoothed
+from vae_loc.preprocessing.smoothing import smoothed
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 FINE_FWHM_MM = 2.0

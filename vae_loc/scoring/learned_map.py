@@ -2,7 +2,7 @@
 
     h   = asinh((f - centre) / scale)      f, the features of a voxel
     h   = max(h W + b, 0)                  for each layer but the last
-    l   = h w + b                          log-odds, smoothed over the brain by `SMOOTHING_FWHM_MM`
+    l   = h w + b                          log-odds, smoothed over the brain by `JUDGE_FWHM_MM`
     map = sign(z') log(1 + exp(l))         z' of the residual
 
 The features are the z' of the residual and of the intensity, with and without healthy modes, of the log of KL-Grad and
@@ -18,12 +18,12 @@ import numpy as np
 
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
 from vae_loc.preprocessing.resampling import FWHM_PER_SIGMA
-from vae_loc.scoring.smoothing import smoothed
+from vae_loc.preprocessing.smoothing import smoothed
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 Judge = Mapping[str, FloatArray]  # centre and scale (F,); of layer N, N.weight (inputs, outputs) and N.bias (outputs,)
 
-SMOOTHING_FWHM_MM = 7.0  # of the log-odds: a voxel is no lesion alone
+JUDGE_FWHM_MM = 7.0  # of the log-odds: a voxel is no lesion alone
 MAX_Z = 60.0  # of a feature
 MIN_HOSTS = 20  # healthy people with made lesions; of fewer no judge is learned
 # the Gaussians of each z' in pixels (sigma); of 3 mm, 2 to 8 are 6 to 24 mm
@@ -76,6 +76,6 @@ def learned_map(maps: Mapping[str, FloatArray], mask: BoolArray, judge: Judge) -
     """
     odds = np.zeros(mask.shape, dtype=np.float32)
     odds[mask] = log_odds(judge_features(maps, mask), judge)
-    even = smoothed(odds, mask, FIELD_OF_VIEW_MM / len(mask), SMOOTHING_FWHM_MM)
+    even = smoothed(odds, mask, FIELD_OF_VIEW_MM / len(mask), JUDGE_FWHM_MM)
     result: FloatArray = np.where(mask, np.copysign(np.logaddexp(0, even), maps["residual"]), 0).astype(np.float32)
     return result

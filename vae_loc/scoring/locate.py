@@ -16,6 +16,7 @@ from vae_loc.preprocessing.canonical import CanonicalVolume, all_from_canonical
 from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.preprocessing.robust_fit import SD_PER_MAD
 from vae_loc.preprocessing.slices import from_slices, substantial, to_slices
+from vae_loc.preprocessing.smoothing import smoothed
 from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scans.stated_contrast import CONTRASTS
 from vae_loc.scans.volume import Volume
@@ -25,7 +26,6 @@ from vae_loc.scoring.normalised_maps import Features, features_of, normalised_ma
 from vae_loc.scoring.scan_gate import TissueFit, tissue_fit, verdict_on
 from vae_loc.scoring.score_options import DEFAULTS, ScoreOptions
 from vae_loc.scoring.slice_scores import score_slices
-from vae_loc.scoring.smoothing import smoothed
 from vae_loc.system.blas_threads import one_blas_thread
 from vae_loc.vocabulary import LEARNED, METHODS, BoolArray, FloatArray, Method
 

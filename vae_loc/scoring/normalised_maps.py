@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from vae_loc.preprocessing.canonical import CanonicalVolume
 from vae_loc.preprocessing.resampling import doubled_mask, low_passed
 from vae_loc.preprocessing.robust_fit import FIELD_CUT_SD, own_scale, robust_fit
+from vae_loc.preprocessing.smoothing import two_scales
 from vae_loc.scoring.fine_scale import fine_evidence, fine_intensity, fused
 from vae_loc.scoring.healthy_modes import without_modes
 from vae_loc.scoring.learned_map import Judge, learned_map
 from vae_loc.scoring.slice_scores import Field
-from vae_loc.scoring.smoothing import two_scales
 from vae_loc.vocabulary import LEARNED, PLACE_Z, BoolArray, FloatArray, Method, Polarity
 
 Moments = NDArray[np.float64]  # (3, I, I, I): number of brains, sum, sum of squares

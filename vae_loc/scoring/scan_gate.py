@@ -31,8 +31,8 @@ from vae_loc.preprocessing.pose import (
     outline_dice,
 )
 from vae_loc.preprocessing.robust_fit import FIELD_CUT_SD, SD_PER_MAD, robust_fit
+from vae_loc.preprocessing.smoothing import smoothed
 from vae_loc.scans.voxels import BRAIN_RANGE_ML, looks_like_ct
-from vae_loc.scoring.smoothing import smoothed
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 POSSIBLE_ML = (100.0, 3000.0)  # of a brain mask: refused beyond, warned about beyond `BRAIN_RANGE_ML`

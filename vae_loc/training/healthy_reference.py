@@ -167,27 +167,27 @@ def calibrate_healthy(
         progress(brain.case.scan.name)
 
     # set each brain that the network did not learn from against the statistics, and the judge, of the other folds
-    fit = CrossFit(
-        [FoldedBrain(scores.features, _unannotated(of), fold_of[of.case.subject]) for of, scores in scored],
-        store,
-        prior=prior_sums(model.reference, PRIOR_SUBJECTS),
-        given=Statistics(model.reference, model.modes),
-        count=count,
-        unselected=unselected,
-    )
+    folded = [FoldedBrain(scores.features, _unannotated(of), fold_of[of.case.subject]) for of, scores in scored]
+    given, prior = Statistics(model.reference, model.modes), prior_sums(model.reference, PRIOR_SUBJECTS)
+    fit = CrossFit(folded, store, prior=prior, given=given, count=count, unselected=unselected)
     others = {fold: fit.statistics(frozenset({fold})) for fold in sorted({fold_of[of] for of in new_subjects})}
     judges = judges_of(made.specimens, others) if learns else dict.fromkeys([None, *others], model.judge)
-    new = [(brain, scores, fold_of[brain.case.subject]) for brain, scores in scored if not brain.learned]
-    samples = [
-        sample_of(of, scores, others[fold], judges[fold], store, contrast=model.facts.contrast)
-        for of, scores, fold in new
-    ]
+    samples = []
+    for brain, scores in scored:
+        if not brain.learned:
+            fold = fold_of[brain.case.subject]
+            samples.append(sample_of(brain, scores, others[fold], judges[fold], store, contrast=model.facts.contrast))
 
     # a new scan will be set against the statistics of all
     everyone = fit.statistics()
-    kind: Kind = "simulated" if any(brain.appear is not None for brain, *_ in new) else "real"
-    healthy = healthy_of(samples, len(new_subjects), model, "ordinary" if unselected else kind)
+    healthy = healthy_of(samples, len(new_subjects), model, _kind_of(brains, unselected=unselected))
     return with_reference(model, template | everyone.reference, healthy, everyone.modes, judges[None])
+
+
+def _kind_of(brains: Sequence[HealthyBrain], *, unselected: bool) -> Kind:
+    if unselected:
+        return "ordinary"
+    return "real" if all(brain.appear is None for brain in brains) else "simulated"
 
 
 def _unannotated(brain: HealthyBrain) -> BoolArray:

@@ -27,16 +27,16 @@ from vae_loc.preprocessing.regions import depth_mm
 from vae_loc.preprocessing.resampling import doubled, low_passed
 from vae_loc.vocabulary import BoolArray, FloatArray
 
-KINDS = {"shifted": 0.45, "fluid": 0.15, "foreign": 0.2, "flat": 0.2}  # and how often each is made
+LESION_KINDS = {"shifted": 0.45, "fluid": 0.15, "foreign": 0.2, "flat": 0.2}  # and how often each is made
 RADIUS_MM = (5.0, 32.0)  # log-uniform
 LIFT_SD = (0.4, 2.5)  # of d, in the brain's robust standard deviations
 TEXTURE_SD = 0.6  # at most
 EDGE_PIXELS = (0.3, 2.2)  # sigma of the soft edge
-MIN_SHARE = 0.05  # of s; less is 0
+MIN_MARKED_SHARE = 0.05  # of s; less is 0
 INSIDE_SHARE = 0.35  # of s, from which on a pixel is lesion
 PUSHED, PUSH = 0.3, (0.2, 0.6)  # share of lesions that push tissue aside, and m
 REACH = 2.5  # of the push, in radii
-MAX_OFFSET = 12  # pixels between foreign tissue and its own place
+MAX_FOREIGN_OFFSET = 12  # pixels between foreign tissue and its own place
 
 
 def made_lesion(
@@ -54,11 +54,11 @@ def made_lesion(
     while not (share > INSIDE_SHARE).any():  # the smallest may be blurred away
         share, centre = _blob(host.mask, radius, rng)
     push = rng.uniform(*PUSH) if rng.random() < PUSHED else 0.0
-    kind = rng.choice(list(KINDS), p=list(KINDS.values()))
+    kind = rng.choice(list(LESION_KINDS), p=list(LESION_KINDS.values()))
     lift = np.float32(rng.choice([-1, 1]) * rng.uniform(*LIFT_SD))
     texture = _noise(host.mask, rng.uniform(0.8, 3), rng) * np.float32(rng.uniform(0, TEXTURE_SD))
     fluid = np.float32(np.percentile(host.data[host.mask], rng.choice([1, 99])))
-    offset = rng.integers(-MAX_OFFSET, MAX_OFFSET + 1, 3)
+    offset = rng.integers(-MAX_FOREIGN_OFFSET, MAX_FOREIGN_OFFSET + 1, 3)
 
     def laid_into(values: FloatArray, other: FloatArray, mask: BoolArray) -> FloatArray:
         scale = len(mask) // len(share)
@@ -92,7 +92,7 @@ def _blob(mask: BoolArray, radius: float, rng: np.random.Generator) -> tuple[Flo
     reach = 1 + rng.uniform(0.1, 0.4) * _noise(mask, rng.uniform(1, 4), rng)
     blob = ((np.linalg.norm(away, axis=0) < reach) & mask).astype(np.float32)
     share = np.minimum(low_passed(blob, (rng.uniform(*EDGE_PIXELS),) * 3) * np.float32(rng.uniform(1, 1.6)), 1) * mask
-    return np.where(share < MIN_SHARE, np.float32(0), share), centre
+    return np.where(share < MIN_MARKED_SHARE, np.float32(0), share), centre
 
 
 def _pushed(
