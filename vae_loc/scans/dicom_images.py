@@ -21,13 +21,7 @@ SAME_DIRECTION = 1e-4  # of direction cosines: 0.03 mm over a head; GE writes th
 ROUNDED_MM = 0.1  # of positions: an archive that writes one decimal is .09 mm off in three coordinates at most
 EVEN_SHARE = 0.005  # of the distance of slices, from which on positions are evened out
 EVEN = 0.1  # of the usual distance of slices: more or less is a gap, or the same slice twice
-EQUAL_TAGS = (
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "ImageOrientationPatient",
-    "FrameOfReferenceUID",
-)  # of a volume's images
+EQUAL_TAGS = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "FrameOfReferenceUID")  # in a volume
 NAMED = 3  # odd images in a message
 PER_MM = 50.0  # places per mm by which two images lie at the same place
 MIN_SLICES = 5  # of a volume; a localizer has fewer of a kind

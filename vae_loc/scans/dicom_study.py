@@ -41,13 +41,10 @@ def best_series(source: Path, wanted: str | None = None, *, contrast: str | None
             best.append(_only(source, first, series))
     best = best or [_only(source, usable, series)]
     log = logging.getLogger(__name__)
-    if len(series) > 1 and len(usable) == 1:
-        said = f"{source}: of {len(series)} series the only one that fits was taken: {best[0].described}"
+    why = "only one that fits was" if len(usable) == 1 else "best of each contrast were"
+    said = f"{source}: of {len(series)} series the {why} taken: {'; '.join(one.described for one in best)}"
+    if len(series) > 1:
         log.warning(printable(said))
-    elif len(series) > 1:
-        log.warning(printable(f"{source}: of {len(series)} series these were taken, the best of each contrast:"))
-        for one in best:
-            log.warning(printable(f"  {one.stated.contrast or '?':<5}  {one.described}"))
     for one in [one for one in series if one not in best][:MAX_LISTED]:
         log.warning(printable(f"  left out: {one.described}: {_reason(one, contrast)}"))
     for one in best:
@@ -58,18 +55,14 @@ def best_series(source: Path, wanted: str | None = None, *, contrast: str | None
 
 def _reason(series: Series, wanted: str | None) -> str:
     """Return why a series was not taken, in words."""
+    stated = series.stated
     if series.modality not in (MR, *UNKNOWN_MODALITIES):
         return f"its modality is {series.modality}"
-    if not series.volume:
-        return "no volume of slices"
-    if series.stated.other is not None:
-        return series.stated.other
-    if series.stated.contrast is None:
-        return "its contrast is not stated"
-    if wanted not in (None, series.stated.contrast):
-        return f"no {wanted}"
-    agent = f" a contrast agent ({series.stated.agent})," if series.stated.agent else ""
-    return f"not the best {series.stated.contrast}:{agent} fewer dimensions, thicker slices, or a repetition"
+    if not series.volume or stated.other or stated.contrast is None:
+        return stated.other or ("its contrast is not stated" if series.volume else "no volume of slices")
+    agent = f" a contrast agent ({stated.agent})," if stated.agent else ""
+    best = f"not the best {stated.contrast}:{agent} fewer dimensions, thicker slices, or a repetition"
+    return best if wanted in (None, stated.contrast) else f"no {wanted}"
 
 
 def _only(source: Path, chosen: Sequence[Series], series: Sequence[Series], wanted: str | None = None) -> Series:

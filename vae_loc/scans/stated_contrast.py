@@ -77,9 +77,8 @@ class Stated:
 
     def refusal(self) -> str | None:
         """Return why an image of another kind is not scored, in a sentence; None if it may be a scan."""
-        if self.other is None:
-            return None
-        return f"expected a T1, T2 or FLAIR scan, its {self.by} states {self.other}; --force scores it"
+        said = f"expected a T1, T2 or FLAIR scan, its {self.by} states {self.other}; --force scores it"
+        return said if self.other else None
 
     def warnings(self, contrast: str) -> tuple[str, ...]:
         """Return what the user should know of a scan that the model of a contrast scores; a sentence each."""
@@ -87,10 +86,7 @@ class Stated:
         if self.contrast not in (None, contrast):
             said.append(f"its {self.by} states {self.contrast}, it was scored as {contrast}; check --contrast")
         if self.agent:
-            said.append(
-                f"its {self.by} states a contrast agent ({self.agent}): the model knows scans without one, and vessels "
-                "that take it up may be findings"
-            )
+            said.append(f"its {self.by} states a contrast agent ({self.agent}): what takes it up may be a finding")
         return (*said, *([self.doubt] if self.doubt else []))
 
 
@@ -131,9 +127,8 @@ def stated_by_header(header: Mapping[str, str], description: str) -> Stated:
     'flair'
     """
     words = re.sub(r"[_\W]*_[_\W]*", " ", description.lower())
-    kinds = " ".join(header.get("ImageType", "").lower().replace("_", " ").split()[2:])
     acquired = header.get("AcquisitionContrast", "").lower().replace("_", " ")
-    kinds = f"{kinds} {acquired}"
+    kinds = " ".join([*header.get("ImageType", "").lower().replace("_", " ").split()[2:], acquired])
     named = contrast_of_words(words) or contrast_of_words(acquired)
     measured = _by_parameters(header)
     proton = re.search(PROTON_DENSITY, f"{words} {acquired}") and (named != "t2" or _number(header, "EchoTime") < 60)
