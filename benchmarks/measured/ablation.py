@@ -38,12 +38,13 @@ from benchmarks.trial import Diseased, Healthy, Sick, average_precision, healthy
 from vae_loc.evaluation.metrics import mean_interval
 from vae_loc.model.checkpoint import checkpoint, load_checkpoint, save_checkpoint
 from vae_loc.model.network import Model, load_model, ready
+from vae_loc.preprocessing import smoothing
 from vae_loc.preprocessing.canonical import BACKGROUND_SD, CanonicalVolume
 from vae_loc.preprocessing.pseudo_contrast import appearance_of
 from vae_loc.preprocessing.resampling import doubled_mask
 from vae_loc.preprocessing.slices import to_slices
 from vae_loc.preprocessing.smoothing import smoothed
-from vae_loc.scoring import fine_scale, locate, normalised_maps, smoothing
+from vae_loc.scoring import fine_scale, locate, normalised_maps
 from vae_loc.scoring.findings import EXTENT_FPR
 from vae_loc.scoring.locate import score_canonical
 from vae_loc.scoring.normalised_maps import Features, Moments, mean_and_sd, z_by_place

@@ -60,7 +60,7 @@ from vae_loc.scoring.normalised_maps import normalised_maps
 from vae_loc.scoring.score_options import ScoreOptions, Segmentation, default_rate
 from vae_loc.scoring.segmentation import segment
 from vae_loc.training.healthy_reference import calibrate_cases
-from vae_loc.vocabulary import PLACE_Z, FloatArray, Method
+from vae_loc.vocabulary import LEARNED, PLACE_Z, FloatArray, Method
 
 EXTENTS = (0.03, 0.02, 0.01, 0.005)  # shares of healthy voxels beyond the extent
 RESAMPLES = 2000
@@ -103,6 +103,7 @@ def page(contrast: str, models: Path, shared: Path) -> str:
         + f"\n### How often the flags are true\n\n{flags_table(flags_of_trial(shipped_alike, model))}"
         + level_words(model)
         + patients_page(model, shared)
+        + maps_page(model, shared)
         + real_healthy(path, contrast, shared)
     )
 
@@ -161,6 +162,28 @@ def patients_page(model: Model, shared: Path) -> str:
         f"\nMeans of the gliomas: found {found}, strongest is it {first}, false findings {false}, Dice {dice}, AP {ap}.\n"
         f"\nHow often the flags of these findings are true.\n\n{flags_table(met)}"
     )
+
+
+def maps_page(model: Model, shared: Path) -> str:
+    """Return the table of the maps side by side: their default findings in the gliomas, their Dice and AP."""
+    methods: list[Method] = ["combi", "rec-error", PLACE_Z, *([LEARNED] if model.checkpoint.judge else [])]
+    of: dict[Method, list[tuple[float, ...]]] = {method: [] for method in methods}
+    for case in cases_in(shared / "gliomas", model.facts.contrast):
+        scan = open_scan(case)
+        truth = read_labels(shared / "gliomas" / LABELS["gliomas"].format(subject=case.subject), scan.volume)[0]
+        truth &= scan.brain
+        located = locate(scan, model, ScoreOptions(methods=methods, force=True))
+        for method in methods:
+            segmented, values = segment(located, model, method, Segmentation()), located.maps[method]
+            sizes, annotated = voxels_of(segmented.numbers, truth)
+            on = reaches_share(annotated, sizes)
+            dice = 2 * int(annotated.sum()) / max(1, int(sizes.sum()) + np.count_nonzero(truth))
+            ranking = rank_sorted([np.sort(values[truth])], [np.sort(values[scan.brain & ~truth])])
+            best, ap = ranking.best_dice or 0.0, ranking.average_precision or 0.0
+            of[method].append((float(on.any()), float(np.count_nonzero(~on)), dice, best, ap))
+    rows = [[method, *(interval(values) for values in zip(*rows, strict=True))] for method, rows in of.items()]
+    columns = ["map", "found", "false a patient", "Dice", "oracle Dice", "AP"]
+    return f"\n### Each map by its own defaults, the five gliomas\n\n{table(columns, rows)}"
 
 
 def real_healthy(path: Path, contrast: str, shared: Path) -> str:
