@@ -47,7 +47,7 @@ class Case:
 
     @property
     def stated(self) -> Stated:
-        """What the header of the series states of the scan, else its name."""
+        """The statements of the series' header about the scan, else those of its name."""
         return self.header or stated_by_name(stem(self.scan))
 
 

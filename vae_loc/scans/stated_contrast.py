@@ -58,7 +58,7 @@ NO_BOLUS = ("", "no", "none", "n", "n/a", "0")
 
 @dataclass(frozen=True)
 class Stated:
-    """What is stated of a scan.
+    """The statements of a header or name about a scan.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class Stated:
         return said if self.other else None
 
     def warnings(self, contrast: str) -> tuple[str, ...]:
-        """Return what the user should know of a scan that the model of a contrast scores; a sentence each."""
+        """Return the warnings on a scan that the model of a contrast scores; a sentence each."""
         said = [f"its {self.by} states {self.other}: do not trust map and findings"] if self.other else []
         if self.contrast not in (None, contrast):
             said.append(f"its {self.by} states {self.contrast}, it was scored as {contrast}; check --contrast")
@@ -103,7 +103,7 @@ def name_parts(name: str) -> list[str]:
 
 
 def stated_by_name(name: str) -> Stated:
-    """Return what a file name without its ending states: by its BIDS entities and its last part.
+    """Return the statements of a file name without its ending: by its BIDS entities and its last part.
 
     >>> stated_by_name("sub-01_ce-gad_T1w").agent, stated_by_name("IXI013-HH-1212-PD").other
     ('ce-gad', 'a proton-density image')
@@ -116,7 +116,7 @@ def stated_by_name(name: str) -> Stated:
 
 
 def stated_by_header(header: Mapping[str, str], description: str) -> Stated:
-    """Return what a DICOM header states: sequence parameters first, then words of the description and of ImageType.
+    """Return the statements of a DICOM header: its sequence parameters first, then words of description and ImageType.
 
     Parameters
     ----------
