@@ -21,7 +21,7 @@ from vae_loc.errors import UnusableInput
 from vae_loc.preprocessing.regions import Box, bounding_box, depth_mm, distance_mm, filled, largest_component
 from vae_loc.preprocessing.resampling import interpolated
 from vae_loc.scans.volume import Volume, read_mask
-from vae_loc.scans.voxels import BRAIN_RANGE_ML, lost_slices
+from vae_loc.scans.voxels import BRAIN_RANGE_ML
 from vae_loc.system.onnx_runtime import session
 from vae_loc.vocabulary import BoolArray, BrainMask, FloatArray
 
@@ -72,7 +72,7 @@ def find_brain(volume: Volume, how: BrainMask) -> tuple[BoolArray, str]:
 def _bridged(volume: Volume) -> Volume:
     """Return a volume whose lost slices are copies of their neighbours, so that the brain is in one piece."""
     data, missing = volume.data, volume.missing
-    for axis, slices in lost_slices(volume.data).items():
+    for axis, slices in volume.lost.items():
         data, missing = data.copy(order="F"), missing.copy() if missing is not None else None
         kept = np.setdiff1d(np.arange(data.shape[axis]), slices)
         nearest = kept[np.abs(kept - slices[:, None]).argmin(axis=1)]

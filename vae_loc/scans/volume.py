@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import math
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -39,8 +40,9 @@ class Volume:
     affine : float64 (4, 4), voxel indices to RAS+ mm
     header : the original NIfTI header, kept for writing on the same grid
     path : where it was read from
-    missing : bool (I, J, K) where the file had NaN or infinity, or None if nowhere
+    missing : bool (I, J, K) where the file had NaN or infinity, or lost slices; None if nowhere
     warnings : what the user should know about the file, one line each
+    lost : by axis, the slices of zeros inside the head (`voxels.lost_slices`)
     """
 
     data: FloatArray
@@ -49,6 +51,7 @@ class Volume:
     path: Path
     missing: BoolArray | None = None
     warnings: tuple[str, ...] = ()
+    lost: Mapping[int, NDArray[np.intp]] = field(default_factory=dict)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -110,13 +113,13 @@ def volume_of(path: Path, header: Header, values: NDArray[np.float64]) -> Volume
     affine, geometry_warnings = affine_mm(path, header)
     voxel_mm3 = float(abs(np.linalg.det(affine[:3, :3])))
     data, missing, content_warnings = content(path, values, voxel_mm3)
-    notes = []
-    for axis, slices in lost_slices(data).items():
+    notes, lost = [], lost_slices(data)
+    for axis, slices in lost.items():
         missing = np.zeros(data.shape, dtype=bool) if missing is None else missing
         missing[(np.s_[:],) * axis + (slices,)] = True
         shown = ", ".join(map(str, slices[:SHOWN_VALUES])) + (", ..." if len(slices) > SHOWN_VALUES else "")
         notes.append(f"{len(slices)} slices inside the head hold only zeros ({'IJK'[axis]} = {shown}) and are left out")
-    return Volume(data, affine, header, path, missing, geometry_warnings + content_warnings + tuple(notes))
+    return Volume(data, affine, header, path, missing, (*geometry_warnings, *content_warnings, *notes), lost)
 
 
 def read_mask(path: Path, like: Volume) -> BoolArray:

@@ -29,10 +29,7 @@ EXTENT_FPR = 0.02  # share of healthy voxels beyond the extent
 EXTENT_FPRS = {"flair": 0.005}  # where another is better: what is small and bright is blurred far beyond its border
 DIVIDING = 1.5  # of the extent, that two candidates exceed on both sides of what joins them
 TIGHT_SHARES = {"flair": 0.25}  # of a small candidate's strength, below which a voxel is its blurred border
-TIGHT_ML, WIDE_ML = (
-    10.0,
-    40.0,
-)  # volumes above that share: cut so up to the one, at the extent from the other
+TIGHT_ML, WIDE_ML = 10.0, 40.0  # volumes above that share: cut so up to the one, at the extent from the other
 KEPT_STRENGTHS = 8  # of a healthy scan, strongest first
 MIN_TELLING = 5  # real and ordinary scans, from which on the strengths of simulated ones no longer count
 STRENGTH_RESAMPLES = 1000  # of the bootstrap

@@ -11,8 +11,9 @@ variation, they are taken off z' (`healthy_modes`); what is too small for z' is 
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -149,6 +150,7 @@ def with_polarity(signed: FloatArray, polarity: Polarity) -> FloatArray:
 
 Feature = Literal["residual", "rec-gradient", "elbo-gradient", "kl-magnitude", "intensity", "fine"]
 Features = dict[Feature, FloatArray]
+UsualAndRest = Callable[[Feature], tuple[FloatArray, FloatArray]]  # z' (I, I, I), with healthy modes and without
 SIGNED: dict[Method, Feature] = {
     "rec-error": "residual",
     "rec-grad": "rec-gradient",
@@ -223,16 +225,17 @@ def normalised_maps(
     """
     if "residual.mean" not in reference:
         return {}
-    # the maps on the canonical grid
+    # the maps on the canonical grid; several are made of the same z'
+    z = _z_of(features, mask, reference, modes)
     maps: dict[Method, FloatArray] = {}
     for method in methods:
         if method in SIGNED:
-            maps[method] = _usual_and_rest(SIGNED[method], features, mask, reference, modes)[1]
+            maps[method] = z(SIGNED[method])[1]
         elif method == LEARNED:
             if judge:
-                maps[method] = learned_map(judged_maps(features, mask, reference, modes), mask, judge)
+                maps[method] = learned_map(_judged_maps(z, features, mask, reference), mask, judge)
         else:
-            residual = _usual_and_rest("residual", features, mask, reference, modes)[1]
+            residual = z("residual")[1]
             k = relative_to_place(features["kl-magnitude"], mask, reference["kl-magnitude.mean"])
             maps[method] = k * np.sign(residual) if method == "kl-grad" else k**KL_POWER * residual
     # at half the pixel, the fine intensity as further evidence
@@ -249,9 +252,15 @@ def judged_maps(
     modes: Mapping[str, FloatArray] | None,
 ) -> dict[str, FloatArray]:
     """Return the maps that a judge sees, float32 (I, I, I) each, for `learned_map`; see `normalised_maps`."""
+    return _judged_maps(_z_of(features, mask, reference, modes), features, mask, reference)
+
+
+def _judged_maps(
+    z: UsualAndRest, features: Mapping[Feature, FloatArray], mask: BoolArray, reference: Mapping[str, FloatArray]
+) -> dict[str, FloatArray]:
     maps: dict[str, FloatArray] = {}
     for name in ("residual", "intensity"):
-        maps[f"{name}.usual"], maps[name] = _usual_and_rest(name, features, mask, reference, modes)
+        maps[f"{name}.usual"], maps[name] = z(name)
     maps["kl"] = log_relative_to_place(features["kl-magnitude"], mask, reference["kl-magnitude.mean"])
     maps["own"] = own_scale(features["intensity"], mask)
     fine, zero = features.get("fine", features["intensity"]), np.zeros_like(reference["residual.mean"])
@@ -260,17 +269,21 @@ def judged_maps(
     return maps
 
 
-def _usual_and_rest(
-    feature: Feature,
+def _z_of(
     features: Mapping[Feature, FloatArray],
     mask: BoolArray,
     reference: Mapping[str, FloatArray],
     modes: Mapping[str, FloatArray] | None,
-) -> tuple[FloatArray, FloatArray]:
-    """Return z' of a feature, float32 (I, I, I), and the same without healthy modes where it has some."""
-    mean, sd = reference[f"{feature}.mean"], reference[f"{feature}.sd"]
-    usual = at_place(features[feature], mask, mean, sd)
-    if not modes or feature not in modes:
-        return usual, usual
-    rest = without_modes(usual, mask, sd > 0, modes[feature])
-    return usual, at_place(rest, mask, reference[f"{feature}.rest.mean"], reference[f"{feature}.rest.sd"])
+) -> UsualAndRest:
+    """Return the function of a feature's z' with and without its healthy modes, each computed once."""
+
+    @functools.cache
+    def z(feature: Feature) -> tuple[FloatArray, FloatArray]:
+        mean, sd = reference[f"{feature}.mean"], reference[f"{feature}.sd"]
+        usual = at_place(features[feature], mask, mean, sd)
+        if not modes or feature not in modes:
+            return usual, usual
+        rest = without_modes(usual, mask, sd > 0, modes[feature])
+        return usual, at_place(rest, mask, reference[f"{feature}.rest.mean"], reference[f"{feature}.rest.sd"])
+
+    return z

@@ -130,16 +130,14 @@ def calibrate_healthy(
 
     The statistics by place are those of all subjects; a subject's scores are set against those of others (`cross_fit`),
     else its voxels would look more usual than a new subject's. Modes that the model has stay; others are made where
-    there are subjects enough and the contrast is that of real scans.
+    there are subjects enough and the contrast is that of real scans. Of `MIN_HOSTS` healthy people with real scans,
+    from whom the network did not learn, a judge is learned (`learned_judge`); else the model keeps the one that it has.
 
     Parameters
     ----------
     store : keeps the scores of the brains, so that each is scored once
     progress : called once for each brain
     unselected : whether they are of ill people too; see `calibrate_unselected`
-
-    Of `MIN_HOSTS` healthy people with real scans, that the network did not learn from, a judge is learned
-    (`learned_judge`); else the model keeps the one that it has.
 
     Raises
     ------

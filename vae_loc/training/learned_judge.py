@@ -31,12 +31,7 @@ from vae_loc.vocabulary import BoolArray, FloatArray
 SEED = 0
 BRAINS_PER_HOST = 4  # with made lesions
 TWO_LESIONS = 0.3  # share of them with a second one
-INSIDE, NEAR, FAR, HEALTHY = (
-    250,
-    150,
-    700,
-    500,
-)  # voxels that are looked at, at most; the last of a brain without lesion
+INSIDE, NEAR, FAR, HEALTHY = 250, 150, 700, 500  # voxels that are looked at, at most; the last without a lesion
 NEAR_PIXELS = 3.0
 EPOCHS, BATCH = 12, 2048
 PEAK_RATE, WARM_SHARE = 3e-3, 0.2  # of Adam, which rises to it for a fifth of the steps and falls down a cosine
