@@ -7,19 +7,24 @@ import platform
 from pathlib import Path
 
 
-def parser_of(doc: str | None, *, shared: bool = False, output: bool = False) -> argparse.ArgumentParser:
+def parser_of(
+    doc: str | None, *, shared: bool = False, output: bool = False, models: bool = False
+) -> argparse.ArgumentParser:
     """Return the parser of a script whose help is its docstring.
 
     Parameters
     ----------
     shared : whether it reads real scans, whose folder is `--shared`
     output : whether it writes a page, `-o`
+    models : whether it takes other models than the shipped ones, `--models`
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     if shared:
         parser.add_argument("--shared", type=Path, default=Path("../shared/data"), help="folder of the real scans")
     if output:
         parser.add_argument("-o", "--output", type=Path, help="page that is written")
+    if models:
+        parser.add_argument("--models", type=Path, default=Path("models"), help="folder of t1, t2 and flair")
     return parser
 
 

@@ -24,6 +24,7 @@ from benchmarks.cohorts import CONTRASTS, LABELS, cases_in, site_cases
 from benchmarks.command import finish, made_by, parser_of, reading
 from benchmarks.flags import FALSE, flags_of_trial, flags_table
 from benchmarks.page import interval, table, yes
+from benchmarks.patients import judged
 from benchmarks.tools.refresh_models import without_site
 from benchmarks.transplants import KINDS, gliomas_of, lesions_in
 from benchmarks.trial import (
@@ -35,10 +36,7 @@ from benchmarks.trial import (
     scored,
     transplanted,
     trial,
-    voxels_of,
 )
-from vae_loc.evaluation.lesions import reaches_share
-from vae_loc.evaluation.metrics import rank_sorted
 from vae_loc.evaluation.scan_metrics import baseline_maps
 from vae_loc.model.checkpoint import Checkpoint, healthy_threshold
 from vae_loc.model.network import Model, load_model, ready
@@ -68,8 +66,7 @@ RESAMPLES = 2000
 
 def main() -> None:
     """Print and write the page."""
-    parser = parser_of(__doc__, shared=True, output=True)
-    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of t1, t2 and flair")
+    parser = parser_of(__doc__, shared=True, output=True, models=True)
     parser.add_argument("--only", choices=CONTRASTS, action="append")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -174,13 +171,9 @@ def maps_page(model: Model, shared: Path) -> str:
         truth &= scan.brain
         located = locate(scan, model, ScoreOptions(methods=methods, force=True))
         for method in methods:
-            segmented, values = segment(located, model, method, Segmentation()), located.maps[method]
-            sizes, annotated = voxels_of(segmented.numbers, truth)
-            on = reaches_share(annotated, sizes)
-            dice = 2 * int(annotated.sum()) / max(1, int(sizes.sum()) + np.count_nonzero(truth))
-            ranking = rank_sorted([np.sort(values[truth])], [np.sort(values[scan.brain & ~truth])])
-            best, ap = ranking.best_dice or 0.0, ranking.average_precision or 0.0
-            of[method].append((float(on.any()), float(np.count_nonzero(~on)), dice, best, ap))
+            segmented = segment(located, model, method, Segmentation())
+            one = judged(located.maps[method], segmented.numbers, truth, scan.brain)
+            of[method].append((one.found, one.false, one.dice, one.oracle, one.ap))
     rows = [[method, *(interval(values) for values in zip(*rows, strict=True))] for method, rows in of.items()]
     columns = ["map", "found", "false a patient", "Dice", "oracle Dice", "AP"]
     return f"\n### Each map by its own defaults, the five gliomas\n\n{table(columns, rows)}"
@@ -262,24 +255,19 @@ def patient_row(
     truth &= scan.brain
     located = locate(scan, model, ScoreOptions(force=True))
     segmented = segment(located, model, "combi", Segmentation())
-    sizes, annotated = voxels_of(segmented.numbers, truth)
-    on, size = reaches_share(annotated, sizes), np.count_nonzero(truth)
-    found, first, false = bool(on.any()), bool(on[:1].any()), int(np.count_nonzero(~on))
-    dice = 2 * int(annotated.sum()) / max(1, int(sizes.sum()) + size)
-    older = str(np.count_nonzero(annotated == 0))
-    values, brain = located.maps["combi"], scan.brain
-    ranking = rank_sorted([np.sort(values[brain & truth])], [np.sort(values[brain & ~truth])])
-    ap = ranking.average_precision or 0.0
+    brain = scan.brain
+    of = judged(located.maps["combi"], segmented.numbers, truth, brain)
+    first, older = bool(of.on[:1].any()), str(np.count_nonzero(of.annotated == 0))
     others = baseline_maps(scan.volume, brain, located.canonical, model.reference, contrast=model.facts.contrast)
     aps = [average_precision(others[name], truth, brain) for name in ("intensity", "place-z") if name in others]
     named = segmented.findings[0] if segmented.findings else None
     words = f"{about_ml(named.volume_ml)}, {named.sign}, {named.place_words}" if named else "none"
-    ml = size * scan.volume.voxel_mm3 / 1000
-    figures = [f"{value:.2f}" for value in (dice, ranking.best_dice or 0, ap, *aps)]
-    row = [f"{cohort} {case.subject}", f"{ml:.3g}", yes(found), yes(first), str(false), older, *figures, words]
-    met = {"lesions": [one for one in segmented.findings if on[one.number - 1]]}
-    met[FALSE] = [one for one in segmented.findings if not on[one.number - 1]]
-    return row, (found, first, false, dice, ap), met
+    ml = np.count_nonzero(truth) * scan.volume.voxel_mm3 / 1000
+    figures = [f"{value:.2f}" for value in (of.dice, of.oracle, of.ap, *aps)]
+    row = [f"{cohort} {case.subject}", f"{ml:.3g}", yes(of.found), yes(first), str(of.false), older, *figures, words]
+    met = {"lesions": [one for one in segmented.findings if of.on[one.number - 1]]}
+    met[FALSE] = [one for one in segmented.findings if not of.on[one.number - 1]]
+    return row, (of.found, first, of.false, of.dice, of.ap), met
 
 
 if __name__ == "__main__":

@@ -5,40 +5,21 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
 from benchmarks.cohorts import CONTRASTS, LABELS
-from benchmarks.page import interval, table, yes
-from benchmarks.trial import voxels_of
-from vae_loc.evaluation.lesions import reaches_share
-from vae_loc.evaluation.metrics import rank_sorted
+from benchmarks.page import interval, table
+from benchmarks.patients import Judged, judged
 from vae_loc.results.person_summary import PersonSummary, read_person
 from vae_loc.results.score_cohort import score_cohort
 from vae_loc.scoring.merged_findings import read_output
 from vae_loc.scoring.score_options import Files, RunOptions, ScoreOptions, Segmentation
-from vae_loc.vocabulary import BoolArray, FloatArray
 
 MOVED_DEGREES, MOVED_MM = 12.0, 25.0
 COHORTS = ("gliomas", "ms", "ms_tabriz")
-
-
-@dataclass
-class Judged:
-    """A result against a patient's lesion."""
-
-    found: bool
-    false: int
-    dice: float
-    oracle: float
-    ap: float
-
-    def cells(self) -> str:
-        """Return the cells of a table."""
-        return f"{yes(self.found)} / {self.false} / {self.dice:.2f} / {self.oracle:.2f} / {self.ap:.2f}"
 
 
 def patients_page(shared: Path) -> str:
@@ -145,20 +126,6 @@ def judged_patient(cohort: str, subject: str, out: Path, shared: Path) -> dict[s
         name: judged(maps[name], read_output(Path(f"{place}_dseg.nii.gz")).data, label & brain, brain)
         for name, place in known.items()
     }
-
-
-def judged(heat: FloatArray, numbers: FloatArray, truth: BoolArray, brain: BoolArray) -> Judged:
-    """Return how a map and its numbered findings met a lesion, in the brain of all contrasts."""
-    ranking = rank_sorted([np.sort(heat[brain & truth])], [np.sort(heat[brain & ~truth])])
-    sizes, annotated = voxels_of(numbers, truth)
-    on = reaches_share(annotated, sizes)
-    return Judged(
-        found=bool(on.any()),
-        false=int(np.count_nonzero(~on)),
-        dice=2 * int(annotated.sum()) / (int(sizes.sum()) + np.count_nonzero(truth)),
-        oracle=ranking.best_dice or 0.0,
-        ap=ranking.average_precision or 0.0,
-    )
 
 
 def person(out: Path, subject: str) -> PersonSummary:

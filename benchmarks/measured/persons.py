@@ -14,7 +14,6 @@ import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -66,8 +65,7 @@ def _row(candidate: Candidate) -> Finding:
 
 def main() -> None:
     """Print and write the page."""
-    parser = parser_of(__doc__, shared=True, output=True)
-    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of t1, t2 and flair")
+    parser = parser_of(__doc__, shared=True, output=True, models=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
     began = time.perf_counter()

@@ -15,7 +15,6 @@ Brackets hold the 95 % interval of a bootstrap over people.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,10 @@ import torch
 from benchmarks.cohorts import LABELS, cases_in, ordinary_cases
 from benchmarks.command import finish, made_by, parser_of, reading
 from benchmarks.page import interval, table
+from benchmarks.patients import Judged, judged
 from benchmarks.tools.refresh_models import without_site
-from benchmarks.trial import Diseased, Healthy, average_precision, folds, healthy_brains, scored, transplanted, widened
+from benchmarks.trial import Diseased, Healthy, folds, healthy_brains, scored, transplanted, widened
 from vae_loc.evaluation.lesions import SHARE
-from vae_loc.evaluation.metrics import dice_at
 from vae_loc.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vae_loc.model.network import load_model, ready
 from vae_loc.preprocessing.open_scan import open_scan
@@ -56,8 +55,7 @@ COUNTS, SHARES, JUDGED = (5, 10, 20, 30), (0.0, 0.5, 1.0), 6
 
 def main() -> None:
     """Print and write the page."""
-    parser = parser_of(__doc__, shared=True, output=True)
-    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of t1, t2 and flair")
+    parser = parser_of(__doc__, shared=True, output=True, models=True)
     parser.add_argument("--before", type=Path, help="folder where the models before are kept for another run")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -75,16 +73,6 @@ def main() -> None:
     finish(text + shares_page(options.models / "t1.safetensors", options.shared), options.output)
 
 
-@dataclass(frozen=True)
-class Patient:
-    """A scan, and the figures of its default findings."""
-
-    found: bool
-    false: int
-    dice: float
-    ap: float
-
-
 def sites_page(contrast: str, before: Checkpoint, shared: Path) -> str:
     """Return the table of one contrast: a row for each site and reference."""
     ordinary = ordinary_cases(contrast, shared)
@@ -100,7 +88,7 @@ def sites_page(contrast: str, before: Checkpoint, shared: Path) -> str:
             f"{len(others)}, lesions annotated": calibrate_unselected(before, others),
         }
         for title, model in references.items():
-            of = [judged(case, model, shared) for case in cases]
+            of = [by_default(case, model, shared) for case in cases]
             found, false = interval([one.found for one in of]), interval([one.false for one in of])
             dice, ap = interval([one.dice for one in of]), interval([one.ap for one in of])
             cells = ["-", false, "-", "-"] if site == "ds011" else [found, false, dice, ap]
@@ -110,20 +98,15 @@ def sites_page(contrast: str, before: Checkpoint, shared: Path) -> str:
     return f"\n## {contrast.upper()}: each site by the others\n\n{table(columns, rows)}"
 
 
-def judged(case: Case, model: Checkpoint, shared: Path) -> Patient:
-    """Return the figures of a scan by a model's defaults."""
+def by_default(case: Case, model: Checkpoint, shared: Path) -> Judged:
+    """Return how a model's default findings met the lesion of a scan."""
     scan, loaded = open_scan(case), ready(model)
     located = locate(scan, loaded, ScoreOptions(force=True))
     segmented = segment(located, loaded, "combi", Segmentation())
-    folder, brain, heat = case.scan.parent.name, scan.brain, located.maps["combi"]
-    truth = np.zeros(brain.shape, dtype=bool)
+    folder, truth = case.scan.parent.name, np.zeros(scan.brain.shape, dtype=bool)
     if folder in LABELS:
-        truth = read_labels(shared / folder / LABELS[folder].format(subject=case.subject), scan.volume)[0] & brain
-    on = [float(truth[segmented.numbers == of.number].mean()) >= SHARE for of in segmented.findings]
-    marked = segmented.mask.astype(np.float32)
-    dice = dice_at(np.sort(marked[truth]), np.sort(marked[brain & ~truth]), 0.5) or 0.0
-    ap = average_precision(heat, truth, brain) if truth.any() else 0.0
-    return Patient(any(on), len(on) - sum(on), dice, ap)
+        truth = read_labels(shared / folder / LABELS[folder].format(subject=case.subject), scan.volume)[0] & scan.brain
+    return judged(located.maps["combi"], segmented.numbers, truth, scan.brain)
 
 
 def shares_page(path: Path, shared: Path) -> str:
