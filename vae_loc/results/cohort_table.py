@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from vae_loc.errors import UnusableInput, VaeLocError
+from vae_loc.results.montage import LARGE_ROW
 from vae_loc.results.output_names import is_page, page_of
 from vae_loc.results.person_summary import people_beside
 from vae_loc.results.scan_page import CITATION, environment, jpeg, look_of, stored_jpeg
@@ -29,7 +30,6 @@ FIRST_COLUMNS = ("scan", "mask", "subject", "contrast", "status", "error", "scor
 MAP_COLUMNS = ("flagged", "threshold", "lesion_ml", "findings", "strength", "strongest")
 LAST_COLUMNS = ("warnings", "seconds", "schema_version")
 THUMBNAIL_WIDTH, THUMBNAIL_QUALITY = 300, 70
-MIDDLE_ROWS = (0.0, 0.27, 0.938, 0.76)  # of a montage: left, top, right, bottom, as shares of its sides
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def write_page(table: Path) -> Path:
     methods = [method for method in MAPS if cells and f"{method}_flagged" in cells[0]]
     method = "combi" if "combi" in methods or not methods else methods[0]
     # the thumbnail and the page that each scan's JSON names, where they are there
-    thumbnail = functools.partial(jpeg, quality=THUMBNAIL_QUALITY, width=THUMBNAIL_WIDTH, box=MIDDLE_ROWS)
+    thumbnail = functools.partial(jpeg, quality=THUMBNAIL_QUALITY, width=THUMBNAIL_WIDTH, box=LARGE_ROW)
     rows = []
     for row in cells:
         picture = own = None

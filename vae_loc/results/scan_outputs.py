@@ -16,7 +16,7 @@ from vae_loc.results.output_names import MASK_KINDS, OutputNames
 from vae_loc.results.scan_page import Picture, scan_page
 from vae_loc.results.scan_summary import Inputs, MaskSummary, ScanSummary, summarize
 from vae_loc.scans.volume import write_volume
-from vae_loc.scoring.finding_model import Finding, columns_of, findings_tsv
+from vae_loc.scoring.finding_model import Finding, columns_of, findings_tsv, how_many
 from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.score_options import DEFAULT_FPR, ScoreOptions, Segmentation, default_rate
@@ -25,6 +25,8 @@ from vae_loc.system.writing import together, write_atomically, write_json
 from vae_loc.vocabulary import Method
 
 CEILING_FPR = 0.01  # where findings are not known, full colour is twice what this share of healthy voxels exceeds
+
+NOT_SEGMENTED = "the whole map, without findings: `vae-loc segment` finds them"
 
 
 def write_outputs(
@@ -131,12 +133,14 @@ def _write_picture(
     about = f"{method}, only what is {only} than expected" if only else method
     made_by = f"model {model.facts.contrast} {model.digest[:8]}"
     title = f"{volume.path.name}   {about}   {made_by}   research use only"
-    mask = None if segmented is None else segmented.mask
+    numbers = None if segmented is None else segmented.numbers
     signed = signed_on_grid(located, method, beyond=0.0 if whole else shown.floor)
-    slices = Slices.of(volume, signed, located.brain, mask, shown)
-    montage = montage_png(slices, segmented.findings if segmented else [], title=title)
+    slices = Slices.of(volume, signed, located.brain, numbers, shown)
+    findings = segmented.findings if segmented else ()
+    result = how_many(findings, segmented.rule.false_findings) if segmented else NOT_SEGMENTED
+    montage = montage_png([slices], findings, title=title, result=result[0].upper() + result[1:])
     write_atomically(names.path(volume.path, method, "anomaly.png"), montage)
-    return Picture(signed, mask, shown.ceiling or 1.0, montage)
+    return Picture(signed, numbers, shown.ceiling or 1.0, montage)
 
 
 def shown_of(located: Located, model: Model, method: Method, segmented: SegmentedMap | None) -> Shown:

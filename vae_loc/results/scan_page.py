@@ -23,8 +23,9 @@ from vae_loc.results.scan_summary import ScanSummary
 from vae_loc.scoring.finding_model import about_ml, nothing_found
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.score_options import DEFAULT_FPR
+from vae_loc.scoring.segmentation import Numbers
 from vae_loc.system.reading import opened
-from vae_loc.vocabulary import BoolArray, FloatArray, Method
+from vae_loc.vocabulary import FloatArray, Method
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -50,13 +51,13 @@ class Picture:
     Attributes
     ----------
     signed : float32 (I, J, K) on the scan's grid, > 0 where brighter and < 0 where darker than expected
-    mask : bool (I, J, K) or None if nothing was segmented
+    numbers : of the findings, (I, J, K), or None if nothing was segmented
     ceiling : score shown at full colour
     montage : bytes of the PNG
     """
 
     signed: FloatArray
-    mask: BoolArray | None
+    numbers: Numbers | None
     ceiling: float
     montage: bytes
 
@@ -197,8 +198,8 @@ def _viewer(
     for (method, picture), about in zip(pictures.items(), facts, strict=True):
         signed, outline = picture.signed, None
         top = min(float(np.abs(signed).max()), MAX_CEILINGS * picture.ceiling) or 1.0
-        if picture.mask is not None:
-            outline = layer(surface_of(picture.mask), crop, low=0, high=255, highest=True)
+        if picture.numbers is not None:
+            outline = layer(surface_of(picture.numbers > 0), crop, low=0, high=255, highest=True)
         maps.append(
             {
                 "method": method,

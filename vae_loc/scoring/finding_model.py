@@ -146,6 +146,9 @@ class PersonFinding(BaseModel):
     words: str = Field(description=WORDS)
 
 
+AnyFinding = Finding | PersonFinding
+
+
 def measures(voxels: NDArray[np.intp], peak: NDArray[np.intp], volume: Volume) -> Measures:
     """Return the measures of a finding, from its voxels (N, 3) and the one where the map is greatest (3,)."""
     upwards = int(np.argmax(np.abs(volume.affine[2, :3]) / volume.spacing_mm))
@@ -224,11 +227,17 @@ def one_in(rate: float) -> str:
     return "all" if rate >= 1 else f"1 in {int(1 / rate + 1e-9)}"
 
 
-def findings_words(findings: Sequence[Finding | PersonFinding], false_findings: float | None) -> str:
-    """Return how many findings there are and which is the strongest, in words."""
+def how_many(findings: Sequence[AnyFinding], false_findings: float | None) -> str:
+    """Return how many findings there are, in words."""
     if not findings:
         return nothing_found(false_findings)
-    return f"{len(findings)} finding{'s' if len(findings) > 1 else ''}, strongest: {findings[0].words}"
+    return f"{len(findings)} finding{'s' if len(findings) > 1 else ''}"
+
+
+def findings_words(findings: Sequence[AnyFinding], false_findings: float | None) -> str:
+    """Return how many findings there are and which is the strongest, in words."""
+    strongest = f", strongest: {findings[0].words}" if findings else ""
+    return how_many(findings, false_findings) + strongest
 
 
 def words_of_maps(words: Mapping[Method, str]) -> list[str]:

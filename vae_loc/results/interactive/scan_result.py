@@ -143,7 +143,7 @@ class ScanResult:
         found = self.segment(method) if segmented is None else segmented
         shown = shown_of(self.located, self.model, method, found)
         signed = signed_on_grid(self.located, method, beyond=0.0)
-        slices = Slices.of(self.volume, signed, self.brain, found.mask, shown)
+        slices = Slices.of(self.volume, signed, self.brain, found.numbers, shown)
         title = f"{self.case.scan.name}, {method}, model {self.model.facts.contrast}: research use only"
         return scan_figure(slices, found.findings, title=title)
 
