@@ -1,7 +1,9 @@
 # CPU images of vae-loc with the shipped models inside. They contact nothing at run time; see docs/how-to/docker.md.
 #   docker build -t vae-loc .                                everything, training too
 #   docker build -t vae-loc:score --target score .           scoring by onnxruntime alone, without PyTorch
-ARG BASE=docker.io/library/python:3.11-slim-bookworm
+# python:3.11-slim-bookworm of 19 September 2026 (Python 3.11.16; x86-64, Arm and others), by Docker's repo-info;
+# docs/release.md has the command that names a newer one
+ARG BASE=docker.io/library/python@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 FROM ${BASE} AS build-score
 # DICOM comes with it; empty leaves it out

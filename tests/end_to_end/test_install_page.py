@@ -39,6 +39,7 @@ def test_apptainer_and_docker_make_the_same_of_the_same_files(definition):
     dockerfile = (ROOT / "Dockerfile").read_text()
     base = re.search(r"^From: (\S+)", definition, re.M)[1]
     assert f"docker.io/library/{base}" in dockerfile
+    assert re.fullmatch(r"python@sha256:[0-9a-f]{64}", base), "a tag moves, a digest does not"
     (index,) = re.findall(r"--extra-index-url (\S+)", definition)
     assert f"TORCH_INDEX={index}\n" in dockerfile
     copied = re.findall(r"^    (\S+) /src/\S+$", definition, re.M)
