@@ -12,7 +12,7 @@ import nox
 
 ROOT = Path(__file__).parent
 MAX_WHEEL_BYTES = 100_000_000  # PyPI's limit for a file
-CODE = ("vae_loc", "reproduction", "tests", "benchmarks", "noxfile.py")
+CODE = ("vae_loc", "reproduction", "tests", "benchmarks", "extras", "noxfile.py")
 PROSE = ("*.md", "docs", "models", "sample_data/README.md", *CODE)
 nox.options.sessions = ["check", "docs"]
 

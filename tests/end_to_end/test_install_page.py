@@ -1,4 +1,4 @@
-"""What docs/how-to/install.md shows works as far as Linux without containers and without 3D Slicer can tell."""
+"""What the pages on installation and 3D Slicer show works, as far as Linux without containers and Slicer can tell."""
 
 import re
 import shutil
@@ -9,6 +9,7 @@ from support.commands import script
 from support.places import ROOT
 
 PAGE = ROOT / "docs" / "how-to" / "install.md"
+SLICER = ROOT / "docs" / "how-to" / "slicer.md"
 HEADER = "index\tname\tsign\tstrength\n"
 
 
@@ -23,7 +24,7 @@ def test_the_colour_table_names_each_finding_by_its_voxels_value(tmp_path):
     (tmp_path / "results").mkdir()
     table = tmp_path / "results" / "crtut_t2_desc-combi_dseg.tsv"
     table.write_text(HEADER + "1\tfinding 1\tbrighter\t21.1\n2\tfinding 2\tdarker\t13\n")
-    subprocess.run(["bash", "-ec", script(PAGE, "awk")], cwd=tmp_path, check=True)
+    subprocess.run(["bash", "-ec", script(SLICER, "awk")], cwd=tmp_path, check=True)
     lines = [line.split(" ") for line in table.with_suffix(".ctbl").read_text().splitlines()]
     assert [line[:2] for line in lines] == [["0", "background"], ["1", "finding_1_brighter"], ["2", "finding_2_darker"]]
     assert all(len(line) == 6 and all(0 <= int(part) <= 255 for part in line[2:]) for line in lines)
