@@ -101,7 +101,7 @@ def page(tmp_path_factory):
     numbers = {
         "elbo_percentile": 9.5,
         "combi_flagged": 0.1,
-        "combi_lesion_ml": 30.0,
+        "combi_marked_ml": 30.0,
         "combi_findings": 4,
         "combi_strength": 12.5,
         "combi_strongest": "3 ml, darker than expected",

@@ -11,11 +11,21 @@ def test_the_group_has_a_row_for_every_scan(derivatives, bids_dataset, tmp_path,
     assert [(row["subject"], row["status"]) for row in table] == [("sub-01", "done")] * 2 + [("sub-02", "done")] * 2
     assert all(float(row["elbo"]) for row in table)
     copy = shutil.copytree(bids_dataset, tmp_path / "raw")
+    (copy / "participants.tsv").write_text("participant_id\tage\tgroup\nsub-02\t41\tpatient\n")
     place = copy / derivatives.relative_to(bids_dataset)
     mask = next(place.glob("sub-02/ses-2/anat/*label-anomaly_mask.nii.gz"))
     mask.write_bytes(mask.read_bytes()[:-1])
     assert run(monkeypatch, capsys, "bids", copy, place, "group")[0] == 3
-    assert [row["status"] for row in rows(place / "cohort.csv")] == ["done", "done", "done", "failed"]
+    table = rows(place / "cohort.csv")
+    assert [row["status"] for row in table] == ["done", "done", "done", "failed"]
+    # the columns of participants.tsv come along
+    assert [(row["age"], row["group"]) for row in table] == [("", "")] * 2 + [("41", "patient")] * 2
+    people = (place / "people.tsv").read_text().splitlines()
+    assert [line.split("\t")[:5] for line in people[1:]] == [
+        ["sub-01", "n/a", "combi", "n/a", "n/a"],
+        ["sub-02", "1", "combi", "41", "patient"],
+        ["sub-02", "2", "n/a", "41", "patient"],
+    ]
 
 
 def test_participants_are_named_as_bids_apps_name_them(bids_dataset, tmp_path, small_model, monkeypatch, capsys):

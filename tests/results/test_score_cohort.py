@@ -27,7 +27,7 @@ def test_every_scan_is_a_row_and_a_failed_one_is_exit_3(mixed_folder, tmp_path, 
     for row in (table[0], table[1], table[3]):
         scores = json.loads((tmp_path / "out" / row["scores"]).read_text())
         assert float(row["elbo"]) == pytest.approx(scores["volume"]["elbo"], rel=1e-5)
-        assert float(row["combi_lesion_ml"]) == pytest.approx(scores["masks"]["combi"]["volume_ml"], rel=1e-5)
+        assert float(row["combi_marked_ml"]) == pytest.approx(scores["masks"]["combi"]["volume_ml"], rel=1e-5)
         assert int(row["combi_findings"]) == len(scores["masks"]["combi"]["findings"])
         assert 0 <= float(row["combi_flagged"]) <= 1
         assert row["model"] == scores["model"]["sha256"]

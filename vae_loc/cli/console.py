@@ -51,7 +51,8 @@ def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
         for error in [of.error for of in outcome.failed] + [of.error for of in outcome.persons if of.error]:
             complain(f"vae-loc: {error}")
     written = [path for of in outcome.entries for path in of.written]
-    written += [path for of in outcome.persons for path in of.written] + [*outcome.tables]
+    written += [path for of in outcome.persons for path in of.written]
+    written += sorted(outcome.tables, key=lambda path: path.name.startswith("cohort"))
     if talk.as_json:
         facts = {
             "written": {str(of.case.scan): [str(path) for path in of.written] for of in outcome.entries if of.written},

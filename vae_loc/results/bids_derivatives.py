@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from vae_loc.errors import UnusableInput
-from vae_loc.results.output_names import PERSON_SCORES, OutputNames, signed_name
+from vae_loc.results.output_names import GROUP_TABLES, PERSON_SCORES, OutputNames, signed_name
 from vae_loc.results.person_summary import person_columns
 from vae_loc.results.scan_summary import MaskSummary
 from vae_loc.scans.people import Person
@@ -32,7 +32,8 @@ DEFINED = ("index", "name")  # columns that BIDS describes itself
 PERSON_NUMBERED = "Findings of all contrasts of the session, numbered from the rarest in healthy people"
 SCAN_NUMBERED = "Findings, numbered from the strongest; the table beside it says what is known of each"
 PLAIN_SUFFIX = "T1w"  # whose derivatives are named without it; a FLAIR of the same session must not collide
-IGNORED = ("*_anomaly.nii.gz", "*_scores.json", "figures", "cohort*.csv", "*.html")
+IGNORED = ("*_anomaly.nii.gz", "*_scores.json", "figures", "cohort*.csv", "*.html",
+           *(f"{name}*" for name in GROUP_TABLES))  # fmt: skip
 # no slash: the folder itself too
 README = """# Derivatives of vae-loc
 
@@ -44,6 +45,7 @@ Anomaly maps of brain MRI, each scan's on its own grid. Research use only; not a
 - `*_desc-personfindings_dseg.nii.gz`, `.tsv`: the findings of all contrasts of one session, on the first scan's grid
 - `*_desc-brain_mask.nii.gz`: the brain that was looked at
 - `*_report.html`: a page per scan to look at; `cohort.html`: all of them
+- `findings.tsv`, `people.tsv`, `burden.tsv`: findings, people and regions of all scans, and what each column means
 - `*_anomaly.nii.gz`: the map in its own units
 - `*_scores.json`: scores, findings, warnings, model, versions
 

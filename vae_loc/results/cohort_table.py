@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -22,12 +22,12 @@ from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import MAPS, SAMPLE_SCORES, Method
 
 TABLE = "cohort.csv"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3  # since 3 with the columns of the user's table after it, and marked_ml, before that lesion_ml
 Status = Literal["done", "skipped", "failed"]
 SAMPLE_COLUMNS = tuple(name + end for name in SAMPLE_SCORES for end in ("", "_percentile"))
 FIRST_COLUMNS = ("scan", "mask", "subject", "contrast", "status", "error", "scores", "model", "brain_mask", "brain_ml")
 # of each map, after its name: the share above the 5 % level; of its mask, and of the strongest finding in it
-MAP_COLUMNS = ("flagged", "threshold", "lesion_ml", "findings", "strength", "strongest")
+MAP_COLUMNS = ("flagged", "threshold", "marked_ml", "findings", "strength", "strongest")
 LAST_COLUMNS = ("warnings", "seconds", "schema_version")
 THUMBNAIL_WIDTH, THUMBNAIL_QUALITY = 300, 70
 
@@ -62,7 +62,7 @@ class Entry:
     def row(self, folder: Path, methods: Sequence[Method]) -> dict[str, object]:
         """Return the row of this scan in the table that lies in `folder`, with the columns of some maps.
 
-        None is an empty cell; the cells that a failed scan does not have are empty.
+        None is an empty cell; the cells that a failed scan does not have are empty. The user's columns come last.
         """
         cells: dict[str, object] = {
             "scan": str(self.case.scan.absolute()),
@@ -77,7 +77,17 @@ class Entry:
             **self.facts,
         }
         of_maps = [f"{method}_{name}" for method in methods for name in MAP_COLUMNS]
-        return {name: cells.get(name) for name in (*FIRST_COLUMNS, *SAMPLE_COLUMNS, *of_maps, *LAST_COLUMNS)}
+        own = {name: cells.get(name) for name in (*FIRST_COLUMNS, *SAMPLE_COLUMNS, *of_maps, *LAST_COLUMNS)}
+        return own | {given_name(name, own): cell for name, cell in self.case.columns}
+
+
+def given_name(name: str, ours: Container[str]) -> str:
+    """Return the name of a user's column in a table that has columns of these names.
+
+    >>> given_name("age", ["status"]), given_name("status", ["status"])
+    ('age', 'given_status')
+    """
+    return f"given_{name}" if name in ours else name
 
 
 def failure(case: Case, error: VaeLocError, seconds: float | None = None) -> Entry:
@@ -129,7 +139,7 @@ def write_tables(
         ours = all(row["schema_version"] == str(SCHEMA_VERSION) for row in earlier)
         if not ours or own.keys().isdisjoint(row["scan"] for row in earlier):
             return ()
-        rows = [own.get(row["scan"], dict(row)) for row in earlier]
+        rows = [dict.fromkeys(rows[0]) | row | own.get(row["scan"], {}) for row in earlier]  # ours come first
     write_atomically(path, to_csv(rows))
     shown = (new and report) or is_page(path.with_suffix(".html"))
     return (path, write_page(path)) if shown else (path,)
@@ -193,7 +203,7 @@ def write_page(table: Path) -> Path:
         title=table.absolute().parent.name,
         rows=rows,
         method=method,
-        marked=any(row.number(f"{method}_lesion_ml") is not None for row in rows for method in methods),
+        marked=any(row.number(f"{method}_marked_ml") is not None for row in rows for method in methods),
         counts={status: statuses.count(status) for status in ("done", "skipped", "failed")},
         warned=sum(bool(row.cells.get("warnings")) for row in rows),
         people=people,

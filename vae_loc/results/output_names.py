@@ -31,6 +31,7 @@ PERSON_KINDS = ("anomaly.nii.gz", "dseg.nii.gz", "dseg.tsv")
 PERSON_SCORES = "_desc-person_scores.json"
 PAGE_ENDING = "_report.html"
 PAGE_MARK, PAGE_HEAD_BYTES = b" - vae-loc</title>", 4096  # of our pages, and how much of a page holds it
+GROUP_TABLES = ("findings", "people", "burden")  # beside the cohort table, each with a data dictionary
 OWN_PARTS = ("_desc-", "_label-anomaly_")  # of names that no other program's files beside a scan have
 MAX_STEM_BYTES = 220  # 255 less the longest of our endings
 OTHER_SUFFIXES = (".gz", ".png", ".jpg", ".pdf", ".svg", ".json", ".csv", ".txt", ".safetensors", ".pt", ".pth", ".npy",
@@ -208,17 +209,19 @@ def refuse_clashes(
     inputs = [path for case in cases for path in (*pair(case.scan), case.brain_mask) if path]
     inputs += [*others, *(Path(path) for path in (options.brain_mask, options.model) if path)]
     tables = [table, table.with_suffix(".html")] if table else []
+    tables += group_table_paths(table) if table and options.files.segmentation else []
     refuse_inputs([*scan_of, *tables], inputs)
     # a file that is there already is of an earlier run by its content, its name, or the scores JSON
-    own = {path: is_page(path) if path.suffix == ".html" else is_cohort_table(path) for path in tables}
+    is_ours = {".html": is_page, ".csv": is_cohort_table}
+    own = {path: is_ours.get(path.suffix, is_group_table)(path) for path in tables}
     for path, scan in scan_of.items():
         scores = names.scores(scan)
         if path in (scores, names.page(scan)):
             own[path] = is_scores(path) if path == scores else is_page(path)
         else:
             own[path] = any(part in path.name for part in OWN_PARTS) or wrote(path, scores)
-    for path, is_ours in own.items():
-        if not is_ours and os.path.lexists(path) and (options.files.report or path not in tables[1:]):
+    for path, ours in own.items():
+        if not ours and os.path.lexists(path) and (options.files.report or path not in tables[1:2]):
             raise UnusableInput(path, "is there already and vae-loc did not write it; remove it, or give another -o")
 
 
@@ -255,3 +258,22 @@ def is_cohort_table(path: Path) -> bool:
     except UnusableInput:
         return False
     return True
+
+
+def group_table_paths(table: Path) -> list[Path]:
+    """Return the paths of the tables beside a cohort table, or that of one part of it, and of their data dictionaries.
+
+    >>> [path.name for path in group_table_paths(Path("cohort_part-1-of-2.csv"))][:2]
+    ['findings_part-1-of-2.tsv', 'findings_part-1-of-2.json']
+    """
+    part = table.stem.removeprefix("cohort")
+    return [table.with_name(f"{name}{part}{ending}") for name in GROUP_TABLES for ending in (".tsv", ".json")]
+
+
+def is_group_table(path: Path) -> bool:
+    """Return whether a file is one of those beside a cohort table, or its data dictionary."""
+    try:
+        with opened(path, "a table") as file:
+            return file.read(PAGE_HEAD_BYTES).startswith((b"subject\tsession\t", b'{\n "subject": {'))
+    except UnusableInput:
+        return False

@@ -20,7 +20,7 @@ from vae_loc.scoring.finding_model import Finding, columns_of, findings_tsv, how
 from vae_loc.scoring.findings import known_findings, strength_for
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.score_options import DEFAULT_FPR, ScoreOptions, Segmentation, default_rate
-from vae_loc.scoring.segmentation import SegmentedMap, segment, signed_on_grid
+from vae_loc.scoring.segmentation import SegmentedMap, regions_ml, segment, signed_on_grid
 from vae_loc.system.writing import together, write_atomically, write_json
 from vae_loc.vocabulary import Method
 
@@ -112,6 +112,7 @@ def _write_mask(
         told_by=segmented.rule.told_by,
         min_size_mm3=segmentation.min_size_mm3,
         volume_ml=float(np.count_nonzero(segmented.numbers)) * volume.voxel_mm3 / 1000,
+        regions_ml=regions_ml(located, model, method, segmented.mask),
         findings=list(segmented.findings),
     )
 

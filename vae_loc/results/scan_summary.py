@@ -11,6 +11,7 @@ from vae_loc.errors import UnusableInput
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import healthy_percentile
 from vae_loc.model.network import Model
+from vae_loc.scoring.anatomy import template2mni_mm
 from vae_loc.scoring.finding_model import Finding
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.score_options import DEFAULT_FPR, Rule, ScoreOptions
@@ -61,6 +62,8 @@ class MaskSummary(BaseModel, frozen=True):
     threshold_from : where both come from, in words
     false_findings : how many findings a healthy scan is expected to have by this rule, at most, and not below
         1 / `told_by`; None if it is a threshold
+    regions_ml : marked volume in each region of the atlas that has any, by side and name, and `elsewhere`; None
+        without an atlas
     told_by : how many real and ordinary scans of the model tell it; simulated ones where it has no others
     """
 
@@ -71,6 +74,7 @@ class MaskSummary(BaseModel, frozen=True):
     told_by: int | None
     min_size_mm3: float
     volume_ml: float
+    regions_ml: dict[str, float] | None = None
     findings: list[Finding]
 
     @property
@@ -99,7 +103,8 @@ class ScanSummary(BaseModel, frozen=True):
     """The content of a scores JSON.
 
     `template2ras_mm` is the affine (4, 4) from mm on the model's mean brain, whose middle is at 0, to RAS mm of the
-    scan; None if the scan is not aligned to one, or not well.
+    scan; None if the scan is not aligned to one, or not well. `ras2mni_mm` is that from RAS mm of the scan to mm of the
+    template MNI152NLin2009aSym.
     `forced` says why the scan should not have been scored, and was all the same.
     """
 
@@ -114,6 +119,7 @@ class ScanSummary(BaseModel, frozen=True):
     masks: dict[Method, MaskSummary] | None = None
     warnings: list[str]
     template2ras_mm: list[list[float]] | None = None
+    ras2mni_mm: list[list[float]] | None = None
     model: ModelSummary
     versions: dict[str, str]
     use: str
@@ -151,6 +157,7 @@ def summarize(
             threshold = healthy_threshold(model.checkpoint, method, DEFAULT_FPR, raw=located.bare)
             flagged = np.count_nonzero(values_of > threshold) / np.count_nonzero(located.brain)
         maps[method] = MapSummary(flagged=flagged)
+    template2ras_mm = _template2ras_mm(located, model)
     return ScanSummary(
         scan=str(located.volume.path),
         volume=SampleValues(**_with_percentiles(samples.volume, healthy.volumes if healthy else None)),
@@ -161,7 +168,8 @@ def summarize(
         maps=maps,
         masks=masks,
         warnings=list(located.warnings),
-        template2ras_mm=_template2ras_mm(located, model),
+        template2ras_mm=template2ras_mm,
+        ras2mni_mm=_ras2mni_mm(template2ras_mm, located, model),
         model=ModelSummary(
             sha256=model.digest,
             contrast=model.facts.contrast,
@@ -207,6 +215,17 @@ def _template2ras_mm(located: Located, model: Model) -> list[list[float]] | None
     centred = np.diag([canonical.grid.pixel_mm] * 3 + [1.0])
     centred[:3, 3] = -canonical.grid.pixel_mm * (canonical.grid.shape[0] - 1) / 2
     affine: list[list[float]] = np.round(canonical.grid.affine @ np.linalg.inv(centred), 6).tolist()
+    return affine
+
+
+def _ras2mni_mm(template2ras_mm: list[list[float]] | None, located: Located, model: Model) -> list[list[float]] | None:
+    """Return where a scan lies in MNI space, None where its place in the mean brain, or that of this, is not known."""
+    if template2ras_mm is None:
+        return None
+    template2mni = template2mni_mm(model.reference["template"], located.canonical.grid.pixel_mm)
+    if template2mni is None:
+        return None
+    affine: list[list[float]] = np.round(template2mni @ np.linalg.inv(template2ras_mm), 6).tolist()
     return affine
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_loc.errors import UnusableInput
 from vae_loc.results.bids_derivatives import DESCRIPTION, Derivatives, write_description
 from vae_loc.results.cohort_table import TABLE, Entry, facts_of, failure, write_tables
+from vae_loc.results.groups.group_tables import write_group_tables
 from vae_loc.results.output_names import refuse_clashes
 from vae_loc.results.scan_summary import read_whole_summary
 from vae_loc.results.score_cohort import Listener, Outcome, finished, score_cases
 from vae_loc.scans.cases import Case, shard_of, sift
+from vae_loc.system.reading import read_csv
 
 if TYPE_CHECKING:
     from vae_loc.scoring.score_options import RunOptions, ScoreOptions
     from vae_loc.vocabulary import Polarity
+
+PARTICIPANTS, PARTICIPANT = "participants.tsv", "participant_id"  # the table of a BIDS dataset, and its first column
 
 
 def derivatives_of(raw: Path, folder: Path, *, validated: bool = True, polarity: Polarity = "any") -> Derivatives:
@@ -68,6 +73,7 @@ def collect_dataset(cases: list[Case], names: Derivatives, *, contrast: str | No
     ------
     UnusableInput : if nothing can be written.
     """
+    cases = with_participants(cases, names.raw)
     scored = {case.contrast for case in cases if names.scores(case.scan).is_file()}
     entries = []
     for case in cases:
@@ -80,4 +86,18 @@ def collect_dataset(cases: list[Case], names: Derivatives, *, contrast: str | No
             fault = UnusableInput(case.scan, f"expected whole outputs beside {scores.name}, found none; score it first")
             entries.append(failure(case, fault))
     write_description(names)
-    return Outcome(entries, write_tables(names.folder / TABLE, entries, ["combi"]))
+    table = names.folder / TABLE
+    return Outcome(entries, write_tables(table, entries, ["combi"]) + write_group_tables(table))
+
+
+def with_participants(cases: list[Case], raw: Path) -> list[Case]:
+    """Return cases with the columns that the participants of their dataset have, if it has a table of them.
+
+    Raises
+    ------
+    UnusableInput : if the table cannot be read.
+    """
+    table = raw / PARTICIPANTS
+    rows = read_csv(table, "a table of participants", [PARTICIPANT], delimiter="\t") if table.is_file() else []
+    people = {row.pop(PARTICIPANT): tuple(row.items()) for row in rows}
+    return [replace(case, columns=people.get(case.subject, ())) for case in cases]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vae_loc.errors import UnusableOption, VaeLocError, WorkerDied, printable
 from vae_loc.results.cohort_table import Entry, failure, table_name, write_tables
+from vae_loc.results.groups.group_tables import write_group_tables
 from vae_loc.results.output_names import OutputNames, folder_names, refuse_clashes
 from vae_loc.scans.cases import Case, Sifted, find_cases, shard_of, sift
 from vae_loc.scans.dicom_headers import Series
@@ -131,7 +132,7 @@ def _scored(
     refuse_clashes(cases, names, options, others=paths, table=table if several else None)
     outcome = score_cases(cases, part, names, options, run, series=converted.series, listener=listener)
     tables = write_tables(table, outcome.entries, options.methods, new=several, report=options.files.report)
-    return finished(replace(outcome, tables=tables), listener)
+    return finished(replace(outcome, tables=tables + (write_group_tables(table) if tables else ())), listener)
 
 
 def score_cases(

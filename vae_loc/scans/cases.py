@@ -15,7 +15,7 @@ import numpy as np
 from vae_loc.errors import UnusableInput, printable
 from vae_loc.scans.dicom_files import has_magic
 from vae_loc.scans.nifti import read_header
-from vae_loc.scans.own_outputs import own_outputs
+from vae_loc.scans.own_outputs import own_outputs, user_columns
 from vae_loc.scans.stated_contrast import NAMES, Stated, name_parts, stated_by_name
 from vae_loc.scans.volume import checked_header, stem
 from vae_loc.system.reading import read_csv, read_text
@@ -36,7 +36,8 @@ BIDS_SUFFIXES = {"t1": "T1w", "t2": "T2w", "flair": "FLAIR"}
 class Case:
     """One scan, its subject, its brain mask where one lies beside it, and its contrast where a table names it.
 
-    `header` is what the header of a DICOM series states of the contrast.
+    `header` is what the header of a DICOM series states of the contrast; `columns` are the further cells, by column, of
+    its row in a table.
     """
 
     scan: Path
@@ -44,6 +45,7 @@ class Case:
     brain_mask: Path | None
     contrast: str | None = None
     header: Stated | None = None
+    columns: tuple[tuple[str, str], ...] = ()
 
     @property
     def stated(self) -> Stated:
@@ -234,7 +236,7 @@ def _cases_in(path: Path, contrast: str | None, *, stated_only: bool) -> list[Ca
         mask, subject, said = ((row.get(name) or "").strip() for name in ("mask", "subject", "contrast"))
         brain_mask = path.parent / mask if mask else _sibling_mask(scan)
         named = NAMES.get(said.lower(), said) or None
-        listed.append(Case(scan, subject or subject_of(scan), brain_mask, named))
+        listed.append(Case(scan, subject or subject_of(scan), brain_mask, named, columns=user_columns(row)))
     return [case for case in listed if contrast is None or case.contrast in (None, contrast)]
 
 

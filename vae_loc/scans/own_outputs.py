@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from vae_loc.errors import UnusableInput
 from vae_loc.system.reading import are_whole, read_text
 
+READ_COLUMNS = ("scan", "mask", "subject", "contrast")  # that a table of scans may have for vae-loc
+LAST_COLUMN = "schema_version"  # of ours in a cohort table; those after it are the user's
 SCORES_ENDING = "_scores.json"
 BEGINNING = '{\n "schema_version"'  # of a scores JSON
+
+
+def user_columns(row: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the cells, by column, that a row of a table of scans has for the user alone.
+
+    >>> user_columns({"scan": "a.nii", "subject": "a", "age": "41"})
+    (('age', '41'),)
+    """
+    names = list(row)
+    names = names[names.index(LAST_COLUMN) + 1 :] if LAST_COLUMN in row else names
+    return tuple((name, row[name]) for name in names if name and name not in READ_COLUMNS)
 
 
 def files_of(scores: Path) -> dict[Path, str]:

@@ -32,7 +32,15 @@ VENTRICLES = ("lateral ventricle", "third ventricle", "fourth ventricle", "ciste
 FLUID_LOBES = ("surface cerebrospinal fluid", *VENTRICLES)
 MAX_OTHERS, MIN_OTHER = 2, 0.05  # further regions of a finding that are named, and the share of it that each has
 MIN_FLUID = 0.5  # of a finding's pixels: with less it is named after the tissue beside the fluid, as a tumour is
+ELSEWHERE = "elsewhere"  # in no region
 KEPT_ATLASES = 4  # atlases in memory of a process, one for each mean brain
+MNI = "MNI152NLin2009aSym"  # the template that nilearn ships
+ATLAS2MNI_MM = (  # of the atlas's mean brain, by benchmarks/measured/template_space.py
+    (1.11253, -0.00048, -0.02386, -0.0635),
+    (0.00033, 1.05833, 0.23416, -21.9765),
+    (0.01448, -0.26502, 1.23266, 10.6759),
+    (0.0, 0.0, 0.0, 1.0),
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,11 @@ class Region:
     side: Literal["left", "right", "midline"]
     lobe: str
     name: str
+
+    @property
+    def words(self) -> str:
+        """Side and name, such as `left hippocampus`, which no other region has."""
+        return self.name if self.side == "midline" else f"{self.side} {self.name}"
 
 
 @dataclass(frozen=True)
@@ -145,7 +158,16 @@ def labels_for(template: FloatArray, pixel_mm: float) -> Labels:
 
     Each pixel has the label at its middle. All are 0 if the template cannot be aligned to the atlas.
     """
-    return _labels(np.ascontiguousarray(template, dtype=np.float32).tobytes(), len(template), pixel_mm)
+    return _labels(_raw(template), len(template), pixel_mm)
+
+
+def template2mni_mm(template: FloatArray, pixel_mm: float) -> Affine | None:
+    """Return the affine (4, 4) from mm on a model's mean brain to mm of `MNI`; parameters as of `labels_for`.
+
+    None if the template cannot be aligned to the atlas.
+    """
+    template2atlas = _template2atlas(_raw(template), len(template), pixel_mm)
+    return None if template2atlas is None else np.array(ATLAS2MNI_MM) @ template2atlas
 
 
 @functools.cache
@@ -168,12 +190,16 @@ def regions() -> Mapping[int, Region]:
     return {int(row["index"]): Region(sides[row["side"]], row["lobe"], row["region"]) for row in rows}
 
 
+def _raw(template: FloatArray) -> bytes:
+    """Return the bytes of a template, float32, C order."""
+    return np.ascontiguousarray(template, dtype=np.float32).tobytes()
+
+
 @functools.lru_cache(maxsize=KEPT_ATLASES)
 def _labels(raw: bytes, size: int, pixel_mm: float) -> Labels:
-    """Return `labels_for` a template given by its bytes, float32, C order."""
-    template = np.frombuffer(raw, dtype=np.float32).reshape((size,) * 3)
-    template2atlas = _template2atlas(template, pixel_mm)
-    labels = np.zeros(template.shape, dtype=np.uint8)
+    """Return `labels_for` a template given by its bytes."""
+    template2atlas = _template2atlas(raw, size, pixel_mm)
+    labels: Labels = np.zeros((size,) * 3, dtype=np.uint8)
     if template2atlas is not None:
         # the label nearest to the middle of each pixel; outside the atlas, the 0 of its border
         bordered = np.pad(atlas().labels, 1)
@@ -186,8 +212,10 @@ def _labels(raw: bytes, size: int, pixel_mm: float) -> Labels:
     return labels
 
 
-def _template2atlas(template: FloatArray, pixel_mm: float) -> Affine | None:
-    """Return the affine (4, 4) from template mm to atlas mm, or None if the template cannot be aligned."""
+@functools.lru_cache(maxsize=KEPT_ATLASES)
+def _template2atlas(raw: bytes, size: int, pixel_mm: float) -> Affine | None:
+    """Return the affine (4, 4) from mm of a template, given by its bytes, to atlas mm; None if it cannot be aligned."""
+    template = np.frombuffer(raw, dtype=np.float32).reshape((size,) * 3)
     mean_brain, atlas_mm = atlas().mean_brain, atlas().pixel_mm
     if np.array_equal(template.astype(np.float16), mean_brain.astype(np.float16)):
         return np.eye(4)

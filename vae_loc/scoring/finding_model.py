@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, TypedDict
 
 import numpy as np
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.anatomy import Place, Side
 from vae_loc.scoring.findings import Sign
+from vae_loc.system.reading import as_text
 from vae_loc.vocabulary import Method
 
 Point = tuple[float, float, float]  # RAS mm
@@ -194,13 +195,16 @@ def findings_tsv(columns: Mapping[str, str], rows: Sequence[Mapping[str, object]
     columns : as of `columns_of`
     rows : the fields of each finding
     """
+    return tsv(columns, [{**row, "index": row["number"], "name": f"finding {row['number']}"} for row in rows])
+
+
+def tsv(columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> bytes:
+    """Return a tab-separated table, UTF-8, `n/a` where a row has no such cell; a header alone without rows."""
     text = io.StringIO()
-    table = csv.writer(text, delimiter="\t", lineterminator="\n")
-    table.writerow(columns)
-    for row in rows:
-        cells = {**row, "index": row["number"], "name": f"finding {row['number']}"}
-        table.writerow([_cell(cells[name]) for name in columns])
-    return text.getvalue().encode("utf-8")
+    table, names = csv.writer(text, delimiter="\t", lineterminator="\n"), list(columns)
+    table.writerow(names)
+    table.writerows([_cell(row.get(name)) for name in names] for row in rows)
+    return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 def nothing_found(false_findings: float | None) -> str:
@@ -247,13 +251,13 @@ def words_of_maps(words: Mapping[Method, str]) -> list[str]:
 
 def _cell(value: object) -> str:
     """Return a value as it stands in the table: several numbers in one cell are joined by commas; `n/a` for None."""
-    if value is None:
+    if value is None or value == "":
         return "n/a"
     if isinstance(value, tuple):
         return ",".join(map(_cell, value))
     if isinstance(value, dict):
         return ",".join(f"{name} {_cell(of)}" for name, of in value.items()) or "n/a"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else as_text(str(value))
 
 
 def _ras_mm(volume: Volume, voxel: NDArray[np.floating | np.integer]) -> Point:

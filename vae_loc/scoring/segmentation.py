@@ -13,7 +13,7 @@ from vae_loc.model.facts import SCAN_KINDS, HealthyFindings
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
 from vae_loc.preprocessing.regions import components
-from vae_loc.scoring.anatomy import Labels, Place, labels_for, place_of
+from vae_loc.scoring.anatomy import ELSEWHERE, Labels, Place, labels_for, place_of, regions
 from vae_loc.scoring.finding_flags import Flags, Indices, scene_of
 from vae_loc.scoring.finding_model import Finding, Measures, measures
 from vae_loc.scoring.findings import (
@@ -98,6 +98,23 @@ def signed_on_grid(located: Located, method: Method, *, beyond: float) -> FloatA
     at, pixels = tuple(voxels.T), _nearest_pixels(located, method, voxels)
     signed[at] = np.where(located.signed_maps[method][pixels] < 0, -heat[at], heat[at])
     return signed
+
+
+def regions_ml(located: Located, model: Model, method: Method, mask: BoolArray) -> dict[str, float] | None:
+    """Return the marked volume in ml in each region of the atlas that has any, and `ELSEWHERE`; None without an atlas.
+
+    Parameters
+    ----------
+    mask : bool (I, J, K) on the scan's own grid
+    """
+    labels = _labels(model)
+    if labels is None:
+        return None
+    finer = located.signed_maps[method].shape[0] // len(labels)
+    pixels = _nearest_pixels(located, method, np.argwhere(mask))
+    counts = np.bincount(labels[tuple(axis // finer for axis in pixels)])
+    named = {index: regions()[index].words if index else ELSEWHERE for index in np.flatnonzero(counts).tolist()}
+    return {name: float(counts[index]) * located.volume.voxel_mm3 / 1000 for index, name in named.items()}
 
 
 @dataclass(frozen=True)

@@ -100,12 +100,18 @@ def to_csv(records: Sequence[Mapping[str, object]]) -> bytes:
     columns = list(dict.fromkeys(name for record in records for name in record))
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _as_text(value) for name, value in record.items()} for record in records)
+    for record in records:
+        writer.writerow({name: as_text(cell) if isinstance(cell, str) else cell for name, cell in record.items()})
     return buffer.getvalue().encode("utf-8", "backslashreplace")
 
 
-def _as_text(value: object) -> object:
-    if not isinstance(value, str) or not value.startswith(FORMULA):
+def as_text(value: str) -> str:
+    """Return a cell that a spreadsheet takes for no formula: one that it would has an apostrophe in front.
+
+    >>> as_text("=1+1"), as_text("-3.5")
+    ("'=1+1", '-3.5')
+    """
+    if not value.startswith(FORMULA):
         return value
     try:
         float(value)
@@ -114,7 +120,7 @@ def _as_text(value: object) -> object:
     return value
 
 
-def read_csv(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, str]]:
+def read_csv(path: Path, what: str, columns: Sequence[str], *, delimiter: str = ",") -> list[dict[str, str]]:
     """Return the rows of a table that has at least `columns`; cells that are missing are empty, quoted text is bare.
 
     Raises
@@ -122,7 +128,7 @@ def read_csv(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, st
     UnusableInput : if it cannot be read, or a column is missing.
     """
     try:
-        reader = csv.DictReader(io.StringIO(read_text(path, what), newline=""), restval="")
+        reader = csv.DictReader(io.StringIO(read_text(path, what), newline=""), restval="", delimiter=delimiter)
         absent = [column for column in columns if column not in (reader.fieldnames or [])]
         if absent:
             raise UnusableInput(path, f"expected the columns {' and '.join(columns)}, found no {absent[0]}")
