@@ -46,7 +46,7 @@ def docs(session: nox.Session) -> None:
 def generate(session: nox.Session) -> None:
     """Write all pages and pictures that are made from the code, and format the code."""
     session.run("ruff", "format", ".")
-    for script in ("reference", "schemas", "architecture", "decisions"):
+    for script in ("reference", "schemas", "architecture", "decisions", "notebook_page"):
         session.run(sys.executable, f"docs/{script}.py")
 
 

@@ -1,15 +1,18 @@
 """MkDocs hooks: pages of the repository outside docs/ join the site under project/, and links to them lead there.
 
 GitHub and MkDocs then follow the same relative links.
-The search of the site leaves out the single decisions and the tables of the reproduction.
+The notebook is a page with its stored outputs.
+The search of the site leaves out decisions, reproduction, design and changes: they say less to a user than the guides.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
 
+import notebook_page
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -17,12 +20,14 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "project"  # folder of the site for what lies outside docs/
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "models/*.md", "sample_data/README.md")
-UNSEARCHED = re.compile(r"explanation/decisions/\d|reproduction/.+/")
+UNSEARCHED = re.compile(r"explanation/decisions/|reproduction/|design\.md|release\.md|project/(?:README|CHANGELOG)\.md")
+GUIDES = re.compile(r"index\.md|faq\.md|tutorial\.md|how-to/(?!notebook)|explanation/")  # their answers come first
 LINK = re.compile(r"(\]\()([^)#\s:]+)(#[^)\s]*)?\)")
 
 
 def place_in_site(path: str) -> str:
     """Return the place in the site of a file, both relative: to the repository's root, and to the site's."""
+    path = path.removesuffix(".ipynb") + ".md" if path.endswith(".ipynb") else path
     return path.removeprefix("docs/") if path.startswith("docs/") else f"{PROJECT}/{path}"
 
 
@@ -40,6 +45,10 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     outside |= {target for page in pages for target in linked(page) if not target.startswith("docs/")}
     for path in sorted(outside):
         files.append(File.generated(config, place_in_site(path), abs_src_path=str(ROOT / path)))
+    text, pictures = notebook_page.page(json.loads(notebook_page.NOTEBOOK.read_text()))
+    files.append(File.generated(config, "how-to/notebook.md", content=text))
+    for name, content in pictures.items():
+        files.append(File.generated(config, f"how-to/{name}", content=content))
     return files
 
 
@@ -48,6 +57,8 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     here = page.file.src_uri
     if UNSEARCHED.match(here):
         page.meta["search"] = {"exclude": True}  # read by Material's search
+    elif GUIDES.match(here):
+        page.meta["search"] = {"boost": 3}
     source = here.removeprefix(f"{PROJECT}/") if here.startswith(f"{PROJECT}/") else f"docs/{here}"
 
     def in_site(match: re.Match[str]) -> str:
