@@ -46,10 +46,10 @@ def dicom_names(source: Path) -> list[str]:
     elif source.name.lower().endswith(".zip"):
         with _archive(source) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-            if sum(member.file_size for member in members) > MAX_BYTES:
+            packed, size = (sum(getattr(of, f"{kind}_size") for of in members) for kind in ("compress", "file"))
+            if size > MAX_BYTES:
                 raise UnusableInput(source, f"expected at most {MAX_BYTES} bytes, it says it unpacks to more")
-            packed = sum(member.compress_size for member in members)
-            if (size := sum(member.file_size for member in members)) > max(BOMB_BYTES, BOMB_RATIO * packed):
+            if size > max(BOMB_BYTES, BOMB_RATIO * packed):
                 raise UnusableInput(source, f"expected images, found {packed} bytes that claim to hold {size}")
             names = [member.filename for member in members]
     else:

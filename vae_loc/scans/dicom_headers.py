@@ -202,24 +202,19 @@ def _series(source: Path, uid: str, files: Sequence[Image], note: str) -> Series
     name, first = files[0]
     frames = sum(whole_number(source, each, header, "NumberOfFrames") for each, header in files)
     rows, columns = (whole_number(source, name, first, attribute) for attribute in ("Rows", "Columns"))
-    kinds = str(first.get("ImageType", "") or "").upper()
-    modality = str(first.get("Modality", "") or "")
+    kinds, modality = text_of(first, "ImageType").upper(), text_of(first, "Modality")
     # the description, unless it may name the patient
-    description = str(first.get("SeriesDescription", "") or "")
-    private = " ".join(str(first.get(name, "") or "") for name in ("PatientName", "PatientID"))
-    names = [part for part in private.lower().replace("^", " ").replace(",", " ").split() if len(part) > 1]
-    description = "" if any(part in description.lower() for part in names) else description
+    names = re.split(r"[\s^,]+", f"{text_of(first, 'PatientName')} {text_of(first, 'PatientID')}".lower())
+    description = text_of(first, "SeriesDescription")
+    description = "" if any(part in description.lower() for part in names if len(part) > 1) else description
     number = f"number {first.SeriesNumber}, " if first.get("SeriesNumber") is not None else ""
     odd = next((f", {kind.lower()}" for kind in ("LOCALIZER", "MOSAIC") if kind in kinds), "")
     described = f"{number}{modality or '?'}, {frames} x {rows} x {columns}{odd}" + (description and f", {description}")
     volume = not odd and frames >= MIN_SLICES
     stated = stated_by_header({name: text_of(first, name) for name in STATING}, description)
-    thick_mm = vector(first, "SpacingBetweenSlices", 1)[0] or vector(first, "SliceThickness", 1)[0]
-    rank = (
-        stated.agent is not None,
-        text_of(first, "MRAcquisitionType") != "3D",
-        float(np.nan_to_num(thick_mm, nan=99)),
-    )
+    thick_mm = (float(vector(first, name, 1)[0]) for name in ("SpacingBetweenSlices", "SliceThickness"))
+    plane = text_of(first, "MRAcquisitionType") != "3D"
+    rank = (stated.agent is not None, plane, next((mm for mm in thick_mm if mm > 0), np.inf))
     return Series(source, uid, tuple(name for name, _ in files), described, modality, stated, volume, note, rank)
 
 

@@ -124,15 +124,14 @@ def uneven(images: Sequence[Dataset], names: Sequence[str]) -> str:
             more = ", ..." if len(odd) > NAMED else ""
             return f"; {', '.join(odd[:NAMED])}{more} with another {tag} than the other {count} images"
     normal = np.cross(*np.reshape(vector(images[0], "ImageOrientationPatient", 6), (2, 3)))
-    heights = np.array([vector(image, "ImagePositionPatient", 3) @ normal for image in images])
-    order = np.argsort(heights)
-    steps = np.diff(heights[order])
+    heights = [float(vector(image, "ImagePositionPatient", 3) @ normal) for image in images]
+    placed = sorted(zip(heights, names, strict=True))
+    steps = np.diff([height for height, _ in placed])
     usual_mm = float(np.median(steps)) if len(steps) else 0.0
     said = [
         f"{'a gap' if step > usual_mm else 'the same slice twice' if step < EVEN * usual_mm else 'slices too near'} of "
-        f"{step:.3g} mm between slices {index + 1} and {index + 2} at {heights[order[index]]:.1f} and "
-        f"{heights[order[index + 1]]:.1f} mm along their normal ({names[order[index]]}, {names[order[index + 1]]})"
-        for index, step in enumerate(steps)
+        f"{step:.3g} mm between slices {n + 1} and {n + 2} at {low:.1f} and {high:.1f} mm along their normal ({a}, {b})"
+        for n, (step, (low, a), (high, b)) in enumerate(zip(steps, placed, placed[1:], strict=False))
         if abs(step - usual_mm) > EVEN * usual_mm
     ]
     more = f", and {len(said) - NAMED} more" if len(said) > NAMED else ""

@@ -17,36 +17,27 @@ NAMES = {"t1": "t1", "t1w": "t1", "t1n": "t1", "unit1": "t1", "mprage": "t1", "t
 ENHANCED_NAMES = ("t1c", "t1ce", "t1gd", "t1post")
 # last parts of file names that processing adds
 PROCESSED = ("brain", "unbiased", "biascorr", "n4", "bet", "stripped", "orig", "defaced", "reg")
-# last parts of file names, BIDS suffixes among them, of images that no shipped model is for
-OTHER_NAMES = {
-    "a proton-density image": "pd pdw pdt2",
-    "a diffusion image": "dwi dti adc trace fa b0 b1000",
-    "an echo-planar or functional image": "bold epi meanbold sbref asl m0scan cbv cbf",
-    "a susceptibility or T2* image": "t2star t2starw swi qsm minip",
-    "a phase image or field map": "phase phase1 phase2 phasediff fieldmap",
-    "an angiogram": "mra tof angio",
-    "a map of numbers, not of signal": "t1map t2map r1map r2map t2starmap r2starmap pdmap mtrmap mtsat",
-    "an inversion image of MP2RAGE": "mp2rage inv1 inv2",
-    "a map of one tissue": "gm wm csf pve pveseg",
-}
-KIND_OF_NAME = {name: kind for kind, names in OTHER_NAMES.items() for name in names.split()}
-ENTITIES = (("a phase image", r"_part-(phase|imag|real)_"), ("an inversion image of MP2RAGE", r"_inv-\d+_"))
-# words of vendors in a series description or ImageType
-OTHER_WORDS = (
-    ("a diffusion image", r"\b(dwi|dti|adc|e?adc|trace ?w?|tensor|ivim|diff(usion)?|b ?\d{3,4})\b"),
-    ("a perfusion image", r"\b(p?c?asl|perf\w*|[rc]+bf|r?cbv|mtt|ttp|dsc|dce|m0)\b"),
-    ("a susceptibility or T2* image",
-     r"\b(swi|swip|swan|qsm|mnip|minip|min ip)\b|\bt2 ?([*]|star)|\bt2w? (ffe|gre|fl2d|fl3d|me2d|medic|merge|hemo)\b"),
-    ("an angiogram", r"\b(mra|mrv|tof|pca|mip|angio\w*|veno\w*)\b"),
-    ("a map of numbers, not of signal", r"\b(t1|t2|r1|r2|pd|mt)[w* ]*(map|mapping)\w*\b|\bt1rho\b"),
-    ("an inversion image of MP2RAGE", r"\binv ?[12]\b"),
-    ("an echo-planar or functional image", r"\b(bold|fmri|epi\d*d?|ep2d|sbref)\b"),
-    ("a phase image or field map", r"\b(phase(?! ?(enc|over|dir))|pha|field ?map(ping)?|b[01] ?map\w*)\b"),
-    ("a fat, water or out-of-phase image", r"\bdixon\b.*\b(fat|f|opp|out)\b"),
-    ("a fat-suppressed inversion image (STIR)", r"\bstir\b"),
-    ("a double-inversion image", r"\bdouble (ir|inversion)\b|\bspace dir\b"),
-    ("a spectroscopic image", r"\b(svs|csi|mrs|spectro\w*)\b"),
-)  # fmt: skip
+PROTON, STIR = "a proton-density image", "a fat-suppressed inversion image (STIR)"
+# images that no shipped model is for, by words of vendors in a description or ImageType, or the last part of a name
+OTHER_KINDS = {
+    "a diffusion image":
+        r"\b(dwi|dti|adc|e?adc|trace ?w?|tensor|ivim|diff(usion)?|b ?\d{1,2}[05]0|b0(?! ?map))\b|^fa$",
+    "a perfusion image": r"\b(p?c?asl|perf\w*|[rc]+bf|r?cbv|mtt|ttp|dsc|dce|m0(scan)?)\b",
+    "a map of numbers, not of signal": r"\b(t1|t2|t2star|r1|r2|r2star|pd|mt|mtr)[w* ]*map\w*\b|\bt1rho\b|\bmtsat\b",
+    "a susceptibility or T2* image":
+        r"\b(swip?|swan|qsm|mnip|min ?ip)\b|\bt2 ?([*]|star)|\bt2w? (ffe|gre|fl2d|fl3d|me2d|medic|merge|hemo)\b",
+    "an angiogram": r"\b(mra|mrv|tof|pca|mip|angio\w*|veno\w*)\b",
+    "an inversion image of MP2RAGE": r"\binv ?[12]\b",
+    "an echo-planar or functional image": r"\b((mean)?bold|fmri|epi\d*d?|ep2d|sbref)\b",
+    "a phase image or field map": r"\b(phase(diff|\d)?(?! ?(enc|over|dir))|pha|field ?map(ping)?|b[01] ?map\w*)\b",
+    "a fat, water or out-of-phase image": r"\bdixon\b.*\b(fat|f|opp|out)\b",
+    STIR: r"\bstir\b",
+    "a double-inversion image": r"\bdouble (ir|inversion)\b|\bspace dir\b",
+    "a spectroscopic image": r"\b(svs|csi|mrs|spectro\w*)\b",
+    "a map of one tissue": r"^(gm|wm|csf|pve(seg)?)$",
+}  # fmt: skip
+OF_NAMES = {PROTON: r"^pd(w|t2)?$"} | OTHER_KINDS  # a description may name both echoes, "PD/T2"
+ENTITIES = {"a phase image": r"_part-(phase|imag|real)_", "an inversion image of MP2RAGE": r"_inv-\d+_|[-_]mp2rage$"}
 PROTON_DENSITY = r"\bpdw?\b|proton ?dens\w*"
 CONTRAST_WORDS = (("t1", r"\bt1(?!rho)|mp-?2?rage|bravo|f?spgr|\btfe\b|vibe"),
          ("flair", r"flair|dark.?fluid|\bda.?fl\b|fluid attenuated|\btirm\b"),
@@ -111,8 +102,7 @@ def stated_by_name(name: str) -> Stated:
     last = name_parts(name)[-1]
     entity = re.search(r"_(ce-[a-z0-9]+)_", name.lower())
     agent = entity[1] if entity else last if last in ENHANCED_NAMES else None
-    kinds = (kind for kind, pattern in ENTITIES if re.search(pattern, name.lower()))
-    return Stated(NAMES.get(last), next(kinds, KIND_OF_NAME.get(last)), agent)
+    return Stated(NAMES.get(last), _first_kind(ENTITIES, name.lower()) or _first_kind(OF_NAMES, last), agent)
 
 
 def stated_by_header(header: Mapping[str, str], description: str) -> Stated:
@@ -132,15 +122,16 @@ def stated_by_header(header: Mapping[str, str], description: str) -> Stated:
     named = contrast_of_words(words) or contrast_of_words(acquired)
     measured = _by_parameters(header)
     proton = re.search(PROTON_DENSITY, f"{words} {acquired}") and (named != "t2" or _number(header, "EchoTime") < 60)
-    other = next((kind for kind, pattern in OTHER_WORDS for text in (words, kinds) if re.search(pattern, text)), None)
-    if other is None and (_number(header, "DiffusionBValue") > 0 or re.search(r"(^| )p( |$)", kinds)):
-        other = "a phase image" if _number(header, "DiffusionBValue") <= 0 else "a diffusion image"
-    if other is None and named is None and "EP" in header.get("ScanningSequence", "").split():
-        other = "an echo-planar image"
-    if other is None and (proton or (measured == "pd" and named in (None, "t2"))):
-        other = "a proton-density image"
-    if other is None and measured == "stir" and named != "t1":
-        other = "a fat-suppressed inversion image (STIR)"
+    by_parameters = {
+        "a diffusion image": _number(header, "DiffusionBValue") > 0,
+        "a phase image": re.search(r"(^| )p( |$)", kinds),
+        "an echo-planar image": named is None and "EP" in header.get("ScanningSequence", "").split(),
+        PROTON: proton or (measured == "pd" and named in (None, "t2")),
+        STIR: measured == "stir" and named != "t1",
+    }
+    other = _first_kind(OTHER_KINDS, words, kinds) or next(
+        (kind for kind, is_one in by_parameters.items() if is_one), None
+    )
     # a FLAIR by its times is one, whatever it is called; other times decide where words are silent
     contrast = "flair" if measured == "flair" else named or (measured if measured in CONTRASTS else None)
     doubt = None
@@ -159,6 +150,10 @@ def contrast_of_words(text: str) -> str | None:
     ['t1', 'flair', 't1', 'flair', None]
     """
     return next((name for name, pattern in CONTRAST_WORDS if re.search(pattern, text.lower().replace("_", " "))), None)
+
+
+def _first_kind(kinds: Mapping[str, str], *texts: str) -> str | None:
+    return next((kind for kind, pattern in kinds.items() for text in texts if re.search(pattern, text)), None)
 
 
 def _by_parameters(header: Mapping[str, str]) -> str | None:
