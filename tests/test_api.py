@@ -14,6 +14,7 @@ from support.phantoms import AFFINE, SHAPE, phantom, save
 import vae_loc
 from vae_loc.errors import UnusableInput, UnusableOption
 from vae_loc.model import network
+from vae_loc.scoring.score_options import Segmentation
 
 
 def test_python_gives_what_the_command_gives(tmp_path, model_file, scan):
@@ -120,9 +121,39 @@ def test_a_folder_is_not_taken_for_a_scan(healthy_folder, model_file):
         vae_loc.localize(healthy_folder, model=model_file)
 
 
-def test_one_word_is_no_list_of_maps(scan):
-    with pytest.raises(UnusableOption, match="expected a list of some of rec-error"):
-        vae_loc.localize(scan, methods="combi")
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [({"methods": "combi"}, "--method: expected a list of some of rec-error"),
+     ({"methods": [["combi"]]}, "--method: expected a list"), ({"methods": []}, "--method: expected a list"),
+     ({"polarity": "up"}, "--polarity: expected any, bright, dark, got 'up'"),
+     ({"brain_mask": np.ones(SHAPE)}, "--brain-mask: expected a file, auto or none, got ndarray"),
+     ({"device": 0}, "--device: expected auto, cpu")],
+)  # fmt: skip
+def test_python_refuses_what_the_commands_refuse(scan, choice, words):
+    with pytest.raises(UnusableOption, match=words):
+        vae_loc.localize(scan, model="t1", **choice)
+
+
+@pytest.mark.parametrize("scans", [np.ones((4, 4, 4)), [np.ones((4, 4, 4))], 5, None])
+def test_an_array_without_an_affine_is_no_scan(scans):
+    with pytest.raises(UnusableOption, match=r"scan: expected a file, a nibabel image.*nibabel.Nifti1Image holds"):
+        vae_loc.localize(scans)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [({"fpr": 7}, "--fpr: expected a finite number from 0.0001 to 0.5, got 7"),
+     ({"fpr": "5%"}, "--fpr: expected a finite number"), ({"fpr": np.ones(2)}, "--fpr: expected a finite number"),
+     ({"false_findings": 0}, "--false-findings: expected a finite number from 0.001 to 5, got 0"),
+     ({"threshold": float("nan")}, "--threshold: expected a finite number, got nan"),
+     ({"min_size_mm3": -5}, "--min-size: expected a finite number of 0 or more, got -5"),
+     ({"threshold": 3, "fpr": 0.01}, "--threshold with --fpr: expected one rule for findings")],
+)  # fmt: skip
+def test_a_rule_outside_its_range_is_refused_in_python_too(scan, model_file, rule, words):
+    with pytest.raises(UnusableOption, match=words):
+        vae_loc.segment(scan, model=model_file, **rule)
+    with pytest.raises(UnusableOption, match=words):
+        Segmentation(**rule)
 
 
 def test_warnings_are_those_of_the_command(tmp_path, model_file, scan):

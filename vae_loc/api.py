@@ -16,9 +16,9 @@ from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.image_in_memory import NAMELESS, image_volume, name_of
 from vae_loc.scans.volume import read_volume, stem
 from vae_loc.scoring.locate import as_stated, choose_model, locate
-from vae_loc.scoring.score_options import ScoreOptions
+from vae_loc.scoring.score_options import ScoreOptions, brain_mask_of
 from vae_loc.scoring.segmentation import SegmentedMap
-from vae_loc.vocabulary import MAPS, BrainMask, Method, Polarity
+from vae_loc.vocabulary import BrainMask, Method, Polarity
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -82,19 +82,16 @@ def localize(
 
     An image that was loaded from a file goes by that file's name, for contrast, brain mask and outputs.
     """
-    if isinstance(methods, str) or not methods or set(methods) - set(MAPS):
-        raise UnusableOption("methods", f"expected a list of some of {', '.join(MAPS)}, got {methods!r}")
-    words: dict[str, BrainMask | None] = {"auto": "auto", "none": "none", "None": None}
     options = ScoreOptions(
-        methods=list(methods),
+        methods=methods,
         model=None if model is None else str(model),
         contrast=contrast,
-        brain_mask=words[str(brain_mask)] if str(brain_mask) in words else Path(str(brain_mask)),
+        brain_mask=brain_mask_of(brain_mask),
         polarity=polarity,
-        device=device,
+        device=str(device),
         force=force,
     )
-    if isinstance(scan, (str, Path, SpatialImage)):
+    if isinstance(scan, (str, Path, SpatialImage)) or not isinstance(scan, Iterable):
         return _localized(scan, options)
     return [_localized(one, options) for one in scan]
 
@@ -133,6 +130,9 @@ def segment(
 
 def _localized(scan: OneScan, options: ScoreOptions) -> ScanResult:
     """Return the result of one scan; notes on the choice of its model are logged."""
+    if not isinstance(scan, (str, Path, SpatialImage)):
+        need = "expected a file, a nibabel image, or a list of these"
+        raise UnusableOption("scan", f"{need}, got {type(scan).__name__}; nibabel.Nifti1Image holds array and affine")
     # an image that was loaded from a file goes by that file's name
     path = name_of(scan) if isinstance(scan, SpatialImage) else Path(scan)
     nameless = isinstance(scan, SpatialImage) and path == NAMELESS

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import traceback
+from numbers import Real
 from pathlib import Path
 
 MEMORY_WORDS = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "can't start new thread",
@@ -50,6 +52,19 @@ class UnusableOption(VaeLocError):
     exit_code = 2
 
 
+def refuse_beyond(option: str, value: object, low: float = -math.inf, high: float = math.inf) -> None:
+    """Refuse a value of an option that is no finite number of a range; None is no value.
+
+    Raises
+    ------
+    UnusableOption : naming option, range and value.
+    """
+    if value is None or (isinstance(value, Real) and low <= float(value) <= high and math.isfinite(value)):
+        return
+    bounds = f" from {low:g} to {high:g}" if high < math.inf else f" of {low:g} or more" if low > -math.inf else ""
+    raise UnusableOption(f"--{option}", f"expected a finite number{bounds}, got {value!r:.60}")
+
+
 class OutOfMemory(VaeLocError):
     """The machine has too little memory."""
 
@@ -93,9 +108,11 @@ class MachineFault(VaeLocError):
 
 
 def machine_fault(error: BaseException) -> VaeLocError | None:
-    """Return the fault of the machine that an exception stands for, in one line; None if it stands for none."""
+    """Return the fault of machine or installation that an exception stands for, in one line; None if it is none."""
     if is_out_of_memory(error):
         return OutOfMemory()
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        return UnusableOption("torch", "is needed to learn a model and not installed; pip install torch")
     number = error.errno if isinstance(error, OSError) else None
     if number in TOO_MANY_FILES:
         return MachineFault("files", "too few may be open at once; raise the limit (ulimit -n) or lower --jobs")

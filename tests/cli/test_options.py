@@ -7,12 +7,12 @@ import pytest
 from vae_loc.cli.options import (
     MachineOptions,
     MaskOptions,
-    parsed_brain_mask,
     parsed_cubic_mm,
     parsed_shard,
     parsed_share,
 )
 from vae_loc.errors import UnusableOption
+from vae_loc.scoring.score_options import brain_mask_of
 
 
 @pytest.mark.parametrize(("array", "expected"), [((0, 7, 1), 8), ((1, 8, 1), 8), ((0, 14, 2), 8), ((5, 5, 1), 1)])
@@ -49,7 +49,7 @@ def test_another_unit_is_refused(text):
 
 def test_a_brain_mask_is_a_word_or_a_file():
     given = [None, "auto", "none", "auto.nii"]
-    assert [parsed_brain_mask(option) for option in given] == [None, "auto", "none", Path("auto.nii")]
+    assert [brain_mask_of(option) for option in given] == [None, "auto", "none", Path("auto.nii")]
 
 
 def test_machine_options_say_how_a_cohort_is_run():

@@ -68,6 +68,17 @@ def test_a_whole_head_is_scored_where_torch_is_absent(without_torch, tmp_path):
     assert json.loads((tmp_path / "out" / "head_t1_scores.json").read_text())["brain_mask"] == "deepbet"
 
 
+@pytest.mark.parametrize(("command", "code"), [("train", 2), ("export", 0)])
+def test_without_torch_a_model_is_exported_and_training_is_refused_in_one_line(
+    without_torch, healthy_folder, tmp_path, command, code
+):
+    of = "t1" if command == "export" else healthy_folder
+    done = without_torch(command, of, "-o", tmp_path / ("m.onnx" if command == "export" else "m.safetensors"))
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert code == 0 or (done.stderr.count("\n"), "pip install torch" in done.stderr) == (1, True)
+
+
 def test_a_gpu_without_torch_is_refused_in_one_line(without_torch, scan, tmp_path):
     done = without_torch("score", scan, "-o", tmp_path / "out", "-m", "t1", "--device", "cuda")
     assert done.returncode == 2

@@ -235,7 +235,7 @@ def test_what_is_given_counts_first_then_the_labelled_threshold_then_healthy_fin
         return rule.threshold, rule.source
 
     by_fpr = healthy_threshold(trained.checkpoint, "kl-grad", 0.01), "healthy fpr 0.01"
-    assert threshold(labelled, threshold=2.5, fpr=0.01) == (2.5, "option")
+    assert threshold(labelled, threshold=2.5) == (2.5, "option")
     assert threshold(labelled, fpr=0.01) == by_fpr
     assert threshold(labelled) == (8.0, "labelled calibration on 3 subjects")
     extent = trained.facts.healthy.findings["kl-grad"].extent

@@ -18,7 +18,6 @@ from vae_loc.cli.options import (
     PolarityOption,
     Report,
     TalkOptions,
-    parsed_brain_mask,
 )
 from vae_loc.errors import UnusableOption
 
@@ -71,14 +70,14 @@ def bids(
     from vae_loc.model.checkpoint import find_model, load_checkpoint
     from vae_loc.results.score_bids import collect_dataset, derivatives_of, score_dataset
     from vae_loc.scans.cases import BIDS_SUFFIXES, bids_cases
-    from vae_loc.scoring.score_options import Files, ScoreOptions
+    from vae_loc.scoring.score_options import Files, ScoreOptions, brain_mask_of
 
     # of `--participant-label 01 02` the second label is an argument of its own to the parser
     if context.args and not participant_label:
         raise UnusableOption(context.args[0], "expected three arguments: BIDS_DIR OUTPUT_DIR participant|group")
     options = ScoreOptions(
         model=model,
-        brain_mask=parsed_brain_mask(brain_mask),
+        brain_mask=brain_mask_of(brain_mask),
         device=machine.device,
         threads=machine.threads,
         polarity=polarity,

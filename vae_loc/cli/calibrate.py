@@ -18,7 +18,6 @@ from vae_loc.cli.options import (
     LabelsOption,
     Quiet,
     Threads,
-    parsed_brain_mask,
 )
 from vae_loc.errors import printable
 
@@ -61,6 +60,7 @@ def calibrate(
     """
     from vae_loc.model.checkpoint import find_model
     from vae_loc.model.network import prepared_device
+    from vae_loc.scoring.score_options import brain_mask_of
     from vae_loc.training.calibrate import CalibrationOptions, calibrate_file
 
     path = find_model(model)
@@ -70,7 +70,7 @@ def calibrate(
         unselected=unselected or [],
         folds=folds,
         seed=seed,
-        brain_mask=parsed_brain_mask(brain_mask),
+        brain_mask=brain_mask_of(brain_mask),
         device=prepared_device(device, threads),
         force=force,
     )

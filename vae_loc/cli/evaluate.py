@@ -17,7 +17,6 @@ from vae_loc.cli.options import (
     LabelsOption,
     Quiet,
     Threads,
-    parsed_brain_mask,
 )
 from vae_loc.errors import printable
 
@@ -50,13 +49,14 @@ def evaluate(
     from vae_loc.evaluation.evaluate import EvaluationOptions, evaluate_files
     from vae_loc.model.network import prepared_device
     from vae_loc.results.score_cohort import SOME_FAILED
+    from vae_loc.scoring.score_options import brain_mask_of
 
     options = EvaluationOptions(
         model=model,
         contrast=contrast,
         labels=labels,
         healthy=healthy or [],
-        brain_mask=parsed_brain_mask(brain_mask),
+        brain_mask=brain_mask_of(brain_mask),
         device=prepared_device(device, threads),
         seed=seed,
     )

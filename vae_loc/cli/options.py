@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from dataclasses import dataclass
@@ -15,9 +14,8 @@ from vae_loc.errors import UnusableOption
 
 if TYPE_CHECKING:
     from vae_loc.scoring.score_options import RunOptions, Segmentation
-    from vae_loc.vocabulary import BrainMask, Method
+    from vae_loc.vocabulary import Method
 
-MIN_SHARE, MAX_SHARE = 0.0001, 0.5  # of healthy voxels beyond a threshold
 # written out, not imported from the library: a command that only shows its help imports no numpy
 PolarityChoice = Literal["any", "bright", "dark"]
 
@@ -168,8 +166,8 @@ class MaskOptions:
         """Return the rule by which masks are made."""
         from vae_loc.scoring.score_options import Segmentation
 
-        threshold, false_findings = (finite(name, getattr(self, name)) for name in ("threshold", "false_findings"))
-        return Segmentation(threshold, parsed_share(self.fpr), false_findings, parsed_cubic_mm(self.min_size))
+        share, smallest_mm3 = parsed_share(self.fpr), parsed_cubic_mm(self.min_size)
+        return Segmentation(self.threshold, share, self.false_findings, smallest_mm3)
 
 
 @dataclass(frozen=True)
@@ -221,12 +219,6 @@ class TalkOptions:
     ] = None
 
 
-def parsed_brain_mask(option: str | None) -> BrainMask | None:
-    """Return `--brain-mask` as a rule or a path."""
-    words: dict[str | None, BrainMask | None] = {"auto": "auto", "none": "none", None: None}
-    return words[option] if option in words else Path(str(option))
-
-
 def parsed_shard(option: str | None) -> tuple[int, int]:
     """Return the part that `--shard` names, counted from 1, and the number of parts; all is (1, 1).
 
@@ -260,30 +252,20 @@ def parsed_cubic_mm(text: str) -> float:
     return float(match[1])
 
 
-def finite(name: str, value: float | None) -> float | None:
-    """Return the value of an option, which must be no NaN or infinity: those pass every range.
-
-    Raises
-    ------
-    UnusableOption : naming the option.
-    """
-    if value is not None and not math.isfinite(value):
-        raise UnusableOption(f"--{name.replace('_', '-')}", f"expected a finite number, got {value:g}")
-    return value
-
-
 def parsed_share(text: str | None) -> float | None:
     """Return `--fpr` as a share of 1; a bare number of 1 or more is no share, and may be meant as percent.
 
     >>> parsed_share("0.05"), parsed_share("5%"), parsed_share(None)
     (0.05, 0.05, None)
     """
+    from vae_loc.scoring.score_options import FPR_RANGE
+
     if text is None:
         return None
     match = re.fullmatch(r"(\d*\.?\d+(?:e-?\d+)?)\s*(%?)", text.strip(), re.IGNORECASE)
     share = float("nan") if match is None else float(match[1]) / (100 if match[2] else 1)
-    if MIN_SHARE <= share <= MAX_SHARE:
+    if FPR_RANGE[0] <= share <= FPR_RANGE[1]:
         return share
-    meant = f"; {text}% is {text} percent of healthy voxels" if 1 <= share <= 100 * MAX_SHARE else ""
-    expected = f"expected a share from {MIN_SHARE:g} to {MAX_SHARE:g}, or a percentage such as 5%"
+    meant = f"; {text}% is {text} percent of healthy voxels" if 1 <= share <= 100 * FPR_RANGE[1] else ""
+    expected = f"expected a share from {FPR_RANGE[0]:g} to {FPR_RANGE[1]:g}, or a percentage such as 5%"
     raise UnusableOption("--fpr", f"{expected}, got {text}{meant}")

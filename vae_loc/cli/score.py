@@ -8,7 +8,7 @@ import typer
 
 from vae_loc.cli.console import listening, print_outcome
 from vae_loc.cli.option_groups import with_groups
-from vae_loc.cli.options import MachineOptions, MaskOptions, ScanOptions, Scans, TalkOptions, parsed_brain_mask
+from vae_loc.cli.options import MachineOptions, MaskOptions, ScanOptions, Scans, TalkOptions
 
 
 @with_groups
@@ -53,14 +53,14 @@ def _score(
 ) -> None:
     """Score scans, with masks where options of a mask are given, and print the outcome."""
     from vae_loc.results.score_cohort import score_cohort
-    from vae_loc.scoring.score_options import Files, ScoreOptions
+    from vae_loc.scoring.score_options import Files, ScoreOptions, brain_mask_of
 
     segmentation = None if mask is None else mask.segmentation()
     options = ScoreOptions(
         methods=of.methods,
         model=of.model,
         contrast=of.contrast,
-        brain_mask=parsed_brain_mask(of.brain_mask),
+        brain_mask=brain_mask_of(of.brain_mask),
         volume=of.volume,
         device=machine.device,
         threads=machine.threads,

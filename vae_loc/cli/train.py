@@ -10,8 +10,8 @@ import typer
 
 from vae_loc.cli.console import complain, say, talking
 from vae_loc.cli.option_groups import with_groups
-from vae_loc.cli.options import BrainMaskOption, Device, Quiet, Scans, Threads, finite, parsed_brain_mask
-from vae_loc.errors import printable
+from vae_loc.cli.options import BrainMaskOption, Device, Quiet, Scans, Threads
+from vae_loc.errors import printable, refuse_beyond
 
 if TYPE_CHECKING:
     from vae_loc.training.training_options import TrainingOptions
@@ -61,7 +61,7 @@ class LearningOptions:
         from vae_loc.training.training_options import TrainingOptions
 
         for option, value in (("c", self.c), ("coarse-noise", self.coarse_noise_sd), ("holdout", self.holdout)):
-            finite(option, value)
+            refuse_beyond(option, value)
         return TrainingOptions(**asdict(self))
 
 
@@ -96,6 +96,7 @@ def train(
     """
     from vae_loc.model.network import prepared_device
     from vae_loc.scans.cases import find_cases
+    from vae_loc.scoring.score_options import brain_mask_of
     from vae_loc.system.farewell import farewell
     from vae_loc.system.worker_processes import usable_cpus
     from vae_loc.training.fit import state_of
@@ -108,7 +109,7 @@ def train(
         healthy = HealthyCohort(
             find_cases(scans, contrast=options.real_contrast),
             find_cases(reference, contrast=options.real_contrast) if reference else [],
-            brain_mask=parsed_brain_mask(brain_mask),
+            brain_mask=brain_mask_of(brain_mask),
             skip_bad=skip_bad,
         )
         written = train_cohort(healthy, output, options, device=ready, resume=resume, bars=bars)

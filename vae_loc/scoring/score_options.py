@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import get_args
 
+from vae_loc.errors import UnusableOption, refuse_beyond
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import HealthyFindings
 from vae_loc.model.network import Model
 from vae_loc.scoring.findings import known_findings, strength_for, told_by
-from vae_loc.vocabulary import BrainMask, Method, Polarity
+from vae_loc.vocabulary import MAPS, BrainMask, Method, Polarity
 
 DEFAULT_FPR = 0.05  # share of healthy voxels beyond the threshold that maps are described by
+FPR_RANGE = (0.0001, 0.5)  # shares of healthy voxels beyond a threshold that may be asked for
 DEFAULT_FALSE_FINDINGS = 0.1  # expected per healthy scan
+FALSE_FINDINGS_RANGE = (0.001, 5.0)  # numbers of them that may be asked for
+RULES = ("threshold", "fpr", "false_findings")
 EXTRAPOLATED = "extrapolated beyond its"
 
 
@@ -40,15 +46,24 @@ def default_rate(known: HealthyFindings) -> float:
 class Segmentation:
     """How findings are told from the rest of a map.
 
-    The first that is given counts: a threshold, the share of healthy voxels beyond it, the expected number of false
-    findings per healthy scan. Without any, the model's thresholds from annotated scans count, else
-    `default_rate`; bare scores and models without healthy findings take `DEFAULT_FPR`.
+    One may be given: a threshold, the share of healthy voxels beyond it, or the expected number of false findings per
+    healthy scan. Without any, the model's thresholds from annotated scans count, else `default_rate`; bare scores and
+    models without healthy findings take `DEFAULT_FPR`.
     """
 
     threshold: float | None = None
     fpr: float | None = None
     false_findings: float | None = None
     min_size_mm3: float = 100.0
+
+    def __post_init__(self) -> None:
+        """Refuse values beyond their ranges, and several rules at once."""
+        refuse_beyond("threshold", self.threshold)
+        refuse_beyond("fpr", self.fpr, *FPR_RANGE)
+        refuse_beyond("false-findings", self.false_findings, *FALSE_FINDINGS_RANGE)
+        refuse_beyond("min-size", self.min_size_mm3, 0)
+        if len(given := [f"--{name.replace('_', '-')}" for name in RULES if getattr(self, name) is not None]) > 1:
+            raise UnusableOption(" with ".join(given), "expected one rule for findings; leave the others out")
 
     def rule(self, model: Model, method: Method, *, bare: bool) -> Rule:
         """Return which voxels of a map are marked."""
@@ -117,6 +132,14 @@ class ScoreOptions:
     dicom_seg: bool = False
     force: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what is no map, no polarity or no brain mask."""
+        named = [] if isinstance(self.methods, str) else list(self.methods)
+        if not named or not {str(name) for name in named} <= {*MAPS}:
+            raise UnusableOption("--method", f"expected a list of some of {', '.join(MAPS)}, got {self.methods!r:.60}")
+        if str(self.polarity) not in get_args(Polarity):
+            raise UnusableOption("--polarity", f"expected {', '.join(get_args(Polarity))}, got {self.polarity!r:.60}")
+
     def stated(self) -> dict[str, object]:
         """Return the choices that shape the outputs of a scan, as its JSON states them."""
         return {
@@ -154,3 +177,16 @@ class RunOptions:
 
 
 DEFAULTS = ScoreOptions()
+
+
+def brain_mask_of(option: str | Path | None) -> BrainMask | None:
+    """Return `auto` and `none` as they are, and any other brain mask as a path.
+
+    Raises
+    ------
+    UnusableOption : if it is no text and no path, an array for example.
+    """
+    if option is not None and not isinstance(option, (str, Path)):
+        raise UnusableOption("--brain-mask", f"expected a file, auto or none, got {type(option).__name__}; save it")
+    words: dict[str | Path | None, BrainMask | None] = {"auto": "auto", "none": "none", None: None}
+    return words[option] if option in words else Path(str(option))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class RuleOptions(TypedDict, total=False):
-    """Options of `segment`, `mask` and `save`: the rule for findings, the first that is given counts.
+    """Options of `segment`, `mask` and `save`: the rule for findings, one of the first three.
 
     Attributes
     ----------
