@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from support.commands import invoke, run
+from support.commands import run
 
 from vae_loc.cli.app import app
 from vae_loc.errors import OutOfMemory
@@ -25,8 +25,9 @@ def test_the_help_of_no_command_imports_anything_heavy():
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_a_wrong_option_exits_2():
-    invoke("score", "x.nii", "--method", "magic", code=2)
+@pytest.mark.parametrize(("option", "value"), [("--method", "magic"), ("--polarity", "up"), ("--fpr", "7")])
+def test_a_wrong_option_exits_2(monkeypatch, capsys, option, value):
+    assert run(monkeypatch, capsys, "segment", "x.nii", option, value)[0] == 2
 
 
 def test_the_version_is_said(monkeypatch, capsys):

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -72,16 +72,6 @@ Force = Annotated[
 Report = Annotated[bool, typer.Option("--report", help="Write a page for each scan too: findings, viewer, scores.")]
 
 
-def _known_maps(named: list[str] | None) -> list[str] | None:
-    """Return the maps that `--method` names, which typer cannot check where an option may be repeated."""
-    from vae_loc.vocabulary import MAPS
-
-    for name in named or ():
-        if name not in (*MAPS, "all"):
-            raise typer.BadParameter(f"{name!r} is not one of {', '.join(MAPS)}, all.")
-    return named
-
-
 @dataclass(frozen=True)
 class ScanOptions:
     """The part of each scan that is scored, the model, the maps, and the files of a scan."""
@@ -92,7 +82,6 @@ class ScanOptions:
         list[str] | None,
         typer.Option(
             metavar="MAP",
-            callback=_known_maps,
             help="Map: combi (KL-Grad x Rec-Error), rec-error, kl-grad, rec-grad, elbo-grad; place-z (no network); "
             "learned (by made lesions; T1); all (the paper's five); may be repeated. [default: combi]",
         ),
@@ -122,8 +111,9 @@ class ScanOptions:
         """The maps that `--method` names."""
         from vae_loc.vocabulary import MAPS, METHODS
 
-        named = self.method or ["combi"]
-        return tuple(method for method in MAPS if method in named or ("all" in named and method in METHODS))
+        named = {one for of in self.method or ["combi"] for one in (METHODS if of == "all" else [of])}
+        ordered = sorted(named, key=lambda one: (*MAPS, one).index(one))  # unknown ones are refused with the others
+        return cast("tuple[Method, ...]", tuple(ordered))
 
 
 @dataclass(frozen=True)

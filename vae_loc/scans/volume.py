@@ -83,7 +83,7 @@ def stem(path: Path) -> str:
     return path.stem
 
 
-def read_volume(path: Path, *, volume: int | None = None) -> Volume:
+def read_volume(path: str | Path, *, volume: int | None = None) -> Volume:
     """Read one 3D NIfTI-1 or NIfTI-2 volume, whole and checked.
 
     Parameters
@@ -97,6 +97,7 @@ def read_volume(path: Path, *, volume: int | None = None) -> Volume:
 
     Does not reorient or resample: `data[i, j, k]` is the voxel (i, j, k) of the file.
     """
+    path = Path(path)
     header, stored = read_image(path, lambda header: checked_header(path, header, volume))
     read = volume_of(path, header, scaled(path, header, stored))
     count = math.prod(header.get_data_shape()[3:])
@@ -175,7 +176,7 @@ def read_numbers(path: Path, like: Volume) -> NDArray[np.uint16]:
     return _on_grid_of(like, path).astype(np.uint16)
 
 
-def write_volume(path: Path, data: NDArray[np.generic], like: Volume) -> None:
+def write_volume(path: str | Path, data: NDArray[np.generic], like: Volume) -> None:
     """Write `data` on the grid of `like`, whole or not at all.
 
     Parameters
@@ -186,6 +187,7 @@ def write_volume(path: Path, data: NDArray[np.generic], like: Volume) -> None:
 
     The slope is 1, the intercept 0. Same data, same bytes: no time is stored.
     """
+    path = Path(path)
     dtype = np.dtype({"bool": "u1", "uint8": "u1", "uint16": "<u2"}.get(data.dtype.name, "<f4"))
     header = like.header.as_byteswapped("<")
     header.set_data_shape(data.shape)
