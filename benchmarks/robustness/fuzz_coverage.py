@@ -96,7 +96,7 @@ def table_target(folder: Path) -> tuple[Callable[[bytes], None], list[bytes]]:
 
 def bids_target(folder: Path) -> tuple[Callable[[bytes], None], list[bytes]]:
     """Read a dataset: the first line of an input is a file name in it, the rest its description."""
-    from vae_loc.scans.cases import bids_cases
+    from vae_loc.results.score_bids import bids_cases
 
     def one(data: bytes) -> None:
         with tempfile.TemporaryDirectory(dir=folder) as place:

@@ -1,11 +1,15 @@
 """Folders, lists, tables and BIDS datasets become cases; subjects never cross a split."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from support.corpus import GOOD
 from support.phantoms import AFFINE, SHAPE, phantom, save
 
 from vae_loc.errors import UnusableInput
-from vae_loc.scans.cases import Case, bids_cases, find_cases, shard_of, split_subjects
+from vae_loc.results.score_bids import bids_cases
+from vae_loc.scans.cases import Case, find_cases, shard_of, split_subjects
 
 
 def test_a_table_names_scan_mask_subject_and_contrast(tmp_path):
@@ -95,3 +99,36 @@ def test_scans_are_found_by_participant_session_and_contrast(bids_dataset):
 def test_what_a_dataset_does_not_have_is_named(bids_dataset, options, words):
     with pytest.raises(UnusableInput, match=words):
         bids_cases(bids_dataset, **{"contrast": "t1"} | options)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "ignored"),
+    [("*_T1w.nii", 3), ("sub-01/", 2), ("/sub-01/anat/*.nii", 2), ("anat/*_T1w.nii", 0), ("**/*_FLAIR.nii", 1),
+     ("sub-02/**", 2), ("# *_T1w.nii", 0), ("*_T1w.nii\n!sub-01_T1w.nii", 2)],
+)  # fmt: skip
+def test_what_bidsignore_names_is_left_out(bids_dataset, tmp_path, caplog, pattern, ignored):
+    raw = Path(shutil.copytree(bids_dataset, tmp_path / "raw"))
+    (raw / ".bidsignore").write_text(pattern)
+    assert len(bids_cases(raw, contrast=None)) == 4 - ignored
+    assert (f"{ignored} files are in .bidsignore: left out" in caplog.text) == bool(ignored)
+
+
+def test_lists_and_tables_may_have_quotes_and_backslashes(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a_t1.nii").touch()
+    for name, text in (
+        ("l.txt", '"in/a_t1.nii"\n'),
+        ("t.csv", "scan\r\nin\\a_t1.nii\r\n"),
+        ("t.tsv", "Scan\nin/a_t1.nii"),
+    ):
+        (tmp_path / name).write_text(text)
+        assert [case.scan for case in find_cases([tmp_path / name])] == [tmp_path / "in" / "a_t1.nii"]
+
+
+def test_dicom_below_a_folder_of_scans_is_named(tmp_path, caplog):
+    (tmp_path / "a_t1.nii").touch()
+    for folder in ("dicom", "notes"):
+        (tmp_path / folder / "1").mkdir(parents=True)
+    (tmp_path / "dicom" / "1" / "IM1").write_bytes(bytes(128) + b"DICM")
+    assert len(find_cases([tmp_path])) == 1
+    assert "1 subfolders hold DICOM files: left out; name them to score them: dicom" in caplog.text

@@ -189,6 +189,17 @@ def test_a_header_without_what_is_needed_is_said_in_plain_words(tmp_path):
     assert "a header states no PixelSpacing" in str(fault)
 
 
+def test_a_nifti_below_a_series_is_named(tmp_path, caplog):
+    write_series(tmp_path / "s")
+    (tmp_path / "s" / "deeper").mkdir()
+    (tmp_path / "s" / "deeper" / "old_t1.nii.gz").touch()
+    assert not convert_dicom([tmp_path / "s"], tmp_path / "out").faults
+    assert (
+        "1 NIfTI files lie among the DICOM files: left out; name them to score them: deeper/old_t1.nii.gz"
+        in caplog.text
+    )
+
+
 def test_a_nifti_beside_a_series_is_refused(tmp_path, twin, small_model, monkeypatch, capsys):
     write_series(tmp_path / "s")
     nib.save(twin, tmp_path / "s" / "old_t1.nii.gz")

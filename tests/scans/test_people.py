@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from vae_loc.scans.cases import Case, bids_cases, find_cases
+from vae_loc.results.score_bids import bids_cases
+from vae_loc.scans.cases import Case, find_cases
 from vae_loc.scans.people import people_in
 
 

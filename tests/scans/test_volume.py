@@ -2,6 +2,7 @@
 
 import itertools
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -120,6 +121,25 @@ def test_an_annotation_on_another_grid_is_refused(tmp_path, scan_volume):
         read_labels(save(tmp_path / "l.nii.gz", data, shifted), scan_volume)
     with pytest.raises(UnusableInput, match="shape"):
         read_labels(save(tmp_path / "l.nii.gz", data[1:], scan_volume.affine), scan_volume)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_an_annotation_on_the_qform_of_a_scan_is_taken_voxel_by_voxel_and_said(tmp_path, scan_volume, caplog, moved):
+    qform = scan_volume.affine.copy()
+    qform[:3, 3] += [3, -12, 9]
+    header = scan_volume.header.copy()
+    header.set_qform(qform, 1)
+    header.set_sform(scan_volume.affine, 4)
+    data = np.zeros(SHAPE, dtype=np.uint8)
+    data[10, 11, 12] = 1
+    drawn = save(tmp_path / "l.nii.gz", data, qform + (np.eye(4, k=3) if moved else 0))
+    if moved:
+        with pytest.raises(UnusableInput, match="corners"):
+            read_labels(drawn, replace(scan_volume, header=header))
+    else:
+        truth, _ = read_labels(drawn, replace(scan_volume, header=header))
+        assert np.array_equal(truth, data > 0)
+        assert "lies on the qform of" in caplog.text
 
 
 @pytest.mark.parametrize("values", [(1, 2, 4), (255,)])

@@ -23,6 +23,27 @@ def test_the_mark_of_windows_is_no_part_of_the_first_column(tmp_path):
     assert read_csv(tmp_path / "t.csv", "a table", ["scan"]) == [{"scan": "a.nii"}]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["scan,mask\na.nii,b.nii\n", "scan;mask\r\na.nii;b.nii\r\n", "scan\tmask\na.nii\tb.nii\n",
+     "Scan, MASK\na.nii, b.nii\n",
+     '"Scan" ;"Mask"\n"a.nii" ; b.nii\n', "mask;scan\nb.nii;a.nii;;\n\n", "\ufeffscan;mask\na.nii;b.nii"],
+)  # fmt: skip
+def test_tables_of_other_countries_and_habits_are_read_alike(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8", newline="")
+    assert read_csv(tmp_path / "t.csv", "a table", ["scan"]) == [{"scan": "a.nii", "mask": "b.nii"}]
+
+
+@pytest.mark.parametrize(("link", "words"), [(True, "its content is not here: run `git annex get`"),
+                                             (False, "check the name")])  # fmt: skip
+def test_a_file_whose_content_is_in_an_annex_says_how_to_get_it(tmp_path, link, words):
+    if link:
+        (tmp_path / "a.nii").symlink_to("../.git/annex/objects/0k/zz/MD5E-s9--0.nii/MD5E-s9--0.nii")
+    with pytest.raises(UnusableInput, match=words), reading.opened(tmp_path / "a.nii", "a scan"):
+        pass
+    assert "git annex get" in reading.looks_like(b"/annex/objects/MD5E-s9--0.nii\n")
+
+
 @pytest.mark.parametrize(("content", "words"), [(b"a\0b", "no text"), (b"x" * 101, "more than 100 bytes")])
 def test_what_is_no_short_text_is_refused(tmp_path, monkeypatch, content, words):
     monkeypatch.setattr(reading, "MAX_LIST_BYTES", 100)

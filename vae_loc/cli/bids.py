@@ -68,8 +68,13 @@ def bids(
     Example: vae-loc bids dataset dataset/derivatives/vae-loc participant --participant-label 01 02
     """
     from vae_loc.model.checkpoint import find_model, load_checkpoint
-    from vae_loc.results.score_bids import collect_dataset, derivatives_of, score_dataset
-    from vae_loc.scans.cases import BIDS_SUFFIXES, bids_cases
+    from vae_loc.results.score_bids import (
+        BIDS_SUFFIXES,
+        bids_cases,
+        collect_dataset,
+        derivatives_of,
+        score_dataset,
+    )
     from vae_loc.scoring.score_options import Files, ScoreOptions, brain_mask_of
 
     # of `--participant-label 01 02` the second label is an argument of its own to the parser

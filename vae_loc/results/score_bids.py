@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +15,19 @@ from vae_loc.results.groups.group_tables import write_group_tables
 from vae_loc.results.output_names import refuse_clashes
 from vae_loc.results.scan_summary import read_whole_summary
 from vae_loc.results.score_cohort import Listener, Outcome, finished, score_cases
-from vae_loc.scans.cases import Case, shard_of, sift
-from vae_loc.system.reading import read_csv
+from vae_loc.scans.cases import Case, contrast_of, log_left_out, shard_of, sift
+from vae_loc.scans.stated_contrast import stated_by_name
+from vae_loc.scans.volume import stem
+from vae_loc.system.reading import read_csv, read_text
 
 if TYPE_CHECKING:
     from vae_loc.scoring.score_options import RunOptions, ScoreOptions
     from vae_loc.vocabulary import Polarity
 
 PARTICIPANTS, PARTICIPANT = "participants.tsv", "participant_id"  # the table of a BIDS dataset, and its first column
+BIDS_IGNORE = ".bidsignore"
+BIDS_SCANS = ("sub-*/anat/sub-*", "sub-*/ses-*/anat/sub-*")
+BIDS_SUFFIXES = {"t1": "T1w", "t2": "T2w", "flair": "FLAIR"}
 
 
 def derivatives_of(raw: Path, folder: Path, *, validated: bool = True, polarity: Polarity = "any") -> Derivatives:
@@ -76,9 +83,9 @@ def collect_dataset(cases: list[Case], names: Derivatives, *, contrast: str | No
     cases = with_participants(cases, names.raw)
     scored = {case.contrast for case in cases if names.scores(case.scan).is_file()}
     entries = []
-    for case in cases:
-        if contrast is None and scored and case.contrast not in scored:
-            continue
+    other = [case for case in cases if contrast is None and scored and case.contrast not in scored]
+    log_left_out(names.raw, [case.scan.name for case in other], "scans are of contrasts of which none was scored")
+    for case in [case for case in cases if case not in other]:
         scores = names.scores(case.scan)
         if summary := read_whole_summary(scores):
             entries.append(Entry(case, "done", None, scores, facts_of(summary)))
@@ -98,6 +105,64 @@ def with_participants(cases: list[Case], raw: Path) -> list[Case]:
     UnusableInput : if the table cannot be read.
     """
     table = raw / PARTICIPANTS
-    rows = read_csv(table, "a table of participants", [PARTICIPANT], delimiter="\t") if table.is_file() else []
+    rows = read_csv(table, "a table of participants", [PARTICIPANT]) if table.is_file() else []
     people = {row.pop(PARTICIPANT): tuple(row.items()) for row in rows}
     return [replace(case, columns=people.get(case.subject, ())) for case in cases]
+
+
+def bids_cases(
+    raw: Path, *, contrast: str | None, participants: Sequence[str] = (), sessions: Sequence[str] = ()
+) -> list[Case]:
+    """Return the T1w, T2w and FLAIR scans of a BIDS dataset, or those of one contrast.
+
+    Parameters
+    ----------
+    participants, sessions : labels, with or without `sub-` and `ses-`; empty for all
+
+    Raises
+    ------
+    UnusableInput : if a participant, or every scan, is missing.
+    """
+    suffixes = list(BIDS_SUFFIXES.values()) if contrast is None else [BIDS_SUFFIXES[contrast]]
+    paths = {path for pattern in BIDS_SCANS for path in raw.glob(f"{pattern}.nii*")}
+    scans = [path for path in sorted(paths) if re.search(rf"_({'|'.join(suffixes)})\.nii(\.gz)?$", path.name)]
+    wanted, inside = ({f"{kind}-{name.removeprefix(kind + '-')}" for name in names}
+                      for kind, names in (("sub", participants), ("ses", sessions)))  # fmt: skip
+    absent = sorted(wanted - {path.relative_to(raw).parts[0] for path in scans})
+    if absent:
+        raise UnusableInput(raw, f"expected a {' or '.join(suffixes)} of {', '.join(absent)}, found none")
+    ignored = _ignored_by(raw, scans)
+    log_left_out(raw, [path.name for path in ignored], "files are in .bidsignore: left out")
+    scans = [path for path in scans if path not in ignored]
+    others = [path for path in scans if stated_by_name(stem(path)).other]
+    log_left_out(raw, [path.name for path in others], "files are by their names no T1, T2 or FLAIR: left out")
+    chosen = [
+        path
+        for path in scans
+        if path not in others
+        and (not wanted or path.relative_to(raw).parts[0] in wanted)
+        and (not inside or path.relative_to(raw).parts[1] in inside)
+    ]
+    if not chosen:
+        raise UnusableInput(raw, f"found no {' or '.join(suffixes)} in sub-*/[ses-*/]anat/; check --contrast")
+    return [Case(path, path.relative_to(raw).parts[0], None, contrast_of(path)) for path in chosen]
+
+
+def _ignored_by(raw: Path, scans: Sequence[Path]) -> list[Path]:
+    """Return the scans that `.bidsignore` names, by patterns as of .gitignore, of which the last that fits counts."""
+    if not (raw / BIDS_IGNORE).is_file():
+        return []
+    lines = [line.strip() for line in read_text(raw / BIDS_IGNORE, "patterns of files").splitlines()]
+    patterns = [line for line in lines if line and not line.startswith("#")]
+
+    def fits(path: Path, pattern: str) -> bool:  # a pattern with a slash starts at the dataset, others anywhere
+        bare = pattern.lstrip("!").rstrip("/")
+        deep = "**" in bare or "/" not in bare
+        return path.match(bare.lstrip("/")) and (deep or len(path.parts) == bare.lstrip("/").count("/") + 1)
+
+    ignored = []
+    for scan in scans:
+        inside = scan.relative_to(raw)
+        said = [p for p in patterns if any(fits(place, p) for place in (inside, *inside.parents[:-1]))]
+        ignored += [scan] if said and not said[-1].startswith("!") else []
+    return ignored

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vae_loc.errors import UnusableInput, UnusableOption
-from vae_loc.scans.cases import Case, find_cases
+from vae_loc.scans.cases import TABLE_SUFFIXES, Case, find_cases, listed_path
 from vae_loc.system.reading import read_csv
 
 SUBJECT = "{subject}"
@@ -37,9 +37,9 @@ def find_labelled(paths: Sequence[Path], labels: str | None, *, contrast: str | 
     UnusableOption : if `labels` is missing, or is one file for several scans.
     UnusableInput : if there is no scan, or a scan has no annotation.
     """
-    tables = [path for path in paths if path.suffix.lower() == ".csv"]
+    tables = [path for path in paths if path.name.lower().endswith(TABLE_SUFFIXES)]
     labelled = [row for table in tables for row in _rows(table)]
-    if labels is not None and labels.lower().endswith(".csv"):
+    if labels is not None and labels.lower().endswith(TABLE_SUFFIXES):
         listed = _rows(Path(labels))
         labelled += _of_table(find_cases(paths, contrast=contrast), listed, Path(labels)) if paths else listed
     elif others := [path for path in paths if path not in tables]:
@@ -73,7 +73,8 @@ def annotation_of(case: Case, pattern: str) -> Path:
 def _rows(table: Path) -> list[LabelledCase]:
     """Read a table; its paths start at its own folder."""
     rows = read_csv(table, "a table of scans and labels", ("scan", "label"))
-    return [LabelledCase(find_cases([table.parent / row["scan"]])[0], table.parent / row["label"]) for row in rows]
+    pairs = [[listed_path(table, row[name]) for name in ("scan", "label")] for row in rows]
+    return [LabelledCase(find_cases([scan])[0], label) for scan, label in pairs]
 
 
 def _of_table(cases: Sequence[Case], listed: Sequence[LabelledCase], table: Path) -> list[LabelledCase]:

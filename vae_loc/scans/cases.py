@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,12 @@ from vae_loc.system.reading import read_csv, read_text
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 PAIR_SUFFIXES = (".hdr", ".hdr.gz")  # each stands for its .img too
 LIST_SUFFIXES = (".txt", ".list")
-TABLE_SUFFIX = ".csv"  # with the columns scan and, where they are known, mask, subject, contrast
+TABLE_SUFFIXES = (".csv", ".tsv")  # with the columns scan and, where they are known, mask, subject, contrast
 OUTPUTS = ("anomaly", "signed", "percentile")  # last parts of names of maps: no scan of another program is called so
 NOT_SCANS = (*OUTPUTS, "brainmask", "mask", "seg", "lesions", "labels", "probseg", "dseg")  # last part
 NO_SERIES = (*NIFTI_SUFFIXES, *PAIR_SUFFIXES, "_dseg.dcm")  # our own DICOM Segmentations lie beside scans
 SHOWN_NAMES = 3  # of files that were passed over
-BIDS_SCANS = ("sub-*/anat/sub-*", "sub-*/ses-*/anat/sub-*")
-BIDS_SUFFIXES = {"t1": "T1w", "t2": "T2w", "flair": "FLAIR"}
+LOOKED_AT = 20  # files of a subfolder, for DICOM
 
 
 @dataclass(frozen=True)
@@ -162,41 +162,6 @@ def unique_names(scans: Sequence[Path]) -> dict[Path, str]:
     return names
 
 
-def bids_cases(
-    raw: Path, *, contrast: str | None, participants: Sequence[str] = (), sessions: Sequence[str] = ()
-) -> list[Case]:
-    """Return the T1w, T2w and FLAIR scans of a BIDS dataset, or those of one contrast.
-
-    Parameters
-    ----------
-    participants, sessions : labels, with or without `sub-` and `ses-`; empty for all
-
-    Raises
-    ------
-    UnusableInput : if a participant, or every scan, is missing.
-    """
-    suffixes = list(BIDS_SUFFIXES.values()) if contrast is None else [BIDS_SUFFIXES[contrast]]
-    paths = {path for pattern in BIDS_SCANS for path in raw.glob(f"{pattern}.nii*")}
-    scans = [path for path in sorted(paths) if re.search(rf"_({'|'.join(suffixes)})\.nii(\.gz)?$", path.name)]
-    wanted, inside = ({f"{kind}-{name.removeprefix(kind + '-')}" for name in names}
-                      for kind, names in (("sub", participants), ("ses", sessions)))  # fmt: skip
-    absent = sorted(wanted - {path.relative_to(raw).parts[0] for path in scans})
-    if absent:
-        raise UnusableInput(raw, f"expected a {' or '.join(suffixes)} of {', '.join(absent)}, found none")
-    others = [path for path in scans if stated_by_name(stem(path)).other]
-    _log_left_out(raw, [path.name for path in others], "files are by their names no T1, T2 or FLAIR: left out")
-    chosen = [
-        path
-        for path in scans
-        if path not in others
-        and (not wanted or path.relative_to(raw).parts[0] in wanted)
-        and (not inside or path.relative_to(raw).parts[1] in inside)
-    ]
-    if not chosen:
-        raise UnusableInput(raw, f"found no {' or '.join(suffixes)} in sub-*/[ses-*/]anat/; check --contrast")
-    return [Case(path, path.relative_to(raw).parts[0], None, contrast_of(path)) for path in chosen]
-
-
 def split_subjects(cases: Sequence[Case], *, holdout: float, seed: int) -> tuple[list[Case], list[Case]]:
     """Split cases by subject: (training, held out). The order of `cases` has no influence.
 
@@ -221,23 +186,30 @@ def _cases_in(path: Path, contrast: str | None, *, stated_only: bool) -> list[Ca
     if os.path.isdir(path):
         scans = _scans_in_folder(path, contrast, stated_only=stated_only)
     elif name.endswith(LIST_SUFFIXES):
-        lines = [line.strip() for line in read_text(path, "a list of scans").splitlines()]
-        scans = [path.parent / line for line in lines if line and not line.startswith("#")]
+        lines = [line.strip().strip("\"'") for line in read_text(path, "a list of scans").splitlines()]
+        scans = [listed_path(path, line) for line in lines if line and not line.startswith("#")]
         if not scans:
             raise UnusableInput(path, "expected one scan a line, found none")
-    if os.path.isdir(path) or not name.endswith(TABLE_SUFFIX):
+    if os.path.isdir(path) or not name.endswith(TABLE_SUFFIXES):
         return [Case(scan, subject_of(scan), _sibling_mask(scan)) for scan in scans]
     rows = read_csv(path, "a table of scans", ["scan"])
-    if not rows or not all(row["scan"].strip() for row in rows):
+    if not rows or not all(row["scan"] for row in rows):
         raise UnusableInput(path, "expected a scan in every row, found none; fill the column scan")
     listed = []
     for row in rows:  # what a row leaves open comes from the file's name
-        scan = path.parent / row["scan"].strip()
-        mask, subject, said = ((row.get(name) or "").strip() for name in ("mask", "subject", "contrast"))
-        brain_mask = path.parent / mask if mask else _sibling_mask(scan)
+        scan = listed_path(path, row["scan"])
+        mask, subject, said = (row.get(name, "") for name in ("mask", "subject", "contrast"))
+        brain_mask = listed_path(path, mask) if mask else _sibling_mask(scan)
         named = NAMES.get(said.lower(), said) or None
         listed.append(Case(scan, subject or subject_of(scan), brain_mask, named, columns=user_columns(row)))
     return [case for case in listed if contrast is None or case.contrast in (None, contrast)]
+
+
+def listed_path(of: Path, name: str) -> Path:
+    """Return the path that a list or table names, from its folder; backslashes part folders where that is a file."""
+    path = of.parent / name
+    other = of.parent / name.replace("\\", "/")
+    return other if other != path and not os.path.exists(path) and os.path.exists(other) else path
 
 
 def _scans_in_folder(folder: Path, contrast: str | None, *, stated_only: bool) -> list[Path]:
@@ -257,18 +229,21 @@ def _scans_in_folder(folder: Path, contrast: str | None, *, stated_only: bool) -
                 scans.append(path)
     others = [path for path in scans if stated_only and stated_by_name(stem(path)).other]
     scans = [path for path in scans if path not in others]
-    _log_left_out(folder, outputs, "files are outputs of vae-loc, or named like them, and no scans")
-    _log_left_out(folder, [path.name for path in others], "files are by their names no T1, T2 or FLAIR: left out")
+    log_left_out(folder, outputs, "files are outputs of vae-loc, or named like them, and no scans")
+    log_left_out(folder, [path.name for path in others], "files are by their names no T1, T2 or FLAIR: left out")
     if scans and any(has_magic(path) for path in files if not path.name.lower().endswith(NO_SERIES)):
         raise UnusableInput(folder, "holds NIfTI scans beside DICOM files; name a scan, or move the DICOM to a folder")
+    deeper = [path for path in files if os.path.isdir(path)]
+    series = [path.name for path in deeper if any(has_magic(file) for file in islice(path.rglob("*"), LOOKED_AT))]
+    log_left_out(folder, series, "subfolders hold DICOM files: left out; name them to score them")
     if not scans:
-        deeper = any(os.path.isdir(path) for path in files)
         mend = "its subfolders are not searched: name them, or use vae-loc bids" if deeper else "check the folder"
         raise UnusableInput(folder, f"expected a folder with .nii or .nii.gz scans, found none; {mend}")
     return scans
 
 
-def _log_left_out(folder: Path, names: Sequence[str], said: str) -> None:
+def log_left_out(folder: Path, names: Sequence[str], said: str) -> None:
+    """Log which files of a folder are left out, and why; nothing without files."""
     if names:
         shown = ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
         logging.getLogger(__name__).warning("warning: %s", printable(f"{folder}: {len(names)} {said}: {shown}"))

@@ -17,7 +17,7 @@ import nibabel as nib
 import numpy as np
 
 from vae_loc.errors import UnusableInput
-from vae_loc.scans.cases import NIFTI_SUFFIXES, PAIR_SUFFIXES, Case, contrast_of, unique_names
+from vae_loc.scans.cases import NIFTI_SUFFIXES, PAIR_SUFFIXES, Case, contrast_of, log_left_out, unique_names
 from vae_loc.scans.dicom_files import dicom_names, has_magic
 from vae_loc.scans.dicom_headers import GROUPS, MR, UNKNOWN_MODALITIES, Series, damaged, whole_number
 from vae_loc.scans.dicom_images import clean, uneven
@@ -113,6 +113,8 @@ def convert_dicom(
         except UnusableInput as error:
             done.fail(name.with_name(f"{name.name}.nii.gz"), error)
             continue
+        nifti = [name for name in dicom_names(source) if name.lower().endswith(NIFTI_SUFFIXES + PAIR_SUFFIXES)]
+        log_left_out(source, nifti, "NIfTI files lie among the DICOM files: left out; name them to score them")
         for series in chosen:
             part = f"_{series.stated.contrast}" if len(chosen) > 1 else ""
             _convert(done, name.with_name(f"{name.name}{part}.nii.gz"), series, force=force)

@@ -148,7 +148,10 @@ def _unpacked(path: Path, file: IO[bytes], size: int) -> Iterator[bytes]:
 
     member, packed = isal_zlib.decompressobj(wbits=31), file.read(CHUNK_BYTES)
     while packed or not member.eof:
-        if member.eof:  # another member
+        if member.eof:  # another member, or zeros that fill up a block
+            packed = packed.lstrip(b"\0") or file.read(CHUNK_BYTES).lstrip(b"\0")
+            if not packed:
+                continue
             packed += file.read(CHUNK_BYTES) if len(packed) < len(GZIP) else b""
             if not packed.startswith(GZIP):
                 raise damaged("bytes after its end that are not gzip")
@@ -243,6 +246,18 @@ def affine_mm(path: Path, header: Header) -> tuple[NDArray[np.float64], tuple[st
         if not corners_apart(qform[:3] * unit, affine[:3], shape) <= FORMS_TOLERANCE_VOXELS * sizes.min():
             notes.append("sform and qform disagree: sform was used, both are written back unchanged")
     return affine, tuple(notes)
+
+
+def qform_mm(path: Path, header: Header) -> NDArray[np.float64] | None:
+    """Return the affine of a qform beside a sform, as `affine_mm`; None without both."""
+    if header["sform_code"] <= 0 or header["qform_code"] <= 0:
+        return None
+    header = header.copy()
+    header["sform_code"] = 0
+    try:
+        return affine_mm(path, header)[0]
+    except UnusableInput:  # a qform that is not valid
+        return None
 
 
 def corners_apart(first: NDArray[np.float64], second: NDArray[np.float64], shape: Sequence[int]) -> float:

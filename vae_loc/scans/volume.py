@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput, printable
-from vae_loc.scans.nifti import Header, affine_mm, corners_apart, read_image
+from vae_loc.scans.nifti import Header, affine_mm, corners_apart, qform_mm, read_image
 from vae_loc.scans.voxels import content, lost_slices, scaled
 from vae_loc.system.writing import write_atomically
 from vae_loc.vocabulary import BoolArray, FloatArray
@@ -228,7 +228,14 @@ def _on_grid_of(like: Volume, path: Path) -> NDArray[np.float64]:
     affine, _ = affine_mm(path, header)
     array = scaled(path, header, stored)
     shape, tolerance_mm = like.data.shape, GRID_TOLERANCE_VOXELS * min(like.spacing_mm)
-    if array.shape != shape or corners_apart(affine, like.affine, shape) > tolerance_mm:
+    # a program that knows one form of a header draws on the qform, where the scan was read by its sform
+    forms = like.affine, qform_mm(like.path, like.header)
+    on_scan, on_qform = (of is not None and corners_apart(affine, of, shape) <= tolerance_mm for of in forms)
+    if array.shape == shape and on_qform and not on_scan:
+        said = f"{path.name} lies on the qform of {like.path.name}, whose sform differs: taken voxel by voxel"
+        logging.getLogger(__name__).warning("warning: %s", printable(said))
+        affine = like.affine
+    elif array.shape != shape or not on_scan:
         turn = nib.orientations.io_orientation(np.linalg.inv(like.affine) @ affine)
         affine = affine @ nib.orientations.inv_ornt_aff(turn, array.shape)
         array = nib.orientations.apply_orientation(array, turn)

@@ -10,6 +10,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +18,8 @@ from vae_loc.errors import UnusableInput, VaeLocError
 
 MAX_LIST_BYTES = 20_000_000  # of a list or table: 100 000 long paths
 CHUNK_BYTES = 1 << 20
+COLUMNS = ("scan", "label", "mask", "subject", "contrast")  # of tables of scans, however they are written
+SEPARATORS = ",;\t"  # of cells; spreadsheets of countries with decimal commas write semicolons
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would take for a formula
 TEXT = "'"  # before such a cell: then it is text
 QUOTED = tuple(f"{TEXT}{start}" for start in FORMULA)
@@ -39,6 +42,7 @@ SIGNATURES = (
     (0, b"SIMPLE  =", "FITS"),
     (0, b"\x93NUMPY", "a numpy array"),
     (0, b"version https://git-lfs", "a Git-LFS pointer (run `git lfs pull`)"),
+    (0, b"/annex/objects/", "a git-annex pointer (run `git annex get`, or `datalad get`)"),
     (0, b"\x00\x00\x00\x01\x00\x00\x01", "MGH (convert it with mri_convert)"),
     (0, b"\x00\x00\x00\x01\x00\x00\x00", "MGH (convert it with mri_convert)"),
     (128, b"DICM", "DICOM (convert it with dcm2niix)"),
@@ -68,6 +72,8 @@ def opened(path: Path, what: str, fault: type[VaeLocError] = UnusableInput) -> I
             yield file
     except OSError as error:
         hint = "check the name" if error.errno in (errno.ENOENT, errno.ENOTDIR) else "check the file"
+        if os.path.islink(path) and "annex/objects" in os.readlink(path):
+            hint = "its content is not here: run `git annex get`, or `datalad get`"
         raise fault(path, f"could not be read: {reason(error)}; {hint}") from error
 
 
@@ -120,22 +126,28 @@ def as_text(value: str) -> str:
     return value
 
 
-def read_csv(path: Path, what: str, columns: Sequence[str], *, delimiter: str = ",") -> list[dict[str, str]]:
+def read_csv(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, str]]:
     """Return the rows of a table that has at least `columns`; cells that are missing are empty, quoted text is bare.
+
+    Cells are separated by what the first line has most of: commas, semicolons or tabs. Names of columns are in small
+    letters where they are known, and no cell begins or ends with spaces.
 
     Raises
     ------
     UnusableInput : if it cannot be read, or a column is missing.
     """
     try:
-        reader = csv.DictReader(io.StringIO(read_text(path, what), newline=""), restval="", delimiter=delimiter)
-        absent = [column for column in columns if column not in (reader.fieldnames or [])]
-        if absent:
-            raise UnusableInput(path, f"expected the columns {' and '.join(columns)}, found no {absent[0]}")
-        rows = [{name: row[name] for name in reader.fieldnames or []} for row in reader]
+        text = read_text(path, what)
+        separator = max(SEPARATORS, key=text.partition("\n")[0].count)
+        header, *rows = [*csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)] or [[]]
     except csv.Error as error:
         raise UnusableInput(path, f"could not be read as {what}: {error}") from error
-    return [{name: cell[len(TEXT) * cell.startswith(QUOTED) :] for name, cell in row.items()} for row in rows]
+    known = {*columns, *COLUMNS}
+    names = [bare.lower() if bare.lower() in known else bare for bare in map(str.strip, header)]
+    if absent := [column for column in columns if column not in names]:
+        raise UnusableInput(path, f"expected the columns {' and '.join(columns)}, found no {absent[0]}")
+    cells = [dict(zip_longest(names, map(str.strip, row[: len(names)]), fillvalue="")) for row in rows if row]
+    return [{name: cell[len(TEXT) * cell.startswith(QUOTED) :] for name, cell in row.items()} for row in cells]
 
 
 def sha256_of(*paths: Path) -> str:
