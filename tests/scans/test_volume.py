@@ -231,3 +231,12 @@ def test_forms_that_differ_by_rounding_agree(tmp_path):
     header = raw_scan(phantom(AFFINE, SHAPE)[0], affine=AFFINE, srow_x=affine[0], srow_y=affine[1], srow_z=affine[2])
     (tmp_path / "s.nii").write_bytes(header)
     assert read_volume(tmp_path / "s.nii").warnings == ()
+
+
+@pytest.mark.parametrize(("value", "taken"), [(-32768, True), (4095, True), (-2, False), (0, False), (1001, False)])
+def test_padding_beside_the_field_of_view_is_air_where_it_is_far_from_all_else(tmp_path, value, taken):
+    data = np.random.default_rng(0).integers(1, 1000, SHAPE).astype(np.int16)
+    data[:3], data[-3:] = value, value
+    volume = read_volume(save(tmp_path / "a_t1.nii.gz", data, AFFINE))
+    assert (volume.data[0] == (1 if taken else value)).all()
+    assert any("beside the field of view" in warning for warning in volume.warnings) == taken

@@ -17,6 +17,7 @@ CT_AIR, CT_AIR_SHARE = (-1100.0, -900.0), 0.1  # Hounsfield units around a head,
 MAX_MISSING_SHARE = 0.5  # of the voxels; beyond it the rest must have the size of a brain
 BRAIN_RANGE_ML = (600.0, 2500.0)  # below the smallest adult brain, beyond the largest intracranial volume
 MIN_SLICE_SHARE = 0.01  # of the fullest slice's voxels that are not 0, in the first and last slice of a head
+PADDING_BELOW, PADDING_ABOVE = 0.5, 0.25  # of the range of all other values, from it to the padding: of DICOM -32768
 SPARSE_STEP = 16  # one of so many is looked at before all are
 
 
@@ -67,6 +68,11 @@ def content(
             f"expected a scan, {missing_count} of {array.size} voxels are NaN or infinite, and the other "
             f"{left_ml:.3g} ml are no brain of {low:g} to {high:g} ml",
         )
+    notes = []
+    if not missing_count and (padding := padding_of(array)) is not None:
+        padded = array == padding
+        array = np.where(padded, array[~padded].min(), array)
+        notes.append(f"{padded.sum()} voxels hold {padding:g} beside the field of view and were taken as air")
     data = np.asfortranarray(array, dtype=np.float32)  # as NIfTI stores it
     values = data
     if missing is not None and missing_count:
@@ -78,10 +84,27 @@ def content(
         raise UnusableInput(path, f"expected a scan, every voxel is {low:g}")
     if not any(((some > low) & (some < high)).any() for some in (values[::SPARSE_STEP], values)):
         raise UnusableInput(path, f"expected a scan, found only {low:g} and {high:g}: a mask; name the scan it is of")
-    notes = []
     if missing_count and not background:
         notes.append(f"{missing_count} voxels are NaN or infinite and were treated as missing")
     return data, missing if missing_count else None, tuple(notes)
+
+
+def padding_of(array: NDArray[np.float64]) -> float | None:
+    """Return the value that fills an array (I, J, K) beside the field of view, far from all others; None without one.
+
+    >>> image = np.arange(27.0).reshape(3, 3, 3)
+    >>> image[::2, ::2, ::2] = -2048
+    >>> padding_of(image), padding_of(np.arange(27.0).reshape(3, 3, 3))
+    (-2048.0, None)
+    """
+    end = float(array[0, 0, 0])
+    if end == 0 or (array[np.ix_(*[(0, -1)] * 3)] != end).any():  # all eight corners
+        return None
+    if not (rest := array[array != end]).size:
+        return None
+    low, high = float(rest.min()), float(rest.max())
+    least = (high - low) * (PADDING_BELOW if end < low else PADDING_ABOVE)
+    return end if (end < min(low, 0) or end > high) and max(low - end, end - high) >= least > 0 else None
 
 
 def lost_slices(data: FloatArray) -> dict[int, NDArray[np.intp]]:
