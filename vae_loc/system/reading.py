@@ -18,7 +18,7 @@ from vae_loc.errors import UnusableInput, VaeLocError
 
 MAX_LIST_BYTES = 20_000_000  # of a list or table: 100 000 long paths
 CHUNK_BYTES = 1 << 20
-COLUMNS = ("scan", "label", "mask", "subject", "contrast")  # of tables of scans, however they are written
+SCAN_COLUMNS = ("scan", "label", "mask", "subject", "contrast")  # of tables of scans, however they are written
 SEPARATORS = ",;\t"  # of cells; spreadsheets of countries with decimal commas write semicolons
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would take for a formula
 TEXT = "'"  # before such a cell: then it is text
@@ -142,7 +142,7 @@ def read_csv(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, st
         header, *rows = [*csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)] or [[]]
     except csv.Error as error:
         raise UnusableInput(path, f"could not be read as {what}: {error}") from error
-    known = {*columns, *COLUMNS}
+    known = {*columns, *SCAN_COLUMNS}
     names = [bare.lower() if bare.lower() in known else bare for bare in map(str.strip, header)]
     if absent := [column for column in columns if column not in names]:
         raise UnusableInput(path, f"expected the columns {' and '.join(columns)}, found no {absent[0]}")
