@@ -99,6 +99,8 @@ def release_faults() -> list[str]:
         faults.append(f"CHANGELOG.md: no heading for version {version[1]}")
     if version and f"version: {version[1]}" not in (ROOT / "CITATION.cff").read_text().splitlines():
         faults.append(f"CITATION.cff: not of version {version[1]}")
+    if version and f"version = {{{version[1]}}}" not in (ROOT / "README.md").read_text():
+        faults.append(f"README.md: its BibTeX is not of version {version[1]}")
     return faults
 
 
