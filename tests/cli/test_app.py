@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from support.commands import run
+from typer.testing import CliRunner
 
 from vae_loc.cli.app import app
 from vae_loc.errors import OutOfMemory
@@ -50,3 +51,17 @@ def test_too_little_memory_is_one_line_and_exit_4(monkeypatch, capsys, raised):
 def test_every_command_has_its_example():
     for command in app.registered_commands:
         assert f"Example: vae-loc {command.callback.__name__} " in command.callback.__doc__
+
+
+def test_the_tab_key_completes_the_names_of_models_and_model_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fleet.safetensors").write_bytes(b"")
+    (tmp_path / "flat.nii").write_bytes(b"")
+    for words in ("segment a.nii -m fl", "info fl", "export fl"):
+        asked = {
+            "COMP_WORDS": f"vae-loc {words}",
+            "COMP_CWORD": str(len(words.split())),
+            "_VAE_LOC_COMPLETE": "complete_bash",
+        }
+        said = CliRunner().invoke(app, env=asked, prog_name="vae-loc").output
+        assert said.split() == ["flair", "fleet.safetensors"]

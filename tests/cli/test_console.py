@@ -1,6 +1,9 @@
 """What a command says: paths, one object, or nothing."""
 
 import json
+import os
+import pty
+import select
 import shutil
 
 import nibabel as nib
@@ -12,8 +15,22 @@ from support.phantoms import save
 
 
 def test_json_output_is_one_object(tmp_path, model_file, scan):
-    said = invoke("score", scan, "-m", model_file, "-o", tmp_path, "--json").stdout
-    assert list(json.loads(said)["written"]) == [str(scan)]
+    said = json.loads(invoke("segment", scan, "-m", model_file, "-o", tmp_path, "--threshold", "1", "--json").stdout)
+    assert list(said["written"]) == [str(scan)]
+    stored = json.loads((tmp_path / "pat_t1_scores.json").read_text())["masks"]["combi"]["findings"]
+    assert said["findings"] == {str(scan): {"combi": stored}}
+    assert stored
+
+
+def test_a_terminal_shows_the_number_of_files_and_a_pipe_their_paths(tmp_path, model_file, scan):
+    arguments = ["score", scan, "-m", model_file, "-o", tmp_path / "out"]
+    reader, writer = pty.openpty()
+    _, _, err = finish(start(*arguments, stdout=writer))
+    assert select.select([reader], [], [], 0)[0] == []  # nothing was written to the terminal
+    os.close(reader)
+    os.close(writer)
+    written = finish(start(*arguments))[1].splitlines()
+    assert err.splitlines()[-1] == f"{len(written)} files in {tmp_path / 'out'}"
 
 
 def test_quiet_says_nothing(tmp_path, model_file, scan):

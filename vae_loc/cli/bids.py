@@ -89,7 +89,7 @@ def bids(
         files=Files(segmentation=mask.segmentation(), percentile=True, report=report),
         force=force,
     )
-    run = machine.run_options(persons=mask.persons)
+    run = machine.run_options(persons=not mask.no_persons)
     # the contrast of the scans, None for all; a model that is named is of one
     wanted: str | None = None if contrast == "all" else contrast
     if contrast is None and model is not None:

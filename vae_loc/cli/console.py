@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import typer
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from vae_loc.cli.options import TalkOptions
+    from vae_loc.results.person_summary import PersonMask
+    from vae_loc.results.scan_summary import MaskSummary
     from vae_loc.results.score_cohort import Listener, Outcome
     from vae_loc.system.progress import Bars
+    from vae_loc.vocabulary import Method
 
 LOG_WIDTH = 120  # of tables where stdout is no terminal: a row stays a line
 
@@ -38,7 +41,9 @@ def listening(talk: TalkOptions) -> Iterator[Listener]:
 
 
 def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
-    """Print the paths that were written, tables last, and a line on stderr for each failure; leave with the exit code.
+    """Print the findings of a run on stderr with each failure; paths on stdout, tables last; leave with the exit code.
+
+    On a terminal the number of files stands for their paths.
 
     Raises
     ------
@@ -53,23 +58,40 @@ def print_outcome(outcome: Outcome, talk: TalkOptions) -> None:
     written = [path for of in outcome.entries for path in of.written]
     written += [path for of in outcome.persons for path in of.written]
     written += sorted(outcome.tables, key=lambda path: path.name.startswith("cohort"))
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
     if talk.as_json:
-        facts = {
-            "written": {str(of.case.scan): [str(path) for path in of.written] for of in outcome.entries if of.written},
-            "skipped": [str(of.case.scan) for of in outcome.entries if of.status == "skipped"],
-            "failed": [of.error for of in outcome.failed],
-            "persons": {of.name: [str(path) for path in of.written] for of in outcome.persons if of.written},
-            "table": str(outcome.tables[0]) if outcome.tables else None,
-        }
-        say(json.dumps(facts, indent=1))
-    elif written and not talk.quiet:
+        say(json.dumps(_facts(outcome), indent=1))
+    elif written and not (talk.quiet or on_terminal):
         say("\n".join(map(printable, written)))
     if not (talk.quiet or events_on_stderr):
         table, lines = findings_shown(outcome)
+        lines += [f"{len(written)} files in {printable(written[-1].parent)}"] if on_terminal and written else []
         for text in ([] if table is None else [_rendered(table, stderr=True)]) + lines:
             complain(text)
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
+
+
+def _facts(outcome: Outcome) -> dict[str, object]:
+    """Return an outcome as `--json` shows it; findings by scan and map, of the joint results by person and map."""
+    from vae_loc.cli.tables.scan_table import summary_of
+    from vae_loc.results.person_summary import people_beside
+
+    summaries = {str(of.case.scan): summary for of in outcome.entries if (summary := summary_of(of))}
+    people = people_beside([of.scores for of in outcome.entries if of.scores])
+    return {
+        "findings": {scan: _findings(summary.masks or {}) for scan, summary in summaries.items()},
+        "person_findings": {summary.person: _findings(summary.masks) for _, summary in people},
+        "written": {str(of.case.scan): [str(path) for path in of.written] for of in outcome.entries if of.written},
+        "skipped": [str(of.case.scan) for of in outcome.entries if of.status == "skipped"],
+        "failed": [of.error for of in outcome.failed],
+        "persons": {of.name: [str(path) for path in of.written] for of in outcome.persons if of.written},
+        "table": str(outcome.tables[0]) if outcome.tables else None,
+    }
+
+
+def _findings(masks: Mapping[Method, MaskSummary] | Mapping[Method, PersonMask]) -> dict[str, object]:
+    return {method: [finding.model_dump(mode="json") for finding in mask.findings] for method, mask in masks.items()}
 
 
 def _interrupted(bars: Bars) -> str:

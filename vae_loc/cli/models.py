@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vae_loc.cli.console import say, show
-from vae_loc.cli.options import AsJson
+from vae_loc.cli.options import AsJson, completed_models
 from vae_loc.errors import printable
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ def describe(checkpoint: Checkpoint) -> dict[str, object]:
 
 
 def export(
-    model: Annotated[str, typer.Argument(envvar="VAE_LOC_MODEL", help="A model's name or file.")],
+    model: Annotated[
+        str, typer.Argument(envvar="VAE_LOC_MODEL", autocompletion=completed_models, help="A model's name or file.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")],
 ) -> None:
     """Write a model as ONNX for other programs.
@@ -62,7 +64,11 @@ def export(
 def info(
     model: Annotated[
         str | None,
-        typer.Argument(envvar="VAE_LOC_MODEL", help="A model's name or file. Default: all that are shipped."),
+        typer.Argument(
+            envvar="VAE_LOC_MODEL",
+            autocompletion=completed_models,
+            help="A model's name or file. Default: all that are shipped.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -13,7 +13,7 @@ PANELS = {
     "Result": ("method", "contrast", "model", "polarity", "raw", "force"),
     "Mask": ("false_findings", "threshold", "fpr", "min_size"),
     "Files": ("output", "report", "percentile", "dicom_seg", "brain_mask", "volume", "series"),
-    "Cohort": ("persons", "jobs", "skip_existing", "shard", "scheduler"),
+    "Cohort": ("no_persons", "jobs", "skip_existing", "shard", "scheduler"),
     "Machine": ("device", "threads", "quiet", "as_json", "log_json"),
 }  # of --help, in this order; a parameter of no panel stands first
 ORDER = [name for names in PANELS.values() for name in names]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -19,12 +20,21 @@ if TYPE_CHECKING:
 # written out, not imported from the library: a command that only shows its help imports no numpy
 PolarityChoice = Literal["any", "bright", "dark"]
 
+
+def completed_models(incomplete: str) -> list[str]:
+    """Return the shipped models, the model files and the folders whose names begin so, for a shell's Tab key."""
+    from vae_loc.model.checkpoint import shipped_models
+
+    files = [path for path in glob(f"{incomplete}*") if path.endswith(".safetensors") or os.path.isdir(path)]
+    return [*(name for name in shipped_models() if name.startswith(incomplete)), *files]
+
+
 Scans = Annotated[
     list[Path],
     typer.Argument(
         metavar="SCAN...",
-        help="NIfTI scans, folders of them, .txt lists with one path per line, .csv tables with the column scan (and "
-        "mask, subject, contrast). For score and segment also a DICOM series' folder or zip.",
+        help="NIfTI scans, folders of them, .txt lists of paths, .csv tables with the column scan (also mask, subject, "
+        "contrast); for score and segment also DICOM folders and zips.",
     ),
 ]
 ChosenModel = Annotated[
@@ -34,19 +44,17 @@ ChosenModel = Annotated[
         "--model",
         envvar="VAE_LOC_MODEL",
         metavar="NAME|FILE",
-        help="A shipped model (t1, t2, flair) or a .safetensors file. Default: by --contrast, else by the scan's "
-        "name, else by its intensities.",
+        autocompletion=completed_models,
+        help="Model (t1, t2, flair) or .safetensors file. Default: that of the contrast.",
     ),
 ]
-Output = Annotated[
-    Path, typer.Option("-o", "--output", metavar="PATH", help="Folder, or a .nii[.gz] file for one scan and one map.")
-]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="PATH", help="Folder, or .nii[.gz] file of one map.")]
 BrainMaskOption = Annotated[
     str | None,
     typer.Option(
         metavar="FILE|auto|none",
-        help="Brain mask. auto: a stripped scan is recognised, a whole head is extracted. none: all is brain. Default: "
-        "<subject>_brainmask.nii.gz beside the scan, else auto.",
+        help="Brain mask; auto finds the brain, none takes all. Default: <subject>_brainmask.nii.gz beside the scan, "
+        "else auto.",
     ),
 ]
 LabelsOption = Annotated[
@@ -62,14 +70,14 @@ HealthyOption = Annotated[
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Device of the network.")]
 Threads = Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads of the network.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors alone, on stderr, and no paths.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of paths.")]
-PolarityOption = Annotated[PolarityChoice, typer.Option(help="Keep only what is brighter, or darker, than expected.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors alone.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+PolarityOption = Annotated[PolarityChoice, typer.Option(metavar="any|bright|dark", help="Sign of what is kept.")]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="Score what does not look like a brain MRI; the outputs say so. Do not trust them."),
+    typer.Option("--force", help="Score what does not look like a brain MRI; do not trust it."),
 ]
-Report = Annotated[bool, typer.Option("--report", help="Write a page for each scan too: findings, viewer, scores.")]
+Report = Annotated[bool, typer.Option("--report", help="Write a page for each scan too.")]
 
 
 @dataclass(frozen=True)
@@ -82,28 +90,22 @@ class ScanOptions:
         list[str] | None,
         typer.Option(
             metavar="MAP",
-            help="Map: combi (KL-Grad x Rec-Error), rec-error, kl-grad, rec-grad, elbo-grad; place-z (no network); "
-            "learned (by made lesions; T1); all (the paper's five); may be repeated. [default: combi]",
+            help="Map: combi, rec-error, kl-grad, rec-grad, elbo-grad, place-z, learned, or all (the first five); may "
+            "be repeated. Default: combi.",
         ),
     ] = None
     contrast: Annotated[
-        str | None, typer.Option(metavar="t1|t2|flair", help="Contrast of the scans, which chooses the model.")
+        str | None, typer.Option(metavar="t1|t2|flair", help="Contrast of all scans. Default: of each its own.")
     ] = None
     polarity: PolarityOption = "any"
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Write the paper's bare scores, not normalised by place and scan.")
-    ] = False
-    percentile: Annotated[bool, typer.Option("--percentile", help="Write the percentile among healthy voxels too.")] = (
+    raw: Annotated[bool, typer.Option("--raw", help="Write bare scores, not normalised.")] = False
+    percentile: Annotated[bool, typer.Option("--percentile", help="Write percentiles among healthy voxels too.")] = (
         False
     )
     report: Report = False
     brain_mask: BrainMaskOption = None
-    volume: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Number of the volume in a 4D file, from 0.")
-    ] = None
-    series: Annotated[
-        str | None, typer.Option(metavar="UID", help="Series to score, where a DICOM folder or zip holds several.")
-    ] = None
+    volume: Annotated[int | None, typer.Option(min=0, metavar="N", help="Volume of a 4D file, from 0.")] = None
+    series: Annotated[str | None, typer.Option(metavar="UID", help="Series of a DICOM folder with several.")] = None
     force: Force = False
 
     @property
@@ -126,31 +128,25 @@ class MaskOptions:
             min=0.001,
             max=5,
             metavar="X",
-            help="Number of findings that a healthy scan may be expected to have. [default: 0.1, or 1 / the number of"
-            " real scans that the model is set against, if that is more]",
+            help="Findings that a healthy scan is expected to have, at most. Default: 0.1, or 1 / the real scans of "
+            "the model if that is more.",
         ),
     ] = None
     threshold: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Mark every voxel whose map value is above this, instead of findings."),
+        typer.Option(metavar="X", help="Mark all voxels above this instead."),
     ] = None
     fpr: Annotated[
         str | None,
         typer.Option(
             metavar="SHARE",
-            help="Mark every voxel above what this share of healthy voxels exceeds, 0.05 or 5%, instead of findings.",
+            help="Mark all voxels above what this share of healthy voxels exceeds, such as 5%.",
         ),
     ] = None
-    persons: Annotated[
-        bool,
-        typer.Option(
-            "--persons/--no-persons",
-            help="Write one result of the T1, T2 and FLAIR of a person and session too, by their file names; not "
-            "with --threshold or --fpr.",
-            show_default=False,
-        ),
-    ] = True
-    min_size: Annotated[str, typer.Option(metavar="MM3", help="Smallest finding kept, such as 100mm3.")] = "100mm3"
+    no_persons: Annotated[
+        bool, typer.Option("--no-persons", help="Write no joint result of the contrasts of a person and session.")
+    ] = False
+    min_size: Annotated[str, typer.Option(metavar="MM3", help="Smallest finding kept.")] = "100mm3"
 
     def segmentation(self) -> Segmentation:
         """Return the rule by which masks are made."""
@@ -168,25 +164,25 @@ class MachineOptions:
     threads: Threads = 1
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Worker processes. Default: one per CPU, and at least 4 scans for each."),
+        typer.Option(min=1, metavar="N", help="Worker processes. Default: one per CPU, with 4 scans each at least."),
     ] = None
     scheduler: Annotated[
         str | None,
         typer.Option(
             metavar="dask|slurm|FILE",
-            help="Score on a dask cluster: a local one, one of SLURM jobs, or a scheduler's address or file.",
+            help="Cluster: a local one, one of SLURM jobs, or a scheduler's address or file.",
         ),
     ] = None
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="I/N|slurm",
-            help="Part of the scans to score, the I-th of N; slurm: the part of SLURM_ARRAY_TASK_ID.",
+            help="The I-th of N parts of the scans, or that of a SLURM task.",
         ),
     ] = None
     skip_existing: Annotated[
         bool,
-        typer.Option("--skip-existing", help="Keep outputs that are whole and of the same scan, model and options."),
+        typer.Option("--skip-existing", help="Keep outputs that are whole and still true."),
     ] = False
 
     def run_options(self, *, persons: bool) -> RunOptions:

@@ -27,16 +27,12 @@ def segment(
     mask: MaskOptions,
     machine: MachineOptions,
     talk: TalkOptions,
-    dicom_seg: Annotated[
-        bool, typer.Option("--dicom-seg", help="Write the mask as a DICOM Segmentation of the series too.")
-    ] = False,
+    dicom_seg: Annotated[bool, typer.Option("--dicom-seg", help="Write a DICOM Segmentation too.")] = False,
 ) -> None:
-    """Score scans and list their findings: masks, and a table with place, size and strength.
+    """Score scans and list their findings: masks, and tables with place, size and strength.
 
-    A finding is a place that differs from healthy people so much that a healthy
-    scan is expected to have only --false-findings of them. --threshold or --fpr
-    mark voxels by a threshold instead. A model that was calibrated on annotated
-    scans (vae-loc calibrate) has a threshold of its own.
+    A finding is a place so different from healthy people that a healthy scan has
+    at most --false-findings of them.
     Example: vae-loc segment sample_data/crtut_t2.nii.gz -o results
     """
     _score(scans, of, machine, talk, mask, dicom_seg=dicom_seg)
@@ -70,7 +66,7 @@ def _score(
         dicom_seg=dicom_seg,
         force=of.force,
     )
-    run = machine.run_options(persons=mask is None or mask.persons)
+    run = machine.run_options(persons=mask is None or not mask.no_persons)
     with listening(talk) as listener:
         outcome = score_cohort(scans, of.output, options, run, series=of.series, listener=listener)
     print_outcome(outcome, talk)

@@ -29,7 +29,7 @@ def findings_shown(outcome: Outcome) -> tuple[Table | None, list[str]]:
         return scan_table(outcome.entries), lines
     said = []
     for entry in outcome.entries:
-        summary = None if entry.status == "failed" else _summary_of(entry)
+        summary = None if entry.status == "failed" else summary_of(entry)
         masks = (summary.masks if summary else None) or {}
         words = {method: findings_words(mask.findings, mask.false_findings) for method, mask in masks.items()}
         said += [f"{printable(entry.case.scan.name)}: {found}" for found in words_of_maps(words)]
@@ -48,7 +48,7 @@ def scan_table(entries: Sequence[Entry]) -> Table:
     shown = list(entries)
     if len(shown) > MAX_ROWS:
         shown = sorted(shown, key=_worklist_place)[:MAX_ROWS]
-    summaries = [_summary_of(entry) for entry in shown]
+    summaries = [summary_of(entry) for entry in shown]
     segmented = any(summary is not None and summary.masks for summary in summaries)
     last = "strongest finding" if segmented else "beyond the healthy 5 %"
     table = Table(box=box.SIMPLE_HEAD)
@@ -91,12 +91,7 @@ def closing_line(outcome: Outcome) -> str:
     return f"{counts}{names}" + (f"; open {printable(look)}" if look else "")
 
 
-def _worklist_place(entry: Entry) -> tuple[bool, float]:
-    strengths = [value for name, value in entry.facts.items() if name.endswith("_strength")]
-    return entry.status != "failed", -max((value for value in strengths if isinstance(value, float)), default=0.0)
-
-
-def _summary_of(entry: Entry) -> ScanSummary | None:
+def summary_of(entry: Entry) -> ScanSummary | None:
     """Return the scores of a scan; None if it failed, or they are gone."""
     from vae_loc.results.scan_summary import read_summary
 
@@ -104,6 +99,11 @@ def _summary_of(entry: Entry) -> ScanSummary | None:
         return None if entry.scores is None else read_summary(entry.scores)
     except UnusableInput:
         return None
+
+
+def _worklist_place(entry: Entry) -> tuple[bool, float]:
+    strengths = [value for name, value in entry.facts.items() if name.endswith("_strength")]
+    return entry.status != "failed", -max((value for value in strengths if isinstance(value, float)), default=0.0)
 
 
 def _cells(entry: Entry, summary: ScanSummary | None, *, segmented: bool) -> list[str]:
