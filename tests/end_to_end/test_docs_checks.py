@@ -85,6 +85,15 @@ def test_a_stated_number_is_that_of_the_code(text, fault, tmp_path):
     assert found == [] if fault is None else fault in found[0]
 
 
+def test_the_search_of_the_site_answers_with_guides():
+    pytest.importorskip("mkdocs", reason="needs the extra docs")
+    hooks = pytest.importorskip("hooks")
+    unsearched = ("explanation/decisions/README.md", "explanation/decisions/01-a.md", "reproduction/brain/README.md")
+    assert all(hooks.UNSEARCHED.match(page) for page in unsearched)
+    guides = ("faq.md", "how-to/install.md", "explanation/method.md")
+    assert all(hooks.GUIDES.match(page) and not hooks.UNSEARCHED.match(page) for page in guides)
+
+
 @pytest.mark.parametrize(
     ("first_line", "found"),
     [
