@@ -71,11 +71,21 @@ def info(
         ),
     ] = None,
     as_json: AsJson = False,
+    boilerplate: Annotated[
+        Path | None,
+        typer.Option(metavar="RESULTS", help="Print a paragraph for a paper's methods section on a folder of results."),
+    ] = None,
 ) -> None:
     """Show what a model is, and from where on it has findings; without a name, list the shipped models.
 
     Example: vae-loc info t1
+    Example: vae-loc info --boilerplate results
     """
+    if boilerplate is not None:
+        from vae_loc.results.groups.methods_text import methods_text
+
+        say(methods_text(boilerplate).rstrip("\n"))
+        return
     from vae_loc.cli.tables.model_tables import model_list, model_tables
     from vae_loc.model.checkpoint import find_model, load_checkpoint, shipped_models
 

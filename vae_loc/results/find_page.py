@@ -29,7 +29,7 @@ def find_page(result: Path, results: Path | None = None) -> Path:
     """
     if result.is_dir():
         # the page of the cohort, or that of its only scan
-        table, inside = result / TABLE, _scores_in(result)
+        table, inside = result / TABLE, scores_in(result)
         if is_page(table.with_suffix(".html")):
             return table.with_suffix(".html")
         if is_cohort_table(table) and len(inside) != 1:
@@ -68,7 +68,7 @@ def open_page(page: Path) -> bool:
     return browser.open(page.absolute().as_uri())
 
 
-def _scores_in(folder: Path) -> list[Path]:
+def scores_in(folder: Path) -> list[Path]:
     """Return the scores JSONs of scans in a folder, by name."""
     return sorted(path for path in folder.glob(f"*{SCORES_ENDING}") if not path.name.endswith(PERSON_SCORES))
 
@@ -77,7 +77,7 @@ def _scores_of(scan: Path, folders: list[Path]) -> Path:
     """Return the scores JSON of a scan, by its path or else by its name: the newest of the first folder with any."""
     for folder in folders:
         own = []
-        for scores in _scores_in(folder):
+        for scores in scores_in(folder):
             with contextlib.suppress(UnusableInput):
                 stated = Path(read_summary(scores).scan)
                 if stated.absolute() == scan.absolute() or (not stated.exists() and stated.name == scan.name):
