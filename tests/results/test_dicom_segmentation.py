@@ -108,14 +108,20 @@ def test_an_enhanced_series_that_states_its_pixels_by_frame_has_a_segmentation(s
     assert np.count_nonzero(found.array) == np.count_nonzero(mask) > 0
 
 
-def test_the_images_of_the_findings_are_said_by_their_numbers(segmented):
+def test_the_images_of_the_findings_are_said_by_their_numbers(segmented, series_folder):
     """`write_series` numbers the images from 1 along the slices of the scan, whose voxels are (column, row, slice)."""
+    from pydicom import dcmread
+
     out, said = segmented
     (finding, *_) = json.loads((out / "pat_t1_scores.json").read_text())["masks"]["combi"]["findings"]
     place = nib.load(out / "pat_t1.nii.gz").affine @ [*finding["peak_voxel"], 1]
     affine, _ = oblique()
     number = round((np.linalg.inv(affine) @ place)[2]) + 1
-    assert f"(InstanceNumber) with the peaks: finding 1: {number}" in " ".join(said.split())
+    assert finding["image_number"] == str(number)
+    assert f", image {number}" in finding["words"]
+    assert f", image {number}" in " ".join(said.split())
+    images = [dcmread(file, stop_before_pixels=True) for file in series_folder[0].rglob("IM*")]
+    assert [image.InstanceNumber for image in images if image.SOPInstanceUID == finding["image_uid"]] == [number]
 
 
 def test_no_output_but_the_segmentation_names_the_patient(segmented):

@@ -18,15 +18,12 @@ from vae_loc.results.scan_summary import Inputs, ScanSummary, read_summary
 from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scans.dicom_headers import Series
 from vae_loc.scans.nifti import pair
-from vae_loc.scans.volume import read_volume
 from vae_loc.scoring.locate import as_stated, choose_model, locate
 from vae_loc.scoring.score_options import EXTRAPOLATED, ScoreOptions
 from vae_loc.system.onnx_runtime import set_threads
 from vae_loc.system.reading import sha256_of
 from vae_loc.system.writing import refuse_inputs
 from vae_loc.vocabulary import BrainMask
-
-SHOWN_IMAGES = 10  # of findings, in a note
 
 
 @dataclass(frozen=True)
@@ -77,6 +74,9 @@ def score_scan(options: ScoreOptions, task: Task) -> Entry:
         entry = replace(entry, facts=facts_of(summary))
     else:
         scan = open_scan(case, brain_mask=options.brain_mask, volume=options.volume)
+        if task.series is not None:
+            images = task.series.images_of(scan.volume.affine)
+            scan = replace(scan, volume=replace(scan.volume, images=images))
         model, notes = choose_model(case, scan, options)
         located = locate(as_stated(case, scan, model, force=options.force), model, options)
         written, summary = write_outputs(located, model, options, inputs, earlier)
@@ -84,10 +84,9 @@ def score_scan(options: ScoreOptions, task: Task) -> Entry:
         rules = [mask.threshold_from for mask in (summary.masks or {}).values()]
         notes += tuple(f"warning: findings by {rule}" for rule in rules if EXTRAPOLATED in rule)
         entry = replace(entry, status="done", facts=facts_of(summary), written=tuple(written), notes=notes)
-    if task.series is None:
+    if task.series is None or not options.dicom_seg:
         return entry
-    entry = _with_image_numbers(entry, names, task.series)
-    return _with_segmentations(entry, names, task.series) if options.dicom_seg else entry
+    return _with_segmentations(entry, names, task.series)
 
 
 def inputs_of(case: Case, mask: BrainMask, *, scan: str | None = None) -> Inputs:
@@ -120,18 +119,6 @@ def _existing(options: ScoreOptions, case: Case, earlier: Earlier) -> ScanSummar
             if mask is None or (mask.rule, mask.min_size_mm3) != (rule, files.segmentation.min_size_mm3):
                 return None
     return summary
-
-
-def _with_image_numbers(entry: Entry, names: OutputNames, series: Series) -> Entry:
-    """Return the entry with a note on which images of the series the findings' peaks lie."""
-    scan = entry.case.scan
-    findings = [one for mask in (read_summary(names.scores(scan)).masks or {}).values() for one in mask.findings]
-    numbers = series.image_numbers(read_volume(scan).affine) if findings else {}
-    images = [f"finding {one.number}: {numbers[one.peak_voxel[2]]}" for one in findings if one.peak_voxel[2] in numbers]
-    note = (
-        f"{printable(scan)}: images of the series (InstanceNumber) with the peaks: {', '.join(images[:SHOWN_IMAGES])}"
-    )
-    return replace(entry, notes=(*entry.notes, note)) if images else entry
 
 
 def _with_segmentations(entry: Entry, names: OutputNames, series: Series) -> Entry:

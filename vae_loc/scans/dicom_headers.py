@@ -72,15 +72,16 @@ class Series:
         """The series instance UID, without what tells its volumes apart."""
         return self.uid.partition("#")[0]
 
-    def image_numbers(self, affine: NDArray[np.float64]) -> dict[int, str]:
-        """Return the InstanceNumber of the image of each slice k of the NIfTI scan with this affine (4, 4)."""
-        numbers, to_voxel = {}, np.linalg.inv(affine)
+    def images_of(self, affine: NDArray[np.float64]) -> dict[int, tuple[str, str]]:
+        """Return InstanceNumber and SOPInstanceUID of the image of each slice k of the NIfTI scan with this affine."""
+        images, to_voxel = {}, np.linalg.inv(affine)
         for name, content in dicom_contents(self.source, self.files):
             header = parsed(self.source, name, content, header_only=True)
             x, y, z = vector(header, "ImagePositionPatient", 3)
             if np.isfinite([x, y, z]).all():  # an enhanced file states it for each frame
-                numbers[round((to_voxel @ [-x, -y, z, 1])[2])] = text_of(header, "InstanceNumber")
-        return numbers
+                named = text_of(header, "InstanceNumber"), text_of(header, "SOPInstanceUID")
+                images[round((to_voxel @ [-x, -y, z, 1])[2])] = named
+        return images
 
     def datasets(self) -> list[Dataset]:
         """Read every file of the series whole, with one frame of reference, and geometry that is not rounded.

@@ -43,6 +43,7 @@ class Volume:
     missing : bool (I, J, K) where the file had NaN or infinity, or lost slices; None if nowhere
     warnings : what the user should know about the file, one line each
     lost : by axis, the slices of zeros inside the head (`voxels.lost_slices`)
+    images : of a DICOM series, by slice k: InstanceNumber and SOPInstanceUID of its image
     """
 
     data: FloatArray
@@ -52,6 +53,7 @@ class Volume:
     missing: BoolArray | None = None
     warnings: tuple[str, ...] = ()
     lost: Mapping[int, NDArray[np.intp]] = field(default_factory=dict)
+    images: Mapping[int, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

@@ -68,12 +68,19 @@ class Finding(BaseModel):
     symmetric: bool | None = Field(description="whether the mirrored place is as strong")
     fluid: bool | None = Field(description="whether it is as bright or as dark as the fluid of the scan's ventricles")
     edge: bool | None = Field(description="whether most of it lies within 7.5 mm of the edge of the brain mask")
+    image_number: str | None = Field(None, description="InstanceNumber of the image of the peak in a DICOM series")
+    image_uid: str | None = Field(None, description="SOPInstanceUID of that image")
+
+    @property
+    def slice_words(self) -> str:
+        """The image of the peak by its number in the DICOM series, else the axial slice, counted from 0."""
+        return f"image {self.image_number}" if self.image_number else f"slice {self.peak_slice}"
 
     @computed_field(description=WORDS)  # type: ignore[prop-decorator]
     @property
     def words(self) -> str:
         """The finding in one sentence."""
-        said = sentence(self.volume_ml, f"{self.sign} than expected", self.place_words, self.peak_slice)
+        said = sentence(self.volume_ml, f"{self.sign} than expected", self.place_words, self.slice_words)
         said = ", ".join((said, *self.flag_words))
         return f"{said}; {self.compared}" if self.compared else said
 
@@ -162,9 +169,9 @@ def measures(voxels: NDArray[np.intp], peak: NDArray[np.intp], volume: Volume) -
     }
 
 
-def sentence(volume_ml: float, looks: str, place: str, peak_slice: int) -> str:
-    """Return the words that a finding begins with: size, sign and place."""
-    return f"{about_ml(volume_ml)}, {looks}, {place}, slice {peak_slice}"
+def sentence(volume_ml: float, looks: str, place: str, at: str) -> str:
+    """Return the words that a finding begins with: size, sign and place, and slice or image."""
+    return f"{about_ml(volume_ml)}, {looks}, {place}, {at}"
 
 
 def about_ml(volume_ml: float) -> str:

@@ -143,7 +143,7 @@ def described(number: int, one: Merged, heat: FloatArray, grid: Volume) -> Perso
         contrasts.setdefault(of.sign, {})[of.contrast] = None
     looks = ", ".join(f"{sign} in {' and '.join(names)}" for sign, names in contrasts.items())
     first, rate = one.seen[0].row, one.false_findings
-    words = sentence(measured["volume_ml"], looks, first.place_words, measured["peak_slice"])
+    words = sentence(measured["volume_ml"], looks, first.place_words, f"slice {measured['peak_slice']}")
     return PersonFinding(
         number=number,
         seen=seen,

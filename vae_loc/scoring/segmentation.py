@@ -86,7 +86,9 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
         flags = Flags() if scene is None else scene.flags(at, bright=part.sign == "brighter")
         peak = own[int(heat[tuple(own.T)].argmax())]
         measured = measures(own, peak, located.volume)
-        findings.append(_described(number, part, measured, place, flags, healthy, model.facts.contrast))
+        found = _described(number, part, measured, place, flags, healthy, model.facts.contrast)
+        image_number, image_uid = located.volume.images.get(int(peak[2]), (None, None))
+        findings.append(found.model_copy(update={"image_number": image_number, "image_uid": image_uid}))
     return SegmentedMap(numbers, tuple(findings), rule)
 
 
