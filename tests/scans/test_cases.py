@@ -104,7 +104,7 @@ def test_what_a_dataset_does_not_have_is_named(bids_dataset, options, words):
 @pytest.mark.parametrize(
     ("pattern", "ignored"),
     [("*_T1w.nii", 3), ("sub-01/", 2), ("/sub-01/anat/*.nii", 2), ("anat/*_T1w.nii", 0), ("**/*_FLAIR.nii", 1),
-     ("sub-02/**", 2), ("# *_T1w.nii", 0), ("*_T1w.nii\n!sub-01_T1w.nii", 2)],
+     ("sub-02/**", 2), ("#*_T1w.nii", 0), ("/*_T1w.nii", 0)],
 )  # fmt: skip
 def test_what_bidsignore_names_is_left_out(bids_dataset, tmp_path, caplog, pattern, ignored):
     raw = Path(shutil.copytree(bids_dataset, tmp_path / "raw"))

@@ -123,6 +123,8 @@ def bids_cases(
     ------
     UnusableInput : if a participant, or every scan, is missing.
     """
+    lines = read_text(raw / BIDS_IGNORE, "patterns").splitlines() if (raw / BIDS_IGNORE).is_file() else []
+    patterns = [line.strip().rstrip("/") for line in lines if line.strip() and not line.startswith(("#", "!"))]
     suffixes = list(BIDS_SUFFIXES.values()) if contrast is None else [BIDS_SUFFIXES[contrast]]
     paths = {path for pattern in BIDS_SCANS for path in raw.glob(f"{pattern}.nii*")}
     scans = [path for path in sorted(paths) if re.search(rf"_({'|'.join(suffixes)})\.nii(\.gz)?$", path.name)]
@@ -131,7 +133,7 @@ def bids_cases(
     absent = sorted(wanted - {path.relative_to(raw).parts[0] for path in scans})
     if absent:
         raise UnusableInput(raw, f"expected a {' or '.join(suffixes)} of {', '.join(absent)}, found none")
-    ignored = _ignored_by(raw, scans)
+    ignored = [path for path in scans if _is_ignored(path.relative_to(raw), patterns)]
     log_left_out(raw, [path.name for path in ignored], "files are in .bidsignore: left out")
     scans = [path for path in scans if path not in ignored]
     others = [path for path in scans if stated_by_name(stem(path)).other]
@@ -148,21 +150,11 @@ def bids_cases(
     return [Case(path, path.relative_to(raw).parts[0], None, contrast_of(path)) for path in chosen]
 
 
-def _ignored_by(raw: Path, scans: Sequence[Path]) -> list[Path]:
-    """Return the scans that `.bidsignore` names, by patterns as of .gitignore, of which the last that fits counts."""
-    if not (raw / BIDS_IGNORE).is_file():
-        return []
-    lines = [line.strip() for line in read_text(raw / BIDS_IGNORE, "patterns of files").splitlines()]
-    patterns = [line for line in lines if line and not line.startswith("#")]
-
-    def fits(path: Path, pattern: str) -> bool:  # a pattern with a slash starts at the dataset, others anywhere
-        bare = pattern.lstrip("!").rstrip("/")
-        deep = "**" in bare or "/" not in bare
-        return path.match(bare.lstrip("/")) and (deep or len(path.parts) == bare.lstrip("/").count("/") + 1)
-
-    ignored = []
-    for scan in scans:
-        inside = scan.relative_to(raw)
-        said = [p for p in patterns if any(fits(place, p) for place in (inside, *inside.parents[:-1]))]
-        ignored += [scan] if said and not said[-1].startswith("!") else []
-    return ignored
+def _is_ignored(inside: Path, patterns: Sequence[str]) -> bool:
+    """Return whether a pattern of `.bidsignore` names a file or its folder; one with a slash starts at the dataset."""
+    return any(
+        place.match(bare) and ("**" in bare or "/" not in pattern or len(place.parts) == bare.count("/") + 1)
+        for pattern in patterns
+        for bare in [pattern.lstrip("/")]
+        for place in (inside, *inside.parents[:-1])
+    )

@@ -40,16 +40,12 @@ def best_series(source: Path, wanted: str | None = None, *, contrast: str | None
             first = [one for one in of if (one.rank, one.base_uid) == (of[0].rank, of[0].base_uid)]
             best.append(_only(source, first, series))
     best = best or [_only(source, usable, series)]
-    log = logging.getLogger(__name__)
     why = "only one that fits was" if len(usable) == 1 else "best of each contrast were"
-    said = f"{source}: of {len(series)} series the {why} taken: {'; '.join(one.described for one in best)}"
-    if len(series) > 1:
-        log.warning(printable(said))
-    for one in [one for one in series if one not in best][:MAX_LISTED]:
-        log.warning(printable(f"  left out: {one.described}: {_reason(one, contrast)}"))
-    for one in best:
-        if one.note:
-            log.warning(printable(f"{source}: {one.note}"))
+    said = [f"{source}: of {len(series)} series the {why} taken: {'; '.join(one.described for one in best)}"]
+    others = [one for one in series if one not in best][:MAX_LISTED]
+    said += [f"  left out: {one.described}: {_reason(one, contrast)}" for one in others]
+    for line in [*(said if len(series) > 1 else []), *(f"{source}: {one.note}" for one in best if one.note)]:
+        logging.getLogger(__name__).warning(printable(line))
     return best
 
 
