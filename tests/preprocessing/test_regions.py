@@ -17,7 +17,6 @@ from vae_loc.preprocessing.regions import (
     filled,
     itk_image,
     largest_component,
-    surface_of,
     without_thin_parts,
 )
 
@@ -168,14 +167,6 @@ def test_holes_are_those_that_scipy_fills(mask):
     found = filled(mask)
     assert found.dtype == bool
     assert np.array_equal(found, binary_fill_holes(mask))
-
-
-def test_the_surface_of_a_box_is_a_box_without_its_inside():
-    mask = np.zeros((9, 9, 9), bool)
-    mask[0:5, 2:7, 3:8] = True  # one face at the array's border
-    inside = np.zeros_like(mask)
-    inside[1:4, 3:6, 4:7] = True
-    assert np.array_equal(surface_of(mask), mask & ~inside)
 
 
 def test_an_image_for_itk_has_the_axes_of_the_array():

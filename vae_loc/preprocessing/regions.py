@@ -93,12 +93,6 @@ def without_thin_parts(mask: BoolArray) -> BoolArray:
     return _with_neighbours(eroded)[1:-1, 1:-1, 1:-1]
 
 
-def surface_of(mask: BoolArray) -> BoolArray:
-    """Return the voxels of a mask that have one of their 6 neighbours outside it, bool (I, J, K)."""
-    outside = _with_neighbours(~np.pad(mask, 1))[1:-1, 1:-1, 1:-1]
-    return mask & outside
-
-
 def _with_neighbours(mask: BoolArray) -> BoolArray:
     """Return a mask with the 6 neighbours of its voxels."""
     wider = mask.copy()

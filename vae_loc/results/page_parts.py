@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -154,3 +154,28 @@ def layer(values: NDArray[np.generic], crop: Crop, *, low: float, high: float, h
     image.header.set_slope_inter(step, low)
     image.header.set_xyzt_units("mm")
     return base64.b64encode(igzip.compress(image.to_bytes(), compresslevel=3, mtime=0)).decode("ascii")
+
+
+def viewer_data(
+    scans: Sequence[Mapping[str, object]],
+    maps: Sequence[Mapping[str, object]],
+    crop: Crop,
+    colours: Mapping[str, Sequence[int]],
+) -> dict[str, object]:
+    """Return the data of a page's script.
+
+    Parameters
+    ----------
+    scans : name, NIfTI of the scan and of what was expected, or None, and the grey values' windows, side by side
+    maps : method, NIfTI of each layer that has a colour, that of the findings' numbers, or None, and limits
+    crop : the grid of the maps
+    """
+    return {
+        "scans": scans,
+        "maps": maps,
+        "colours": {name: [f"#{colour:06x}" for colour in of] for name, of in colours.items()},
+        "voxel2mm": crop.affine.tolist(),
+        "mm2voxel": np.linalg.inv(crop.affine).tolist(),
+        "spacing": [round(float(side), 2) for side in np.linalg.norm(crop.affine[:3, :3], axis=0)],
+        "joined": max(crop.block) > 1,
+    }

@@ -1,8 +1,7 @@
-"""The JSON of a person, typed, and the page of a person: the findings of all contrasts, then each scan's picture."""
+"""The JSON of a person, typed, and the table of a person's findings."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -10,8 +9,6 @@ from pydantic import BaseModel, ValidationError
 
 from vae_loc.errors import UnusableInput
 from vae_loc.results.output_names import PERSON_SCORES
-from vae_loc.results.scan_page import CITATION, environment, look_of, stored_jpeg
-from vae_loc.results.scan_summary import read_summary
 from vae_loc.scoring.finding_model import PersonFinding, columns_of, findings_tsv
 from vae_loc.system.reading import read_text
 from vae_loc.vocabulary import Method
@@ -106,18 +103,3 @@ def people_beside(scores: Collection[Path]) -> list[tuple[Path, PersonSummary]]:
             if summary is not None and all((folder / scan.scores).resolve() in known for scan in summary.scans):
                 found.append((path, summary))
     return found
-
-
-def person_page(summary: PersonSummary, folder: Path) -> bytes:
-    """Return the page of a person, UTF-8; it belongs into `folder`, that of the person's JSON."""
-    method = "combi" if "combi" in summary.masks else next(iter(summary.masks))
-    scans = []
-    for about in summary.scans:
-        own = read_summary(folder / about.scores)
-        picture, page = look_of(folder / about.scores, own.files)
-        link = Path(os.path.relpath(page, folder)).as_posix() if page else None
-        shown = {"polarity": own.polarity, "picture": stored_jpeg(picture), "page": link}  # picture: base64 of a JPEG
-        scans.append({"about": about, "name": Path(about.scan).name, **shown})
-    page_of = environment().get_template("person.html")
-    text = page_of.render(summary=summary, method=method, mask=summary.masks[method], scans=scans, citation=CITATION)
-    return text.encode("utf-8")

@@ -15,10 +15,9 @@ from vae_loc.errors import UnusableInput, printable
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
-from vae_loc.preprocessing.regions import surface_of
 from vae_loc.results.montage import BRIGHT, DARK
 from vae_loc.results.output_names import PAGE_ENDING
-from vae_loc.results.page_parts import crop_to, expected_scan, layer, profile, strips
+from vae_loc.results.page_parts import STEPS, crop_to, expected_scan, layer, profile, strips, viewer_data
 from vae_loc.results.scan_summary import ScanSummary
 from vae_loc.scoring.finding_model import about_ml, nothing_found
 from vae_loc.scoring.locate import Located
@@ -178,6 +177,7 @@ def _map_facts(
         "share_above": above,
         "mask": mask,
         "findings": mask.findings if mask else [],
+        "flags": {finding.number: finding.flag_words for finding in mask.findings} if mask else {},
         "nothing": nothing_found(mask.false_findings) if mask else "",
     }
 
@@ -185,7 +185,7 @@ def _map_facts(
 def _viewer(
     located: Located, model: Model, pictures: Mapping[Method, Picture], facts: Sequence[Mapping[str, object]]
 ) -> dict[str, object]:
-    """Return the data of the page's script: the scan, its expectation and each map as NIfTI, and their colours."""
+    """Return the data of the page's script: the scan, its expectation and each map with its findings."""
     volume, brain = located.volume, located.brain
     crop = crop_to(brain, volume)
     inside = volume.data[brain]
@@ -193,32 +193,26 @@ def _viewer(
     least, most = (float(value) for value in np.percentile(volume.data[crop.box], STORED_PERCENTILES))
     lowest, highest = (float(value) for value in np.percentile(inside, STORED_PERCENTILES))
     low, high = min(least, lowest), max(most, highest)
-    # each map in its two signs, its steps not spent on the highest voxels alone; the surface of its mask
+    scan = {
+        "name": model.facts.contrast.upper(),
+        "data": layer(volume.data, crop, low=low, high=high),
+        "expected": layer(np.where(brain, expected_scan(located), least), crop, low=low, high=high),
+        "windows": {name: np.percentile(inside, shares).tolist() for name, shares in WINDOWS.items()},
+    }
+    # each map in its two signs, its steps not spent on the highest voxels alone
     maps = []
     for (method, picture), about in zip(pictures.items(), facts, strict=True):
-        signed, outline = picture.signed, None
+        signed, numbers = picture.signed, picture.numbers
         top = min(float(np.abs(signed).max()), MAX_CEILINGS * picture.ceiling) or 1.0
-        if picture.numbers is not None:
-            outline = layer(surface_of(picture.numbers > 0), crop, low=0, high=255, highest=True)
+        signs = {"brighter": signed, "darker": -signed}
         maps.append(
             {
                 "method": method,
-                "brighter": layer(signed, crop, low=0, high=top, highest=True),
-                "darker": layer(-signed, crop, low=0, high=top, highest=True),
-                "mask": outline,
+                "layers": {sign: layer(of, crop, low=0, high=top, highest=True) for sign, of in signs.items()},
+                "numbers": None if numbers is None else layer(numbers, crop, low=0, high=STEPS, highest=True),
                 "ceiling": picture.ceiling,
                 "threshold": about["threshold"] or 0.0,
             }
         )
-    return {
-        "scan": layer(volume.data, crop, low=low, high=high),
-        "expected": layer(np.where(brain, expected_scan(located), least), crop, low=low, high=high),
-        "expected_mm": FIELD_OF_VIEW_MM / model.facts.network.image_size,
-        "windows": {name: np.percentile(inside, shares).tolist() for name, shares in WINDOWS.items()},
-        "colours": {
-            name: [f"#{colour:06x}" for colour in colours] for name, colours in (("brighter", BRIGHT), ("darker", DARK))
-        },
-        "spacing": [round(float(side), 2) for side in np.linalg.norm(crop.affine[:3, :3], axis=0)],
-        "joined": max(crop.block) > 1,
-        "maps": maps,
-    }
+    expected_mm = FIELD_OF_VIEW_MM / model.facts.network.image_size
+    return viewer_data([scan], maps, crop, {"brighter": BRIGHT, "darker": DARK}) | {"expected_mm": expected_mm}

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from vae_loc.errors import WorkerDied, fault_of, printable
-from vae_loc.preprocessing.pose import Affine
 from vae_loc.results.cohort_table import Entry
 from vae_loc.results.earlier_outputs import remove_stale, stated_files
 from vae_loc.results.output_names import PERSON_KINDS, OutputNames, declared, page_of
@@ -19,11 +18,11 @@ from vae_loc.results.person_summary import (
     PersonMask,
     PersonScan,
     PersonSummary,
-    person_page,
     person_tsv,
     read_person,
 )
-from vae_loc.results.scan_summary import MaskSummary, ScanSummary, read_summary, read_whole_summary
+from vae_loc.results.persons.person_page import PersonMap, ScanOfPerson, person_page
+from vae_loc.results.scan_summary import ScanSummary, read_summary, read_whole_summary
 from vae_loc.scans.cases import Case
 from vae_loc.scans.nifti import pair
 from vae_loc.scans.own_outputs import files_of
@@ -88,20 +87,6 @@ class PersonTask:
     summaries: Mapping[str, ScanSummary]
     names: OutputNames
     skip_existing: bool
-
-
-@dataclass(frozen=True)
-class _Scan:
-    """A scan of the person, its stored result, and the way from RAS mm of the first scan to its own."""
-
-    case: Case
-    about: PersonScan
-    summary: ScanSummary
-    first2own_mm: Affine
-
-    def mask(self, method: Method) -> MaskSummary:
-        """Return the mask of a map; every scan of a task has one."""
-        return (self.summary.masks or {})[method]
 
 
 def write_persons(
@@ -179,24 +164,26 @@ def merge_person(task: PersonTask) -> PersonResult:
     known = names.person_paths(person, methods)
     refuse_inputs(known, [path for case in person.cases.values() for path in pair(case.scan)])
     with together() as group:
-        masks = {method: _write_method(person, scans, names, method) for method in methods}
+        maps = {method: _write_method(person, scans, names, method) for method in methods}
         names.person_companions(person, methods)
         summary = PersonSummary(
             person=person.name,
             scans=[scan.about for scan in scans],
-            masks=masks,
+            masks={method: of.mask for method, of in maps.items()},
             warnings=_warnings(person, scans),
             versions=versions(),
             use=RESEARCH_ONLY,
         )
         if any(scan.summary.options.get("report") for scan in scans):
-            write_atomically(page_of(scores), person_page(summary, scores.parent))
+            write_atomically(page_of(scores), person_page(summary, scans, maps, scores.parent))
         files = stated_files(declared(group.digests(), known, person.first.scan), scores.parent)
         write_json(scores, summary.model_copy(update={"files": files}).model_dump(mode="json"))
     written = tuple(staged.path for staged in group.files)
     remove_stale(older, written)
     contrasts = ", ".join(person.cases)
-    said = "; ".join(words_of_maps({m: findings_words(of.findings, of.false_findings) for m, of in masks.items()}))
+    said = "; ".join(
+        words_of_maps({m: findings_words(of.findings, of.false_findings) for m, of in summary.masks.items()})
+    )
     return PersonResult(person.name, written, f"{printable(person.name)}, {contrasts} together: {said}")
 
 
@@ -217,7 +204,7 @@ def _summaries(person: Person, mine: Mapping[Case, Entry], names: OutputNames) -
     return {contrast: found[contrast] for contrast in person.cases if contrast in found} if merges else {}
 
 
-def _scans(person: Person, summaries: Mapping[str, ScanSummary], names: OutputNames) -> list[_Scan]:
+def _scans(person: Person, summaries: Mapping[str, ScanSummary], names: OutputNames) -> list[ScanOfPerson]:
     """Return the scans of a person, the first one's grid being the person's."""
     first = next(iter(summaries.values()))
     method = next(iter(first.masks or {}))
@@ -235,12 +222,12 @@ def _scans(person: Person, summaries: Mapping[str, ScanSummary], names: OutputNa
             off_mm=None if off_mm is None else round(off_mm, 2),
             through_template=off_mm is not None and off_mm > MAX_OFF_MM,
         )
-        scans.append(_Scan(case, about, summary, way_mm))
+        scans.append(ScanOfPerson(case, about, summary, way_mm))
     return scans
 
 
-def _write_method(person: Person, scans: Sequence[_Scan], names: OutputNames, method: Method) -> PersonMask:
-    """Write map, numbered mask and table of one map; return the mask as the JSON holds it."""
+def _write_method(person: Person, scans: Sequence[ScanOfPerson], names: OutputNames, method: Method) -> PersonMap:
+    """Write map, numbered mask and table of one map; return them."""
     rules = {scan.about.contrast: scan.mask(method) for scan in scans}
     at_most = shares({contrast: (of.false_findings or 1.0, of.told_by or 1) for contrast, of in rules.items()})
     grid = read_output(names.path(person.first.scan, method, "anomaly.nii.gz"))
@@ -267,10 +254,12 @@ def _write_method(person: Person, scans: Sequence[_Scan], names: OutputNames, me
     write_volume(numbers_file, numbered, grid)
     write_atomically(table, person_tsv(findings))
     volume_ml = sum(finding.volume_ml for finding in findings)
-    return PersonMask(false_findings=sum(at_most.values()), per_scan=at_most, volume_ml=volume_ml, findings=findings)
+    rate = sum(at_most.values())
+    mask = PersonMask(false_findings=rate, per_scan=at_most, volume_ml=volume_ml, findings=findings)
+    return PersonMap(replace(grid, data=heat), numbered, mask)
 
 
-def _warnings(person: Person, scans: Sequence[_Scan]) -> list[str]:
+def _warnings(person: Person, scans: Sequence[ScanOfPerson]) -> list[str]:
     """Return the warnings of a person's scans, one line each."""
     said = [
         f"{scan.about.contrast} lies {scan.about.off_mm:.0f} mm from {scans[0].about.contrast}: "
