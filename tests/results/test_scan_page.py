@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import re
+from contextlib import contextmanager
 
 import nibabel as nib
 import numpy as np
@@ -32,6 +33,7 @@ def page(tmp_path_factory, model_file):
 def shown(page):
     """A browser with the page."""
     found = chromium.start()
+    chromium.resize(found, *chromium.LAPTOP)
     chromium.visit(found, page)
     yield found
     found.quit()
@@ -72,7 +74,7 @@ def test_the_same_scan_gives_the_same_page(page, model_file):
 
 def test_what_is_embedded_lies_where_the_scan_lies(page):
     content = json.loads(re.search(r'id="viewer-data">(.*?)</script>', page.read_text(), re.S)[1])
-    heat = next(map for map in content["maps"] if map["method"] == "combi")["brighter"]
+    heat = next(map for map in content["maps"] if map["method"] == "combi")["layers"]["brighter"]
     shown = nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(heat)))
     written = nib.load(next(page.parent.glob("*_desc-combi_anomaly.nii.gz")))
     at = np.unravel_index(np.argmax(written.get_fdata()), written.shape)
@@ -91,7 +93,7 @@ def test_the_page_loads_without_errors_or_requests(shown):
 
 
 def pixels(shown):
-    canvas = shown.find_element("id", "canvas")
+    canvas = shown.find_element("css selector", "#stage canvas")
     shown.execute_script("arguments[0].scrollIntoView({ block: 'center' })", canvas)
     return canvas.screenshot_as_png
 
@@ -114,6 +116,16 @@ def press_h(shown):
     shown.find_element("tag name", "body").send_keys("h")
 
 
+@contextmanager
+def whole_map(shown):
+    """The map is coloured outside of findings too."""
+    for pressed in ("true", "false"):
+        shown.find_element("tag name", "body").send_keys("m")
+        assert shown.find_element("id", "whole").get_attribute("aria-pressed") == pressed
+        if pressed == "true":
+            yield
+
+
 def test_below_the_threshold_the_scans_own_grey_is_seen(shown):
     threshold = float(shown.find_element("id", "threshold").get_attribute("value"))
     set_slider(shown, "mask", 0)
@@ -122,11 +134,12 @@ def test_below_the_threshold_the_scans_own_grey_is_seen(shown):
     scan = grid(shown)
     press_h(shown)
     changed = {}
-    for value in (0, threshold):
-        set_slider(shown, "threshold", value)
-        changed[value] = (grid(shown) != scan).any(axis=-1)
+    with whole_map(shown):
+        for value in (0, threshold):
+            set_slider(shown, "threshold", value)
+            changed[value] = (grid(shown) != scan).any(axis=-1)
     set_slider(shown, "mask", 0.8)
-    set_slider(shown, "heat", 0.6)
+    set_slider(shown, "heat", 0.4)
     assert changed[0].mean() > 0.15
     assert 0 < changed[threshold].mean() < changed[0].mean() / 2
 
@@ -138,9 +151,10 @@ def test_brighter_is_warm_and_darker_is_blue(shown):
     set_slider(shown, "mask", 0)
     set_slider(shown, "heat", 1)
     set_slider(shown, "threshold", 0)
-    red, _, blue = np.moveaxis(grid(shown) - scan, -1, 0)
+    with whole_map(shown):
+        red, _, blue = np.moveaxis(grid(shown) - scan, -1, 0)
     set_slider(shown, "mask", 0.8)
-    set_slider(shown, "heat", 0.6)
+    set_slider(shown, "heat", 0.4)
     assert (red - blue > 80).any()
     assert (blue - red > 80).any()
 
@@ -177,12 +191,14 @@ def test_the_head_in_3d_is_shown_on_request(shown):
 
 def test_the_colour_bar_follows_the_threshold(shown):
     set_slider(shown, "threshold", 1)
+    shown.find_element("css selector", "#settings summary").click()
     bar, value = shown.find_element("id", "bar"), shown.find_element("id", "threshold-value").text
     assert float(value) == pytest.approx(1, abs=0.1)  # a step of the slider
     assert [place.text for place in bar.find_elements("class name", "floor")] == [value, value]
     assert f"from {value} to" in bar.get_attribute("aria-label")
     for sign, colour in (("brighter", "163, 35, 13"), ("darker", "27, 42, 140")):
         assert colour in bar.find_element("id", f"bar-{sign}").get_attribute("style")
+    shown.find_element("css selector", "#settings summary").click()
 
 
 def test_the_grey_values_can_be_windowed(shown):
@@ -194,28 +210,85 @@ def test_the_grey_values_can_be_windowed(shown):
     assert pixels(shown) == normal
 
 
+def test_the_page_is_one_screen_with_the_axial_slice_first_and_largest(shown):
+    size = "const e = document.scrollingElement; return [e.scrollWidth, e.scrollHeight]"
+    assert shown.execute_script(size) == list(chromium.LAPTOP)
+    (canvas,) = shown.find_elements("css selector", "#stage canvas")
+    assert canvas.rect["width"] * canvas.rect["height"] > 0.45 * np.prod(chromium.LAPTOP)
+    press_h(shown)
+    seen = grid(shown).max(axis=-1) > 30
+    press_h(shown)
+    axial, others = seen[:, : int(0.62 * seen.shape[1])], seen[:, int(0.62 * seen.shape[1]) :]
+    assert axial.any(axis=1).mean() > 0.8
+    assert axial.sum() > others.sum()
+    for folded in (".settings > div", "img.montage", "svg"):
+        assert not chromium.drawn(shown, folded)
+
+
+def cyan(pixels):
+    return (pixels[..., 1] > 150) & (pixels[..., 2] > 150) & (pixels[..., 0] < 110)
+
+
+def test_the_number_beside_an_outline_is_that_of_the_list(shown):
+    buttons = [b for b in shown.find_elements("css selector", "button.go") if b.is_displayed()]
+    assert len(buttons) > 1
+    for button in buttons[:3]:
+        button.click()
+        chromium.until(lambda button=button: button.get_attribute("aria-current") == "true")
+        assert shown.find_element("id", "location").text.endswith(f"finding {button.text}")
+        (own,) = shown.find_elements("css selector", ".numbers .own")
+        assert own.text == button.text
+        others = {span.text for span in shown.find_elements("css selector", ".numbers span:not(.own)")}
+        assert others <= {b.text for b in buttons} - {button.text}
+        # the outline ends where the number begins
+        canvas = shown.find_element("css selector", "#stage canvas").rect
+        x, y = own.rect["x"] - canvas["x"], own.rect["y"] + own.rect["height"] / 2 - canvas["y"]
+        shown.execute_script("arguments[0].style.visibility = 'hidden'", own)
+        assert cyan(grid(shown))[int(y) - 8 : int(y) + 8, int(x) - 20 : int(x)].any()
+
+
+def test_a_link_from_another_page_opens_with_its_finding(shown, page):
+    shown.get("about:blank")
+    shown.get(f"{page.as_uri()}#finding-2")
+    chromium.until(lambda: shown.execute_script("return document.body.dataset.viewer") == "ready")
+    assert shown.find_element("id", "location").text.endswith("finding 2")
+    chromium.visit(shown, page)
+
+
+def test_the_flags_of_a_finding_and_what_to_do_next_are_said(page):
+    summary = json.loads(next(page.parent.glob("*_scores.json")).read_text())
+    text = " ".join(Tags(page.read_text()).text.split())
+    said = [finding["words"] for mask in summary["masks"].values() for finding in mask["findings"]]
+    for flag, advice in (
+        ("on both sides alike", "compare the sides"),
+        ("edge of the brain mask", "look whether skull"),
+    ):
+        assert (flag in text) == (advice in text) == any(flag in words for words in said)
+    assert "T1 misses what is small or faint" in text
+    assert "FLAIR finds" not in text
+
+
 def test_a_screen_reader_finds_its_way(shown):
     assert chromium.violations(shown) == []
 
 
 @pytest.mark.parametrize("width", [500, 1500])
 def test_the_page_fits_narrow_and_wide_windows_and_clips_no_finding(shown, width):
-    size = shown.get_window_size()
-    shown.set_window_size(width, 800)
+    chromium.resize(shown, width, 800)
     try:
         assert shown.execute_script("return document.scrollingElement.scrollWidth <= window.innerWidth")
         lists = "[...document.querySelectorAll('.side .scroll')].every((e) => e.scrollHeight <= e.clientHeight + 1)"
         assert shown.execute_script(f"return {lists}")
     finally:
-        shown.set_window_size(size["width"], size["height"])
+        chromium.resize(shown, *chromium.LAPTOP)
 
 
 def test_print_shows_findings_and_slices_without_the_viewer(shown):
     shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     try:
         assert not shown.find_element("id", "viewer").is_displayed()
-        assert shown.find_element("css selector", ".side table").is_displayed()
-        assert shown.find_element("css selector", "img.montage").is_displayed()
+        for needed in (".side table", "img.montage", ".side .more"):
+            assert chromium.drawn(shown, needed)
     finally:
         shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
@@ -255,7 +328,7 @@ def test_without_webgl_the_slices_remain(page):
         assert browser.execute_script("return document.body.dataset.viewer") == "none"
         assert browser.find_element("id", "no-viewer").is_displayed()
         assert not browser.find_element("id", "viewer").is_displayed()
-        assert browser.find_element("css selector", "img.montage").is_displayed()
+        assert chromium.drawn(browser, "img.montage")
         assert chromium.complaints(browser) == []
     finally:
         browser.quit()

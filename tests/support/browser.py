@@ -16,6 +16,7 @@ OFFLINE = [
 SOFTWARE_GL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 WITHOUT_GL = ["--disable-3d-apis"]
 AXE = Path(__file__).parent / "vendor" / "axe" / "axe.min.js"
+LAPTOP = 1366, 768  # pixels of a page
 PATIENCE_S = 180  # WebGL in software on a busy machine took 55
 
 
@@ -64,4 +65,21 @@ def violations(browser):
     return browser.execute_async_script(
         "const done = arguments[0];"
         "axe.run().then(({ violations }) => done(violations.map((v) => [v.id, v.nodes.map((n) => n.html)])))"
+    )
+
+
+def drawn(browser, selector):
+    """Return whether the first element of a selector is drawn, with a size; what is folded away is not."""
+    return browser.execute_script(
+        "const e = document.querySelector(arguments[0]);"
+        "return e.checkVisibility({ contentVisibilityAuto: true }) && e.getBoundingClientRect().height > 0",
+        selector,
+    )
+
+
+def resize(browser, width, height):
+    """Give the page's window a size, whatever frames the browser has."""
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
     )

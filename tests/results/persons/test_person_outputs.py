@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from support import browser as chromium
-from support.commands import names, run
+from support.commands import invoke, names, run
 from support.html import Tags
 from support.phantoms import AFFINE, BALL, SHAPE, centred, phantom, save
 
@@ -90,21 +91,66 @@ def test_a_person_with_two_contrasts_has_one_result_on_the_grid_of_the_t1(segmen
 def test_the_page_of_a_person_leads_to_those_of_the_scans_and_the_cohort_s_leads_to_it(segmented):
     page = Tags((segmented / "ann_desc-person_report.html").read_text())
     links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
-    assert links == {"ann_t1_report.html", "ann_flair_report.html"} <= names(segmented)
-    assert len([tag for tag, _ in page.tags if tag == "img"]) == 2
+    assert {"ann_t1_report.html", "ann_flair_report.html"} <= links
+    assert {link.partition("#")[0] for link in links} <= names(segmented)
+    assert len([tag for tag, _ in page.tags if tag == "img"]) == 1
     assert "T1: brighter" in page.text
     assert "FLAIR: brighter" in page.text
     cohort = Tags((segmented / "cohort.html").read_text())
     assert "ann_desc-person_report.html" in {attributes.get("href") for tag, attributes in cohort.tags if tag == "a"}
 
 
+@pytest.fixture(scope="module")
+def shown(segmented):
+    """A browser with the page of Ann."""
+    found = chromium.start()
+    chromium.resize(found, *chromium.LAPTOP)
+    chromium.visit(found, segmented / PAGE)
+    yield found
+    found.quit()
+
+
+def test_a_screen_reader_finds_its_way_on_the_page_of_a_person(shown):
+    assert shown.execute_script("return document.body.dataset.viewer") == "ready"
+    assert chromium.violations(shown) == []
+    assert chromium.complaints(shown) == []
+
+
+def test_the_page_of_a_person_is_one_screen_with_the_contrasts_side_by_side(shown):
+    size = "const e = document.scrollingElement; return [e.scrollWidth, e.scrollHeight]"
+    assert shown.execute_script(size) == list(chromium.LAPTOP)
+    first, second = (canvas.rect for canvas in shown.find_elements("css selector", "#stage canvas"))
+    assert first["x"] + first["width"] <= second["x"]
+    assert first["y"] == second["y"]
+    assert [name.text for name in shown.find_elements("css selector", "#stage .name")] == ["T1", "FLAIR"]
+
+
+def seen(shown):
+    return [canvas.screenshot_as_png for canvas in shown.find_elements("css selector", "#stage canvas")]
+
+
+def test_a_link_of_the_list_moves_all_contrasts_and_the_number_is_beside_the_outline_in_each(shown, segmented):
+    first, *_ = [b for b in shown.find_elements("css selector", "button.go") if b.is_displayed()]
+    shown.find_element("css selector", "#stage canvas").click()  # somewhere else
+    before = seen(shown)
+    first.click()
+    chromium.until(lambda: all(one != other for one, other in zip(seen(shown), before, strict=True)))
+    wanted = [float(v) for v in first.get_attribute("data-ras").split()]
+    said = shown.find_element("id", "location").text
+    assert np.allclose([float(v) for v in re.findall(r"-?\d+\.\d", said)[:3]], wanted, atol=0.1)
+    assert said.endswith("finding 1")
+    for cell in shown.find_elements("css selector", "#stage .cell"):
+        assert [span.text for span in cell.find_elements("css selector", ".own")] == ["1"]
+
+
 @pytest.mark.full
-def test_a_screen_reader_finds_its_way_on_the_page_of_a_person(segmented):
-    browser = chromium.start([])
-    browser.get((segmented / "ann_desc-person_report.html").as_uri())
-    assert chromium.violations(browser) == []
-    assert chromium.complaints(browser) == []
-    browser.quit()
+def test_the_page_of_a_person_shows_combi_first_whatever_else_there_is(scans, model_file, tmp_path):
+    invoke("segment", scans / "ann_t1.nii.gz", scans / "ann_flair.nii.gz", "-m", model_file, "-o", tmp_path / "o",
+           "--method", "combi", "--method", "rec-error", "--report")  # fmt: skip
+    text = (tmp_path / "o" / PAGE).read_text()
+    maps = json.loads(re.search(r'id="viewer-data">(.*?)</script>', text, re.S)[1])["maps"]
+    assert [map["method"] for map in maps] == ["combi", "rec-error"]
+    assert re.findall(r"<h2>Findings of all contrasts together, (.*?)</h2>", text) == ["combi", "rec-error"]
 
 
 def test_a_person_has_no_page_where_the_scans_have_none_and_the_json_of_a_run_lists_the_files(
