@@ -68,13 +68,7 @@ def bids(
     Example: vae-loc bids dataset dataset/derivatives/vae-loc participant --participant-label 01 02
     """
     from vae_loc.model.checkpoint import find_model, load_checkpoint
-    from vae_loc.results.score_bids import (
-        BIDS_SUFFIXES,
-        bids_cases,
-        collect_dataset,
-        derivatives_of,
-        score_dataset,
-    )
+    from vae_loc.results import score_bids
     from vae_loc.scoring.score_options import Files, ScoreOptions, brain_mask_of
 
     # of `--participant-label 01 02` the second label is an argument of its own to the parser
@@ -94,13 +88,13 @@ def bids(
     wanted: str | None = None if contrast == "all" else contrast
     if contrast is None and model is not None:
         own = load_checkpoint(find_model(model)).facts.contrast
-        wanted = own if own in BIDS_SUFFIXES else None
-    names = derivatives_of(bids_dir, output_dir, validated=not skip_bids_validation, polarity=polarity)
+        wanted = own if own in score_bids.BIDS_SUFFIXES else None
+    names = score_bids.derivatives_of(bids_dir, output_dir, validated=not skip_bids_validation, polarity=polarity)
     people = (*(participant_label or ()), *context.args)
-    cases = bids_cases(bids_dir, contrast=wanted, participants=people, sessions=session_label or ())
+    cases = score_bids.bids_cases(bids_dir, contrast=wanted, participants=people, sessions=session_label or ())
     if analysis_level == "group":
-        outcome = collect_dataset(cases, names, contrast=wanted)
+        outcome = score_bids.collect_dataset(cases, names, contrast=wanted)
     else:
         with listening(talk) as listener:
-            outcome = score_dataset(cases, names, options, run, listener=listener)
+            outcome = score_bids.score_dataset(cases, names, options, run, listener=listener)
     print_outcome(outcome, talk)

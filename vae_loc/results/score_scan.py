@@ -84,9 +84,7 @@ def score_scan(options: ScoreOptions, task: Task) -> Entry:
         rules = [mask.threshold_from for mask in (summary.masks or {}).values()]
         notes += tuple(f"warning: findings by {rule}" for rule in rules if EXTRAPOLATED in rule)
         entry = replace(entry, status="done", facts=facts_of(summary), written=tuple(written), notes=notes)
-    if task.series is None or not options.dicom_seg:
-        return entry
-    return _with_segmentations(entry, names, task.series)
+    return _with_segmentations(entry, names, task.series) if task.series and options.dicom_seg else entry
 
 
 def inputs_of(case: Case, mask: BrainMask, *, scan: str | None = None) -> Inputs:
