@@ -28,6 +28,17 @@ def test_the_group_has_a_row_for_every_scan(derivatives, bids_dataset, tmp_path,
     ]
 
 
+def test_a_scan_that_cannot_be_used_is_a_row_though_none_of_its_contrast_was_scored(
+    derivatives, bids_dataset, tmp_path, monkeypatch, capsys
+):
+    copy = shutil.copytree(bids_dataset, tmp_path / "raw")
+    (copy / "sub-01" / "anat" / "sub-01_T2w.nii.gz").write_text("/annex/objects/MD5E-s2950569--c0ffee.nii.gz\n")
+    place = copy / derivatives.relative_to(bids_dataset)
+    assert run(monkeypatch, capsys, "bids", copy, place, "group")[0] == 3
+    failed = [row for row in rows(place / "cohort.csv") if row["status"] == "failed"]
+    assert [row["scan"].rpartition("/")[2] for row in failed] == ["sub-01_T2w.nii.gz"]
+
+
 def test_participants_are_named_as_bids_apps_name_them(bids_dataset, tmp_path, small_model, monkeypatch, capsys):
     arguments = ["bids", bids_dataset, tmp_path, "participant", "-m", small_model, "--quiet"]
     assert run(monkeypatch, capsys, *arguments, "--participant_label", "01", "sub-02", "--session-label", "2")[0] == 0

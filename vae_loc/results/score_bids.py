@@ -84,6 +84,7 @@ def collect_dataset(cases: list[Case], names: Derivatives, *, contrast: str | No
     scored = {case.contrast for case in cases if names.scores(case.scan).is_file()}
     entries = []
     other = [case for case in cases if contrast is None and scored and case.contrast not in scored]
+    other = sift(other).cases  # one that cannot be used has failed
     log_left_out(names.raw, [case.scan.name for case in other], "scans are of contrasts of which none was scored")
     for case in [case for case in cases if case not in other]:
         scores = names.scores(case.scan)
