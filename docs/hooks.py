@@ -21,7 +21,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "project"  # folder of the site for what lies outside docs/
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "models/*.md", "sample_data/README.md")
 UNSEARCHED = re.compile(r"explanation/decisions/|reproduction/|design\.md|release\.md|project/(?:README|CHANGELOG)\.md")
-GUIDES = re.compile(r"index\.md|faq\.md|tutorial\.md|how-to/(?!notebook)|explanation/")  # their answers come first
+GUIDES = re.compile(
+    r"index\.md|faq\.md|tutorial\.md|tutorials/|how-to/(?!notebook)|explanation/"
+)  # their answers come first
 LINK = re.compile(r"(\]\()([^)#\s:]+)(#[^)\s]*)?\)")
 
 
