@@ -191,3 +191,9 @@ def test_a_screen_reader_finds_its_way(shown, page):
 def test_the_page_fits_narrow_and_wide_windows(shown, width):
     shown.set_window_size(width, 800)
     assert shown.execute_script("return document.scrollingElement.scrollWidth <= window.innerWidth")
+
+
+def test_no_column_is_cut_at_1280_pixels(shown):
+    chromium.resize(shown, 1280, 800)
+    cut = "[...document.querySelectorAll('.scroll')].some((e) => e.scrollWidth > e.clientWidth)"
+    assert not shown.execute_script(f"return {cut}")
