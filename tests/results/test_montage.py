@@ -1,6 +1,7 @@
 """The montage: the strongest finding large, findings alone in colour and numbered, warm for bright, blue for dark."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,8 +22,8 @@ def volume(tmp_path):
     return read_volume(save(tmp_path / "a_t1.nii.gz", phantom(AFFINE, SHAPE)[0], AFFINE))
 
 
-def slices_of(volume, signed, numbers=None, **more):
-    return Slices.of(volume, signed.astype(np.float32), volume.data > 0, numbers, SHOWN, **more)
+def slices_of(volume, signed, numbers=None):
+    return Slices.of(volume, signed.astype(np.float32), volume.data > 0, numbers, SHOWN)
 
 
 def picture(scans, findings=(), result=""):
@@ -155,7 +156,8 @@ def test_findings_of_one_slice_share_a_panel_and_those_of_others_follow_small(vo
 @pytest.mark.parametrize("scans", [1, 2, 3])
 def test_no_panel_is_empty(volume, count, scans):
     signed = np.zeros(SHAPE)
-    each = [slices_of(volume, signed, signed.astype(np.uint8), name=f"T{number}") for number in range(scans)]
+    of = slices_of(volume, signed, signed.astype(np.uint8))
+    each = [replace(of, name=f"T{number}") for number in range(scans)]
     pixels = picture(each, [finding_at((20, 22, 8 + 3 * number), number) for number in range(1, count + 1)])
     for number in range(21):
         assert panel(pixels, number, height=each[0].tile[1])[20:-20].max() > 20
@@ -166,6 +168,16 @@ def test_the_result_is_said_on_the_picture(volume):
     silent, said = (picture(slices, result=of) for of in ("", "No finding that fewer than 1 in 10 healthy people show"))
     assert (said != silent).any(axis=(1, 2)).nonzero()[0].max() < TITLE_HEIGHT
     assert (said == 255).all(axis=-1).sum() > (silent == 255).all(axis=-1).sum() + 200
+
+
+def test_thick_slices_fill_the_picture_with_those_of_less_brain(tmp_path):
+    data = phantom(AFFINE, SHAPE)[0][:, :, ::2]
+    volume = read_volume(save(tmp_path / "a_t1.nii.gz", data, AFFINE @ np.diag([1, 1, 2, 1])))
+    slices = slices_of(volume, np.zeros(data.shape), np.zeros(data.shape, np.uint8))
+    enough, filled = slices.overview(18), slices.overview(18, fill=True)
+    assert len(enough) < len(filled) <= 18
+    assert set(enough) <= set(filled)
+    assert slices.layers[2][filled].any(axis=(1, 2)).all()
 
 
 @pytest.mark.parametrize("flip", [(1, 1, 1), (1, 1, -1), (-1, 1, 1)])

@@ -125,7 +125,7 @@ def _panels(scans: Sequence[Slices], findings: Sequence[AnyFinding]) -> list[_Pa
         for height in first.overview(2 + -(-len(VIEWS) // len(each)))[1:-1]:
             show(each, height)
         del panels[len(VIEWS) :]
-    for height in first.overview((ROWS * COLUMNS + len(VIEWS) - len(panels)) // len(each)):
+    for height in first.overview((ROWS * COLUMNS + len(VIEWS) - len(panels)) // len(each), fill=True):
         show(each, height)
     return panels
 
@@ -153,16 +153,7 @@ class Slices:
     name: str = ""
 
     @classmethod
-    def of(
-        cls,
-        volume: Volume,
-        signed: FloatArray,
-        brain: BoolArray,
-        numbers: Numbers | None,
-        shown: Shown,
-        *,
-        name: str = "",
-    ) -> Slices:
+    def of(cls, volume: Volume, signed: FloatArray, brain: BoolArray, numbers: Numbers | None, shown: Shown) -> Slices:
         """Turn a scan and what is drawn over it.
 
         Parameters
@@ -185,9 +176,7 @@ class Slices:
         centre = affine[2, 1:3] @ ((np.array(turned[2].shape[1:]) - 1) / 2) + affine[2, 3]
         heights_mm = np.asarray(affine[2, 0] * np.arange(len(turned[2])) + centre)
         window = np.percentile(volume.data[brain][::SPARSE], WINDOW_PERCENTILES)
-        return cls(
-            cut, numbers is None, heights_mm, to_axial, brain.shape, window, (TILE_WIDTH, round(height)), shown, name
-        )
+        return cls(cut, numbers is None, heights_mm, to_axial, brain.shape, window, (TILE_WIDTH, round(height)), shown)
 
     def of_findings(self, findings: Sequence[AnyFinding]) -> list[tuple[int, list[AnyFinding]]]:
         """Return the slices of the findings' peaks, strongest first, each with the findings that share it."""
@@ -210,10 +199,11 @@ class Slices:
         more = [f"{len(findings) - SIZED} more"] if len(findings) > SIZED else []
         return ", ".join([*said, *more, f"z {self.heights_mm[height]:+.0f} mm"])
 
-    def overview(self, count: int) -> list[int]:
-        """Return slices with enough brain, evenly spaced, each once: at most `count`."""
+    def overview(self, count: int, *, fill: bool = False) -> list[int]:
+        """Return slices with enough brain, evenly spaced, each once: at most `count`; `fill` takes smaller ones too."""
         area = self.layers[2].sum(axis=(1, 2))
-        heights = np.flatnonzero(area >= MIN_AREA * area.max())
+        least = min(MIN_AREA * area.max(), np.sort(area)[-count:][0] if fill else np.inf)
+        heights = np.flatnonzero(area >= max(least, 1))
         places = np.linspace(0, len(heights) - 1, min(count, len(heights))).round().astype(int)
         return [int(height) for height in heights[places]]
 

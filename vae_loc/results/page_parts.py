@@ -162,13 +162,10 @@ def viewer_data(
     crop: Crop,
     colours: Mapping[str, Sequence[int]],
 ) -> dict[str, object]:
-    """Return the data of a page's script.
+    """Return the data of a page's script: the scans side by side, and the maps, whose grid is `crop`.
 
-    Parameters
-    ----------
-    scans : name, NIfTI of the scan and of what was expected, or None, and the grey values' windows, side by side
-    maps : method, NIfTI of each layer that has a colour, that of the findings' numbers, or None, and limits
-    crop : the grid of the maps
+    A scan is its name, NIfTI, expectation or None, and windows of grey values; a map is its method, a NIfTI for each
+    colour, that of the findings' numbers or None, and limits.
     """
     return {
         "scans": scans,

@@ -139,7 +139,7 @@ def _map_facts(
     for scan in shown:
         values = np.asarray(scan.image.dataobj, dtype=np.float32)
         volume = replace(of.heat, data=on_grid_of(of.heat, values, scan.image.affine, np.eye(4)))
-        slices.append(Slices.of(volume, of.heat.data, brain, of.numbers, JOINT, name=scan.name))
+        slices.append(replace(Slices.of(volume, of.heat.data, brain, of.numbers, JOINT), name=scan.name))
     title = f"{person.person}   {method}   research use only"
     picture = montage_png(slices, of.mask.findings, title=title, result=result) if slices else None
     about = {"method": method, "mask": of.mask, "findings": of.mask.findings, "flags": flags, "nothing": result}
