@@ -35,22 +35,7 @@ PLAIN_SUFFIX = "T1w"  # whose derivatives are named without it; a FLAIR of the s
 IGNORED = ("*_anomaly.nii.gz", "*_scores.json", "figures", "cohort*.csv", "*.html",
            *(f"{name}*" for name in GROUP_TABLES))  # fmt: skip
 # no slash: the folder itself too
-README = """# Derivatives of vae-loc
-
-Anomaly maps of brain MRI, each scan's on its own grid. Research use only; not a medical device.
-
-- `*_label-anomaly_probseg.nii.gz`: the map as the percentile among voxels of healthy brains, 0 to 1
-- `*_label-anomaly_mask.nii.gz`: the findings, by the rule that its sidecar names
-- `*_dseg.nii.gz`, `*_dseg.tsv`: the same with a number for each finding, and what is known of it, strongest first
-- `*_desc-personfindings_dseg.nii.gz`, `.tsv`: the findings of all contrasts of one session, on the first scan's grid
-- `*_desc-brain_mask.nii.gz`: the brain that was looked at
-- `*_report.html`: a page per scan to look at; `cohort.html`: all of them
-- `findings.tsv`, `people.tsv`, `burden.tsv`: findings, people and regions of all scans, and what each column means
-- `*_anomaly.nii.gz`: the map in its own units
-- `*_scores.json`: scores, findings, warnings, model, versions
-
-Derivatives of scans that are no T1w carry the scan's suffix in `desc-`.
-"""
+README = (Path(__file__).parent / "templates" / "derivatives.md").read_text("utf-8")
 
 
 @dataclass(frozen=True)

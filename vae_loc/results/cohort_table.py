@@ -82,11 +82,7 @@ class Entry:
 
 
 def given_name(name: str, ours: Container[str]) -> str:
-    """Return the name of a user's column in a table that has columns of these names.
-
-    >>> given_name("age", ["status"]), given_name("status", ["status"])
-    ('age', 'given_status')
-    """
+    """Return the name of a user's column in a table that has columns of these names."""
     return f"given_{name}" if name in ours else name
 
 

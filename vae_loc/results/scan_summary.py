@@ -11,6 +11,7 @@ from vae_loc.errors import UnusableInput
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import healthy_percentile
 from vae_loc.model.network import Model
+from vae_loc.preprocessing.pose import cube_affine
 from vae_loc.scoring.anatomy import template2mni_mm
 from vae_loc.scoring.finding_model import Finding
 from vae_loc.scoring.locate import Located
@@ -157,7 +158,7 @@ def summarize(
             threshold = healthy_threshold(model.checkpoint, method, DEFAULT_FPR, raw=located.bare)
             flagged = np.count_nonzero(values_of > threshold) / np.count_nonzero(located.brain)
         maps[method] = MapSummary(flagged=flagged)
-    template2ras_mm = _template2ras_mm(located, model)
+    ways = _alignments(located, model)
     return ScanSummary(
         scan=str(located.volume.path),
         volume=SampleValues(**_with_percentiles(samples.volume, healthy.volumes if healthy else None)),
@@ -168,8 +169,8 @@ def summarize(
         maps=maps,
         masks=masks,
         warnings=list(located.warnings),
-        template2ras_mm=template2ras_mm,
-        ras2mni_mm=_ras2mni_mm(template2ras_mm, located, model),
+        template2ras_mm=ways.get("template2ras_mm"),
+        ras2mni_mm=ways.get("ras2mni_mm"),
         model=ModelSummary(
             sha256=model.digest,
             contrast=model.facts.contrast,
@@ -207,26 +208,17 @@ def read_whole_summary(path: Path) -> ScanSummary | None:
     return summary if are_whole(files) else None
 
 
-def _template2ras_mm(located: Located, model: Model) -> list[list[float]] | None:
-    """Return where the model's mean brain lies in a scan, None where a warning says that the alignment is not sure."""
-    canonical = located.canonical
-    if "template" not in model.reference or canonical.warnings:
-        return None
-    centred = np.diag([canonical.grid.pixel_mm] * 3 + [1.0])
-    centred[:3, 3] = -canonical.grid.pixel_mm * (canonical.grid.shape[0] - 1) / 2
-    affine: list[list[float]] = np.round(canonical.grid.affine @ np.linalg.inv(centred), 6).tolist()
-    return affine
-
-
-def _ras2mni_mm(template2ras_mm: list[list[float]] | None, located: Located, model: Model) -> list[list[float]] | None:
-    """Return where a scan lies in MNI space, None where its place in the mean brain, or that of this, is not known."""
-    if template2ras_mm is None:
-        return None
-    template2mni = template2mni_mm(model.reference["template"], located.canonical.grid.pixel_mm)
-    if template2mni is None:
-        return None
-    affine: list[list[float]] = np.round(template2mni @ np.linalg.inv(template2ras_mm), 6).tolist()
-    return affine
+def _alignments(located: Located, model: Model) -> dict[str, list[list[float]]]:
+    """Return where the mean brain lies in a scan, and the scan in MNI space; nothing where a warning says: not sure."""
+    canonical, template = located.canonical, model.reference.get("template")
+    if template is None or canonical.warnings:
+        return {}
+    pixel_mm = canonical.grid.pixel_mm
+    template2ras = np.round(canonical.grid.affine @ np.linalg.inv(cube_affine(canonical.grid.shape[0], pixel_mm)), 6)
+    ways = {"template2ras_mm": template2ras}
+    if (template2mni := template2mni_mm(template, pixel_mm)) is not None:
+        ways["ras2mni_mm"] = np.round(template2mni @ np.linalg.inv(template2ras), 6)
+    return {name: way.tolist() for name, way in ways.items()}
 
 
 def _with_percentiles(values: dict[str, float], quantiles: dict[str, list[float]] | None) -> dict[str, float | None]:

@@ -158,7 +158,7 @@ def labels_for(template: FloatArray, pixel_mm: float) -> Labels:
 
     Each pixel has the label at its middle. All are 0 if the template cannot be aligned to the atlas.
     """
-    return _labels(_raw(template), len(template), pixel_mm)
+    return _labels(np.ascontiguousarray(template, dtype=np.float32).tobytes(), len(template), pixel_mm)
 
 
 def template2mni_mm(template: FloatArray, pixel_mm: float) -> Affine | None:
@@ -166,7 +166,8 @@ def template2mni_mm(template: FloatArray, pixel_mm: float) -> Affine | None:
 
     None if the template cannot be aligned to the atlas.
     """
-    template2atlas = _template2atlas(_raw(template), len(template), pixel_mm)
+    raw = np.ascontiguousarray(template, dtype=np.float32).tobytes()
+    template2atlas = _template2atlas(raw, len(template), pixel_mm)
     return None if template2atlas is None else np.array(ATLAS2MNI_MM) @ template2atlas
 
 
@@ -190,14 +191,9 @@ def regions() -> Mapping[int, Region]:
     return {int(row["index"]): Region(sides[row["side"]], row["lobe"], row["region"]) for row in rows}
 
 
-def _raw(template: FloatArray) -> bytes:
-    """Return the bytes of a template, float32, C order."""
-    return np.ascontiguousarray(template, dtype=np.float32).tobytes()
-
-
 @functools.lru_cache(maxsize=KEPT_ATLASES)
 def _labels(raw: bytes, size: int, pixel_mm: float) -> Labels:
-    """Return `labels_for` a template given by its bytes."""
+    """Return `labels_for` a template given by its bytes, float32, C order."""
     template2atlas = _template2atlas(raw, size, pixel_mm)
     labels: Labels = np.zeros((size,) * 3, dtype=np.uint8)
     if template2atlas is not None:

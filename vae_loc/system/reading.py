@@ -112,11 +112,7 @@ def to_csv(records: Sequence[Mapping[str, object]]) -> bytes:
 
 
 def as_text(value: str) -> str:
-    """Return a cell that a spreadsheet takes for no formula: one that it would has an apostrophe in front.
-
-    >>> as_text("=1+1"), as_text("-3.5")
-    ("'=1+1", '-3.5')
-    """
+    """Return a cell that a spreadsheet takes for no formula: one that it would has an apostrophe in front."""
     if not value.startswith(FORMULA):
         return value
     try:

@@ -59,11 +59,6 @@ class GroupScan:
     summary: ScanSummary | None
 
     @property
-    def person(self) -> tuple[str, str]:
-        """The subject and session."""
-        return self.names["subject"], self.names["session"]
-
-    @property
     def masks(self) -> Mapping[Method, MaskSummary]:
         """The findings of each map; none of a scan that failed or was not segmented."""
         return (self.summary.masks if self.summary else None) or {}
@@ -152,11 +147,12 @@ def _people(scans: Sequence[GroupScan]) -> list[list[GroupScan]]:
 
     Where two scans of a subject and session have one contrast, each folder is of another person.
     """
-    scans_of = Counter((*scan.person, scan.names["contrast"]) for scan in scans)
-    doubled = {(subject, session) for (subject, session, _), count in scans_of.items() if count > 1}
+    people = [(scan.names["subject"], scan.names["session"]) for scan in scans]
+    counts = Counter((*person, scan.names["contrast"]) for person, scan in zip(people, scans, strict=True))
+    doubled = {key[:2] for key, count in counts.items() if count > 1}
     groups: dict[object, list[GroupScan]] = {}
-    for scan in scans:
-        groups.setdefault((scan.person, scan.folder if scan.person in doubled else None), []).append(scan)
+    for person, scan in zip(people, scans, strict=True):
+        groups.setdefault((person, scan.folder if person in doubled else None), []).append(scan)
     return list(groups.values())
 
 
