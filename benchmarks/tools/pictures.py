@@ -18,7 +18,7 @@ from benchmarks.command import parser_of
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"
-SCAN, STROKE = "synthetic-mass_t1", "crtut_t2"
+SCAN, STROKE, PERSON = "synthetic-mass_t1", "crtut_t2", "patient07"
 WIDTH, QUALITY = 1000, 80
 SETTLED_S = 2  # a page that says it is ready draws once more
 
@@ -45,10 +45,11 @@ def main() -> None:
     keep((results / f"{STROKE}_desc-combi_anomaly.png").read_bytes(), "stroke.jpg")
     browser = chromium.start([*chromium.SOFTWARE_GL, "--hide-scrollbars"])
     for page, name, size in (
-        (f"{SCAN}_report.html", "report.jpg", (1250, 1120)),
-        ("cohort.html", "cohort.jpg", (1250, 1150)),
+        (f"{SCAN}_report.html", "report.jpg", chromium.LAPTOP),
+        (f"{PERSON}_desc-person_report.html", "person.jpg", chromium.LAPTOP),
+        ("cohort.html", "cohort.jpg", (1280, 1150)),
     ):
-        browser.set_window_size(*size)
+        chromium.resize(browser, *size)
         chromium.visit(browser, results / page)
         time.sleep(SETTLED_S)
         keep(browser.get_screenshot_as_png(), name)
