@@ -238,7 +238,7 @@ def trial(
 
 def met(signed: FloatArray, extent: float, level: float, one: Diseased) -> Met:
     """Compare the findings of a map on the canonical grid with a lesion."""
-    labels, candidates = candidates_of(signed, extent)
+    labels, candidates = candidates_of(signed, extent, least=level)
     strong = {c.label for c in candidates if c.strength > level}
     marked = np.isin(labels, list(strong))
     sizes, annotated = voxels_of(np.where(marked, labels, 0), one.truth)

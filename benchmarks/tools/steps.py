@@ -21,10 +21,10 @@ from vae_loc.model.network import load_model
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.preprocessing.slices import from_slices, to_slices
 from vae_loc.scans.cases import find_cases
-from vae_loc.scoring.findings import candidates_of, false_findings, known_findings
+from vae_loc.scoring.findings import candidates_of, known_findings, strength_for
 from vae_loc.scoring.locate import locate
 from vae_loc.scoring.normalised_maps import at_place, features_of
-from vae_loc.scoring.score_options import ScoreOptions
+from vae_loc.scoring.score_options import ScoreOptions, default_rate
 from vae_loc.scoring.slice_scores import score_slices
 
 mpl.use("Agg")
@@ -33,7 +33,6 @@ import matplotlib.pyplot as plt
 ROOT = Path(__file__).resolve().parents[2]
 SCAN = ROOT / "sample_data" / "crtut_t2.nii.gz"
 PICTURE = ROOT / "docs" / "images" / "steps.jpg"
-FALSE_FINDINGS = 0.1
 
 
 def main() -> None:
@@ -51,8 +50,9 @@ def main() -> None:
     at = at_place(features["residual"], brain.mask, reference["residual.mean"], reference["residual.sd"])
     combi = located.signed_maps["combi"]
     known = known_findings(model.facts, "combi")
-    labels, candidates = candidates_of(combi, known.extent)
-    strong = [one.label for one in candidates if false_findings(known, one.strength) <= FALSE_FINDINGS]
+    level = strength_for(known, default_rate(known))
+    labels, candidates = candidates_of(combi, known.extent, least=level)
+    strong = [one.label for one in candidates if one.strength > level]
     found = np.isin(labels, strong)
     fine = int(np.unravel_index(np.abs(combi).argmax(), combi.shape)[2])
     coarse = fine * brain.mask.shape[2] // combi.shape[2]
