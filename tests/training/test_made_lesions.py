@@ -26,10 +26,9 @@ def test_the_same_seed_makes_the_same_lesion(host):
 @pytest.mark.parametrize("push", [0.0, 1.0])
 @pytest.mark.parametrize("kind", LESION_KINDS)
 def test_the_rest_of_the_brain_is_untouched(host, monkeypatch, kind, push):
-    monkeypatch.setattr(made_lesions, "LESION_KINDS", {kind: 1.0})
     monkeypatch.setattr(made_lesions, "PUSHED", push)
     monkeypatch.setattr(made_lesions, "RADIUS_MM", (6.0, 9.0))
-    sick, lesion = made_lesion(host, host, np.random.default_rng(1))
+    sick, lesion = made_lesion(host, host, np.random.default_rng(1), {kind: 1.0})
     changed = sick.data != host.data
     assert changed[lesion].mean() > 0.9
     assert lesion.any()
@@ -41,10 +40,9 @@ def test_the_rest_of_the_brain_is_untouched(host, monkeypatch, kind, push):
     assert np.array_equal(sick.mask, host.mask)
 
 
-def test_lesions_are_brighter_as_often_as_darker(host, monkeypatch):
-    monkeypatch.setattr(made_lesions, "LESION_KINDS", {"shifted": 1.0})
+def test_lesions_are_brighter_as_often_as_darker(host):
     rng, brighter = np.random.default_rng(0), 0
     for _ in range(20):
-        sick, lesion = made_lesion(host, host, rng)
+        sick, lesion = made_lesion(host, host, rng, {"shifted": 1.0})
         brighter += (sick.data - host.data)[lesion].mean() > 0
     assert 5 <= brighter <= 15

@@ -32,8 +32,8 @@ MIRRORED = ("residual", "residual.2", "intensity", "fine", "fine.2")
 SPREADS = ("residual", "fine")  # their standard deviation in a neighbourhood of 2 pixels
 
 
-def judge_features(maps: Mapping[str, FloatArray], mask: BoolArray) -> FloatArray:
-    """Return the features of each brain voxel, float32 (N, F), in the order of `mask`.
+def judge_features(maps: Mapping[str, FloatArray], mask: BoolArray) -> dict[str, FloatArray]:
+    """Return the features of each brain voxel by name, float32 (N,) each, in the order of `mask`.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def judge_features(maps: Mapping[str, FloatArray], mask: BoolArray) -> FloatArra
     for name in SPREADS:
         every[f"{name}.spread"] = np.sqrt(np.maximum(around(every[name] ** 2, 2) - every[f"{name}.2"] ** 2, 0))
     every |= {f"{name}.mirrored": every[name][::-1] for name in MIRRORED}
-    return np.stack([values[mask] for values in every.values()], axis=1)
+    return {name: values[mask] for name, values in every.items()}
 
 
 def log_odds(features: FloatArray, judge: Judge) -> FloatArray:
@@ -75,7 +75,7 @@ def learned_map(maps: Mapping[str, FloatArray], mask: BoolArray, judge: Judge) -
     maps, mask : as `judge_features` takes them
     """
     odds = np.zeros(mask.shape, dtype=np.float32)
-    odds[mask] = log_odds(judge_features(maps, mask), judge)
+    odds[mask] = log_odds(np.stack(list(judge_features(maps, mask).values()), axis=1), judge)
     even = smoothed(odds, mask, FIELD_OF_VIEW_MM / len(mask), JUDGE_FWHM_MM)
     result: FloatArray = np.where(mask, np.copysign(np.logaddexp(0, even), maps["residual"]), 0).astype(np.float32)
     return result

@@ -151,7 +151,7 @@ def calibrate_healthy(
     real = model.facts.training.synthesized_from is None
     count = count_for(len(subjects)) if real and "residual.mean" not in model.reference else 0
     fold_of = folds_of(list(subjects), modes=count > 0 or bool(model.modes))
-    learns = real and not unselected and not model.judge and len(new_subjects) >= MIN_HOSTS
+    learns = not unselected and not model.judge and len(new_subjects) >= MIN_HOSTS
 
     # score each brain once, with made lesions too if it is new; the order of the cases has no influence
     template = {name: values for name, values in model.reference.items() if name == "template"}

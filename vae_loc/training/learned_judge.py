@@ -88,10 +88,11 @@ def judges_of(
     seen: dict[int, list[tuple[FloatArray, BoolArray]]] = defaultdict(list)
     for one in specimens:
         of = statistics[one.fold]
-        features = judge_features(judged_maps(one.features, one.mask, of.reference, of.modes), one.mask)
+        every = judge_features(judged_maps(one.features, one.mask, of.reference, of.modes), one.mask)
         lesion = np.zeros_like(one.mask) if one.lesion is None else one.lesion
-        chosen = _sampled(one, rng)
-        seen[one.fold].append((features[chosen], lesion[one.mask][chosen]))
+        chosen = sampled(one, rng)
+        looked_at = np.stack([values[chosen] for values in every.values()], axis=1)
+        seen[one.fold].append((looked_at, lesion[one.mask][chosen]))
     judges = {}
     for left_out in (*seen, None):
         parts = [part for fold, parts in seen.items() if fold != left_out for part in parts]
@@ -100,7 +101,7 @@ def judges_of(
     return judges
 
 
-def _sampled(one: Specimen, rng: np.random.Generator) -> np.ndarray:
+def sampled(one: Specimen, rng: np.random.Generator) -> np.ndarray:
     """Return the numbers of the brain voxels that are looked at."""
     groups = [(one.mask, HEALTHY)]
     if one.lesion is not None:
@@ -110,9 +111,9 @@ def _sampled(one: Specimen, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([rng.choice(of, min(count, len(of)), replace=False) for of, count in places])
 
 
-def trained_judge(features: FloatArray, lesion: BoolArray) -> dict[str, FloatArray]:
+def trained_judge(features: FloatArray, lesion: BoolArray, *, seed: int = SEED) -> dict[str, FloatArray]:
     """Return the judge with the least cross-entropy on voxels: features (N, F), bool (N,); Adam with weight decay."""
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     centre = np.median(features, axis=0)
     scale = (SD_PER_MAD * np.median(np.abs(features - centre), axis=0) + MIN_SCALE).astype(np.float32)
     judge: dict[str, FloatArray] = {}

@@ -17,6 +17,7 @@ is learned of lesions that deform the brain's surface, are left out of the mask,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -40,13 +41,17 @@ MAX_FOREIGN_OFFSET = 12  # pixels between foreign tissue and its own place
 
 
 def made_lesion(
-    host: CanonicalVolume, donor: CanonicalVolume, rng: np.random.Generator
+    host: CanonicalVolume,
+    donor: CanonicalVolume,
+    rng: np.random.Generator,
+    kinds: Mapping[str, float] = LESION_KINDS,
 ) -> tuple[CanonicalVolume, BoolArray]:
     """Return a brain with a lesion, and the lesion's pixels, bool (I, I, I).
 
     Parameters
     ----------
     host, donor : with their fine intensities; the donor, who may be the host, gives foreign tissue
+    kinds : probability of each kind
     """
     # the blob, and the numbers of its equation
     radius = float(np.exp(rng.uniform(*np.log(RADIUS_MM)))) * len(host.mask) / FIELD_OF_VIEW_MM
@@ -54,7 +59,7 @@ def made_lesion(
     while not (share > INSIDE_SHARE).any():  # the smallest may be blurred away
         share, centre = _blob(host.mask, radius, rng)
     push = rng.uniform(*PUSH) if rng.random() < PUSHED else 0.0
-    kind = rng.choice(list(LESION_KINDS), p=list(LESION_KINDS.values()))
+    kind = rng.choice(list(kinds), p=list(kinds.values()))
     lift = np.float32(rng.choice([-1, 1]) * rng.uniform(*LIFT_SD))
     texture = _noise(host.mask, rng.uniform(0.8, 3), rng) * np.float32(rng.uniform(0, TEXTURE_SD))
     fluid = np.float32(np.percentile(host.data[host.mask], rng.choice([1, 99])))
