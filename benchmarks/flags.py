@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.page import table
-from benchmarks.trial import Trial
+from benchmarks.trial import Maps, Trial
 from vae_loc.evaluation.lesions import SHARE
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM, CanonicalVolume
@@ -16,7 +16,7 @@ from vae_loc.scoring.anatomy import labels_for
 from vae_loc.scoring.finding_flags import Flags, scene_of
 from vae_loc.scoring.finding_model import Finding
 from vae_loc.scoring.findings import candidates_of, extent_fpr
-from vae_loc.vocabulary import BoolArray, FloatArray
+from vae_loc.vocabulary import BoolArray
 
 NAMES = ("symmetric", "fluid", "edge")
 FALSE = "false"
@@ -38,8 +38,9 @@ def flags_of_trial(of: Trial, model: Model) -> dict[str, list[Flags]]:
     extent, _, level = of.levels("combi", extent_fpr(of.contrast))
     flags: dict[str, list[Flags]] = {FALSE: []}
 
-    def add(canonical: CanonicalVolume, signed: FloatArray, least: float, kind: str, truth: BoolArray | None) -> None:
-        parts, candidates = candidates_of(signed, extent, least=least)
+    def add(canonical: CanonicalVolume, maps: Maps, least: float, kind: str, truth: BoolArray | None) -> None:
+        signed = maps["combi"].astype(np.float32)
+        parts, candidates = candidates_of(signed, extent, least=least, likeness=of.likeness(maps, "combi"))
         scene = scene_of(signed, canonical, labels, of.contrast)
         for one in (candidate for candidate in candidates if candidate.strength > least):
             at = np.nonzero(parts == one.label)
@@ -47,8 +48,8 @@ def flags_of_trial(of: Trial, model: Model) -> dict[str, list[Flags]]:
             flags.setdefault(kind if hit else FALSE, []).append(scene.flags(at, bright=one.sign == "brighter"))
 
     for brain, maps in zip(of.judged, of.maps, strict=True):
-        add(brain.canonical, maps["combi"].astype(np.float32), level(brain), FALSE, None)
+        add(brain.canonical, maps, level(brain), FALSE, None)
     for sick, maps in zip(of.diseased, of.lesion_maps, strict=True):
         canonical = replace(sick.host.canonical, data=sick.data)
-        add(canonical, maps["combi"].astype(np.float32), level(sick.host), sick.kind, sick.truth)
+        add(canonical, maps, level(sick.host), sick.kind, sick.truth)
     return flags

@@ -1,6 +1,6 @@
 """Lesions transplanted into healthy brains, for `findings.py`, `persons.py` and `ablation.py`.
 
-A patient's glioma, a hole filled with fluid, a small faint spot.
+A patient's glioma, a hole filled with fluid, a small faint spot, and what is large and faint.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.vocabulary import BoolArray, FloatArray
 
-KINDS = ("glioma", "hole", "spot")
+KINDS = ("glioma", "hole", "spot", "faint")
 FLUID_SD = {"t1": -2.8, "t2": 2.8, "flair": -2.2}  # robust standard deviations from the brain's median
 SPOT_SD = {"t1": -1.5, "t2": 2.0, "flair": 2.0}
 MIN_PIXELS = 4  # of 3 mm; a smaller lesion is left out
@@ -55,7 +55,7 @@ def gliomas_of(model: Model, shared: Path) -> list[Glioma]:
 
 @dataclass(frozen=True)
 class Placed:
-    """A lesion of one brain: its kind, its pixels of 3 mm, and its own part in the intensities of a hole or a spot."""
+    """A lesion of one brain: its kind, its pixels of 3 mm, and its own part in the intensities but of a glioma."""
 
     kind: str
     inside: BoolArray
@@ -68,15 +68,18 @@ class Placed:
         if self.kind == "hole":
             fluid = np.float32(FLUID_SD[contrast] + self.own)
             return np.full_like(host.data, fluid), np.full_like(host.halved.data, fluid)
-        lift = np.float32(SPOT_SD[contrast] * self.own)
+        lift = np.float32(
+            SPOT_SD[contrast] * self.own if self.kind == "spot" else np.sign(SPOT_SD[contrast]) * self.own
+        )
         return np.clip(host.data + lift, -3.5, 6), np.clip(host.halved.data + lift, -3.5, 6)
 
 
 def placed(mask: BoolArray, glioma: BoolArray, rng: np.random.Generator) -> list[Placed]:
-    """Return a glioma, a hole and a spot in a brain, each if it has pixels enough."""
+    """Return a lesion of each kind in a brain, if it has pixels enough."""
     hole, spot = blob(mask, rng.uniform(9, 22), rng), blob(mask, rng.uniform(4, 8), rng)
     lift, noise = rng.uniform(0.8, 1.5), rng.normal(0, 0.3)
     every = [Placed("glioma", glioma & mask, 0.0), Placed("hole", hole, noise), Placed("spot", spot, lift)]
+    every.append(Placed("faint", blob(mask, rng.uniform(18, 32), rng), rng.uniform(0.5, 1.2)))
     return [one for one in every if one.inside.sum() >= MIN_PIXELS]
 
 

@@ -30,6 +30,7 @@ from vae_loc.scoring.findings import (
     strengths_of,
 )
 from vae_loc.scoring.healthy_modes import count_for
+from vae_loc.scoring.learned_map import Judge, likeness_of
 from vae_loc.scoring.locate import score_canonical
 from vae_loc.scoring.normalised_maps import Features, normalised_maps
 from vae_loc.scoring.score_options import DEFAULT_FALSE_FINDINGS
@@ -110,9 +111,11 @@ def healthy_people(model: Model, path: Path, shared: Path) -> Iterable[Healthy]:
 
 
 def features(canonical: CanonicalVolume, model: Model) -> Features:
-    """Return the features of Combi and Rec-Error, at half the precision: there are many."""
+    """Return the features of the maps, at half the precision: there are many."""
     scores = score_canonical(canonical, model, METHODS)
-    return {name: scores.features[name].astype(np.float16) for name in ("residual", "kl-magnitude", "fine")}
+    return {
+        name: scores.features[name].astype(np.float16) for name in ("residual", "kl-magnitude", "intensity", "fine")
+    }
 
 
 def scored(one: Sick, model: Model) -> Diseased:
@@ -134,6 +137,7 @@ class Trial:
     """Healthy people and lesions, judged by statistics of some scanners that do not know them.
 
     maps, lesion_maps : signed, of the judged people and of each lesion
+    model : whose judge makes the learned map, which then counts for Combi's strengths as in the package
     """
 
     scanners: str
@@ -143,6 +147,12 @@ class Trial:
     maps: list[Maps]
     diseased: Sequence[Diseased]
     lesion_maps: list[Maps]
+    model: Model | None = None
+
+    def likeness(self, maps: Maps, method: Method) -> FloatArray | None:
+        """Return the magnitudes of the learned map where they count for a map's strengths."""
+        of = None if self.model is None else likeness_of(maps, method, self.model.facts)
+        return None if of is None else of.astype(np.float32)
 
     def levels(self, method: Method, share: float) -> tuple[float, list[list[float]], Callable[[Healthy], float]]:
         """Return the extent that a share of healthy voxels exceeds, all strengths, and the level to judge a person by."""
@@ -152,7 +162,9 @@ class Trial:
             if brain.scanner in self.scanners
         ]
         extent = float(np.quantile(np.concatenate(own), 1 - share))
-        strengths = [strengths_of(maps[method].astype(np.float32), extent) for maps in self.maps]
+        strengths = [
+            strengths_of(maps[method].astype(np.float32), extent, self.likeness(maps, method)) for maps in self.maps
+        ]
 
         def level(host: Healthy) -> float:
             fold = self.folds.of[host.case.subject]
@@ -179,7 +191,8 @@ class Trial:
         extent, _, level = self.levels(method, share)
         rows: dict[str, list[Met]] = {kind: [] for kind in KINDS}
         for one, maps in zip(self.diseased, self.lesion_maps, strict=True):
-            rows[one.kind].append(met(maps[method].astype(np.float32), extent, level(one.host), one))
+            signed, likeness = maps[method].astype(np.float32), self.likeness(maps, method)
+            rows[one.kind].append(met(signed, extent, level(one.host), one, likeness))
         return rows
 
 
@@ -201,10 +214,12 @@ class Folds:
     without: dict[int, Statistics]
     everyone: Statistics
 
-    def signed(self, features: Features, host: Healthy, methods: Sequence[Method], contrast: str) -> Maps:
+    def signed(
+        self, features: Features, host: Healthy, methods: Sequence[Method], contrast: str, judge: Judge | None = None
+    ) -> Maps:
         """Return the signed maps of a person, or of a lesion in that person, by statistics of the other folds."""
         of, mask = self.without[self.of[host.case.subject]], host.canonical.mask
-        maps = normalised_maps(widened(features), mask, of.reference, methods, of.modes, contrast=contrast)
+        maps = normalised_maps(widened(features), mask, of.reference, methods, of.modes, contrast=contrast, judge=judge)
         return {method: values.astype(np.float16) for method, values in maps.items()}
 
 
@@ -227,18 +242,20 @@ def trial(
     modes: bool,
     contrast: str,
     methods: Sequence[Method] = METHODS,
+    model: Model | None = None,
 ) -> Trial:
     """Judge people and lesions: statistics of some scanners, people of both judged by those who are not themselves."""
     statistics = folds(healthy, scanners, modes=modes)
     judged = [brain for brain in healthy if not brain.learned]
-    maps = [statistics.signed(brain.features, brain, methods, contrast) for brain in judged]
-    lesion_maps = [statistics.signed(one.features, one.host, methods, contrast) for one in diseased]
-    return Trial(scanners, contrast, statistics, judged, maps, diseased, lesion_maps)
+    judge = None if model is None else model.checkpoint.judge
+    maps = [statistics.signed(brain.features, brain, methods, contrast, judge) for brain in judged]
+    lesion_maps = [statistics.signed(one.features, one.host, methods, contrast, judge) for one in diseased]
+    return Trial(scanners, contrast, statistics, judged, maps, diseased, lesion_maps, model)
 
 
-def met(signed: FloatArray, extent: float, level: float, one: Diseased) -> Met:
+def met(signed: FloatArray, extent: float, level: float, one: Diseased, likeness: FloatArray | None) -> Met:
     """Compare the findings of a map on the canonical grid with a lesion."""
-    labels, candidates = candidates_of(signed, extent, least=level)
+    labels, candidates = candidates_of(signed, extent, least=level, likeness=likeness)
     strong = {c.label for c in candidates if c.strength > level}
     marked = np.isin(labels, list(strong))
     sizes, annotated = voxels_of(np.where(marked, labels, 0), one.truth)

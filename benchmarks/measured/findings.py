@@ -4,7 +4,9 @@
 
 The healthy people are the held-out IXI subjects and ds002748.
 They lie in five folds, and each fold is judged by statistics, modes and a threshold of the others.
-Lesions are transplanted into the same people: a patient's glioma, a hole filled with fluid, a small faint spot.
+Lesions are transplanted into the same people: a patient's glioma, a hole filled with fluid, a small spot (4 to
+8 mm), and what is large (18 to 32 mm) and faint.
+The judge of the learned map is the shipped model's: it has seen the healthy people, but none of these lesions.
 Patients are judged by the shipped model as it is.
 A finding is on a lesion where a tenth of its voxels are annotated, else it is false; a patient is found by a finding on one.
 Brackets hold the 95 % interval of a bootstrap over people.
@@ -60,6 +62,7 @@ from vae_loc.scoring.segmentation import segment
 from vae_loc.training.healthy_reference import calibrate_cases
 from vae_loc.vocabulary import LEARNED, PLACE_Z, FloatArray, Method
 
+SHOWN = (*METHODS, PLACE_Z, LEARNED)
 EXTENTS = (0.03, 0.02, 0.01, 0.005)  # shares of healthy voxels beyond the extent
 RESAMPLES = 2000
 
@@ -87,9 +90,9 @@ def page(contrast: str, models: Path, shared: Path) -> str:
     rows: list[list[str]] = []
     for scanners in ("IXI", "ds002748", "IXI, ds002748") if contrast == "t1" else ("IXI, ds002748",):
         for modes in (True, False):
-            of = trial(healthy, diseased, scanners, modes=modes, contrast=contrast)
+            of = trial(healthy, diseased, scanners, modes=modes, contrast=contrast, methods=SHOWN, model=model)
             rows += trial_rows(of, modes)
-            print("\n".join(map(" | ".join, rows[-len(METHODS) :])), flush=True)
+            print("\n".join(map(" | ".join, rows[-len(SHOWN) :])), flush=True)
             if modes == bool(model.checkpoint.modes) and scanners != "ds002748":
                 shipped_alike = of  # the last of these has all scanners that the shipped model knows
     met = [f"{kind}: found / strongest is it / false / Dice / AP" for kind in KINDS]
@@ -107,7 +110,7 @@ def page(contrast: str, models: Path, shared: Path) -> str:
 
 def trial_rows(of: Trial, modes: bool) -> Iterator[list[str]]:
     """Yield a row for each map."""
-    for method in METHODS:
+    for method in SHOWN:
         counts = of.healthy_counts(method, extent_fpr(of.contrast))
         found = ", ".join(f"{scanner} {interval(values)}" for scanner, values in counts.items())
         cells = [met_cell(rows) for rows in of.met(method, extent_fpr(of.contrast)).values()]
@@ -154,7 +157,7 @@ def patients_page(model: Model, shared: Path) -> str:
             gliomas += [of] if cohort == "gliomas" else []
     found, first, false, dice, ap = (interval(values) for values in zip(*gliomas, strict=True))
     columns = ["patient", "lesion ml", "found", "strongest is it", "false findings", "without an annotated voxel"]
-    columns += ["Dice", "oracle Dice", "AP Combi", "AP intensity", "AP place-z", "strongest finding"]
+    columns += ["Dice", "oracle Dice", "AP Combi", "AP intensity", "AP place-z", "AP learned", "strongest finding"]
     return f"\n### Patients, the shipped model's defaults\n\n{table(columns, rows)}" + (
         f"\nMeans of the gliomas: found {found}, strongest is it {first}, false findings {false}, Dice {dice}, AP {ap}.\n"
         f"\nHow often the flags of these findings are true.\n\n{flags_table(met)}"
@@ -163,14 +166,13 @@ def patients_page(model: Model, shared: Path) -> str:
 
 def maps_page(model: Model, shared: Path) -> str:
     """Return the table of the maps side by side: their default findings in the gliomas, their Dice and AP."""
-    methods: list[Method] = ["combi", "rec-error", PLACE_Z, *([LEARNED] if model.checkpoint.judge else [])]
-    of: dict[Method, list[tuple[float, ...]]] = {method: [] for method in methods}
+    of: dict[Method, list[tuple[float, ...]]] = {method: [] for method in SHOWN}
     for case in cases_in(shared / "gliomas", model.facts.contrast):
         scan = open_scan(case)
         truth = read_labels(shared / "gliomas" / LABELS["gliomas"].format(subject=case.subject), scan.volume)[0]
         truth &= scan.brain
-        located = locate(scan, model, ScoreOptions(methods=methods, force=True))
-        for method in methods:
+        located = locate(scan, model, ScoreOptions(methods=SHOWN, force=True))
+        for method in SHOWN:
             segmented = segment(located, model, method, Segmentation())
             one = judged(located.maps[method], segmented.numbers, truth, scan.brain)
             of[method].append((one.found, one.false, one.dice, one.oracle, one.ap))
@@ -218,7 +220,7 @@ def flagged(pairs: Sequence[tuple[Located, Model]], fpr: float) -> str:
 
 def real_lesions(cases: Sequence[Case], models: Sequence[Model], shared: Path) -> str:
     """Return the AP of lesions transplanted into real healthy scans, each judged by a model that does not know it."""
-    rng, methods = np.random.default_rng(0), (*METHODS, PLACE_Z)
+    rng, methods = np.random.default_rng(0), SHOWN
     gliomas = gliomas_of(models[0], shared)  # one template: aligned alike to all of these models
     aps: dict[tuple[Method, str], list[list[float]]] = {(m, kind): [] for m in methods for kind in KINDS}
     for case, model in zip(cases, models, strict=True):
@@ -234,7 +236,9 @@ def real_lesions(cases: Sequence[Case], models: Sequence[Model], shared: Path) -
         [method, *(interval([float(np.mean(own)) for own in aps[method, kind] if own]) for kind in KINDS)]
         for method in methods
     ]
-    text = "\nLesions transplanted into these scans, five of each kind: the mean AP, its interval over people.\n\n"
+    text = (
+        "\nLesions transplanted into these scans, five of each kind in each: the mean AP, its interval over people.\n\n"
+    )
     return text + table(["map", *KINDS], rows)
 
 
@@ -242,7 +246,13 @@ def maps_of(brain: CanonicalVolume, model: Model, methods: Sequence[Method]) -> 
     """Return the signed maps of a brain on the canonical grid, at half its pixel."""
     of = score_canonical(brain, model, methods).features
     return normalised_maps(
-        of, brain.mask, model.reference, methods, model.checkpoint.modes, contrast=model.facts.contrast
+        of,
+        brain.mask,
+        model.reference,
+        methods,
+        model.checkpoint.modes,
+        contrast=model.facts.contrast,
+        judge=model.checkpoint.judge,
     )
 
 
@@ -253,13 +263,14 @@ def patient_row(
     scan = open_scan(case)
     truth, _ = read_labels(label, scan.volume)
     truth &= scan.brain
-    located = locate(scan, model, ScoreOptions(force=True))
+    located = locate(scan, model, ScoreOptions(methods=("combi", LEARNED), force=True))
     segmented = segment(located, model, "combi", Segmentation())
     brain = scan.brain
     of = judged(located.maps["combi"], segmented.numbers, truth, brain)
     first, older = bool(of.on[:1].any()), str(np.count_nonzero(of.annotated == 0))
     others = baseline_maps(scan.volume, brain, located.canonical, model.reference, contrast=model.facts.contrast)
     aps = [average_precision(others[name], truth, brain) for name in ("intensity", "place-z") if name in others]
+    aps.append(average_precision(located.maps[LEARNED], truth, brain))
     named = segmented.findings[0] if segmented.findings else None
     words = f"{about_ml(named.volume_ml)}, {named.sign}, {named.place_words}" if named else "none"
     ml = np.count_nonzero(truth) * scan.volume.voxel_mm3 / 1000

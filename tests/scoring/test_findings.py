@@ -5,6 +5,7 @@ import pytest
 
 from vae_loc.model.facts import SCAN_KINDS, HealthyFindings
 from vae_loc.scoring.findings import (
+    LIKENESS_POWER,
     as_strong,
     candidates_of,
     extent_fpr,
@@ -12,6 +13,7 @@ from vae_loc.scoring.findings import (
     healthy_findings,
     strength_for,
     strength_interval,
+    strength_of,
     strengths_of,
     told_by,
 )
@@ -45,6 +47,19 @@ def test_a_candidate_has_one_sign_and_its_greatest_magnitude_as_strength():
         assert np.abs(inside).max() == candidate.strength
         assert ((inside > 0) == (candidate.sign == "brighter")).all()
     assert strengths_of(-signed, 2.0) == strengths_of(signed, 2.0) == [6.0, 5.0, 2.5]
+
+
+def test_what_is_like_a_made_lesion_is_stronger_at_the_same_values():
+    signed = np.zeros((12, 12, 12), np.float32)
+    signed[1:3, 1, 1] = signed[8:10, 8, 8] = 5
+    likeness = np.zeros_like(signed)
+    likeness[1, 1, 1], likeness[8, 8, 8] = 0.2, 2.0
+    labels, candidates = candidates_of(signed, 2.0, likeness=likeness)
+    strength = {labels[place]: None for place in ((1, 1, 1), (8, 8, 8))} | {c.label: c.strength for c in candidates}
+    unlike, like = strength[labels[1, 1, 1]], strength[labels[8, 8, 8]]
+    assert like == pytest.approx(unlike * 10**LIKENESS_POWER)
+    assert like == pytest.approx(strength_of(np.float32(5), np.float32(2)))
+    assert strengths_of(signed, 2.0, likeness) == [like, unlike]
 
 
 def test_nothing_beyond_the_extent_is_no_candidate():

@@ -14,9 +14,11 @@ from vae_loc.model.checkpoint import load_checkpoint, save_checkpoint, with_refe
 from vae_loc.model.facts import JUDGE_WIDTHS
 from vae_loc.model.network import load_model, ready
 from vae_loc.scans.cases import find_cases
+from vae_loc.scoring.findings import strengths_of
 from vae_loc.scoring.learned_map import log_odds
 from vae_loc.scoring.locate import locate
-from vae_loc.scoring.score_options import ScoreOptions
+from vae_loc.scoring.score_options import ScoreOptions, Segmentation
+from vae_loc.scoring.segmentation import segment
 from vae_loc.training import healthy_reference, learned_judge
 from vae_loc.training.healthy_reference import calibrate_cases
 from vae_loc.training.learned_judge import trained_judge
@@ -79,7 +81,7 @@ def test_fewer_healthy_people_keep_the_judge_and_another_is_not_learned_anew(lea
 def test_a_model_without_a_judge_says_so_in_one_line(scan, trained, model_file, monkeypatch, capsys):
     assert not trained.checkpoint.judge
     with pytest.raises(
-        UnusableModel, match=r"no healthy statistics of learned; a model of real scans .* 20 healthy people"
+        UnusableModel, match=r"no healthy statistics of learned; a model learns it from 20 healthy people"
     ):
         locate(opened(scan), trained, LEARNED)
     with pytest.raises(UnusableOption, match="--raw: expected a map of the paper"):
@@ -93,6 +95,28 @@ def test_command_and_python_give_the_learned_map(judged, scan, tmp_path):
     invoke("score", scan, "--model", tmp_path / "m.safetensors", "--method", "learned", "-o", tmp_path / "out")
     assert any("learned" in path.name for path in (tmp_path / "out").iterdir())
     assert localize(scan, model=tmp_path / "m.safetensors", methods=["learned"]).maps["learned"].any()
+
+
+@pytest.mark.parametrize("rule", [Segmentation(), Segmentation(threshold=2.0)], ids=["findings", "a threshold"])
+def test_the_judge_counts_for_combis_strengths_but_not_for_its_map_or_of_painted_contrasts(judged, tmp_path, rule):
+    path = save(tmp_path / "pat_t1.nii.gz", phantom(AFFINE, SHAPE, ball=BALL, gain=3.0)[0], AFFINE)
+    painted = judged.facts.training.model_copy(update={"synthesized_from": "t1"})
+    models = {
+        "real": judged,
+        "painted": replace(judged, facts=judged.facts.model_copy(update={"training": painted})),
+        "without": replace(judged, judge={}),
+    }
+    found = {name: locate(opened(path), ready(model)) for name, model in models.items()}
+    with_judge, without = found["real"], found["without"]
+    assert list(with_judge.signed_maps) == ["combi"]
+    assert np.array_equal(with_judge.maps["combi"], without.maps["combi"])
+    segmented = {name: segment(of, ready(models[name]), "combi", rule) for name, of in found.items()}
+    strength = {name: of.findings[0].strength for name, of in segmented.items()}
+    assert strength["real"] != strength["without"]
+    likely = strengths_of(with_judge.signed_maps["combi"], segmented["real"].rule.threshold, with_judge.likeness)
+    # a threshold takes the value at the scan's voxels, which the pixels' may exceed
+    assert strength["real"] == pytest.approx(likely[0], rel=1e-6 if rule == Segmentation() else 0.1)
+    assert found["painted"].likeness is None
 
 
 @pytest.mark.parametrize("fault", ["a missing layer", "another shape", "a scale of 0", "NaN", "a foreign array"])

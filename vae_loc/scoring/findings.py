@@ -2,8 +2,12 @@
 
 A candidate is a connected region (26-connected) on the canonical grid in which the map is beyond its `extent`, with one
 sign. Parts that exceed `DIVIDING` times the extent and are joined by lower values alone are candidates of their own,
-divided where the map is lowest between them. The strength of a candidate is the map's greatest magnitude in it. Healthy
-scans have candidates too. The expected number of candidates per healthy scan that are stronger than s,
+divided where the map is lowest between them. The strength of a candidate is the map's greatest magnitude m in it; of
+Combi, where a judge has learned lesions in real scans, it depends on the learned map's greatest value l in it too:
+
+    s = m^(1 - `LIKENESS_POWER`) (`LIKENESS_UNIT` l)^`LIKENESS_POWER`           (design [99])
+
+Healthy scans have candidates too. The expected number of candidates per healthy scan that are stronger than s,
 
     N(s) = N(u) exp(-(s - u) / m),   m = mean of s' - u over the healthy strengths s' > u,
 
@@ -33,12 +37,13 @@ TIGHT_ML, WIDE_ML = 10.0, 40.0  # volumes above that share: cut so up to the one
 KEPT_STRENGTHS = 8  # of a healthy scan, strongest first
 MIN_TELLING = 5  # real and ordinary scans, from which on the strengths of simulated ones no longer count
 STRENGTH_RESAMPLES = 1000  # of the bootstrap
+LIKENESS_POWER, LIKENESS_UNIT = 0.35, 3.15  # of the learned map; the unit gives it Combi's scale
 TAIL_FROM = 1.0  # findings a healthy scan, beyond which the tail is fitted
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A connected part of a signed map: its number in the label array, its sign and its greatest magnitude."""
+    """A connected part of a signed map: its number in the label array, its sign and its strength."""
 
     label: int
     sign: Sign
@@ -56,7 +61,7 @@ def known_findings(facts: Facts, method: Method, *, bare: bool = False) -> Healt
 
 
 def candidates_of(
-    signed: FloatArray, extent: float, *, least: float = 0.0
+    signed: FloatArray, extent: float, *, least: float = 0.0, likeness: FloatArray | None = None
 ) -> tuple[NDArray[np.int32], list[Candidate]]:
     """Return the candidates of a signed map, and their labels, int32 (I, I, I), 0 where none.
 
@@ -64,18 +69,30 @@ def candidates_of(
     ----------
     signed : float32 (I, I, I), > 0 where brighter than expected
     least : strength that a part must exceed to be a candidate of its own beside one that it is joined to
+    likeness : float32 (I, I, I), magnitudes of the learned map, where they count for the strengths
     """
     labels: NDArray[np.int32] = np.zeros(signed.shape, dtype=np.int32)
     candidates: list[Candidate] = []
     signs: tuple[tuple[Sign, FloatArray], ...] = (("brighter", signed), ("darker", -signed))
     for sign, magnitude in signs:
-        numbers = _divided(components(magnitude > extent), magnitude, DIVIDING * extent, least)
+        numbers = _divided(components(magnitude > extent), magnitude, DIVIDING * extent, least, likeness)
         inside = numbers > 0
-        peaks = _peaks(numbers, magnitude)
+        strengths = _strengths(numbers, magnitude, likeness)
         first = len(candidates)
         labels[inside] = numbers[inside] + first
-        candidates += [Candidate(first + number, sign, float(peak)) for number, peak in enumerate(peaks) if number]
+        candidates += [Candidate(first + number, sign, float(of)) for number, of in enumerate(strengths) if number]
     return labels, candidates
+
+
+def strength_of(peak: FloatArray, likeness: FloatArray) -> FloatArray:
+    """Return the strengths of candidates by their peaks in Combi and in the learned map, float32 (N,) each."""
+    return peak ** (1 - LIKENESS_POWER) * (LIKENESS_UNIT * likeness) ** LIKENESS_POWER
+
+
+def _strengths(numbers: NDArray[np.int32], magnitude: FloatArray, likeness: FloatArray | None) -> FloatArray:
+    """Return the strength of each number, float32 (N + 1,)."""
+    peaks = _peaks(numbers, magnitude)
+    return peaks if likeness is None else strength_of(peaks, _peaks(numbers, likeness))
 
 
 def _peaks(numbers: NDArray[np.int32], magnitude: FloatArray) -> FloatArray:
@@ -86,11 +103,13 @@ def _peaks(numbers: NDArray[np.int32], magnitude: FloatArray) -> FloatArray:
     return peaks
 
 
-def _divided(numbers: NDArray[np.int32], magnitude: FloatArray, core: float, least: float) -> NDArray[np.int32]:
+def _divided(
+    numbers: NDArray[np.int32], magnitude: FloatArray, core: float, least: float, likeness: FloatArray | None
+) -> NDArray[np.int32]:
     """Return the numbers of components; one with several parts above `core`, stronger than `least`, is divided."""
     # the parts above the core that are strong enough, and the component that each lies in
     cores = components(magnitude > core)
-    cores[_peaks(cores, magnitude)[cores] <= least] = 0
+    cores[_strengths(cores, magnitude, likeness)[cores] <= least] = 0
     owners = np.zeros(int(cores.max()) + 1, dtype=np.int32)
     inside = cores > 0
     owners[cores[inside]] = numbers[inside]
@@ -128,9 +147,9 @@ def cut_for(pixel_mm: float, extent: float, contrast: str, values: FloatArray) -
     return max(extent, share * float(np.clip(weight, 0, 1)))
 
 
-def strengths_of(signed: FloatArray, extent: float) -> list[float]:
+def strengths_of(signed: FloatArray, extent: float, likeness: FloatArray | None = None) -> list[float]:
     """Return the strengths of a map's candidates, strongest first."""
-    _, candidates = candidates_of(signed, extent)
+    _, candidates = candidates_of(signed, extent, likeness=likeness)
     return sorted((candidate.strength for candidate in candidates), reverse=True)
 
 

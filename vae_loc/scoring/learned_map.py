@@ -16,10 +16,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from vae_loc.model.facts import Facts
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
 from vae_loc.preprocessing.resampling import FWHM_PER_SIGMA
 from vae_loc.preprocessing.smoothing import smoothed
-from vae_loc.vocabulary import BoolArray, FloatArray
+from vae_loc.vocabulary import LEARNED, BoolArray, FloatArray, Method
 
 Judge = Mapping[str, FloatArray]  # centre and scale (F,); of layer N, N.weight (inputs, outputs) and N.bias (outputs,)
 
@@ -65,6 +66,16 @@ def log_odds(features: FloatArray, judge: Judge) -> FloatArray:
         hidden = hidden if layer == last else np.maximum(hidden, 0)
     result: FloatArray = hidden[:, 0].astype(np.float32)
     return result
+
+
+def likeness_counts(method: Method, facts: Facts) -> bool:
+    """Return whether the learned map counts for a map's strengths: for Combi's, if the judge learned in real scans."""
+    return method == "combi" and facts.training.synthesized_from is None
+
+
+def likeness_of(maps: Mapping[Method, FloatArray], method: Method, facts: Facts) -> FloatArray | None:
+    """Return the magnitudes of the learned map where they count for a map's strengths; None without (design [99])."""
+    return np.abs(maps[LEARNED]) if LEARNED in maps and likeness_counts(method, facts) else None
 
 
 def learned_map(maps: Mapping[str, FloatArray], mask: BoolArray, judge: Judge) -> FloatArray:

@@ -21,7 +21,7 @@ from vae_loc.scans.cases import Case, contrast_of
 from vae_loc.scans.stated_contrast import CONTRASTS
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.aligned_scan import RAW_SMOOTHING_FWHM_MM, canonical_of
-from vae_loc.scoring.learned_map import MIN_HOSTS
+from vae_loc.scoring.learned_map import MIN_HOSTS, likeness_counts, likeness_of
 from vae_loc.scoring.normalised_maps import Features, features_of, normalised_maps, with_polarity, z_by_place
 from vae_loc.scoring.scan_gate import TissueFit, tissue_fit, verdict_on
 from vae_loc.scoring.score_options import DEFAULTS, ScoreOptions
@@ -80,6 +80,7 @@ class Located:
     warnings : what the user should know, one line each
     bare : whether `maps` are the bare scores
     refusals : why the scan should not have been scored (`scan_gate`), one sentence each; they are warnings too
+    likeness : float32, the magnitudes of the learned map on the grid of Combi's, where they count for its strengths
 
     The maps on the scan's own grid are made when they are first asked for.
     """
@@ -93,6 +94,7 @@ class Located:
     warnings: tuple[str, ...]
     bare: bool = False
     refusals: tuple[str, ...] = ()
+    likeness: FloatArray | None = None
 
     @property
     def volume(self) -> Volume:
@@ -199,11 +201,12 @@ def locate(scan: Scan, model: Model, options: ScoreOptions = DEFAULTS) -> Locate
     scores = score_canonical(canonical, model, options.methods)
     reference, modes, contrast = model.reference, model.checkpoint.modes, model.facts.contrast
     judge = model.checkpoint.judge
-    signed = normalised_maps(
-        scores.features, canonical.mask, reference, options.methods, modes, contrast=contrast, judge=judge
-    )
+    counts = not options.raw and any(likeness_counts(of, model.facts) for of in options.methods)
+    needed = list(dict.fromkeys([*options.methods, *([LEARNED] if counts else [])]))
+    signed = normalised_maps(scores.features, canonical.mask, reference, needed, modes, contrast=contrast, judge=judge)
+    likeness = likeness_of(signed, "combi", model.facts)
     maps, raw_maps = (
-        {method: with_polarity(values, options.polarity) for method, values in of.items()}
+        {method: with_polarity(of[method], options.polarity) for method in options.methods if method in of}
         for of in (signed or scores.raw_maps, scores.raw_maps)
     )
     unlike = _unlike_healthy(scores.features, canonical, model, verdict.tissue)
@@ -217,6 +220,7 @@ def locate(scan: Scan, model: Model, options: ScoreOptions = DEFAULTS) -> Locate
         warnings=scan.volume.warnings + canonical.warnings + verdict.refusals + verdict.warnings + unlike,
         bare=options.raw,
         refusals=verdict.refusals,
+        likeness=likeness,
     )
 
 
@@ -227,7 +231,7 @@ def _refuse_unknown(method: Method, model: Model, *, bare: bool) -> None:
     if model.facts.healthy is None or method not in model.facts.healthy.maps:
         mend = "calibrate it anew with `vae-loc calibrate --healthy`"
         if method == LEARNED:
-            mend = f"a model of real scans learns it from {MIN_HOSTS} healthy people that are new to it"
+            mend = f"a model learns it from {MIN_HOSTS} healthy people that are new to it"
         raise UnusableModel(
             model.digest[:12], f"has no healthy statistics of {method}; {mend}; else choose another --method"
         )

@@ -23,6 +23,7 @@ from vae_loc.scoring.findings import (
     cut_for,
     false_findings,
     known_findings,
+    strength_of,
 )
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.score_options import Rule, Segmentation
@@ -61,14 +62,16 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
     """
     rule = segmentation.rule(model, method, bare=located.bare)
     heat, signed = located.maps[method], located.signed_maps[method]
+    likeness = located.likeness if method == "combi" else None
     # voxels beyond the threshold, grouped into parts
     voxels = np.argwhere((heat > rule.threshold) & located.brain)
     pixels = _nearest_pixels(located, method, voxels)
     if rule.min_strength:
         cut = partial(cut_for, located.frame(method).grid.pixel_mm, rule.threshold, model.facts.contrast)
-        parts = _of_candidates(signed, pixels, heat[tuple(voxels.T)], rule, cut)
+        parts = _of_candidates(signed, pixels, heat[tuple(voxels.T)], rule, cut, likeness)
     else:
-        parts = _connected(voxels, heat, bright=signed[pixels] > 0)
+        near = None if likeness is None else likeness[pixels]
+        parts = _connected(voxels, heat, bright=signed[pixels] > 0, likeness=near)
     # those that are large enough, strongest first
     min_voxels = segmentation.min_size_mm3 / located.volume.voxel_mm3 - ROUNDING
     kept = sorted((part for part in parts if np.count_nonzero(part.inside) >= min_voxels), key=lambda p: -p.strength)
@@ -137,7 +140,12 @@ def _nearest_pixels(located: Located, method: Method, voxels: Voxels) -> tuple[N
 
 
 def _of_candidates(
-    signed: FloatArray, pixels: Indices, values: FloatArray, rule: Rule, cut: Callable[[FloatArray], float]
+    signed: FloatArray,
+    pixels: Indices,
+    values: FloatArray,
+    rule: Rule,
+    cut: Callable[[FloatArray], float],
+    likeness: FloatArray | None,
 ) -> list[_Part]:
     """Return the candidates that are strong enough, as parts of the voxels whose nearest pixels and values are given.
 
@@ -146,7 +154,7 @@ def _of_candidates(
     """
     from scipy.ndimage import maximum_filter
 
-    labels, candidates = candidates_of(signed, rule.threshold, least=rule.min_strength)
+    labels, candidates = candidates_of(signed, rule.threshold, least=rule.min_strength, likeness=likeness)
     strong = [candidate for candidate in candidates if candidate.strength > rule.min_strength]
     kept = np.where(np.isin(labels, [candidate.label for candidate in strong]), labels, 0)
     owner = np.where(kept > 0, kept, maximum_filter(kept, size=3))[pixels]
@@ -159,8 +167,13 @@ def _of_candidates(
     return parts
 
 
-def _connected(voxels: Voxels, heat: FloatArray, *, bright: BoolArray) -> list[_Part]:
-    """Return the 26-connected parts of voxels (N, 3) that are all bright, or all dark; `bright` is bool (N,)."""
+def _connected(voxels: Voxels, heat: FloatArray, *, bright: BoolArray, likeness: FloatArray | None) -> list[_Part]:
+    """Return the 26-connected parts of voxels (N, 3) that are all bright, or all dark.
+
+    Parameters
+    ----------
+    bright, likeness : bool and float32 (N,)
+    """
     parts = []
     signs: tuple[Sign, Sign] = ("brighter", "darker")
     values = heat[tuple(voxels.T)]
@@ -170,7 +183,9 @@ def _connected(voxels: Voxels, heat: FloatArray, *, bright: BoolArray) -> list[_
         labels = components(mask)[tuple(voxels.T)]
         for label in range(1, int(labels.max(initial=0)) + 1):
             inside = labels == label
-            parts.append(_Part(sign, inside, float(values[inside].max())))
+            peak = values[inside].max()
+            strength = peak if likeness is None else strength_of(peak, likeness[inside].max())
+            parts.append(_Part(sign, inside, float(strength)))
     return parts
 
 

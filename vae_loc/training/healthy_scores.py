@@ -17,7 +17,7 @@ from vae_loc.preprocessing.pseudo_contrast import Appear
 from vae_loc.preprocessing.resampling import doubled_mask
 from vae_loc.scans.cases import Case
 from vae_loc.scoring.findings import candidates_of, extent_fpr, healthy_findings, known_findings
-from vae_loc.scoring.learned_map import Judge
+from vae_loc.scoring.learned_map import Judge, likeness_of
 from vae_loc.scoring.locate import CanonicalScores, score_canonical, spread_of
 from vae_loc.scoring.normalised_maps import normalised_maps
 from vae_loc.system.array_store import ArrayStore
@@ -121,7 +121,8 @@ def healthy_of(samples: Sequence[Sample], subjects: int, model: Checkpoint, kind
     for method in methods:
         known = known_findings(model.facts, method)
         extent = known.extent if known else float(np.interp(1 - extent_fpr(model.facts.contrast), LEVELS, maps[method]))
-        strengths = [_strengths(of, method, extent, kind) for of in samples]
+        likeness = (likeness_of(of.signed, method, model.facts) for of in samples)
+        strengths = [_strengths(of, method, extent, kind, by) for of, by in zip(samples, likeness, strict=True)]
         findings[method] = healthy_findings(extent, strengths, known, prior_weight=PRIOR_SUBJECTS, kind=kind)
     return Healthy(
         subjects=subjects,
@@ -134,12 +135,12 @@ def healthy_of(samples: Sequence[Sample], subjects: int, model: Checkpoint, kind
     )
 
 
-def _strengths(of: Sample, method: Method, extent: float, kind: Kind) -> list[float]:
+def _strengths(of: Sample, method: Method, extent: float, kind: Kind, likeness: FloatArray | None) -> list[float]:
     """Return the strengths of a scan's candidates that may be disease in nobody's view, strongest first.
 
     Those on an annotated lesion are left out; of an ordinary scan without annotation, the strongest is.
     """
-    labels, candidates = candidates_of(of.signed[method], extent)
+    labels, candidates = candidates_of(of.signed[method], extent, likeness=likeness)
     ill: set[int] = set()
     if of.lesion is not None:
         ill = set(np.unique(labels[of.lesion if of.lesion.shape == labels.shape else doubled_mask(of.lesion)]))
