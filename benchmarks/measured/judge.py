@@ -36,7 +36,7 @@ from vae_loc.scoring.learned_map import JUDGE_FWHM_MM, judge_features, log_odds
 from vae_loc.scoring.locate import score_canonical
 from vae_loc.scoring.normalised_maps import Features, judged_maps, moments, normalised_maps
 from vae_loc.training.cross_fit import Statistics
-from vae_loc.training.learned_judge import BRAINS_PER_HOST, Specimen, sampled, trained_judge
+from vae_loc.training.learned_judge import BRAINS_PER_HOST, Specimen, trained_judge, voxels_looked_at
 from vae_loc.training.made_lesions import LESION_KINDS, made_lesion
 from vae_loc.vocabulary import BoolArray, FloatArray
 
@@ -135,7 +135,7 @@ def voxels_seen(hosts: Sequence[Healthy], model: Model, of: Folds) -> tuple[list
                 sick, lesion = made_lesion(host.canonical, donor, rng, {kinds[kind]: 1.0})
             features = host.features if lesion is None else features_of(sick, model)
             named = voxels_of_judge(features, mask, of.without[fold])
-            chosen = sampled(Specimen({}, mask, fold, lesion), rng)
+            chosen = voxels_looked_at(Specimen({}, mask, fold, lesion), rng)
             looked_at = np.stack([values[chosen] for values in named.values()], axis=1)
             inside = np.zeros(len(chosen), bool) if lesion is None else lesion[mask][chosen]
             same = [np.full(len(chosen), value) for value in (number, kind)]

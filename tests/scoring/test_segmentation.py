@@ -54,6 +54,7 @@ def located_of(signed, *, brain=None, affine=BOX):
         frame=lambda method: SimpleNamespace(grid=grid),
         volume=volume_of(affine, signed.shape),
         signed_maps={"combi": signed},
+        likeness=None,
         maps={"combi": np.abs(signed) * brain},
     )
 

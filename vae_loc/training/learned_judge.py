@@ -90,7 +90,7 @@ def judges_of(
         of = statistics[one.fold]
         every = judge_features(judged_maps(one.features, one.mask, of.reference, of.modes), one.mask)
         lesion = np.zeros_like(one.mask) if one.lesion is None else one.lesion
-        chosen = sampled(one, rng)
+        chosen = voxels_looked_at(one, rng)
         looked_at = np.stack([values[chosen] for values in every.values()], axis=1)
         seen[one.fold].append((looked_at, lesion[one.mask][chosen]))
     judges = {}
@@ -101,7 +101,7 @@ def judges_of(
     return judges
 
 
-def sampled(one: Specimen, rng: np.random.Generator) -> np.ndarray:
+def voxels_looked_at(one: Specimen, rng: np.random.Generator) -> np.ndarray:
     """Return the numbers of the brain voxels that are looked at."""
     groups = [(one.mask, HEALTHY)]
     if one.lesion is not None:
