@@ -225,6 +225,18 @@ def test_the_page_is_one_screen_with_the_axial_slice_first_and_largest(shown):
         assert not chromium.drawn(shown, folded)
 
 
+def test_a_long_list_scrolls_beside_the_viewer_and_the_page_does_not(shown):
+    longer = (
+        "const rows = document.querySelector('.list:not([hidden]) tbody');"
+        "for (let i = 0; i < 40; i += 1) rows.append(rows.rows[1].cloneNode(true));"
+        "const side = document.querySelector('.side');"
+        "const found = [document.scrollingElement.scrollHeight, side.scrollHeight > side.clientHeight];"
+        "for (let i = 0; i < 40; i += 1) rows.lastElementChild.remove();"
+        "return found;"
+    )
+    assert shown.execute_script(longer) == [chromium.LAPTOP[1], True]
+
+
 def cyan(pixels):
     return (pixels[..., 1] > 150) & (pixels[..., 2] > 150) & (pixels[..., 0] < 110)
 

@@ -95,6 +95,7 @@ def test_the_page_of_a_person_leads_to_those_of_the_scans_and_the_cohort_s_leads
     assert {link.partition("#")[0] for link in links} <= names(segmented)
     assert len([tag for tag, _ in page.tags if tag == "img"]) == 1
     assert "T1: brighter" in page.text
+    assert "T1 ann_t1.nii.gz, FLAIR ann_flair.nii.gz" in page.text
     assert "FLAIR: brighter" in page.text
     cohort = Tags((segmented / "cohort.html").read_text())
     assert "ann_desc-person_report.html" in {attributes.get("href") for tag, attributes in cohort.tags if tag == "a"}
