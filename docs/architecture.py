@@ -24,7 +24,6 @@ ROW, CELL, TEXT_WIDTH, TOP, MARGIN = 34, 24, 712, 112, 12  # pixels
 PAGE = PICTURE.with_suffix(".md")
 PROJECTS = {
     "PIL": "Pillow",
-    "skimage": "scikit-image",
     "distributed": "dask",
     "dask_jobqueue": "dask",
     "onnxscript": "onnx",

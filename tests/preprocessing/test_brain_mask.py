@@ -12,6 +12,7 @@ from support.places import SAMPLES, SHARED
 from vae_loc.errors import UnusableInput
 from vae_loc.preprocessing import brain_mask
 from vae_loc.preprocessing.brain_mask import NoBrain, extract_brain, find_brain
+from vae_loc.preprocessing.resampling import doubled_mask
 from vae_loc.scans.volume import read_mask, read_volume
 
 SHAPE = (48, 56, 44)  # 4 mm: 192 x 224 x 176 mm
@@ -202,15 +203,13 @@ def test_real_stripped_scans_of_any_contrast_are_recognised(scan):
 
 
 def networks(monkeypatch, box, brain):
-    """Put two functions of blocks (8, N, N, N) in the place of the networks."""
+    """Put two functions of halved volumes (N, N, N) in the place of the networks."""
     monkeypatch.setattr(brain_mask, "_network", {"box": box, "brain": brain}.__getitem__)
 
 
-def brightness(blocks):
-    """Blocks (8, N, N, N) -> volume (2 N, 2 N, 2 N), above 0 where it is brighter than the middle of the range."""
-    n = blocks.shape[-1]
-    above = (blocks - (blocks.min() + blocks.max()) / 2).reshape(2, 2, 2, n, n, n)
-    return above.transpose(3, 0, 4, 1, 5, 2).reshape(2 * n, 2 * n, 2 * n)
+def brightness(volume):
+    """Halved volume (N, N, N) -> bool (2 N, 2 N, 2 N), whether it is brighter than the middle of the range."""
+    return doubled_mask(volume > (volume.min() + volume.max()) / 2)
 
 
 @pytest.mark.parametrize("shape", [(60, 80, 50), (128, 128, 128), (150, 256, 300)])
@@ -222,7 +221,7 @@ def test_what_the_networks_call_bright_comes_back_where_it_was(monkeypatch, shap
 
 
 def test_where_nothing_is_a_brain_there_is_none(monkeypatch):
-    networks(monkeypatch, lambda blocks: np.full_like(brightness(blocks), -1), brightness)
+    networks(monkeypatch, lambda volume: np.zeros_like(brightness(volume)), brightness)
     with pytest.raises(NoBrain):
         extract_brain(np.ones((40, 40, 40), dtype=np.float32))
 
@@ -230,13 +229,13 @@ def test_where_nothing_is_a_brain_there_is_none(monkeypatch):
 def test_specks_do_not_widen_the_box(monkeypatch):
     networks(monkeypatch, brightness, brightness)
     boxes = []
-    blocks = brain_mask._blocks
+    halved = brain_mask._halved
 
-    def noted(data, box, side):
+    def noted(data, box, *how):
         boxes.append(box)
-        return blocks(data, box, side)
+        return halved(data, box, *how)
 
-    monkeypatch.setattr(brain_mask, "_blocks", noted)
+    monkeypatch.setattr(brain_mask, "_halved", noted)
     data = np.zeros((128, 128, 128), dtype=np.float32)
     data[40:80, 40:80, 40:80] = 100
     data[120:124, 120:124, 120:124] = 100

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.ndimage import binary_fill_holes, binary_opening
+from scipy.ndimage import binary_dilation, binary_fill_holes, binary_opening, maximum_filter
 from scipy.spatial.distance import cdist
+from skimage.segmentation import watershed
 
 from vae_loc.preprocessing.regions import (
     bounding_box,
@@ -15,8 +16,11 @@ from vae_loc.preprocessing.regions import (
     components,
     depth_mm,
     filled,
+    flooded_from,
+    highest_near,
     itk_image,
     largest_component,
+    with_neighbours,
     without_thin_parts,
 )
 
@@ -144,6 +148,14 @@ def test_two_voxels_are_one_component_by_a_face_or_by_a_corner(step, faces, corn
     assert components(mask).max() == corners
 
 
+@given(st.integers(0, 2**32 - 1))
+def test_floods_meet_where_those_of_scikit_image_meet(seed):
+    heights = np.random.default_rng(seed).random((9, 8, 7), dtype=np.float32)
+    sources = np.zeros(heights.shape, dtype=np.int32)
+    sources[1, 1, 1], sources[7, 6, 5], sources[4, 4, 2] = 1, 2, 3
+    assert np.array_equal(flooded_from(sources, heights), watershed(heights, sources, connectivity=3))
+
+
 @given(masks())
 def test_thin_parts_are_those_that_scipy_s_opening_takes_off(mask):
     before = mask.copy()
@@ -167,6 +179,18 @@ def test_holes_are_those_that_scipy_fills(mask):
     found = filled(mask)
     assert found.dtype == bool
     assert np.array_equal(found, binary_fill_holes(mask))
+
+
+@given(masks(), st.integers(1, 3))
+def test_the_greatest_value_near_a_voxel_is_that_of_scipy_s_filter(mask, reach):
+    values = np.where(mask, np.arange(mask.size, dtype=np.float32).reshape(mask.shape) % 7, np.float32(-1))
+    assert np.array_equal(highest_near(values, reach), maximum_filter(values, 2 * reach + 1, mode="nearest"))
+
+
+@given(masks())
+def test_a_mask_with_neighbours_is_scipy_s_dilation_in_space_and_in_a_plane(mask):
+    for of in (mask, mask[0]):
+        assert np.array_equal(with_neighbours(of), binary_dilation(of))
 
 
 def test_an_image_for_itk_has_the_axes_of_the_array():

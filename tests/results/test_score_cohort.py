@@ -94,6 +94,17 @@ def test_python_gets_an_outcome_and_a_listener_is_told(mixed_folder, tmp_path, s
     assert told.advanced == [("scoring", 4, f"{name}_t1.nii.gz") for name in ("sub0", "sub1", "sub1a", "sub2")]
 
 
+def test_more_processes_than_the_memory_holds_are_fewer_and_that_is_told(
+    mixed_folder, tmp_path, small_model, monkeypatch
+):
+    told = Told()
+    monkeypatch.setattr("vae_loc.results.score_cohort.fitting_jobs", lambda: 1)
+    options = ScoreOptions(model=str(small_model))
+    score_cohort([mixed_folder], tmp_path / "out", options, RunOptions(jobs=3), listener=told.listener)
+    assert dict(told.events)["start"]["jobs"] == 1
+    assert any(note.startswith("--jobs 3: each process takes") and note.endswith("; 1 runs") for note in told.notes)
+
+
 def entry(status, exit_code=0):
     return Entry(Case(Path("a.nii"), "a", None), status, None, exit_code=exit_code)
 

@@ -41,6 +41,7 @@ class Check:
 
 def examine(folder: Path) -> Iterator[Check]:
     """Yield the state of versions, packages, devices, models and disks; outputs would go to `folder`."""
+    from vae_loc.system.worker_processes import fitting_jobs
     from vae_loc.system.writing import check_place
 
     yield Check("vae-loc", "ok", f"{own_version()} in {Path(vae_loc.__file__).parent}")
@@ -49,7 +50,8 @@ def examine(folder: Path) -> Iterator[Check]:
     memory_gb = float("nan")
     with contextlib.suppress(ValueError, OSError, AttributeError):  # not known on this system
         memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    yield Check("processor", "ok", f"{os.cpu_count()} CPUs, {memory_gb:.0f} GB of memory")
+    free = f"free for --jobs {fitting_jobs()} of whole heads"
+    yield Check("processor", "ok", f"{os.cpu_count()} CPUs, {memory_gb:.0f} GB of memory, {free}")
     if find_spec("torch") is None:
         yield Check("devices", "absent", "no PyTorch: cpu only, no training")
     else:

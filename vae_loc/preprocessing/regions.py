@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 Box = tuple[slice, slice, slice]
+NumberArray = TypeVar("NumberArray", FloatArray, NDArray[np.int32])
 
 
 def bounding_box(mask: BoolArray, margin: tuple[int, int, int] = (0, 0, 0)) -> Box:
@@ -87,20 +88,45 @@ def components(mask: BoolArray, *, fully_connected: bool = True) -> NDArray[np.i
     return numbers
 
 
+def flooded_from(sources: NDArray[np.int32], heights: FloatArray) -> NDArray[np.int32]:
+    """Return the source whose flood comes first to each voxel, int32 (I, J, K): Meyer's watershed, 26 neighbours.
+
+    Parameters
+    ----------
+    sources : int32 (I, J, K), numbers from 1, 0 where there is none
+    heights : float32 (I, J, K); the level of all floods rises together
+    """
+    import SimpleITK as sitk
+
+    flood = sitk.MorphologicalWatershedFromMarkers(
+        itk_image(heights), itk_image(sources), markWatershedLine=False, fullyConnected=True
+    )
+    reached: NDArray[np.int32] = sitk.GetArrayFromImage(flood).T
+    return reached
+
+
 def without_thin_parts(mask: BoolArray) -> BoolArray:
     """Return a mask without what is thinner than three voxels along an axis: opened by a voxel and its 6 neighbours."""
-    eroded = ~_with_neighbours(~np.pad(mask, 1))
-    return _with_neighbours(eroded)[1:-1, 1:-1, 1:-1]
+    eroded = ~with_neighbours(~np.pad(mask, 1))
+    return with_neighbours(eroded)[1:-1, 1:-1, 1:-1]
 
 
-def _with_neighbours(mask: BoolArray) -> BoolArray:
-    """Return a mask with the 6 neighbours of its voxels."""
+def with_neighbours(mask: BoolArray) -> BoolArray:
+    """Return a mask with its voxels' neighbours along each axis."""
     wider = mask.copy()
-    for axis in range(3):
+    for axis in range(mask.ndim):
         low, high = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
         wider[low] |= mask[high]
         wider[high] |= mask[low]
     return wider
+
+
+def highest_near(values: NumberArray, reach: int) -> NumberArray:
+    """Return the greatest value of the cube around each voxel, which ends `reach` voxels from it or at the border."""
+    for axis in range(values.ndim):
+        wider = np.pad(values, [(reach, reach) if of == axis else (0, 0) for of in range(values.ndim)], mode="edge")
+        values = np.lib.stride_tricks.sliding_window_view(wider, 2 * reach + 1, axis=axis).max(axis=-1)
+    return values
 
 
 def filled(mask: BoolArray) -> BoolArray:
@@ -112,7 +138,7 @@ def filled(mask: BoolArray) -> BoolArray:
     return result
 
 
-def itk_image(array: BoolArray | FloatArray) -> sitk.Image:
+def itk_image(array: BoolArray | NumberArray) -> sitk.Image:
     """Return an array (I, J, K) as an image of unit spacing from the origin, its axes in the same order."""
     import SimpleITK as sitk
 

@@ -86,8 +86,12 @@ def _between(values: FloatArray) -> FloatArray:
     return values
 
 
-def interpolated(values: FloatArray, target2source: NDArray[np.float64], shape: tuple[int, ...]) -> FloatArray:
+def interpolated(
+    values: FloatArray, target2source: NDArray[np.float64], shape: tuple[int, ...], *, nearest: bool = False
+) -> FloatArray:
     """Linear interpolation of `values` at `target2source` (4, 4) of every index of `shape`; it fades to zero outside.
+
+    Or the `nearest` value.
 
     By ITK: the values of `scipy.ndimage`, faster (docs/measured/speed.md). Indices stand in for its mm.
     """
@@ -99,6 +103,8 @@ def interpolated(values: FloatArray, target2source: NDArray[np.float64], shape: 
     to_padded.SetTranslation((target2source[:3, 3] + 1).tolist())
     resample = sitk.ResampleImageFilter()
     resample.SetNumberOfWorkUnits(1)
+    if nearest:
+        resample.SetInterpolator(sitk.sitkNearestNeighbor)
     resample.SetSize([int(n) for n in shape])
     resample.SetTransform(to_padded)
     result: FloatArray = sitk.GetArrayFromImage(resample.Execute(itk_image(np.pad(values, 1)))).T

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from vae_loc.errors import printable
+from vae_loc.preprocessing.regions import with_neighbours
 from vae_loc.scans.volume import Volume
 from vae_loc.scoring.finding_model import AnyFinding, about_ml
 from vae_loc.scoring.segmentation import Numbers
@@ -237,14 +238,16 @@ class Slices:
 def _outlined(tile: Image, brain: BoolArray, numbers: Numbers, own: Sequence[int], size: int) -> Image:
     """Return a slice with the outline of the brain, and those of the findings with their numbers beside them."""
     from PIL import Image
-    from scipy.ndimage import binary_dilation
 
     drawn, labels = np.array(tile), []
     for number in (0, *(int(of) for of in np.unique(numbers[numbers > 0]))):
         area = Image.fromarray((255 * (numbers == number if number else brain)).astype(np.uint8))
         inside = np.array(area.resize(tile.size, Image.Resampling.BILINEAR)) > 127
         width = size * OWN_WIDTH if number in own else 1
-        drawn[binary_dilation(inside, iterations=width) & ~inside] = MASK_CYAN if number else BRAIN_GREY
+        wider = inside
+        for _ in range(width):
+            wider = with_neighbours(wider)
+        drawn[wider & ~inside] = MASK_CYAN if number else BRAIN_GREY
         if number and inside.any():
             rows, columns = np.nonzero(inside)
             labels.append((int(columns.max()) + width + 2, int(rows[columns.argmax()]), str(number)))

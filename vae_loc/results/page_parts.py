@@ -143,11 +143,13 @@ def layer(values: NDArray[np.generic], crop: Crop, *, low: float, high: float, h
     highest : a block shows its highest voxel instead of the mean, so that no lesion is thinned out
     """
     from isal import igzip
-    from skimage.measure import block_reduce
 
     shown = np.asarray(values[crop.box], dtype=np.float32)
     if max(crop.block) > 1:
-        shown = block_reduce(shown, crop.block, np.max if highest else np.mean)
+        (i, a), (j, b), (k, c) = ((-(-n // size), size) for n, size in zip(shown.shape, crop.block, strict=True))
+        ends = np.subtract((i * a, j * b, k * c), shown.shape)
+        blocks = np.pad(shown, [(0, end) for end in ends]).reshape(i, a, j, b, k, c)
+        shown = (np.max if highest else np.mean)(blocks, axis=(1, 3, 5))
     step = (high - low) / STEPS or 1.0
     stored = np.clip(np.round((shown - low) / step), 0, STEPS).astype(np.uint8)
     image = nib.Nifti1Image(stored, crop.affine)

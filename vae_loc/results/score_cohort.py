@@ -17,7 +17,7 @@ from vae_loc.scans.dicom_headers import Series
 from vae_loc.scans.dicom_series import Converted, convert_dicom
 from vae_loc.system.progress import BarMaker, no_bars
 from vae_loc.system.versions import own_version
-from vae_loc.system.worker_processes import default_jobs, in_processes, in_turn, usable_cpus
+from vae_loc.system.worker_processes import JOB_MB, default_jobs, fitting_jobs, in_processes, in_turn, usable_cpus
 
 if TYPE_CHECKING:
     from vae_loc.results.persons.person_outputs import PersonResult
@@ -161,9 +161,7 @@ def score_cases(
     from vae_loc.results.persons.person_outputs import write_persons
     from vae_loc.results.score_scan import Task, score_task
 
-    # as many processes as pay; a GPU is not shared unless asked for
-    pays = usable_cpus() if run.scheduler else default_jobs(len(part.cases)) if options.device == "cpu" else 1
-    jobs = min(run.jobs or pays, max(1, len(part.cases)))
+    jobs = _jobs(options, run, len(part.cases), listener)
     if run.scheduler is None and (jobs == 1 or options.device != "cpu"):
         options = replace(options, device=prepared_device(options.device, options.threads))
     start = {"version": own_version(), "scans": len(part.all_cases), "jobs": jobs, "shard": list(run.shard)}
@@ -203,6 +201,18 @@ def finished(outcome: Outcome, listener: Listener) -> Outcome:
     counts = {status: statuses.count(status) for status in ("done", "skipped", "failed")}
     listener.event("end", counts | {"table": str(outcome.tables[0]) if outcome.tables else None})
     return outcome
+
+
+def _jobs(options: ScoreOptions, run: RunOptions, scans: int, listener: Listener) -> int:
+    """Return the number of processes: as asked for, else as many as pay; fewer where the memory holds fewer."""
+    # a GPU is not shared unless asked for
+    pays = usable_cpus() if run.scheduler else default_jobs(scans) if options.device == "cpu" else 1
+    jobs = min(run.jobs or pays, max(1, scans))
+    if run.scheduler is None and jobs > (fits := fitting_jobs()):
+        why = f"each process takes up to {JOB_MB} MB, and the free memory holds {fits}"
+        listener.note(f"--jobs {jobs}: {why}; {fits} {'runs' if fits == 1 else 'run'}")
+        return fits
+    return jobs
 
 
 def _engine(jobs: int, run: RunOptions) -> Engine:

@@ -21,6 +21,7 @@ from vae_loc.preprocessing.pose import BRAIN_OFFSET, Affine, cube_affine
 from vae_loc.preprocessing.registration import align
 from vae_loc.preprocessing.resampling import Grid, low_passed, lowpass_sigmas, resampled
 from vae_loc.scans.nifti import read_image
+from vae_loc.system.blas_threads import one_blas_thread
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 Side = Literal["left", "right", "both", "midline"]
@@ -161,6 +162,7 @@ def labels_for(template: FloatArray, pixel_mm: float) -> Labels:
     return _labels(np.ascontiguousarray(template, dtype=np.float32).tobytes(), len(template), pixel_mm)
 
 
+@one_blas_thread()
 def template2mni_mm(template: FloatArray, pixel_mm: float) -> Affine | None:
     """Return the affine (4, 4) from mm on a model's mean brain to mm of `MNI`; parameters as of `labels_for`.
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.preprocessing.canonical import CanonicalVolume
-from vae_loc.preprocessing.regions import depth_mm
+from vae_loc.preprocessing.regions import depth_mm, highest_near
 from vae_loc.scoring.anatomy import VENTRICLES, Labels, regions
 from vae_loc.vocabulary import FloatArray
 
@@ -64,8 +64,6 @@ class Scene:
 
     def _mirrored(self, at: Indices, values: FloatArray, *, bright: bool) -> bool:
         """Return whether the mirrored place is as strong."""
-        from scipy.ndimage import maximum_filter
-
         # the mirrored pixels of the larger half, and a box around them
         left = at[0] < len(self.signed) // 2
         half = left == (2 * np.count_nonzero(left) >= len(left))
@@ -74,7 +72,7 @@ class Scene:
         first, last = np.maximum(places.min(axis=1) - reach, 0), places.max(axis=1) + reach
         box = self.signed[tuple(slice(start, stop + 1) for start, stop in zip(first, last, strict=True))]
         # the greatest value near each mirrored pixel
-        near = maximum_filter(box if bright else -box, size=2 * reach + 1)
+        near = highest_near(box if bright else -box, reach)
         return bool(near[tuple(places - first[:, None])].mean() >= ALIKE * values[half].mean())
 
 

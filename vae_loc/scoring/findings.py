@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.model.facts import Facts, HealthyFindings, Kind, rounded
-from vae_loc.preprocessing.regions import bounding_box, components
+from vae_loc.preprocessing.regions import bounding_box, components, flooded_from
 from vae_loc.vocabulary import FloatArray, Method
 
 Sign = Literal["brighter", "darker"]
@@ -116,12 +116,10 @@ def _divided(
     several = np.flatnonzero(np.bincount(owners[owners > 0], minlength=1) > 1)
     if not len(several):
         return numbers
-    from skimage.segmentation import watershed
-
     # floods rise from the parts and meet where the map is lowest; other components keep their number
     mask = np.isin(numbers, several)
     box = bounding_box(mask)
-    flooded = watershed(-magnitude[box], cores[box], mask=mask[box], connectivity=3)
+    flooded = flooded_from(cores[box], np.where(mask, -magnitude, np.float32(0))[box]) * mask[box]
     used = np.bincount(flooded.ravel()) > 0
     used[0] = False
     numbers[mask] = 0

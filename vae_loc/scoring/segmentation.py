@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from vae_loc.model.facts import SCAN_KINDS, HealthyFindings
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
-from vae_loc.preprocessing.regions import components
+from vae_loc.preprocessing.regions import boxed_affine, components, highest_near
+from vae_loc.preprocessing.resampling import interpolated
 from vae_loc.scoring.anatomy import ELSEWHERE, Labels, Place, labels_for, place_of, regions
 from vae_loc.scoring.finding_flags import Flags, Indices, scene_of
 from vae_loc.scoring.finding_model import Finding, Measures, measures
@@ -97,11 +98,12 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
 
 def signed_on_grid(located: Located, method: Method, *, beyond: float) -> FloatArray:
     """Return a map on the scan's own grid with its sign, float32 (I, J, K), where it is beyond a value; 0 elsewhere."""
-    heat = located.maps[method]
-    voxels = np.argwhere((heat > beyond) & located.brain)
+    heat, grid = located.maps[method], located.frame(method).grid
+    box, box_affine = boxed_affine(located.brain, located.volume.affine)
+    voxel2pixel = np.linalg.inv(grid.affine) @ box_affine
+    of_nearest = interpolated(located.signed_maps[method], voxel2pixel, heat[box].shape, nearest=True)
     signed: FloatArray = np.zeros_like(heat)
-    at, pixels = tuple(voxels.T), _nearest_pixels(located, method, voxels)
-    signed[at] = np.where(located.signed_maps[method][pixels] < 0, -heat[at], heat[at])
+    np.copysign(heat[box], of_nearest, out=signed[box], where=(heat[box] > beyond) & located.brain[box])
     return signed
 
 
@@ -152,12 +154,10 @@ def _of_candidates(
     A voxel belongs to the candidate of its nearest pixel, or of a pixel beside that one: the map between two pixels
     can be beyond the threshold where the nearer one is not. What is small and strong is cut as `cut_for` says.
     """
-    from scipy.ndimage import maximum_filter
-
     labels, candidates = candidates_of(signed, rule.threshold, least=rule.min_strength, likeness=likeness)
     strong = [candidate for candidate in candidates if candidate.strength > rule.min_strength]
     kept = np.where(np.isin(labels, [candidate.label for candidate in strong]), labels, 0)
-    owner = np.where(kept > 0, kept, maximum_filter(kept, size=3))[pixels]
+    owner = np.where(kept > 0, kept, highest_near(kept, 1))[pixels]
     bright = signed[pixels] > 0
     parts = []
     for of in strong:

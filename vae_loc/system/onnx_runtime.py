@@ -36,6 +36,7 @@ def session(graph: bytes, weights: Mapping[str, FloatArray] | None = None) -> An
     ort.disable_telemetry_events()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads()
+    options.enable_mem_pattern = False  # which takes more memory on the second run
     options.log_severity_level = 4  # a fault of a graph is raised
     if weights:
         values = [ort.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import TypeVar
 
 from vae_loc.errors import MachineFault, machine_fault
@@ -26,6 +28,8 @@ TASKS_A_WORKER = 4  # a worker's start costs as much CPU time as it takes to sco
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LOGGER = "vae_loc"  # of the library
 TRACKER_WARNING = "ignore:resource_tracker"  # of semaphores, when a signal ended the command: it removes them then
+JOB_MB = 650  # the peak of a process with whole heads of 1 mm (benchmarks/measured/cost.py), rounded up
+FREE_MEMORY, MEMORY_LIMIT = "/proc/meminfo", "/sys/fs/cgroup/memory.max"  # of the machine, of a container
 CPU_QUOTA = "/sys/fs/cgroup/cpu.max"  # of a container: microseconds of CPU time, and of wall time
 
 
@@ -68,9 +72,19 @@ def usable_cpus() -> int:
         return cpus
 
 
+def fitting_jobs() -> int:
+    """Return the number of worker processes that the free memory holds, at least 1; as many as CPUs if not known."""
+    known_mb = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        known_mb.append(int(Path(FREE_MEMORY).read_text().split("MemAvailable:")[1].split()[0]) / 1024)
+    with contextlib.suppress(OSError, ValueError):  # no container, or "max"
+        known_mb.append(int(Path(MEMORY_LIMIT).read_text()) / 2**20)
+    return max(1, int(min(known_mb) / JOB_MB)) if known_mb else usable_cpus()
+
+
 def default_jobs(tasks: int) -> int:
-    """Return the number of worker processes that pays: one per CPU, and at least four tasks for each."""
-    return max(1, min(usable_cpus(), tasks // TASKS_A_WORKER))
+    """Return the number of worker processes that pays: one per CPU, if they fit, and at least four tasks for each."""
+    return max(1, min(usable_cpus(), fitting_jobs(), tasks // TASKS_A_WORKER))
 
 
 def _each_once(
