@@ -243,13 +243,22 @@ def trial(
     contrast: str,
     methods: Sequence[Method] = METHODS,
     model: Model | None = None,
+    store: ArrayStore | None = None,
 ) -> Trial:
-    """Judge people and lesions: statistics of some scanners, people of both judged by those who are not themselves."""
+    """Judge people and lesions: statistics of some scanners, people of both judged by those who are not themselves.
+
+    A store keeps the maps outside memory.
+    """
     statistics = folds(healthy, scanners, modes=modes)
     judged = [brain for brain in healthy if not brain.learned]
     judge = None if model is None else model.checkpoint.judge
-    maps = [statistics.signed(brain.features, brain, methods, contrast, judge) for brain in judged]
-    lesion_maps = [statistics.signed(one.features, one.host, methods, contrast, judge) for one in diseased]
+
+    def maps_of(features: Features, host: Healthy) -> Maps:
+        maps = statistics.signed(features, host, methods, contrast, judge)
+        return maps if store is None else {method: store.kept(values) for method, values in maps.items()}
+
+    maps = [maps_of(brain.features, brain) for brain in judged]
+    lesion_maps = [maps_of(one.features, one.host) for one in diseased]
     return Trial(scanners, contrast, statistics, judged, maps, diseased, lesion_maps, model)
 
 

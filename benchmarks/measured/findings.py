@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ from benchmarks.tools.refresh_models import without_site
 from benchmarks.transplants import KINDS, gliomas_of, lesions_in
 from benchmarks.trial import (
     METHODS,
+    Diseased,
+    Healthy,
     Met,
     Trial,
     average_precision,
@@ -59,6 +62,7 @@ from vae_loc.scoring.locate import Located, locate, score_canonical
 from vae_loc.scoring.normalised_maps import normalised_maps
 from vae_loc.scoring.score_options import ScoreOptions, Segmentation, default_rate
 from vae_loc.scoring.segmentation import segment
+from vae_loc.system.array_store import ArrayStore
 from vae_loc.training.healthy_reference import calibrate_cases
 from vae_loc.vocabulary import LEARNED, PLACE_Z, FloatArray, Method
 
@@ -85,27 +89,42 @@ def page(contrast: str, models: Path, shared: Path) -> str:
     """Return the tables of one contrast."""
     path = models / f"{contrast}.safetensors"
     model = load_model(path)
-    healthy = list(healthy_brains(model, path, shared))
-    diseased = [scored(one, model) for one in transplanted(model, healthy, shared)]
-    rows: list[list[str]] = []
-    for scanners in ("IXI", "ds002748", "IXI, ds002748") if contrast == "t1" else ("IXI, ds002748",):
-        for modes in (True, False):
-            of = trial(healthy, diseased, scanners, modes=modes, contrast=contrast, methods=SHOWN, model=model)
-            rows += trial_rows(of, modes)
-            print("\n".join(map(" | ".join, rows[-len(SHOWN) :])), flush=True)
-            if modes == bool(model.checkpoint.modes) and scanners != "ds002748":
-                shipped_alike = of  # the last of these has all scanners that the shipped model knows
-    met = [f"{kind}: found / strongest is it / false / Dice / AP" for kind in KINDS]
+    with ArrayStore() as store:
+        tables = trials_page(model, path, shared, store)
     return (
         f"\n## {contrast.upper()}: model {model.digest[:12]}\n\n### Healthy people, and lesions transplanted into them\n\n"
-        + table(["statistics of", "modes", "map", "findings per healthy scan", *met], rows)
-        + extent_rows(shipped_alike)
-        + f"\n### How often the flags are true\n\n{flags_table(flags_of_trial(shipped_alike, model))}"
+        + tables
         + level_words(model)
         + patients_page(model, shared)
         + maps_page(model, shared)
         + real_healthy(path, contrast, shared)
     )
+
+
+def trials_page(model: Model, path: Path, shared: Path, store: ArrayStore) -> str:
+    """Return the tables of healthy people and transplanted lesions."""
+    contrast = model.facts.contrast
+
+    def kept(one: Healthy | Diseased) -> Healthy | Diseased:
+        return replace(one, features={name: store.kept(values) for name, values in one.features.items()})
+
+    healthy = [kept(brain) for brain in healthy_brains(model, path, shared)]
+    diseased = [kept(scored(one, model)) for one in transplanted(model, healthy, shared)]
+    rows: list[list[str]] = []
+    every = [(scanners, modes) for scanners in ("IXI", "ds002748", "IXI, ds002748") for modes in (True, False)]
+    for scanners, modes in every if contrast == "t1" else every[-2:]:
+        with ArrayStore() as own:
+            of = trial(
+                healthy, diseased, scanners, modes=modes, contrast=contrast, methods=SHOWN, model=model, store=own
+            )
+            rows += trial_rows(of, modes)
+            print("\n".join(map(" | ".join, rows[-len(SHOWN) :])), flush=True)
+            if scanners == every[-1][0] and modes == bool(model.checkpoint.modes):  # as in the shipped model
+                further = (
+                    extent_rows(of) + f"\n### How often the flags are true\n\n{flags_table(flags_of_trial(of, model))}"
+                )
+    met = [f"{kind}: found / strongest is it / false / Dice / AP" for kind in KINDS]
+    return table(["statistics of", "modes", "map", "findings per healthy scan", *met], rows) + further
 
 
 def trial_rows(of: Trial, modes: bool) -> Iterator[list[str]]:
