@@ -3,7 +3,7 @@
 Whole heads are extracted by the networks of deepbet, run by onnxruntime (`deepbet/README.md`): Fisch et al. 2024,
 doi:10.1016/j.compbiomed.2024.108845 (MIT). They learned from T1 of adults. One network finds the brain in the whole
 volume at 128^3; the other looks at that box at 256^3. Each sees the means of 2x2x2 samples, a sample is the nearest
-voxel (design [99]).
+voxel (design [100]).
 """
 
 from __future__ import annotations
