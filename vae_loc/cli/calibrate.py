@@ -10,15 +10,7 @@ from typing import Annotated
 import typer
 
 from vae_loc.cli.console import say, show, talking
-from vae_loc.cli.options import (
-    AsJson,
-    BrainMaskOption,
-    Device,
-    HealthyOption,
-    LabelsOption,
-    Quiet,
-    Threads,
-)
+from vae_loc.cli.options import AsJson, BrainMaskOption, Device, HealthyOption, LabelsOption, Quiet, Threads
 from vae_loc.errors import printable
 
 
@@ -39,8 +31,7 @@ def calibrate(
             "is left out. May be repeated.",
         ),
     ] = None,
-    folds: Annotated[int, typer.Option(min=1, max=5, help="Fifths over which the calibration is repeated.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed of the split into fifths.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the choice of the fifth.")] = 0,
     brain_mask: BrainMaskOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Store thresholds from annotations even if their Dice is below 0.1.")
@@ -68,7 +59,6 @@ def calibrate(
         labels=labels,
         healthy=healthy or [],
         unselected=unselected or [],
-        folds=folds,
         seed=seed,
         brain_mask=brain_mask_of(brain_mask),
         device=prepared_device(device, threads),
@@ -77,7 +67,7 @@ def calibrate(
     with talking(quiet) as bars:
         rows = calibrate_file(path, output, scans or [], options, bars=bars)
     if as_json:
-        say(json.dumps({"written": str(output), "folds": [asdict(row) for row in rows]}, indent=1))
+        say(json.dumps({"written": str(output), "maps": [asdict(row) for row in rows]}, indent=1))
     elif not quiet:
         if rows:
             from vae_loc.cli.tables.evaluation_tables import calibration_table

@@ -49,14 +49,12 @@ class CalibrationOptions:
     labels : a path with `{subject}`, or a table of scans and labels; None without annotated scans
     healthy : healthy scans of the site
     unselected : ordinary scans of the site, of ill people too; what `labels` annotates in them is left out
-    folds : fifths over which the calibration by annotations is repeated
     force : whether thresholds are stored by which the masks hardly meet the annotations
     """
 
     labels: str | None = None
     healthy: Sequence[Path] = ()
     unselected: Sequence[Path] = ()
-    folds: int = 1
     seed: int = 0
     brain_mask: BrainMask | None = None
     device: str = "cpu"
@@ -64,26 +62,31 @@ class CalibrationOptions:
 
 
 @dataclass(frozen=True)
-class FoldDice:
-    """One map of one fold: the threshold of the calibration fifth, the Dice of each reported scan."""
+class MapDice:
+    """One map: the threshold of the calibration fifth, the Dice of each reported scan."""
 
     method: str
-    fold: int
     threshold: float
     calibration_dice: float
     dice: dict[str, float | None]  # by scan; None where nothing is annotated
 
+    @property
+    def mean_and_sd(self) -> tuple[float | None, float | None]:
+        """Mean and standard deviation of the Dice over the reported scans; None where there are too few."""
+        known = [dice for dice in self.dice.values() if dice is not None]
+        return (float(np.mean(known)) if known else None, float(np.std(known, ddof=1)) if len(known) > 1 else None)
+
 
 def calibrate_file(
     model: Path, output: Path, scans: Sequence[Path], options: CalibrationOptions, *, bars: BarMaker
-) -> list[FoldDice]:
+) -> list[MapDice]:
     """Write a copy of `model` with the usual quantiles of a site, and the thresholds of annotated `scans`.
 
     Thresholds from annotations are kept when only the quantiles are taken anew.
 
     Returns
     -------
-    The Dice of the thresholds, for each map and fold; empty without annotated scans.
+    The Dice of the threshold of each map; empty without annotated scans.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def calibrate_file(
     contrast = calibrated.facts.contrast
     labelled = scans or (options.labels and not options.unselected)
     pairs = find_labelled(scans, options.labels, contrast=contrast) if labelled else []
-    rows: list[FoldDice] = []
+    rows: list[MapDice] = []
     before = calibrated
     if options.healthy:
         # take the healthy statistics anew, blended with the model's own
@@ -176,17 +179,14 @@ def _calibrate_labelled(
     pairs: Sequence[LabelledCase],
     options: CalibrationOptions,
     progress: Callable[[str], None],
-) -> tuple[Checkpoint, list[FoldDice]]:
+) -> tuple[Checkpoint, list[MapDice]]:
     """Return a copy of `before` with thresholds of maximal Dice, and their Dice on the other subjects.
-
-    The threshold stored for a map is the median of the folds'; fifths without an annotated voxel give none.
 
     Raises
     ------
-    UnusableInput : if a scan cannot be used, no calibration fifth holds an annotated voxel, or the masks are poor.
+    UnusableInput : if a scan cannot be used, the calibration fifth holds no annotated voxel, or the masks are poor.
     """
-    subjects = [pair.case.subject for pair in pairs]
-    parts = split_parts(subjects, seed=options.seed)
+    chosen, *others = split_parts([pair.case.subject for pair in pairs], seed=options.seed)
     model = ready(before, options.device)
     with ArrayStore() as store:
         # score each annotated scan once
@@ -195,22 +195,14 @@ def _calibrate_labelled(
             scores.append(_scores(pair, model, options.brain_mask, store))
             progress(pair.case.scan.name)
 
-        # choose a threshold for each map on one fifth at a time; the other subjects report its Dice
-        rows = [
-            row
-            for method in METHODS
-            for fold, chosen in enumerate(parts[: options.folds])
-            if (row := _fold(method, fold, chosen, pairs, scores)) is not None
-        ]
-    if not rows:
-        first = sorted(parts[0])[0]
-        raise UnusableInput("cohort", f"expected annotated voxels in {first}, ..., found none; take another --seed")
+        # choose a threshold for each map on one fifth; the other subjects report its Dice
+        rows = [_map_dice(method, chosen, pairs, scores) for method in METHODS]
     labelled = Labelled(
-        thresholds={m: float(np.median([row.threshold for row in rows if row.method == m])) for m in METHODS},
-        dice={m: _mean_and_sd([row for row in rows if row.method == m]) for m in METHODS},
-        calibration_subjects=len(parts[0]),
-        reported_subjects=len(set(subjects)) - len(parts[0]),
-        folds=len({row.fold for row in rows}),
+        thresholds={row.method: row.threshold for row in rows},
+        dice={row.method: row.mean_and_sd for row in rows},
+        calibration_subjects=len(chosen),
+        reported_subjects=sum(map(len, others)),
+        folds=1,
         seed=options.seed,
     )
     _judge(labelled, options)
@@ -225,9 +217,6 @@ def _judge(labelled: Labelled, options: CalibrationOptions) -> None:
     ------
     UnusableInput : with the Dice of the masks that `segment` makes, and how to go on; not with `force`.
     """
-    if labelled.folds < options.folds:
-        gave = f"--folds {options.folds} gave {labelled.folds}"
-        _log.warning(f"warning: {gave}: the others have no subject, or no annotated voxel")
     if labelled.calibration_subjects == 1:
         more = "from 10 annotated subjects on it is chosen on two"
         _log.warning(f"warning: each threshold was chosen on one subject; {more}")
@@ -272,23 +261,16 @@ def _scores(pair: LabelledCase, model: Model, brain_mask: BrainMask | None, stor
     }
 
 
-def _fold(
-    method: Method, fold: int, chosen: set[str], pairs: Sequence[LabelledCase], scores: Sequence[Scores]
-) -> FoldDice | None:
-    """Calibrate on one fifth; None if nothing is annotated there."""
+def _map_dice(method: Method, chosen: set[str], pairs: Sequence[LabelledCase], scores: Sequence[Scores]) -> MapDice:
+    """Choose the threshold of a map on some subjects, and take its Dice on the others."""
     inside = [of[method] for pair, of in zip(pairs, scores, strict=True) if pair.case.subject in chosen]
     best = rank_sorted([lesion for lesion, _ in inside], [other for _, other in inside])
     if best.best_threshold is None or best.best_dice is None:
-        return None
+        first = min(chosen)
+        raise UnusableInput("cohort", f"expected annotated voxels in {first}, ..., found none; take another --seed")
     dice = {
         str(pair.case.scan): dice_at(*of[method], best.best_threshold)
         for pair, of in zip(pairs, scores, strict=True)
         if pair.case.subject not in chosen
     }
-    return FoldDice(method, fold, best.best_threshold, best.best_dice, dice)
-
-
-def _mean_and_sd(rows: Sequence[FoldDice]) -> tuple[float | None, float | None]:
-    """Return mean and standard deviation of the Dice over all reported scans and folds."""
-    known = [dice for row in rows for dice in row.dice.values() if dice is not None]
-    return (float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None) if known else (None, None)
+    return MapDice(method, best.best_threshold, best.best_dice, dice)

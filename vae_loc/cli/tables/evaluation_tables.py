@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from vae_loc.evaluation.cohort_metrics import Evaluation
 from vae_loc.evaluation.lesions import CLASS_NAMES
 from vae_loc.evaluation.record import FindingTable, Interval, Missing
-from vae_loc.training.calibrate import FoldDice
+from vae_loc.training.calibrate import MapDice
 from vae_loc.vocabulary import METHODS
 
 if TYPE_CHECKING:
@@ -97,26 +95,15 @@ def _table(title: str, columns: Iterable[str], caption: str | None = None, *, fi
     return table
 
 
-def calibration_table(rows: Sequence[FoldDice]) -> Table:
-    """Return the thresholds of every map and fold, and what they achieve on the other subjects."""
-    columns = ("fold", "threshold", "Dice there", "on the others", "sd", "scans")
+def calibration_table(rows: Sequence[MapDice]) -> Table:
+    """Return the threshold of every map, and its Dice on the other subjects."""
+    columns = ("threshold", "Dice there", "on the others", "sd", "scans")
     table = _table("Threshold of maximal Dice on a fifth of the subjects; Dice on the others", columns)
-    for name in dict.fromkeys(row.method for row in rows):
-        of = [row for row in rows if row.method == name]
-        for row in of:
-            chosen = f"{row.threshold:.4g}", f"{row.calibration_dice:.3f}"
-            table.add_row(name, str(row.fold + 1), *chosen, *_dice_cells([row]))
-        if len(of) > 1:
-            median = f"{np.median([row.threshold for row in of]):.4g}"
-            table.add_row(name, "all", median, "", *_dice_cells(of), style="bold", end_section=True)
+    for row in rows:
+        count = sum(dice is not None for dice in row.dice.values())
+        dice = map(_mean, (row.calibration_dice, *row.mean_and_sd))
+        table.add_row(row.method, f"{row.threshold:.4g}", *dice, str(count))
     return table
-
-
-def _dice_cells(rows: Sequence[FoldDice]) -> tuple[str, str, str]:
-    """Return mean, standard deviation and number of the Dice of reported scans."""
-    known = [dice for row in rows for dice in row.dice.values() if dice is not None]
-    spread = f"{np.std(known, ddof=1):.3f}" if len(known) > 1 else "-"
-    return f"{np.mean(known):.3f}" if known else "-", spread, str(len(known))
 
 
 def _mean(value: Interval | Missing | float | None, form: str = ".3f") -> str:
