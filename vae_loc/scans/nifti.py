@@ -8,6 +8,7 @@ justify. nibabel interprets the header.
 from __future__ import annotations
 
 import functools
+import gzip
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,8 @@ from typing import IO
 
 import nibabel as nib
 import numpy as np
+from nibabel.filename_parser import splitext_addext, types_filenames
+from nibabel.nifti1 import data_type_codes
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
@@ -30,14 +33,11 @@ MAX_OFFSET = 100_000_000  # of the voxels: header extensions hold text
 BOMB_BYTES, BOMB_RATIO = 64_000_000, 200  # scans deflate to a third or, stripped, to a tenth; zeros 1000-fold
 HEADER_BYTES = 540  # of NIfTI-2, the longer one
 HEADERS = ((nib.Nifti1Header, 348, b"1\0"), (nib.Nifti2Header, 540, b"2\0"))
-SCALARS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
-REFUSED_TYPES = {1: "bits", 32: "complex64", 128: "RGB", 1536: "float128", 1792: "complex128", 2048: "complex256",
-                 2304: "RGBA"}  # fmt: skip
+SCALARS = (2, 4, 8, 16, 64, 256, 512, 768, 1024, 1280)  # codes of integers and floats up to 8 bytes
 VOXEL_SIZE_RANGE_MM = (0.05, 20.0)  # outside it the header's unit or affine is wrong
 MIN_INDEPENDENCE = 1e-4  # det / product of the axes' lengths; 1 for a box, 0 for a plane
 FORMS_TOLERANCE_VOXELS = 0.1  # sform and qform whose corners are nearer than this agree: both are rounded
 MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # NIfTI xyzt_units: unknown, m, mm, micron
-PAIRS = {".hdr": ".img", ".img": ".hdr"}
 Choose = Callable[[Header], int]  # refuses a header, or returns which 3D volume to read
 
 
@@ -56,8 +56,7 @@ def read_image(path: Path, choose: Choose, *, may_be_sparse: bool = False) -> tu
     """
     header, voxel_path = read_header(path, may_be_sparse=may_be_sparse), pair(path)[1]
     index = choose(header)
-    dtype = np.dtype(SCALARS[int(header["datatype"])]).newbyteorder(header.endianness)
-    shape = header.get_data_shape()[:3]
+    dtype, shape = header.get_data_dtype(), header.get_data_shape()[:3]
     voxels = np.empty(math.prod(shape) * dtype.itemsize, dtype=np.uint8)
     first, end = int(header["vox_offset"]) + index * len(voxels), int(header["vox_offset"]) + _voxel_bytes(header)
     limit = end + min(MAX_TAIL_BYTES, max(MIN_TAIL_BYTES, len(voxels) // shape[2]))  # a slice or more is damage
@@ -113,14 +112,10 @@ def pair(path: Path) -> tuple[Path, Path]:
     >>> pair(Path("a.img.gz"))
     (PosixPath('a.hdr.gz'), PosixPath('a.img.gz'))
     """
-    packed = path.suffix if path.suffix.lower() == ".gz" else ""
-    bare = Path(str(path)[: len(str(path)) - len(packed)])
-    if bare.suffix.lower() not in PAIRS:
+    if splitext_addext(path)[1].lower() not in (".hdr", ".img"):
         return path, path
-    other = PAIRS[bare.suffix.lower()]
-    partner = bare.with_suffix(other.upper() if bare.suffix.isupper() else other)
-    partner = partner.with_name(partner.name + packed)
-    return (path, partner) if bare.suffix.lower() == ".hdr" else (partner, path)
+    names = types_filenames(path, (("header", ".hdr"), ("image", ".img")))
+    return Path(names["header"]), Path(names["image"])
 
 
 def _contents(path: Path, file: IO[bytes], size: int = CHUNK_BYTES) -> Iterator[bytes]:
@@ -141,30 +136,14 @@ def _contents(path: Path, file: IO[bytes], size: int = CHUNK_BYTES) -> Iterator[
 
 
 def _unpacked(path: Path, file: IO[bytes], size: int) -> Iterator[bytes]:
-    from isal import isal_zlib
+    from isal import igzip, isal_zlib
 
-    def damaged(fault: str) -> UnusableInput:
-        return UnusableInput(path, f"expected a whole gzip file, found it damaged ({fault}); copy or download it again")
-
-    member, packed = isal_zlib.decompressobj(wbits=31), file.read(CHUNK_BYTES)
-    while packed or not member.eof:
-        if member.eof:  # another member, or zeros that fill up a block
-            packed = packed.lstrip(b"\0") or file.read(CHUNK_BYTES).lstrip(b"\0")
-            if not packed:
-                continue
-            packed += file.read(CHUNK_BYTES) if len(packed) < len(GZIP) else b""
-            if not packed.startswith(GZIP):
-                raise damaged("bytes after its end that are not gzip")
-            member = isal_zlib.decompressobj(wbits=31)
-        try:
-            part = member.decompress(packed, size)
-        except isal_zlib.error as error:  # type: ignore[misc]
-            raise damaged(str(error)) from error
-        if not packed and not part and not member.eof:
-            raise damaged("cut off before its trailer")
-        packed = (member.unused_data if member.eof else member.unconsumed_tail) or file.read(CHUNK_BYTES)
-        if part:
-            yield part
+    try:
+        with igzip.IGzipFile(fileobj=file, mode="rb") as unpacked:
+            yield from iter(functools.partial(unpacked.read, size), b"")
+    except (gzip.BadGzipFile, EOFError, isal_zlib.error) as error:  # type: ignore[misc]
+        fault = f"expected a whole gzip file, found it damaged ({error}); copy or download it again"
+        raise UnusableInput(path, fault) from error
 
 
 def _header(path: Path, head: bytes, *, paired: bool) -> Header:
@@ -187,9 +166,9 @@ def _check(path: Path, header: Header, *, paired: bool) -> None:
     """Refuse types, dimensions and offsets that no scan has, in Python's integers, before anything is allocated."""
     code = int(header["datatype"])
     if code not in SCALARS:
-        name = REFUSED_TYPES.get(code, f"the unknown type {code}")
+        name = data_type_codes.label[code] if code in data_type_codes else f"the unknown type {code}"
         raise UnusableInput(path, f"expected integer or float voxels, found {name}; convert the scan")
-    bits = 8 * np.dtype(SCALARS[code]).itemsize
+    bits = 8 * header.get_data_dtype().itemsize
     if int(header["bitpix"]) != bits:
         raise UnusableInput(path, f"expected {bits} bits a voxel for its type, the header says {header['bitpix']}")
     count = int(header["dim"][0])
@@ -207,8 +186,7 @@ def _check(path: Path, header: Header, *, paired: bool) -> None:
 
 
 def _voxel_bytes(header: Header) -> int:
-    shape = [int(n) for n in header["dim"][1 : 1 + int(header["dim"][0])]]
-    return math.prod(shape) * int(header["bitpix"]) // 8
+    return math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
 
 
 @np.errstate(all="ignore")  # what is not finite is refused by name
@@ -272,22 +250,19 @@ def _forms(path: Path, header: Header) -> tuple[NDArray[np.float64], NDArray[np.
     A qform that is not valid matters only without a sform. A qfac of 0 means 1.
     """
     header = header.copy()
+    header["sform_code"] = max(0, header["sform_code"])
     if header["pixdim"][0] not in (-1, 1):
         header["pixdim"][0] = 1
     qform, fault = None, None
     try:
         qform = header.get_qform(coded=True)[0]
     except (nib.spatialimages.HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
-        if header["sform_code"] <= 0:
+        if not header["sform_code"]:
             raise UnusableInput(path, f"expected a valid qform, found: {error}") from error
         fault = str(error)
-    if header["sform_code"] > 0:
-        return np.asarray(header.get_sform(), dtype=np.float64), qform, fault
-    if qform is not None:
-        return np.array(qform, dtype=np.float64), qform, fault
-    if not (header["pixdim"][1:4] > 0).all():
+    if not header["sform_code"] and qform is None and not (header["pixdim"][1:4] > 0).all():
         shown = " x ".join(f"{size:g}" for size in header["pixdim"][1:4])
         raise UnusableInput(
             path, f"expected voxel sizes above 0, found {shown} and no sform; convert the original again"
         )
-    return np.asarray(header.get_base_affine(), dtype=np.float64), qform, fault
+    return np.array(header.get_best_affine(), dtype=np.float64), qform, fault

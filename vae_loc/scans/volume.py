@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.filename_parser import splitext_addext
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput, printable
@@ -78,11 +79,7 @@ def stem(path: Path) -> str:
     >>> stem(Path("a/sub-01_T1w.nii.gz"))
     'sub-01_T1w'
     """
-    name = path.name
-    for suffix in (".nii.gz", ".nii", ".hdr.gz", ".img.gz"):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return path.stem
+    return str(splitext_addext(path.name)[0])
 
 
 def read_volume(path: str | Path, *, volume: int | None = None) -> Volume:
