@@ -73,10 +73,7 @@ Threads = Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads of t
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors alone.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 PolarityOption = Annotated[PolarityChoice, typer.Option(metavar="any|bright|dark", help="Sign of what is kept.")]
-Force = Annotated[
-    bool,
-    typer.Option("--force", help="Score what does not look like a brain MRI; do not trust it."),
-]
+Force = Annotated[bool, typer.Option("--force", help="Score what does not look like a brain MRI; do not trust it.")]
 Report = Annotated[bool, typer.Option("--report", help="Write a page for each scan too.")]
 
 
@@ -132,15 +129,11 @@ class MaskOptions:
             "the model if that is more.",
         ),
     ] = None
-    threshold: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Mark all voxels above this instead."),
-    ] = None
+    threshold: Annotated[float | None, typer.Option(metavar="X", help="Mark all voxels above this instead.")] = None
     fpr: Annotated[
         str | None,
         typer.Option(
-            metavar="SHARE",
-            help="Mark all voxels above what this share of healthy voxels exceeds, such as 5%.",
+            metavar="SHARE", help="Mark all voxels above what this share of healthy voxels exceeds, such as 5%."
         ),
     ] = None
     no_persons: Annotated[
@@ -169,20 +162,14 @@ class MachineOptions:
     scheduler: Annotated[
         str | None,
         typer.Option(
-            metavar="dask|slurm|FILE",
-            help="Cluster: a local one, one of SLURM jobs, or a scheduler's address or file.",
+            metavar="dask|slurm|FILE", help="Cluster: a local one, one of SLURM jobs, or a scheduler's address or file."
         ),
     ] = None
     shard: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N|slurm",
-            help="The I-th of N parts of the scans, or that of a SLURM task.",
-        ),
+        str | None, typer.Option(metavar="I/N|slurm", help="The I-th of N parts of the scans, or that of a SLURM task.")
     ] = None
     skip_existing: Annotated[
-        bool,
-        typer.Option("--skip-existing", help="Keep outputs that are whole and still true."),
+        bool, typer.Option("--skip-existing", help="Keep outputs that are whole and still true.")
     ] = False
 
     def run_options(self, *, persons: bool) -> RunOptions:

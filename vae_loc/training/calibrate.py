@@ -175,10 +175,7 @@ def _check(model: Path, output: Path, scans: Sequence[Path], options: Calibratio
 
 
 def _calibrate_labelled(
-    before: Checkpoint,
-    pairs: Sequence[LabelledCase],
-    options: CalibrationOptions,
-    progress: Callable[[str], None],
+    before: Checkpoint, pairs: Sequence[LabelledCase], options: CalibrationOptions, progress: Callable[[str], None]
 ) -> tuple[Checkpoint, list[MapDice]]:
     """Return a copy of `before` with thresholds of maximal Dice, and their Dice on the other subjects.
 

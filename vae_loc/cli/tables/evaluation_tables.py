@@ -15,11 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 RANKED = {"AUROC": "auroc", "AP": "average_precision", "oracle Dice": "oracle_dice"}
-THRESHOLDED = {
-    "Dice calibrated": "dice_calibrated",
-    "Dice at 5 %": "dice_fpr 5%",
-    "flagged at 5 %": "flagged_fpr 5%",
-}
+THRESHOLDED = {"Dice calibrated": "dice_calibrated", "Dice at 5 %": "dice_fpr 5%", "flagged at 5 %": "flagged_fpr 5%"}
 BRACKETS = "[95 % bootstrap over subjects]"
 SHOWN_MAP = "combi"  # at all rates; the default of `score` and `segment`
 POOLED = ("AUROC", "AP", "AUROC, paper's")  # the last counts the background
