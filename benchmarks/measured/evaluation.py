@@ -71,8 +71,8 @@ def by_subject(result: Evaluation) -> str:
     """Return AUROC / AP of every subject as Markdown."""
     rows = []
     for name in result.curves:
-        of = [next(row for row in measured.rows if row.map == name) for measured in result.measured]
-        rows.append([name, *(f"{row.auroc:.3f} / {row.average_precision:.3f}" for row in of)])
+        of = [next(row.figures for row in measured.rows if row.map == name) for measured in result.measured]
+        rows.append([name, *(f"{one['auroc']:.3f} / {one['average_precision']:.3f}" for one in of)])
     shares = [measured.facts.lesion_ml / measured.facts.brain_ml for measured in result.measured]
     rows.append(["prevalence", *(f"0.500 / {share:.3f}" for share in shares)])
     return table(["AUROC / AP", *(measured.facts.subject for measured in result.measured)], rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,6 @@ from vae_loc.vocabulary import METHODS, BrainMask
 
 Rates = dict[str, NDArray[np.float64]]  # of a curve, by name
 CURVE_POINTS = 200  # of a curve that is kept
-PER_SUBJECT = ("auroc", "average_precision", "oracle_dice", "dice_calibrated")
 SLICE_SCORES = ("rec", "kl", "elbo", "brain area")
 NO_SLICES = "no slice is healthy or diseased for certain"
 
@@ -141,11 +140,10 @@ def _pixel(
     curves: dict[str, Rates] = {}
     for name in names:
         rows = [row for one in measured for row in one.rows if row.map == name]
-        columns: dict[str, list[float | None]] = {of: [getattr(row, of) for row in rows] for of in PER_SUBJECT}
-        columns |= {f"dice_fpr {fpr}": [row.dice_fpr[fpr] for row in rows] for fpr in rows[0].dice_fpr}
-        columns |= {f"flagged_fpr {fpr}": [row.flagged_fpr[fpr] for row in rows] for fpr in rows[0].flagged_fpr}
         subjects = [row.subject for row in rows]
-        per_subject = {of: subject_interval(subjects, values, seed=seed) for of, values in columns.items()}
+        per_subject = {
+            of: subject_interval(subjects, [row.figures[of] for row in rows], seed=seed) for of in rows[0].figures
+        }
         pooled, curves[name] = _pooled(store, name, seed)
         paper, _ = _pooled(store, f"{name}{PAPER}", seed)
         table[name] = MapFigures(per_subject=per_subject, pooled=pooled, paper_protocol=paper)
@@ -197,9 +195,8 @@ def records(result: Evaluation) -> list[dict[str, object]]:
     flat = []
     for measured in result.measured:
         for row in measured.rows:
-            record = asdict(row)
-            for kind in ("dice_fpr", "flagged_fpr"):
-                record |= {f"{kind} {fpr}": value for fpr, value in record.pop(kind).items()}
+            record: dict[str, object] = {"subject": row.subject, "scan": row.scan, "map": row.map, **row.figures}
+            record["undefined"] = row.undefined
             # the map's findings against the lesions, at the default rate of `segment`
             of = next((findings for method, findings in measured.findings.items() if method == row.map), None)
             figures = of.rates[HEADLINE_RATE] if of else None

@@ -104,10 +104,10 @@ def _dice(axis: Axes, result: Evaluation) -> None:
 
 
 def _subjects(axis: Axes, result: Evaluation) -> None:
-    rows = [row for measured in result.measured for row in measured.rows if row.average_precision is not None]
+    rows = [row for measured in result.measured for row in measured.rows]
     names = list(result.curves)
     for place, name in enumerate(names):
-        values = [row.average_precision or 0.0 for row in rows if row.map == name]
+        values = [ap for row in rows if row.map == name and (ap := row.figures["average_precision"]) is not None]
         if values:
             colour = COLOURS.get(name, BASELINE_COLOUR)
             axis.plot(np.full(len(values), place), values, "o", ms=4, alpha=0.6, color=colour)

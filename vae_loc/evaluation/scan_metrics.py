@@ -23,7 +23,7 @@ from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.vocabulary import METHODS, PLACE_Z, SAMPLE_SCORES, BoolArray, BrainMask, FloatArray, Method, Polarity
 
-FPRS = (0.01, 0.05, 0.10)  # healthy false-positive rates whose thresholds are judged
+FPRS = {"fpr 1%": 0.01, "fpr 5%": 0.05, "fpr 10%": 0.1}  # healthy rates whose thresholds are judged
 MIN_LESION_PIXELS = 20  # of a diseased slice of 64x64; fewer, but not none: the slice is left out
 LESION_COVERAGE = 0.5  # of a canonical pixel from which on it is annotated
 ANY_COVERAGE = 1e-3  # below it a pixel holds no lesion
@@ -54,17 +54,12 @@ class ScoreStore:
 
 @dataclass(frozen=True)
 class MapRow:
-    """The figures of one map on one scan, inside the brain; None is undefined, `undefined` says why."""
+    """The figures, by name, of one map on one scan, inside the brain; None is undefined, `undefined` says why."""
 
     subject: str
     scan: str
     map: str
-    auroc: float | None
-    average_precision: float | None
-    oracle_dice: float | None
-    dice_calibrated: float | None
-    dice_fpr: dict[str, float | None]
-    flagged_fpr: dict[str, float | None]
+    figures: dict[str, float | None]
     undefined: str
 
 
@@ -138,25 +133,19 @@ def _row(case: Case, name: str, lesion: FloatArray, other: FloatArray, model: Mo
     """Return the figures of one map or baseline, whose scores of lesion and of other voxels are (N,), ascending."""
     ranking = rank_sorted([lesion], [other])
     # a baseline has no healthy threshold, and neither has a model without healthy statistics
-    method = next((method for method in METHODS if method == name), None)
-    thresholds: dict[str, float | None] = {f"{fpr:.0%}": None for fpr in FPRS}
-    if method is not None and model.facts.healthy is not None:
-        thresholds = {f"{fpr:.0%}": healthy_threshold(model.checkpoint, method, fpr) for fpr in FPRS}
-    calibrated = model.facts.labelled.thresholds.get(name) if model.facts.labelled else None
-    return MapRow(
-        subject=case.subject,
-        scan=str(case.scan),
-        map=name,
-        auroc=ranking.auroc,
-        average_precision=ranking.average_precision,
-        oracle_dice=ranking.best_dice,
-        dice_calibrated=None if calibrated is None else dice_at(lesion, other, calibrated),
-        dice_fpr={fpr: None if t is None else dice_at(lesion, other, t) for fpr, t in thresholds.items()},
-        flagged_fpr={
-            fpr: None if t is None or not len(other) else above(other, t) / len(other) for fpr, t in thresholds.items()
-        },
-        undefined="" if len(lesion) else "no annotated voxel inside the brain",
-    )
+    method = next((method for method in METHODS if method == name and model.facts.healthy), None)
+    thresholds = {"calibrated": model.facts.labelled.thresholds.get(name) if model.facts.labelled else None}
+    for at, fpr in FPRS.items():
+        thresholds[at] = None if method is None else healthy_threshold(model.checkpoint, method, fpr)
+    areas = {"auroc": ranking.auroc, "average_precision": ranking.average_precision}
+    figures = areas | {"oracle_dice": ranking.best_dice}
+    for at, threshold in thresholds.items():
+        figures[f"dice_{at}"] = None if threshold is None else dice_at(lesion, other, threshold)
+    for at in FPRS:
+        marked = None if (threshold := thresholds[at]) is None else above(other, threshold)
+        figures[f"flagged_{at}"] = None if marked is None or not len(other) else marked / len(other)
+    undefined = "" if len(lesion) else "no annotated voxel inside the brain"
+    return MapRow(case.subject, str(case.scan), name, figures, undefined)
 
 
 def baseline_maps(

@@ -186,7 +186,7 @@ def _check(path: Path, header: Header, *, paired: bool) -> None:
 
 
 def _voxel_bytes(header: Header) -> int:
-    return math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+    return math.prod(header.get_data_shape()) * int(header["bitpix"]) // 8
 
 
 @np.errstate(all="ignore")  # what is not finite is refused by name
