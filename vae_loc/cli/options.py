@@ -96,9 +96,7 @@ class ScanOptions:
     ] = None
     polarity: PolarityOption = "any"
     raw: Annotated[bool, typer.Option("--raw", help="Write bare scores, not normalised.")] = False
-    percentile: Annotated[bool, typer.Option("--percentile", help="Write percentiles among healthy voxels too.")] = (
-        False
-    )
+    percentile: Annotated[bool, typer.Option("--percentile", help="Write percentiles of healthy voxels too.")] = False
     report: Report = False
     brain_mask: BrainMaskOption = None
     volume: Annotated[int | None, typer.Option(min=0, metavar="N", help="Volume of a 4D file, from 0.")] = None

@@ -110,12 +110,9 @@ def _point(
     lesions = {size: sum(scan.lesions[size] for scan in scans) for size in CLASS_NAMES}
     total = sum(lesions.values())
     # 1 or 0 for each patient with a lesion
-    found: list[float | None] = []
-    first: list[float | None] = []
-    for scan, of in zip(scans, figures, strict=True):
-        is_ill = any(scan.lesions.values())
-        found.append(float(of.true > 0) if is_ill else None)
-        first.append(float(scan.rank == 1 and of.true > 0) if is_ill else None)
+    pairs = list(zip(scans, figures, strict=True))
+    found = [float(of.true > 0) if any(scan.lesions.values()) else None for scan, of in pairs]
+    first = [None if hit is None else hit * (scan.rank == 1) for scan, hit in zip(scans, found, strict=True)]
 
     def mean(values: Sequence[float | None]) -> Interval:
         return subject_interval(subjects, values, seed=seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from vae_loc.vocabulary import RESEARCH_ONLY
 
@@ -10,18 +10,14 @@ SCHEMA_VERSION = 3  # since 3 without uad_imag; since 2 with findings
 INTERVAL = "95 %, bootstrap over subjects, 2000 resamples"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Missing(_Part):
+class Missing(BaseModel, frozen=True):
     """An undefined figure and the reason."""
 
     value: None = None
     reason: str
 
 
-class Interval(_Part):
+class Interval(BaseModel, frozen=True):
     """A mean over subjects with its 95 % bootstrap interval, None where there are too few subjects."""
 
     mean: float | None
@@ -30,7 +26,7 @@ class Interval(_Part):
     subjects: int
 
 
-class PooledFigures(_Part):
+class PooledFigures(BaseModel, frozen=True):
     """The ranking of the voxels of all subjects together; `oracle_dice` is of the best threshold in hindsight."""
 
     auroc: float | None
@@ -41,7 +37,7 @@ class PooledFigures(_Part):
     intervals: dict[str, tuple[float, float] | None]
 
 
-class MapFigures(_Part):
+class MapFigures(BaseModel, frozen=True):
     """The figures of one map or baseline: per subject, pooled, and pooled under the paper's protocol."""
 
     per_subject: dict[str, Interval] | None = None
@@ -49,7 +45,7 @@ class MapFigures(_Part):
     paper_protocol: PooledFigures
 
 
-class SliceFigures(_Part):
+class SliceFigures(BaseModel, frozen=True):
     """The AUROC of a score of slices, diseased against healthy; `reason` where there is none."""
 
     auroc: float | None
@@ -57,7 +53,7 @@ class SliceFigures(_Part):
     reason: str | None = None
 
 
-class SliceTable(_Part):
+class SliceTable(BaseModel, frozen=True):
     """The number of slices that are diseased or healthy for certain, and the figures of each score."""
 
     diseased: int
@@ -65,7 +61,7 @@ class SliceTable(_Part):
     scores: dict[str, SliceFigures]
 
 
-class FindingPoint(_Part):
+class FindingPoint(BaseModel, frozen=True):
     """Figures of findings at one rate: the expected number of false findings per healthy scan.
 
     Attributes
@@ -92,14 +88,14 @@ class FindingPoint(_Part):
     healthy_with_any: Interval | Missing
 
 
-class FindingTable(_Part):
+class FindingTable(BaseModel, frozen=True):
     """Figures of the findings of one map: a point for each rate, and `headline`, the rate of `segment` by default."""
 
     headline: float
     points: list[FindingPoint]
 
 
-class HealthyRates(_Part):
+class HealthyRates(BaseModel, frozen=True):
     """The measured share of healthy voxels above each stated share's threshold, per map."""
 
     subjects: int
@@ -107,7 +103,7 @@ class HealthyRates(_Part):
     measured: dict[str, list[Interval]]
 
 
-class AnnotatedFacts(_Part):
+class AnnotatedFacts(BaseModel, frozen=True):
     """One annotated scan: its files, the volumes of brain and annotation in ml, how many lesions and specks it has."""
 
     subject: str
@@ -120,14 +116,14 @@ class AnnotatedFacts(_Part):
     specks: int
 
 
-class EvaluatedModel(_Part):
+class EvaluatedModel(BaseModel, frozen=True):
     """The model that was evaluated."""
 
     sha256: str
     contrast: str
 
 
-class EvaluationRecord(_Part):
+class EvaluationRecord(BaseModel, frozen=True):
     """The content of `evaluation.json`."""
 
     schema_version: int = SCHEMA_VERSION

@@ -58,9 +58,7 @@ def find_labelled(paths: Sequence[Path], labels: str | None, *, contrast: str | 
 def _label_of(case: Case, labels: str | None, count: int) -> Path:
     """Return the annotation of one of `count` scans: a path with `{subject}`, or that of the only scan."""
     if labels is None or (SUBJECT not in labels and count > 1):
-        raise UnusableOption(
-            "--labels", f"expected a path with {SUBJECT}, or a .csv table, for {count} scans; got {labels}"
-        )
+        raise UnusableOption("--labels", f"expected a path with {SUBJECT} or a table for {count} scans; got {labels}")
     return annotation_of(case, os.path.abspath(labels) if os.path.isfile(labels) else labels)
 
 

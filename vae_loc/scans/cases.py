@@ -171,9 +171,7 @@ def split_subjects(cases: Sequence[Case], *, holdout: float, seed: int) -> tuple
     """
     subjects = sorted({case.subject for case in cases})
     if len(subjects) < 2:
-        raise UnusableInput(
-            "cohort", f"expected scans of at least 2 subjects, found {len(subjects)}; add healthy scans"
-        )
+        raise UnusableInput("cohort", f"expected at least 2 subjects, found {len(subjects)}; add healthy scans")
     count = min(len(subjects) - 1, max(1, round(holdout * len(subjects))))
     order = np.random.default_rng(seed).permutation(len(subjects))
     held_out = {subjects[i] for i in order[:count]}
@@ -250,8 +248,5 @@ def log_left_out(folder: Path, names: Sequence[str], said: str) -> None:
 
 
 def _sibling_mask(scan: Path) -> Path | None:
-    for suffix in NIFTI_SUFFIXES[::-1]:
-        mask = scan.parent / f"{subject_of(scan)}_brainmask{suffix}"
-        if mask != scan and os.path.isfile(mask):
-            return mask
-    return None
+    masks = (scan.parent / f"{subject_of(scan)}_brainmask{suffix}" for suffix in NIFTI_SUFFIXES[::-1])
+    return next((mask for mask in masks if mask != scan and os.path.isfile(mask)), None)

@@ -49,7 +49,8 @@ def volumes_of(images: Sequence[Image]) -> tuple[dict[str, list[Image]], list[Im
         named = {f"file={name}": [(name, header)] for name, header in many}
         return (named if len(many) > 1 and len(many) == len(images) else {"": list(images)}), []
     # the usual plane: orientation, rows and columns; pictures that refer to other series have another
-    planes = np.array([_plane(header) for _, header in images])
+    parts = (("ImageOrientationPatient", 6), ("Rows", 1), ("Columns", 1))
+    planes = np.array([np.concatenate([vector(header, *part) for part in parts]) for _, header in images])
     _, kind_of, counts = np.unique(planes.round(3), axis=0, return_inverse=True, return_counts=True)
     usual = planes[int(np.argmax(kind_of.ravel() == counts.argmax()))]
     lies = np.abs(planes - usual).max(axis=1) <= SAME_DIRECTION
@@ -59,16 +60,12 @@ def volumes_of(images: Sequence[Image]) -> tuple[dict[str, list[Image]], list[Im
     if not _overlap(stack):
         return {"": stack}, odd
     for tag in DISTINGUISHING:
-        parts: dict[str, list[Image]] = {}
+        volumes: dict[str, list[Image]] = {}
         for image in stack:
-            parts.setdefault(f"{tag}={text_of(image[1], tag)}", []).append(image)
-        if len(parts) > 1 and all(len(part) >= MIN_SLICES and not _overlap(part) for part in parts.values()):
-            return parts, odd
+            volumes.setdefault(f"{tag}={text_of(image[1], tag)}", []).append(image)
+        if len(volumes) > 1 and all(len(of) >= MIN_SLICES and not _overlap(of) for of in volumes.values()):
+            return volumes, odd
     return {"": stack}, odd
-
-
-def _plane(header: Dataset) -> NDArray[np.float64]:
-    return np.concatenate([vector(header, *of) for of in (("ImageOrientationPatient", 6), ("Rows", 1), ("Columns", 1))])
 
 
 def _overlap(images: Sequence[Image]) -> bool:

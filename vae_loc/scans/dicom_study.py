@@ -62,12 +62,7 @@ def _reason(series: Series, wanted: str | None) -> str:
 
 
 def _only(source: Path, chosen: Sequence[Series], series: Sequence[Series], wanted: str | None = None) -> Series:
-    """Return the one series that is chosen; list all and say how to choose if it is not one.
-
-    Raises
-    ------
-    UnusableInput : if it is not one.
-    """
+    """Return the one series that is chosen; refuse several or none, list all, and state how to choose."""
     if len(chosen) == 1:
         return chosen[0]
     if len({one.base_uid for one in chosen}) == 1:

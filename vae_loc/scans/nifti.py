@@ -85,13 +85,9 @@ def read_header(path: Path, *, may_be_sparse: bool = False) -> Header:
     UnusableInput : as `read_image`.
     """
     header_path, voxel_path = pair(path)
-    head = b""
     with opened(header_path, "a NIfTI file") as file:
-        for part in _contents(header_path, file, HEADER_BYTES):
-            head += part
-            if len(head) >= HEADER_BYTES:
-                break
-    header = _header(header_path, head[:HEADER_BYTES], paired=header_path != voxel_path)
+        head = next(_contents(header_path, file, HEADER_BYTES), b"")
+    header = _header(header_path, head, paired=header_path != voxel_path)
     _check(path, header, paired=header_path != voxel_path)
     with opened(voxel_path, "a NIfTI file") as file:
         size = os.fstat(file.fileno()).st_size
@@ -100,9 +96,7 @@ def read_header(path: Path, *, may_be_sparse: bool = False) -> Header:
     if not packed and size < needed:
         raise UnusableInput(voxel_path, f"expected {needed} bytes, found {size}: cut off; copy it again")
     if packed and needed > max(BOMB_BYTES, BOMB_RATIO * size) and not may_be_sparse:
-        raise UnusableInput(
-            voxel_path, f"expected a scan, found {size} bytes that claim to hold {needed}; check the file"
-        )
+        raise UnusableInput(voxel_path, f"expected a scan, found {size} bytes that claim to hold {needed}; check it")
     return header
 
 
@@ -119,28 +113,19 @@ def pair(path: Path) -> tuple[Path, Path]:
 
 
 def _contents(path: Path, file: IO[bytes], size: int = CHUNK_BYTES) -> Iterator[bytes]:
-    """Yield the content of a file, unpacked, in parts of at most `size` bytes; gzip may have several members.
+    """Yield the content of a file in parts of at most `size` bytes; gzip is unpacked, and its CRC and size checked."""
+    from isal import igzip, isal_zlib
 
-    Raises
-    ------
-    UnusableInput : if the file is gzip but not its name, or the reverse; or if CRC, size or end of a member is wrong.
-    """
     start, name = file.read(len(GZIP)), path.name.lower()
     if start != GZIP and name.endswith((".nii.gz", ".hdr.gz", ".img.gz")):
-        content = looks_like(start + file.read(HEADER_BYTES - len(start)))
-        raise UnusableInput(path, f"expected gzip as the name says, found {content}; rename it or copy it again")
+        kind = looks_like(start + file.read(HEADER_BYTES - len(start)))
+        raise UnusableInput(path, f"expected gzip as the name says, found {kind}; rename it or copy it again")
     if start == GZIP and name.endswith((".nii", ".hdr", ".img")):
         raise UnusableInput(path, f"expected plain NIfTI as the name says, found gzip; rename it to {path.name}.gz")
     file.seek(0)
-    yield from _unpacked(path, file, size) if start == GZIP else iter(functools.partial(file.read, size), b"")
-
-
-def _unpacked(path: Path, file: IO[bytes], size: int) -> Iterator[bytes]:
-    from isal import igzip, isal_zlib
-
     try:
-        with igzip.IGzipFile(fileobj=file, mode="rb") as unpacked:
-            yield from iter(functools.partial(unpacked.read, size), b"")
+        content = igzip.IGzipFile(fileobj=file, mode="rb") if start == GZIP else file
+        yield from iter(functools.partial(content.read, size), b"")
     except (gzip.BadGzipFile, EOFError, isal_zlib.error) as error:  # type: ignore[misc]
         fault = f"expected a whole gzip file, found it damaged ({error}); copy or download it again"
         raise UnusableInput(path, fault) from error
@@ -186,7 +171,7 @@ def _check(path: Path, header: Header, *, paired: bool) -> None:
 
 
 def _voxel_bytes(header: Header) -> int:
-    return math.prod(header.get_data_shape()) * int(header["bitpix"]) // 8
+    return int(math.prod(header.get_data_shape())) * int(header["bitpix"]) // 8
 
 
 @np.errstate(all="ignore")  # what is not finite is refused by name
@@ -262,7 +247,5 @@ def _forms(path: Path, header: Header) -> tuple[NDArray[np.float64], NDArray[np.
         fault = str(error)
     if not header["sform_code"] and qform is None and not (header["pixdim"][1:4] > 0).all():
         shown = " x ".join(f"{size:g}" for size in header["pixdim"][1:4])
-        raise UnusableInput(
-            path, f"expected voxel sizes above 0, found {shown} and no sform; convert the original again"
-        )
+        raise UnusableInput(path, f"expected voxel sizes above 0, found {shown} and no sform; convert the scan again")
     return np.array(header.get_best_affine(), dtype=np.float64), qform, fault

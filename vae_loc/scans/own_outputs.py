@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -43,11 +42,7 @@ def files_of(scores: Path) -> dict[Path, str]:
 
 def own_outputs(folder: Path) -> set[Path]:
     """Return the paths that any scores JSON in a folder names."""
-    try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(SCORES_ENDING))
-    except OSError:
-        return set()
-    return {path for name in names for path in files_of(folder / name)}
+    return {path for scores in folder.glob(f"*{SCORES_ENDING}") for path in files_of(scores)}
 
 
 def is_scores(path: Path) -> bool:

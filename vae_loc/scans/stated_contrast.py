@@ -122,16 +122,14 @@ def stated_by_header(header: Mapping[str, str], description: str) -> Stated:
     named = contrast_of_words(words) or contrast_of_words(acquired)
     measured = _by_parameters(header)
     proton = re.search(PROTON_DENSITY, f"{words} {acquired}") and (named != "t2" or _number(header, "EchoTime") < 60)
-    by_parameters = {
+    by_values = {
         "a diffusion image": _number(header, "DiffusionBValue") > 0,
         "a phase image": re.search(r"(^| )p( |$)", kinds),
         "an echo-planar image": named is None and "EP" in header.get("ScanningSequence", "").split(),
         PROTON: proton or (measured == "pd" and named in (None, "t2")),
         STIR: measured == "stir" and named != "t1",
     }
-    other = _first_kind(OTHER_KINDS, words, kinds) or next(
-        (kind for kind, is_one in by_parameters.items() if is_one), None
-    )
+    other = _first_kind(OTHER_KINDS, words, kinds) or next((kind for kind in by_values if by_values[kind]), None)
     # a FLAIR by its times is one, whatever it is called; other times decide where words are silent
     contrast = "flair" if measured == "flair" else named or (measured if measured in CONTRASTS else None)
     doubt = None

@@ -156,9 +156,7 @@ def read_labels(path: Path, like: Volume, *, what: str = "lesion") -> tuple[Bool
         raise UnusableInput(path, f"expected labels >= 0, found {values[0]:g}; make lesions > 0 and all else 0")
     if (fraction := np.abs(values - np.round(values))).max() > WHOLE_TOLERANCE:
         fractional = values[fraction.argmax()]
-        raise UnusableInput(
-            path, f"expected whole-numbered labels, found {fractional:g}; threshold a probability map first"
-        )
+        raise UnusableInput(path, f"expected whole-numbered labels, found {fractional:g}; threshold a probability map")
     odd = [f"{value:g}" for value in values if round(float(value)) not in (0, 1)]
     shown = ", ".join(odd[:SHOWN_VALUES]) + (", ..." if len(odd) > SHOWN_VALUES else "")
     note = (f"{path.name}: labels {shown} were taken as {what}",) if odd else ()

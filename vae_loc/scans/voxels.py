@@ -38,9 +38,7 @@ def scaled(path: Path, header: Header, stored: NDArray[np.generic]) -> NDArray[n
     result: NDArray[np.float64] = values * slope + intercept
     overflown = np.isfinite(values) & ~(np.abs(result) < ABSURD)
     if overflown.any():
-        raise UnusableInput(
-            path, f"expected voxels below {ABSURD:g}, the slope {slope:g} carries {overflown.sum()} beyond it"
-        )
+        raise UnusableInput(path, f"expected voxels below {ABSURD:g}, slope {slope:g} carries {overflown.sum()} beyond")
     return result
 
 

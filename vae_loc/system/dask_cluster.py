@@ -57,9 +57,7 @@ def on_cluster(
         for future in as_completed(index_of):
             error = future.exception() if future.status == "error" else None
             if error is not None and not isinstance(error, KilledWorker):
-                raise UnusableOption(
-                    "--scheduler", f"its workers cannot score ({error!r}); install vae-loc there"
-                ) from error
+                raise UnusableOption("--scheduler", f"its workers failed ({error!r}); install vae-loc there") from error
             yield index_of[future], future.result() if error is None else None
             future.release()
 

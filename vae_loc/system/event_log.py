@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
@@ -58,20 +57,14 @@ def event_log(place: Path | None) -> Iterator[WriteEvent]:
 
 def _refuse_others(place: Path) -> None:
     """Refuse a file that is no log, such as a scan that was named by mistake: it would be spoilt."""
-    try:
-        mode = os.stat(place).st_mode
-    except OSError:  # there is none yet, or opening it raises the fault
+    if not os.path.exists(place) or place.is_char_device():  # a terminal, or /dev/null
         return
-    if stat.S_ISCHR(mode):  # a terminal, or /dev/null
-        return
-    if not stat.S_ISREG(mode):
-        raise UnusableInput(place, "expected a file for --log-json, found a folder, pipe or device; name another")
-    with opened(place, "a log") as file:
+    with opened(place, "a file for --log-json") as file:
         first = file.readline(MAX_LINE_BYTES)
-    is_log = not first
-    with contextlib.suppress(ValueError):
-        event = json.loads(first)
-        is_log = isinstance(event, dict) and "event" in event and "time" in event
+    try:
+        is_log = not first or {"time", "event"} <= json.loads(first).keys()
+    except (ValueError, AttributeError):  # no JSON, or no object
+        is_log = False
     if not is_log:
         why = "expected a new file or a log of vae-loc for --log-json, found another; name a new one"
         raise UnusableInput(place, why)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 
@@ -20,47 +19,38 @@ def no_bars(name: str, total: int) -> Callable[[str], None]:
     return lambda _: None
 
 
-class Bars(contextlib.AbstractContextManager["Bars"]):
+class Bars(Progress):
     """A context in which `bars(name, total)` gives a function that advances one bar."""
 
     def __init__(self, quiet: bool) -> None:
-        self._console = Console(stderr=True)
-        self._logs = not quiet and not self._console.is_terminal
-        self._progress = Progress(
+        console = Console(stderr=True)
+        super().__init__(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
-            console=self._console,
-            disable=quiet or not self._console.is_terminal,
+            console=console,
+            disable=quiet or not console.is_terminal,
             transient=True,
         )
+        self._logs = not quiet and not console.is_terminal
         self._last_s = time.monotonic()
         self.counts: dict[str, tuple[int, int]] = {}  # by name: how many of how many
 
     def __call__(self, name: str, total: int) -> Callable[[str], None]:
         """Start a bar; the function returned advances it by one and shows a note."""
-        task = self._progress.add_task(name, total=total, note="")
+        task = self.add_task(name, total=total, note="")
         self.counts[name] = 0, total
 
         def advance(note: str) -> None:
-            self._progress.update(task, advance=1, note=printable(note))
+            self.update(task, advance=1, note=printable(note))
             self.counts[name] = self.counts[name][0] + 1, total
             if self._logs and time.monotonic() - self._last_s >= LOG_EVERY_S:
                 self._last_s = time.monotonic()
-                shown = next(t for t in self._progress.tasks if t.id == task)
+                shown = next(t for t in self.tasks if t.id == task)
                 left = "" if shown.time_remaining is None else f"  {shown.time_remaining / 60:.0f} min left"
                 line = f"{name} {shown.completed:g}/{total:g}{left}  {printable(note)}"
-                self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+                self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
         return advance
-
-    def __enter__(self) -> Bars:
-        """Show the bars."""
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Remove the bars."""
-        self._progress.stop()

@@ -217,17 +217,12 @@ def _sweep(folder: Path) -> None:
     """Remove temporary files whose writer is dead: those that nobody holds locked."""
     if fcntl is None:
         return
-    names: list[str] = []
-    with contextlib.suppress(PermissionError):  # a folder may be writable and not readable
-        names = os.listdir(folder)
-    for name in names:
-        if not (name.startswith(PREFIX) and name.endswith(SUFFIX)):
-            continue
+    for path in folder.glob(f"{PREFIX}*{SUFFIX}"):  # none of a folder that may be written and not read
         with contextlib.suppress(OSError):
-            handle = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(folder / name)
+                os.unlink(path)
             finally:
                 os.close(handle)
 

@@ -14,9 +14,10 @@ import numpy as np
 
 from vae_loc.errors import UnusableInput, UnusableOption
 from vae_loc.evaluation.metrics import dice_at, rank_sorted
+from vae_loc.evaluation.scan_metrics import ScoreStore
 from vae_loc.model.checkpoint import Checkpoint, checkpoint, healthy_threshold, load_checkpoint, save_checkpoint
 from vae_loc.model.facts import Labelled
-from vae_loc.model.network import Model, ready
+from vae_loc.model.network import ready
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.annotations import SUBJECT, LabelledCase, annotation_of, find_labelled
 from vae_loc.scans.cases import Case, find_cases
@@ -29,13 +30,12 @@ from vae_loc.system.progress import BarMaker
 from vae_loc.system.writing import check_place, refuse_inputs
 from vae_loc.training.healthy_reference import calibrate_cases, calibrate_unselected
 from vae_loc.training.training_record import FEW_SUBJECTS, counted
-from vae_loc.vocabulary import METHODS, BrainMask, FloatArray, Method
+from vae_loc.vocabulary import METHODS, BrainMask, Method
 
 PARTS = 5  # of the annotated subjects: one to calibrate, four to report
 FEW_UNSELECTED = 10  # ordinary subjects; fewer leave the median of a place to chance
 MIN_DICE = 0.1  # of the masks on the reported scans; less, and the annotations are of something else
 JUDGED: Method = "combi"  # the map that `segment` takes unless told otherwise
-Scores = dict[Method, tuple[FloatArray, FloatArray]]  # of lesion and of other voxels, (N,) ascending
 
 _log = logging.getLogger(__name__)
 
@@ -163,9 +163,7 @@ def _thresholds(model: Checkpoint) -> str:
 
 def _check(model: Path, output: Path, scans: Sequence[Path], options: CalibrationOptions) -> None:
     if not scans and not options.healthy and not options.unselected and not options.labels:
-        raise UnusableOption(
-            "calibrate", "expected annotated scans with --labels, --healthy or --unselected scans; got none"
-        )
+        raise UnusableOption("calibrate", "expected annotated scans with --labels, --healthy or --unselected; got none")
     if output.suffix != ".safetensors":
         raise UnusableOption("-o", f"expected a name ending in .safetensors, got {output.name}")
     if output.exists() and output.samefile(model):
@@ -177,23 +175,22 @@ def _check(model: Path, output: Path, scans: Sequence[Path], options: Calibratio
 def _calibrate_labelled(
     before: Checkpoint, pairs: Sequence[LabelledCase], options: CalibrationOptions, progress: Callable[[str], None]
 ) -> tuple[Checkpoint, list[MapDice]]:
-    """Return a copy of `before` with thresholds of maximal Dice, and their Dice on the other subjects.
-
-    Raises
-    ------
-    UnusableInput : if a scan cannot be used, the calibration fifth holds no annotated voxel, or the masks are poor.
-    """
+    """Return a copy of `before` with thresholds of maximal Dice, and their Dice on the other subjects."""
     chosen, *others = split_parts([pair.case.subject for pair in pairs], seed=options.seed)
     model = ready(before, options.device)
-    with ArrayStore() as store:
+    with ArrayStore() as arrays:
         # score each annotated scan once
-        scores = []
+        store = ScoreStore(arrays)
         for pair in pairs:
-            scores.append(_scores(pair, model, options.brain_mask, store))
+            scan = open_scan(pair.case, brain_mask=options.brain_mask)
+            lesion = read_labels(pair.label, scan.volume)[0][scan.brain]
+            located = locate(scan, model, ScoreOptions(methods=METHODS, force=True))
+            for method in METHODS:
+                store.add(method, lesion, located.maps[method][scan.brain])
             progress(pair.case.scan.name)
 
         # choose a threshold for each map on one fifth; the other subjects report its Dice
-        rows = [_map_dice(method, chosen, pairs, scores) for method in METHODS]
+        rows = [_map_dice(method, chosen, pairs, store) for method in METHODS]
     labelled = Labelled(
         thresholds={row.method: row.threshold for row in rows},
         dice={row.method: row.mean_and_sd for row in rows},
@@ -208,12 +205,7 @@ def _calibrate_labelled(
 
 
 def _judge(labelled: Labelled, options: CalibrationOptions) -> None:
-    """Log the reasons to doubt thresholds from annotations, and refuse those by which masks hardly meet them.
-
-    Raises
-    ------
-    UnusableInput : with the Dice of the masks that `segment` makes, and how to go on; not with `force`.
-    """
+    """Log the reasons to doubt thresholds from annotations; refuse, without `force`, those that hardly meet them."""
     if labelled.calibration_subjects == 1:
         more = "from 10 annotated subjects on it is chosen on two"
         _log.warning(f"warning: each threshold was chosen on one subject; {more}")
@@ -246,28 +238,17 @@ def split_parts(subjects: Sequence[str], *, seed: int) -> list[set[str]]:
     return [{names[i] for i in part} for part in np.array_split(order, min(PARTS, len(names)))]
 
 
-def _scores(pair: LabelledCase, model: Model, brain_mask: BrainMask | None, store: ArrayStore) -> Scores:
-    """Return the sorted scores of an annotated scan's brain voxels, kept outside memory."""
-    scan = open_scan(pair.case, brain_mask=brain_mask)
-    lesion = read_labels(pair.label, scan.volume)[0][scan.brain]
-    located = locate(scan, model, ScoreOptions(methods=METHODS, force=True))
-    maps = {method: located.maps[method][scan.brain] for method in METHODS}
-    return {
-        method: (store.kept(np.sort(values[lesion])), store.kept(np.sort(values[~lesion])))
-        for method, values in maps.items()
-    }
-
-
-def _map_dice(method: Method, chosen: set[str], pairs: Sequence[LabelledCase], scores: Sequence[Scores]) -> MapDice:
+def _map_dice(method: Method, chosen: set[str], pairs: Sequence[LabelledCase], store: ScoreStore) -> MapDice:
     """Choose the threshold of a map on some subjects, and take its Dice on the others."""
-    inside = [of[method] for pair, of in zip(pairs, scores, strict=True) if pair.case.subject in chosen]
-    best = rank_sorted([lesion for lesion, _ in inside], [other for _, other in inside])
+    lesions, others = store.parts(method)
+    inside = [index for index, pair in enumerate(pairs) if pair.case.subject in chosen]
+    best = rank_sorted([lesions[index] for index in inside], [others[index] for index in inside])
     if best.best_threshold is None or best.best_dice is None:
         first = min(chosen)
         raise UnusableInput("cohort", f"expected annotated voxels in {first}, ..., found none; take another --seed")
     dice = {
-        str(pair.case.scan): dice_at(*of[method], best.best_threshold)
-        for pair, of in zip(pairs, scores, strict=True)
+        str(pair.case.scan): dice_at(lesion, other, best.best_threshold)
+        for pair, lesion, other in zip(pairs, lesions, others, strict=True)
         if pair.case.subject not in chosen
     }
     return MapDice(method, best.best_threshold, best.best_dice, dice)

@@ -221,12 +221,7 @@ def _aligned(
     *,
     learned: Sequence[str],
 ) -> list[HealthyBrain]:
-    """Return brains aligned to the template, and the looks that they are calibrated in.
-
-    Parameters
-    ----------
-    learned : subjects that the network learns from; another scan of theirs may be one of the reference
-    """
+    """Return brains aligned to the template, and their looks; `learned` subjects may have scans in the reference."""
     brains = []
     for case in cases:
         scan, made = scans[case.scan], options.synthesize_from is not None

@@ -82,13 +82,10 @@ def _voxel_tables(result: Evaluation) -> list[Table]:
 
 def _table(title: str, columns: Iterable[str], caption: str | None = None, *, first: str = "map") -> Table:
     from rich import box
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(title=title, caption=caption, box=box.SIMPLE, title_justify="left", caption_justify="left")
-    table.add_column(first, no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
+    headers = [Column(first, no_wrap=True), *(Column(name, justify="right", no_wrap=True) for name in columns)]
+    return Table(*headers, title=title, caption=caption, box=box.SIMPLE, title_justify="left", caption_justify="left")
 
 
 def calibration_table(rows: Sequence[MapDice]) -> Table:

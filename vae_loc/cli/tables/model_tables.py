@@ -14,7 +14,7 @@ from vae_loc.scoring.score_options import default_rate
 from vae_loc.vocabulary import METHODS, Method
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.table import Column, Table
 
 SHOWN_FPRS = (0.01, 0.05, 0.10)
 SHOWN_DIGEST = 12  # characters of a SHA-256
@@ -23,9 +23,8 @@ LEAST = "above which a region is a finding by default"
 
 def model_list(models: Mapping[str, Checkpoint]) -> Table:
     """Return a table of models by name: their contrast, the people behind them, the strength of their findings."""
-    table = _table("Shipped models; vae-loc info NAME shows more")
-    for column in ("model", "contrast", "learned from", "thresholds from", "findings from", "SHA-256"):
-        table.add_column(column)
+    columns = ("model", "contrast", "learned from", "thresholds from", "findings from", "SHA-256")
+    table = _table("Shipped models; vae-loc info NAME shows more", *columns)
     for name, model in models.items():
         people = _learned(model), _thresholds_from(model)
         table.add_row(name, model.facts.contrast, *people, _least(model, "combi"), model.digest[:SHOWN_DIGEST])
@@ -36,12 +35,12 @@ def model_list(models: Mapping[str, Checkpoint]) -> Table:
 def model_tables(path: Path, model: Checkpoint) -> list[Table]:
     """Return the facts of a model, and the thresholds of each map."""
     from rich.markup import escape
+    from rich.table import Column
 
     facts = model.facts
-    about = _table(escape(f"{printable(path.name)}: a model of healthy {printable(facts.contrast)} brains"))
+    title = escape(f"{printable(path.name)}: a model of healthy {printable(facts.contrast)} brains")
+    about = _table(title, Column(style="bold"), Column(overflow="fold"))
     about.show_header = False
-    about.add_column(style="bold")
-    about.add_column(overflow="fold")
     network = facts.network
     rows = {
         "file": printable(path),
@@ -68,14 +67,12 @@ def model_tables(path: Path, model: Checkpoint) -> list[Table]:
 
 def _thresholds(model: Checkpoint) -> Table:
     """Return the least strength of a finding in each map, and the values that shares of healthy voxels exceed."""
+    from rich.table import Column
+
     labelled = model.facts.labelled
-    table = _table("Map values")
-    table.add_column("map")
-    table.add_column("finding from", justify="right")
-    for fpr in SHOWN_FPRS:
-        table.add_column(f"{fpr:.0%} of healthy voxels above", justify="right")
-    if labelled is not None:
-        table.add_column("best Dice on annotated scans", justify="right")
+    columns = ["finding from", *(f"{fpr:.0%} of healthy voxels above" for fpr in SHOWN_FPRS)]
+    columns += [] if labelled is None else ["best Dice on annotated scans"]
+    table = _table("Map values", "map", *(Column(name, justify="right") for name in columns))
     for method in METHODS:
         shares = [f"{healthy_threshold(model, method, fpr):.3g}" for fpr in SHOWN_FPRS]
         chosen = [] if labelled is None else [f"{labelled.thresholds[method]:.3g}"]
@@ -105,8 +102,8 @@ def _least(model: Checkpoint, method: Method) -> str:
     return "-" if known is None else f"{strength_for(known, default_rate(known)):.3g}"
 
 
-def _table(title: str) -> Table:
+def _table(title: str, *columns: Column | str) -> Table:
     from rich import box
     from rich.table import Table
 
-    return Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", caption_justify="left")
+    return Table(*columns, box=box.SIMPLE_HEAD, title=title, title_justify="left", caption_justify="left")

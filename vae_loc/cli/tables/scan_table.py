@@ -43,7 +43,7 @@ def scan_table(entries: Sequence[Entry]) -> Table:
     """
     from rich import box
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     shown = list(entries)
     if len(shown) > MAX_ROWS:
@@ -51,12 +51,9 @@ def scan_table(entries: Sequence[Entry]) -> Table:
     summaries = [summary_of(entry) for entry in shown]
     segmented = any(summary is not None and summary.masks for summary in summaries)
     last = "strongest finding" if segmented else "beyond the healthy 5 %"
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("scan", overflow="fold")
-    if segmented:
-        table.add_column("findings", justify="right")
-    table.add_column(last)
-    table.add_column("warnings", justify="right")
+    counts = [Column("findings", justify="right")] if segmented else []
+    ends = Column("scan", overflow="fold"), Column("warnings", justify="right")
+    table = Table(ends[0], *counts, last, ends[1], box=box.SIMPLE_HEAD)
     for entry, summary in zip(shown, summaries, strict=True):
         cells = printable(entry.case.scan.name), *_cells(entry, summary, segmented=segmented)
         table.add_row(*map(escape, cells))
