@@ -89,5 +89,5 @@ def test_a_cluster_without_tls_is_refused(tmp_path, kind):
 @pytest.mark.parametrize("content", ["", "[]", "{}", "text"])
 def test_a_file_that_is_no_scheduler_file_is_named(tmp_path, content):
     (tmp_path / "s.json").write_text(content)
-    with pytest.raises(UnusableOption, match="expected the file that dask scheduler writes"):
+    with pytest.raises(UnusableOption, match="or the file that dask scheduler writes, got"):
         next(on_cluster(square, [2], scheduler=str(tmp_path / "s.json"), jobs=1))

@@ -166,9 +166,7 @@ class MachineOptions:
     shard: Annotated[
         str | None, typer.Option(metavar="I/N|slurm", help="The I-th of N parts of the scans, or that of a SLURM task.")
     ] = None
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Keep outputs that are whole and still true.")
-    ] = False
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Keep outputs still whole and true.")] = False
 
     def run_options(self, *, persons: bool) -> RunOptions:
         """Return the options of a cohort's run; `persons` merges the contrasts of a person."""

@@ -111,9 +111,6 @@ def _stated_contrast(case: Case, options: EvaluationOptions) -> str | None:
 
 def _refuse_several(contrasts: Collection[str]) -> None:
     if len(contrasts) > 1:
-        listed = ", ".join(sorted(contrasts))
-        raise UnusableOption(
-            "--contrast",
-            f"expected scans of one contrast, found {listed}; evaluate them one contrast at a time: name the scans of "
-            f"one, or a folder with --contrast {max(contrasts)}",
-        )
+        found = f"expected scans of one contrast, found {', '.join(sorted(contrasts))}"
+        mend = f"name the scans of one, or a folder with --contrast {max(contrasts)}"
+        raise UnusableOption("--contrast", f"{found}; evaluate them one contrast at a time: {mend}")

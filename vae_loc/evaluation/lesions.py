@@ -187,8 +187,7 @@ def findings_of(located: Located, model: Model) -> dict[Method, Findings]:
     """Return the findings of each map of a scan up to the largest rate; none if the model has no healthy findings."""
     made = {}
     for method in located.signed_maps:
-        known = known_findings(model.facts, method)
-        if known is None:
+        if (known := known_findings(model.facts, method)) is None:
             continue
         segmented = segment(located, model, method, Segmentation(false_findings=max(FINDING_RATES)))
         strengths = tuple(finding.strength for finding in segmented.findings)

@@ -38,11 +38,7 @@ def dicom_names(source: Path) -> list[str]:
     UnusableInput : if there are too many, or the zip is damaged or unpacks to too much.
     """
     if source.is_dir():
-        names = [
-            os.path.relpath(os.path.join(folder, name), source)
-            for folder, _, names in os.walk(source)
-            for name in names
-        ]
+        names = [str(path.relative_to(source)) for path in source.rglob("*") if not path.is_dir()]
     elif source.name.lower().endswith(".zip"):
         with _archive(source) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]

@@ -183,9 +183,8 @@ def whole_number(source: Path, name: str, header: Dataset, attribute: str) -> in
             raise ValueError(attribute)
         return number
     except damaged() as error:
-        raise UnusableInput(
-            source, f"{name}: expected one whole number above 0 as {attribute}, found something else; export it again"
-        ) from error
+        needed = f"{name}: expected one whole number above 0 as {attribute}"
+        raise UnusableInput(source, f"{needed}, found something else; export it again") from error
 
 
 def _joined(headers: dict[str, list[Image]]) -> dict[str, list[Image]]:

@@ -175,9 +175,8 @@ def dicom_volume(series: Series) -> DicomVolume:
         if absent := re.search(r"has no attribute '([A-Z]\w+)'", reason):
             reason = f"a header states no {absent[1]}"
         where = at or uneven(datasets, series.files)
-        raise UnusableInput(
-            series.source, f"series {series.uid} is no regular volume of {frames} slices: {reason}{where}"
-        ) from error
+        found = f"series {series.uid} is no regular volume of {frames} slices: {reason}{where}"
+        raise UnusableInput(series.source, found) from error
 
 
 def nifti_bytes(series: Series) -> bytes:

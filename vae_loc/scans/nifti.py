@@ -69,9 +69,8 @@ def read_image(path: Path, choose: Choose, *, may_be_sparse: bool = False) -> tu
                 voxels[low - first : high - first] = np.frombuffer(part, np.uint8)[low - at : high - at]
             at += len(part)
             if at >= limit:
-                raise UnusableInput(
-                    voxel_path, "expected the end of the file after the voxels, found more data; check its dimensions"
-                )
+                needed = "expected the end of the file after the voxels"
+                raise UnusableInput(voxel_path, f"{needed}, found more data; check its dimensions")
     if at < end:
         raise UnusableInput(voxel_path, f"expected {end - at} more bytes of voxels, found it cut off; copy it again")
     return header, voxels.view(dtype).reshape(shape, order="F")

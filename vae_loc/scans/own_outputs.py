@@ -49,10 +49,9 @@ def is_scores(path: Path) -> bool:
     """Return whether a file is a scores JSON of any version, whole, cut off or empty."""
     try:
         text = read_text(path, "scores")
+        content = json.loads(text)
     except UnusableInput:
         return False
-    try:
-        content = json.loads(text)
     except (ValueError, RecursionError):
         return not text or text.startswith(BEGINNING)
     return isinstance(content, dict) and {"scan", "model", "versions"} <= content.keys()

@@ -239,22 +239,16 @@ def _on_grid_of(like: Volume, path: Path) -> NDArray[np.float64]:
     if array.shape != shape:
         raise _of_another_shape(path, stored.shape, like)
     if (off_mm := corners_apart(affine, like.affine, shape)) > tolerance_mm:
-        raise UnusableInput(
-            path,
-            f"expected the affine of {like.path.name}, found corners {off_mm:.3g} mm away; "
-            "make the mask on the scan's own grid",
-        )
+        found = f"expected the affine of {like.path.name}, found corners {off_mm:.3g} mm away"
+        raise UnusableInput(path, f"{found}; make the mask on the scan's own grid")
     if not np.isfinite(array).all():
         raise UnusableInput(path, "expected a mask of finite values, found NaN or infinity")
     return array
 
 
 def _of_another_shape(path: Path, shape: tuple[int, ...], like: Volume) -> UnusableInput:
-    return UnusableInput(
-        path,
-        f"expected a mask of shape {like.data.shape} like {like.path.name}, got {shape}; "
-        "make the mask on the scan's own grid",
-    )
+    found = f"expected a mask of shape {like.data.shape} like {like.path.name}, got {shape}"
+    return UnusableInput(path, f"{found}; make the mask on the scan's own grid")
 
 
 def checked_header(path: Path, header: Header, volume: int | None) -> int:
@@ -271,11 +265,8 @@ def checked_header(path: Path, header: Header, volume: int | None) -> int:
     found_ml = abs(np.linalg.det(affine[:3, :3])) * math.prod(shape) / 1000
     if min(shape) < MIN_VOXELS_PER_AXIS or sides_mm.min() < MIN_SIDE_MM or found_ml < MIN_VOLUME_ML:
         shown = " x ".join(f"{side:.3g}" for side in sides_mm)
-        raise UnusableInput(
-            path,
-            f"expected a volume that can hold a brain: {MIN_VOXELS_PER_AXIS} voxels and {MIN_SIDE_MM:g} mm an axis, "
-            f"{MIN_VOLUME_ML:g} ml; got shape {shape}, {shown} mm",
-        )
+        least = f"{MIN_VOXELS_PER_AXIS} voxels and {MIN_SIDE_MM:g} mm an axis, {MIN_VOLUME_ML:g} ml"
+        raise UnusableInput(path, f"expected a volume that can hold a brain: {least}; got shape {shape}, {shown} mm")
     return index
 
 

@@ -61,11 +61,8 @@ def content(
     left_ml = (array.size - missing_count) * voxel_mm3 / 1000
     low, high = BRAIN_RANGE_ML
     if background and not low <= left_ml <= high:
-        raise UnusableInput(
-            path,
-            f"expected a scan, {missing_count} of {array.size} voxels are NaN or infinite, and the other "
-            f"{left_ml:.3g} ml are no brain of {low:g} to {high:g} ml",
-        )
+        found = f"{missing_count} of {array.size} voxels are NaN or infinite, and the other {left_ml:.3g} ml"
+        raise UnusableInput(path, f"expected a scan, {found} are no brain of {low:g} to {high:g} ml")
     notes = []
     if not missing_count and (padding := padding_of(array)) is not None:
         padded = array == padding

@@ -63,6 +63,5 @@ class ArrayStore(contextlib.AbstractContextManager["ArrayStore"]):
 
 
 def _full(error: OSError) -> UnusableInput:
-    return UnusableInput(
-        "TMPDIR", f"a temporary file could not be written: {error.strerror or error}; set it to a folder with space"
-    )
+    why = f"a temporary file could not be written: {error.strerror or error}"
+    return UnusableInput("TMPDIR", f"{why}; set it to a folder with space")

@@ -108,15 +108,13 @@ def _running(scheduler: str) -> Client:
     """Return a client of a cluster that runs already; with TLS by dask's own settings (distributed.comm.tls)."""
     from distributed import Client
 
-    if "://" not in scheduler and not Path(scheduler).is_file():
-        raise UnusableOption("--scheduler", f"expected dask, slurm, tls://host:port or a file, got {scheduler}")
     address = scheduler
     if "://" not in scheduler:
         try:
             address = str(json.loads(read_text(Path(scheduler), "a scheduler file"))["address"])
         except (UnusableInput, ValueError, KeyError, TypeError) as error:
-            what = f"expected the file that dask scheduler writes, got {scheduler}"
-            raise UnusableOption("--scheduler", what) from error
+            what = "expected dask, slurm, tls://host:port or the file that dask scheduler writes"
+            raise UnusableOption("--scheduler", f"{what}, got {scheduler}") from error
     if not address.startswith("tls://"):
         why = "whoever reaches its ports can run code in it; start it with TLS"
         raise UnusableOption("--scheduler", f"expected a cluster with TLS (tls://), found {address}: {why}")

@@ -94,7 +94,7 @@ def calibrate_file(
     UnusableInput : if a scan or annotation cannot be used, or the masks hardly meet the annotations.
     """
     _check(model, output, scans, options)
-    calibrated = load_checkpoint(model)
+    calibrated, mask, device = load_checkpoint(model), options.brain_mask, options.device
     contrast = calibrated.facts.contrast
     labelled = scans or (options.labels and not options.unselected)
     pairs = find_labelled(scans, options.labels, contrast=contrast) if labelled else []
@@ -105,17 +105,13 @@ def calibrate_file(
         cases = find_cases(options.healthy, contrast=contrast)
         _warn_of_few(cases, "healthy", FEW_SUBJECTS)
         progress = bars("healthy", len(cases))
-        calibrated = calibrate_cases(
-            calibrated, cases, brain_mask=options.brain_mask, device=options.device, progress=progress
-        )
+        calibrated = calibrate_cases(calibrated, cases, brain_mask=mask, device=device, progress=progress)
     if options.unselected:
         # then what is usual in ordinary scans, whoever is ill among them
         ordinary = _with_annotations(find_cases(options.unselected, contrast=contrast), options.labels)
         _warn_of_few([case for case, _ in ordinary], "ordinary", FEW_UNSELECTED)
         progress = bars("ordinary", len(ordinary))
-        calibrated = calibrate_unselected(
-            calibrated, ordinary, brain_mask=options.brain_mask, device=options.device, progress=progress
-        )
+        calibrated = calibrate_unselected(calibrated, ordinary, brain_mask=mask, device=device, progress=progress)
     if calibrated is not before:
         _log.warning(f"before: {_thresholds(before)}")
         _log.warning(f"after: {_thresholds(calibrated)}")
@@ -141,10 +137,8 @@ def _with_annotations(cases: Sequence[Case], labels: str | None) -> list[tuple[C
     if SUBJECT not in labels:
         known = {pair.case.scan.resolve(): pair.label for pair in find_labelled([], labels)}
         return [(case, known.get(case.scan.resolve())) for case in cases]
-    paths = [annotation_of(case, labels) for case in cases]
-    return [
-        (case, path if path.is_file() else None) for case, path in zip(cases, paths, strict=True) if case.scan != path
-    ]
+    pairs = [(case, annotation_of(case, labels)) for case in cases]
+    return [(case, path if path.is_file() else None) for case, path in pairs if case.scan != path]
 
 
 def _thresholds(model: Checkpoint) -> str:

@@ -213,10 +213,8 @@ def state_of(output: Path) -> Path:
 
 def fingerprint(training: FloatArray, validation: FloatArray, options: str) -> str:
     """Return a hash of all that the weights depend on: versions, options and slices (N, H, W)."""
-    content = hashlib.sha256(f"{versions()} {options} {training.shape} {validation.shape}".encode())
-    for slices in (training, validation):
-        content.update(np.ascontiguousarray(slices).tobytes())
-    return content.hexdigest()
+    facts = f"{versions()} {options} {training.shape} {validation.shape}"
+    return _digest(facts, {"training": training, "validation": validation})
 
 
 def weights_of(model: VAE) -> StateTensors:
@@ -260,7 +258,7 @@ def restore_state(path: Path, model: VAE, optimizer: torch.optim.Optimizer, run:
         facts = json.loads(metadata["facts"])
         if facts["run"] != run:
             raise UnusableModel(
-                path, "is of other scans, options or versions; give the same ones, or train without --resume"
+                path, "is of other scans, options or versions; give the same ones, or leave out --resume"
             )
         epochs = [{name: float(value) for name, value in row.items()} for row in facts["epochs"]]
 
