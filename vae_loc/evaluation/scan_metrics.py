@@ -137,8 +137,8 @@ def _row(case: Case, name: str, lesion: FloatArray, other: FloatArray, model: Mo
     thresholds = {"calibrated": model.facts.labelled.thresholds.get(name) if model.facts.labelled else None}
     for at, fpr in FPRS.items():
         thresholds[at] = None if method is None else healthy_threshold(model.checkpoint, method, fpr)
-    areas = {"auroc": ranking.auroc, "average_precision": ranking.average_precision}
-    figures = areas | {"oracle_dice": ranking.best_dice}
+    figures = {"auroc": ranking.auroc, "average_precision": ranking.average_precision}
+    figures["oracle_dice"] = ranking.best_dice
     for at, threshold in thresholds.items():
         figures[f"dice_{at}"] = None if threshold is None else dice_at(lesion, other, threshold)
     for at in FPRS:
