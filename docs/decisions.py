@@ -50,7 +50,7 @@ class Decision:
 def decisions() -> list[Decision]:
     """Return all decisions in their order."""
     read = []
-    for path in sorted(FOLDER.glob("[0-9]*.md")):
+    for path in sorted(FOLDER.glob("[0-9]*.md"), key=lambda path: int(path.name.split("-")[0])):
         match = HEADING.match(path.read_text())
         if match is None:
             raise SystemExit(f"{path}: expected '# NUMBER. TITLE', '**Status:** STATUS' and '**Theme:** THEME'")
