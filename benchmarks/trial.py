@@ -262,7 +262,7 @@ def trial(
     return Trial(scanners, contrast, statistics, judged, maps, diseased, lesion_maps, model)
 
 
-def met(signed: FloatArray, extent: float, level: float, one: Diseased, likeness: FloatArray | None) -> Met:
+def met(signed: FloatArray, extent: float, level: float, one: Diseased, likeness: FloatArray | None = None) -> Met:
     """Compare the findings of a map on the canonical grid with a lesion."""
     labels, candidates = candidates_of(signed, extent, least=level, likeness=likeness)
     strong = {c.label for c in candidates if c.strength > level}
