@@ -111,7 +111,7 @@ def trials_page(model: Model, path: Path, shared: Path, store: ArrayStore) -> st
     healthy = [kept(brain) for brain in healthy_brains(model, path, shared)]
     diseased = [kept(scored(one, model)) for one in transplanted(model, healthy, shared)]
     rows: list[list[str]] = []
-    every = [(scanners, modes) for scanners in ("IXI", "ds002748", "IXI, ds002748") for modes in (True, False)]
+    every = [("IXI", True), ("ds002748", True), ("IXI, ds002748", True), ("IXI, ds002748", False)]
     for scanners, modes in every if contrast == "t1" else every[-2:]:
         with ArrayStore() as own:
             of = trial(

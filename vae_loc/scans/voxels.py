@@ -87,10 +87,10 @@ def content(
 def padding_of(array: NDArray[np.float64]) -> float | None:
     """Return the value that fills an array (I, J, K) beside the field of view, far from all others; None without one.
 
-    It is in all eight corners; 0 is air already.
+    It is in all eight corners; 0 is air already, and air of CT is no padding.
     """
     end = float(array[0, 0, 0])
-    if end == 0 or (array[np.ix_(*[(0, -1)] * 3)] != end).any():
+    if end == 0 or CT_AIR[0] <= end <= CT_AIR[1] or (array[np.ix_(*[(0, -1)] * 3)] != end).any():
         return None
     if not (rest := array[array != end]).size:
         return None

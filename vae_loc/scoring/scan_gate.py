@@ -132,9 +132,10 @@ def verdict_on(scan: Scan, canonical: CanonicalVolume, model: Model, *, force: b
     if (template := model.reference.get("template")) is not None:
         tissue = tissue_fit(canonical, template)
         outline = outline_dice(canonical.mask, template)
-        refusals += _without_anatomy(scan, canonical, template, outline, tissue)
-        if not refusals and (posed := _posed(scan, canonical, model, outline)):
-            refusals.append(posed)
+        without = _without_anatomy(scan, canonical, template, outline, tissue)
+        # a brain in a wrong pose may lack the mean brain's detail too
+        posed = None if refusals or outline < NO_OUTLINE else _posed(scan, canonical, model, outline)
+        refusals += [posed] if posed else without
         if sharpness(canonical.data, canonical, template) < MIN_SHARPNESS * sharpness(template, canonical, template):
             warnings.append("it is blurred beyond what the model knows: findings may be missed")
     if refusals and not force:
