@@ -46,7 +46,7 @@ class Finding(BaseModel):
 
     number: int = Field(description="value of the voxels of the finding in the numbered mask, 1 the strongest")
     sign: Sign = Field(description="brighter or darker than expected of a healthy brain")
-    strength: float = Field(description="greatest magnitude of the map in it")
+    strength: float = Field(description="greatest magnitude of the map in it; Combi on T1: with the learned map's part")
     false_findings: float | None = Field(description=AT_MOST.format("scan"))
     contrast: str = Field(description="contrast of the scans that it is compared with")
     real_as_strong: int | None = Field(description="real healthy scans of the model that have one as strong anywhere")
