@@ -1,8 +1,7 @@
 """Whether a scan is a brain that the model can be asked about: fine, with a warning, or refused.
 
-The values of scans at hand are in docs/measured/scan-gate.md.
-
-The checks use only quantities computed for scoring: the brain, its alignment, and its detail between 4 and 24 mm.
+The values of scans at hand are in docs/measured/scan-gate.md. The checks use only quantities
+computed for scoring: the brain, its alignment, and its detail between 4 and 24 mm.
 A refusal is for what no scan of an adult's brain reaches; a warning is for what may be one.
 """
 
@@ -139,8 +138,8 @@ def verdict_on(scan: Scan, canonical: CanonicalVolume, model: Model, *, force: b
         if sharpness(canonical.data, canonical, template) < MIN_SHARPNESS * sharpness(template, canonical, template):
             warnings.append("it is blurred beyond what the model knows: findings may be missed")
     if refusals and not force:
-        path, said = scan.volume.path, "; ".join(refusals)
-        raise UnusableInput(path, f"expected a brain MRI, but {said}; check the file, or give --force to score it")
+        said = f"expected a brain MRI, but {'; '.join(refusals)}; check the file, or give --force to score it"
+        raise UnusableInput(scan.volume.path, said)
     return Verdict(tuple(refusals), tuple(warnings), tissue)
 
 
