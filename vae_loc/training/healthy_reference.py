@@ -130,7 +130,7 @@ def calibrate_healthy(
 
     The statistics by place are those of all subjects; a subject's scores are set against those of others (`cross_fit`),
     else its voxels would look more usual than a new subject's. Modes that the model has stay; others are made where
-    there are subjects enough and the contrast is that of real scans. Of `MIN_HOSTS` healthy people with real scans,
+    there are subjects enough and the contrast is that of real scans. Of `MIN_HOSTS` healthy people,
     from whom the network did not learn, a judge is learned (`learned_judge`); else the model keeps the one that it has.
 
     Parameters
@@ -145,7 +145,7 @@ def calibrate_healthy(
     """
     if all(brain.learned for brain in brains):
         raise UnusableInput("calibration", "expected at least one healthy scan, got none")
-    # put the subjects into folds; make modes, and a judge, of enough real scans where the model has none
+    # put the subjects into folds; make modes of enough real scans, a judge of enough people, where the model has none
     subjects = {brain.case.subject for brain in brains}
     new_subjects = {brain.case.subject for brain in brains if not brain.learned}
     real = model.facts.training.synthesized_from is None
