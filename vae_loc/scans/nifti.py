@@ -104,11 +104,14 @@ def pair(path: Path) -> tuple[Path, Path]:
 
     >>> pair(Path("a.img.gz"))
     (PosixPath('a.hdr.gz'), PosixPath('a.img.gz'))
+    >>> pair(Path("~a.hdr"))[1]
+    PosixPath('~a.img')
     """
-    if splitext_addext(path)[1].lower() not in (".hdr", ".img"):
+    whole = path.absolute()  # nibabel takes a ~ at the start for a home
+    if splitext_addext(whole)[1].lower() not in (".hdr", ".img"):
         return path, path
-    names = types_filenames(path, (("header", ".hdr"), ("image", ".img")))
-    return Path(names["header"]), Path(names["image"])
+    names = types_filenames(whole, (("header", ".hdr"), ("image", ".img")))
+    return path.with_name(Path(names["header"]).name), path.with_name(Path(names["image"]).name)
 
 
 def _contents(path: Path, file: IO[bytes], size: int = CHUNK_BYTES) -> Iterator[bytes]:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filename_parser import splitext_addext
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput, printable
@@ -78,8 +77,13 @@ def stem(path: Path) -> str:
 
     >>> stem(Path("a/sub-01_T1w.nii.gz"))
     'sub-01_T1w'
+    >>> stem(Path("~sub-01_T1w.nii"))
+    '~sub-01_T1w'
     """
-    return str(splitext_addext(path.name)[0])
+    for suffix in (".nii.gz", ".nii", ".hdr.gz", ".img.gz"):
+        if path.name.lower().endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.stem
 
 
 def read_volume(path: str | Path, *, volume: int | None = None) -> Volume:
