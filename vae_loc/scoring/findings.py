@@ -2,10 +2,10 @@
 
 A candidate is a connected region (26-connected) on the canonical grid in which the map is beyond its `extent`, with one
 sign. Parts that exceed `DIVIDING` times the extent and are joined by lower values alone are candidates of their own,
-divided where the map is lowest between them. The strength of a candidate is the map's greatest magnitude m in it; of
+divided where the map is lowest between them. The strength of a candidate is the map's greatest magnitude p in it; of
 Combi, where a judge has learned lesions in real scans, it depends on the learned map's greatest value l in it too:
 
-    s = m^(1 - `LIKENESS_POWER`) (`LIKENESS_UNIT` l)^`LIKENESS_POWER`           (design [99])
+    s = p^(1 - `LIKENESS_POWER`) (`LIKENESS_UNIT` l)^`LIKENESS_POWER`           (design [99])
 
 Healthy scans have candidates too. The expected number of candidates per healthy scan that are stronger than s,
 
