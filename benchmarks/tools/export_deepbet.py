@@ -1,4 +1,4 @@
-"""deepbet's networks (TorchScript, in its wheel) -> the ONNX files that vae-loc carries, two for each network.
+"""deepbet's networks (TorchScript, in its wheel) -> the ONNX files that vae-loc carries, five for each network.
 
     pip install --no-deps deepbet==1.0.2 && python -m benchmarks.tools.export_deepbet
 
@@ -11,8 +11,9 @@ The first layer, half of the work of a network, has a file of its own, so that i
 - Normalisation and ReLU do not change which voxel is the greatest. So the pooling along a plane comes before them,
   and the graph returns the sums that the normalisation of all slabs needs.
 
-In the other file a transposed convolution becomes a convolution, which needs less memory; the two classes' logits become
-their difference, and the softmax is left out; the logits of 2x2x2 voxels are 8 channels. Weights are rounded to 16 bits.
+The last layers, whose values are the finest, run by slabs too and have three files. The widening to the finest voxels
+becomes a convolution to 8 channels for each, the voxels of a block; the two classes' logits become their difference, and
+the softmax is left out. Weights are rounded to 16 bits.
 """
 
 from __future__ import annotations
@@ -104,48 +105,95 @@ def as_convolution(weight: np.ndarray) -> np.ndarray:
     return result.reshape(8 * outputs, inputs, 2, 2, 2)
 
 
-def rest(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the network behind its first pooling: x (1, C, d, h, w) -> logit (1, 8, 2d, 2h, 2w) of 2x2x2 voxels."""
+def parts(model: onnx.ModelProto) -> dict[str, onnx.ModelProto]:
+    """Return the network behind its first pooling, in four parts.
+
+    - "": x (1, C, d, h, w) -> coarse (1, C, d, h, w)
+    - "_blocks": coarse (1, C, p + 1, h, w) -> blocks of 2x2x2 voxels (1, 8 c, p, h, w)
+    - "_fine": blocks, normalised (1, 8 c, p + 2, h, w) -> values (1, c, 2 p, 2 h, 2 w)
+    - "_last": values, normalised (1, c, P, H, W) -> brain, bool (2 P, 2 H, 2 W)
+
+    `_blocks` and `_fine` also give the sum and the sum of squares of each channel.
+    """
     graph = model.graph
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     pool = next(node for node in graph.node if node.op_type == "MaxPool")
-    softmax = next(node for node in graph.node if node.op_type == "Softmax")
-    last = next(node for node in graph.node if node.output[0] == softmax.input[0])
-    widening = [node for node in graph.node if node.op_type == "ConvTranspose" and node is not last][-1]
-    # the difference of the two classes' logits, at eight voxels
-    weight, bias = (tensors[name] for name in last.input[1:3])
-    tensors["last.weight"] = (weight[:, 1] - weight[:, 0]).reshape(len(weight), 8).T[:, :, None, None, None]
-    tensors["last.bias"] = np.repeat(bias[1:2] - bias[:1], 8)
-    tensors["wide.weight"] = as_convolution(tensors[widening.input[1]])
-    tensors["wide.bias"] = np.repeat(tensors[widening.input[2]], 8)
-    channels = len(tensors[widening.input[2]])
-    replaced = {
-        widening.output[0]: [
-            helper.make_node("Conv", [widening.input[0], "wide.weight", "wide.bias"], ["wide"],
-                             kernel_shape=[2, 2, 2], pads=[0, 0, 0, 1, 1, 1]),
-            helper.make_node("Shape", [widening.input[0]], ["side"], start=2, end=3),
-            helper.make_node("Concat", ["eights", "side", "side", "side"], ["apart"], axis=0),
-            helper.make_node("Reshape", ["wide", "apart"], ["blocks"]),
-            helper.make_node("Transpose", ["blocks"], ["turned"], perm=[0, 4, 1, 5, 2, 6, 3]),
-            helper.make_node("Add", ["side", "side"], ["twice"]),
-            helper.make_node("Concat", ["channels", "twice", "twice", "twice"], ["together"], axis=0),
-            helper.make_node("Reshape", ["turned", "together"], [widening.output[0]]),
-        ],
-        last.output[0]: [
-            helper.make_node("Conv", [last.input[0], "last.weight", "last.bias"], ["logit"], kernel_shape=[1, 1, 1])
-        ],
-        softmax.output[0]: [],
-    }  # fmt: skip
-    tensors |= {"eights": np.array([channels, 2, 2, 2]), "channels": np.array([1, channels])}
-    first = list(graph.node).index(pool) + 1
-    nodes = [new for node in list(graph.node)[first:] for new in replaced.get(node.output[0], [node])]
-    for node in nodes:
+    widening, last = [node for node in graph.node if node.op_type == "ConvTranspose"][-2:]
+    fine = [node for node in graph.node if node.op_type == "Conv"][-1]
+    # up to the widening
+    nodes = list(graph.node)
+    first, end = nodes.index(pool) + 1, nodes.index(widening)
+    middle = nodes[first:end]
+    for node in middle:
         node.input[:] = ["x" if name == pool.output[0] else name for name in node.input]
-    used = {name for node in nodes for name in node.input}
+        strides = next((list(of.ints) for of in node.attribute if of.name == "strides"), [])
+        if node.op_type == "ConvTranspose" and strides == [1, 1, 1]:
+            # the same as a convolution by the mirrored weights, which needs a tenth of the memory
+            node.op_type = "Conv"
+            tensors[node.input[1]] = tensors[node.input[1]].swapaxes(0, 1)[:, :, ::-1, ::-1, ::-1]
+    used = {name for node in middle for name in node.input}
+    constants = [node for node in nodes[:first] if node.op_type == "Constant" and node.output[0] in used]
     kept = {name: values for name, values in tensors.items() if name in used}
-    constants = [node for node in list(graph.node)[:first] if node.op_type == "Constant" and node.output[0] in used]
-    ends = {"x": [1, 16, "d", "h", "w"]}, {"logit": [1, 8, "D", "H", "W"]}
-    return graph_of("rest", constants + nodes, *ends, kept)
+    ends = {"x": [1, 16, "d", "h", "w"]}, {widening.input[0]: [1, 16, "d", "h", "w"]}
+    weight, bias = (tensors[name] for name in widening.input[1:3])
+    channels, slab = len(bias), {"x": [1, len(weight), "p", "h", "w"]}
+    to_blocks = convolution("x", as_convolution(weight), np.repeat(bias, 8), [0, 0, 0, 0, 1, 1])
+    nodes, own = apart(channels, "x", "voxels")
+    own |= {"from": np.array([1]), "to": np.array([-1]), "axis": np.array([2])}
+    nodes.append(helper.make_node("Slice", ["voxels", "from", "to", "axis"], ["needed"]))
+    to_fine = convolution("needed", tensors[fine.input[1]], tensors[fine.input[2]], [0, 1, 1, 0, 1, 1])
+    blocks = {"x": [1, 8 * channels, "p", "h", "w"]}
+    return {
+        "": graph_of("middle", constants + middle, *ends, kept),
+        "_blocks": graph_of("blocks", to_blocks[0], slab, with_sums(8 * channels), to_blocks[1]),
+        "_fine": graph_of("fine", nodes + to_fine[0], blocks, with_sums(channels), own | to_fine[1]),
+        "_last": last_layer(*(tensors[name] for name in last.input[1:3])),
+    }
+
+
+def with_sums(channels: int) -> dict[str, list]:
+    """Return the outputs of a slab, with the sums of each channel and of its squares."""
+    return {"y": [1, channels, "P", "H", "W"], "sum": [channels], "squares": [channels]}
+
+
+def convolution(x: str, weight: np.ndarray, bias: np.ndarray, pads: list[int]) -> tuple[list, dict[str, np.ndarray]]:
+    """Return nodes from x (1, C, p, h, w) to its convolution y and the sums of that, and their tensors."""
+    nodes = [
+        helper.make_node("Conv", [x, "weight", "bias"], ["y"], kernel_shape=weight.shape[2:], pads=pads),
+        helper.make_node("ReduceSum", ["y", "others"], ["sum"], keepdims=0),
+        helper.make_node("ReduceSumSquare", ["y"], ["squares"], axes=[0, 2, 3, 4], keepdims=0),
+    ]
+    return nodes, {"weight": weight, "bias": bias, "others": np.array([0, 2, 3, 4])}
+
+
+def apart(channels: int, x: str, y: str) -> tuple[list, dict[str, np.ndarray]]:
+    """Return nodes from blocks x (1, 8 C, d, h, w) of 2x2x2 voxels to voxels y (1, C, 2d, 2h, 2w), and their tensors."""
+    nodes = [
+        helper.make_node("Shape", [x], ["sides"], start=2),
+        helper.make_node("Concat", ["eights", "sides"], ["apart"], axis=0),
+        helper.make_node("Reshape", [x, "apart"], ["split"]),
+        helper.make_node("Transpose", ["split"], ["turned"], perm=[0, 4, 1, 5, 2, 6, 3]),
+        helper.make_node("Add", ["sides", "sides"], ["twice"]),
+        helper.make_node("Concat", ["channels", "twice"], ["together"], axis=0),
+        helper.make_node("Reshape", ["turned", "together"], [y]),
+    ]
+    return nodes, {"eights": np.array([channels, 2, 2, 2]), "channels": np.array([1, channels])}
+
+
+def last_layer(weight: np.ndarray, bias: np.ndarray) -> onnx.ModelProto:
+    """Return the graph of the last widening, by slabs: where the logit of brain is greater than the other."""
+    nodes, tensors = apart(1, "logit", "voxels")
+    tensors |= {"weight": (weight[:, 1] - weight[:, 0]).reshape(len(weight), 8).T[:, :, None, None, None],
+                "bias": np.repeat(bias[1:2] - bias[:1], 8), "zero": np.float32([0]), "two": np.array([0, 1])}  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "weight", "bias"], ["logit"], kernel_shape=[1, 1, 1]),
+        *nodes,
+        helper.make_node("Greater", ["voxels", "zero"], ["either"]),
+        helper.make_node("Squeeze", ["either", "two"], ["brain"]),
+    ]
+    model = graph_of("last_layer", nodes, {"x": [1, len(weight), "P", "H", "W"]}, {"brain": ["Q", "H2", "W2"]}, tensors)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.BOOL
+    return model
 
 
 def halved(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -161,7 +209,7 @@ def halved(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def main() -> None:
-    """Write both files of both networks."""
+    """Write the five files of both networks."""
     parser_of(__doc__).parse_args()
     warnings.simplefilter("ignore")
     for name, (file, side) in NETWORKS.items():
@@ -169,7 +217,8 @@ def main() -> None:
         first = next(node for node in whole.graph.node if node.input[0] == "x")
         tensors = {tensor.name: tensor for tensor in whole.graph.initializer}
         layer = first_layer(numpy_helper.to_array(tensors[first.input[1]]))
-        for path, model in (FOLDER / f"{name}_first.onnx", layer), (FOLDER / f"{name}.onnx", rest(whole)):
+        for part, model in {"_first": layer, **parts(whole)}.items():
+            path = FOLDER / f"{name}{part}.onnx"
             onnx.checker.check_model(halved(model))
             path.write_bytes(model.SerializeToString(deterministic=True))
             print(path)

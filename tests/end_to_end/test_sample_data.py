@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from support.commands import invoke, names
 from support.marks import full
+from support.phantoms import dice
 from support.places import ROOT, SAMPLES
 
 import vae_loc
@@ -19,10 +20,6 @@ pytestmark = pytest.mark.skipif(os.environ.get("SKIP_SHIPPED") == "1", reason="a
 
 def lesion(name):
     return np.asarray(nib.load(SAMPLES / f"{name}_lesions.nii.gz").dataobj) > 0
-
-
-def dice(one, other):
-    return 2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff
-from support.phantoms import centred, phantom, save
+from support.phantoms import centred, dice, phantom, save
 from support.places import SAMPLES, SHARED
 
 from vae_loc.errors import UnusableInput
-from vae_loc.preprocessing import brain_mask
-from vae_loc.preprocessing.brain_mask import NoBrain, extract_brain, find_brain
-from vae_loc.preprocessing.resampling import doubled_mask
+from vae_loc.preprocessing.brain_mask import find_brain
 from vae_loc.scans.volume import read_mask, read_volume
 
 SHAPE = (48, 56, 44)  # 4 mm: 192 x 224 x 176 mm
@@ -38,10 +36,6 @@ def head(radii_mm, shape=SHAPE):
 
 def volume_of(tmp_path, data, affine=AFFINE):
     return read_volume(save(tmp_path / "scan.nii.gz", data, affine))
-
-
-def dice(a, b):
-    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
 
 
 @pytest.fixture
@@ -200,50 +194,3 @@ def test_an_extracted_brain_agrees_with_the_reference_mask():
 )
 def test_real_stripped_scans_of_any_contrast_are_recognised(scan):
     assert find_brain(read_volume(SHARED / f"{scan}.nii.gz"), "auto")[1] == "skull-stripped"
-
-
-def networks(monkeypatch, box, brain):
-    """Put two functions of halved volumes (N, N, N) in the place of the networks."""
-    monkeypatch.setattr(brain_mask, "_network", {"box": box, "brain": brain}.__getitem__)
-
-
-def brightness(volume):
-    """Halved volume (N, N, N) -> bool (2 N, 2 N, 2 N), whether it is brighter than the middle of the range."""
-    return doubled_mask(volume > (volume.min() + volume.max()) / 2)
-
-
-@pytest.mark.parametrize("shape", [(60, 80, 50), (128, 128, 128), (150, 256, 300)])
-def test_what_the_networks_call_bright_comes_back_where_it_was(monkeypatch, shape):
-    networks(monkeypatch, brightness, brightness)
-    data = np.zeros(shape, dtype=np.float32)
-    data[tuple(slice(round(0.2 * n), round(0.7 * n)) for n in shape)] = 100
-    assert dice(extract_brain(data), data > 0) > 0.98
-
-
-def test_where_nothing_is_a_brain_there_is_none(monkeypatch):
-    networks(monkeypatch, lambda volume: np.zeros_like(brightness(volume)), brightness)
-    with pytest.raises(NoBrain):
-        extract_brain(np.ones((40, 40, 40), dtype=np.float32))
-
-
-def test_specks_do_not_widen_the_box(monkeypatch):
-    networks(monkeypatch, brightness, brightness)
-    boxes = []
-    halved = brain_mask._halved
-
-    def noted(data, box, *how):
-        boxes.append(box)
-        return halved(data, box, *how)
-
-    monkeypatch.setattr(brain_mask, "_halved", noted)
-    data = np.zeros((128, 128, 128), dtype=np.float32)
-    data[40:80, 40:80, 40:80] = 100
-    data[120:124, 120:124, 120:124] = 100
-    extract_brain(data)
-    assert boxes[1] == (slice(36, 84),) * 3
-
-
-def test_the_networks_agree_with_deepbet_s_own_mask():
-    volume = read_volume(SAMPLES / "IXI012_t1.nii.gz")
-    own = read_mask(SAMPLES / "IXI012_brainmask.nii.gz", volume)  # by deepbet 1.0.2
-    assert dice(find_brain(volume, "auto")[0], own) > 0.995

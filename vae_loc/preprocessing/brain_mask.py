@@ -1,27 +1,22 @@
 """Volume -> brain mask: a file, the whole volume, an already stripped scan, or deepbet.
 
-Whole heads are extracted by the networks of deepbet, run by onnxruntime (`deepbet/README.md`): Fisch et al. 2024,
-doi:10.1016/j.compbiomed.2024.108845 (MIT). They learned from T1 of adults. One network finds the brain in the whole
-volume at 128^3; the other looks at that box at 256^3. Each sees the means of 2x2x2 samples, a sample is the nearest
-voxel (design [100]).
+Whole heads are extracted by `deepbet_networks`; here is decided whether what they found can be a brain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.errors import UnusableInput
+from vae_loc.preprocessing.deepbet_networks import NoBrain, extract_brain
 from vae_loc.preprocessing.regions import Box, bounding_box, depth_mm, distance_mm, filled, largest_component
 from vae_loc.preprocessing.resampling import interpolated
 from vae_loc.scans.volume import Volume, read_mask
 from vae_loc.scans.voxels import BRAIN_RANGE_ML
-from vae_loc.system.onnx_runtime import session
 from vae_loc.vocabulary import BoolArray, BrainMask, FloatArray
 
 SIDE_RANGE_MM = (60.0, 240.0)  # of the mask's bounding box: a slab of a brain to a long head
@@ -37,14 +32,6 @@ CLOSING_MM = 4.0  # bridges the sulci and ventricles that stripping left open
 COARSE_MM, FINE_MM = 2.0, 1.5  # voxels finer than the latter are looked at as if they had the former
 MIN_FOREGROUND_SHARE = 0.5  # of a coarse voxel, from which on it counts as foreground
 COMMON_SAMPLE = 20_000  # voxels of the faces that tell the background
-NETWORKS = Path(__file__).parent / "deepbet"
-BOX_SIDE, BRAIN_SIDE = 128, 256  # of the networks' masks; their inputs are half as fine
-SLAB, FIRST_REACH = 8, 2  # planes of the first layer at once, and planes that it looks at beside one
-NORM_EPSILON = 1e-5  # of the instance normalisation
-INPUT_PERCENTILES = (0.5, 99.5)  # of the whole volume, where intensities are clipped
-INPUT_MEAN, INPUT_SD = 0.449, 0.226  # of what the networks learned from
-MIN_PLANE_SHARE = 0.02  # of a plane of the small volume that is brain, from which on it belongs to the box
-BOX_MARGIN = 0.1  # of the box's sides, on both ends
 
 
 def find_brain(volume: Volume, how: BrainMask) -> tuple[BoolArray, str]:
@@ -206,95 +193,5 @@ def _plausible(volume: Volume, brain_like: BoolArray) -> BoolArray:
     darkest, brightest = np.percentile(data, (1, 99))
     difference = np.median(data[inside]) - np.median(data[~inside])
     if (contrast := float(difference / ((brightest - darkest) or 1.0))) < MIN_CONTRAST:
-        raise NoBrain(f"a region {contrast:.0%} brighter than the rest")
+        raise NoBrain(f"a region {contrast:.0%} brighter than the rest (of an MP2RAGE the denoised image is needed)")
     return largest
-
-
-class NoBrain(Exception):
-    """A volume holds no brain; the message names the thing found instead."""
-
-
-def extract_brain(data: FloatArray) -> BoolArray:
-    """Return the mask of the brain in a head, bool (I, J, K).
-
-    Parameters
-    ----------
-    data : float32 (I, J, K), axes to the right, the front and the top (RAS+), any unit
-
-    Raises
-    ------
-    NoBrain : if there is none.
-
-    Does not look whether what it finds has the size and shape of a brain.
-    """
-    whole = (slice(0, data.shape[0]), slice(0, data.shape[1]), slice(0, data.shape[2]))
-    shown = data[np.ix_(*(_nearest(BOX_SIDE, n) for n in data.shape))]
-    low, high = (float(edge) for edge in np.percentile(shown, INPUT_PERCENTILES))
-    box = _box(_network("box")(_halved(data, whole, BOX_SIDE, (low, high))), data.shape)
-    found = _network("brain")(_halved(data, box, BRAIN_SIDE, (low, high)))
-    brain = np.zeros(data.shape, dtype=bool)
-    brain[box] = found[np.ix_(*(_nearest(span.stop - span.start, BRAIN_SIDE) for span in box))]
-    return brain
-
-
-def _box(brain: BoolArray, shape: tuple[int, ...]) -> Box:
-    """Return the box of the largest part of a small brain mask, wider by `BOX_MARGIN`, in the voxels of the volume."""
-    largest = largest_component(brain, fully_connected=True)
-    spans = []
-    for axis, count in enumerate(shape):
-        planes = np.flatnonzero(largest.mean(axis=tuple({0, 1, 2} - {axis})) > MIN_PLANE_SHARE)
-        if not len(planes):
-            raise NoBrain("no brain")
-        scale = count / len(brain)
-        centre = round(scale * (planes[-1] + 1 + planes[0]) / 2)
-        side = round((1 + 2 * BOX_MARGIN) * scale * (planes[-1] + 1 - planes[0]))
-        spans.append(slice(max(0, int(centre - side / 2)), min(count, int(centre + side / 2))))
-    return spans[0], spans[1], spans[2]
-
-
-def _halved(data: FloatArray, box: Box, side: int, window: tuple[float, float]) -> FloatArray:
-    """Return a box of a volume at half of `side` along each axis, float32, in the mean and spread that networks expect.
-
-    Each voxel is the mean of 2x2x2 nearest voxels, whose intensities are clipped to a window.
-    """
-    halved = np.clip(data[box], *window)
-    for axis, count in enumerate(halved.shape):
-        rows = _nearest(side, count)
-        halved = halved.take(rows[::2], axis) + halved.take(rows[1::2], axis)
-    sd = float(halved.std(dtype=np.float64)) or 1.0
-    halved -= np.float32(halved.mean(dtype=np.float64))
-    return halved * np.float32(INPUT_SD / sd) + np.float32(INPUT_MEAN)
-
-
-def _nearest(count: int, of: int) -> NDArray[np.intp]:
-    """Return the indices of those of `of` voxels that are nearest to the middles of `count` even parts."""
-    return np.floor((np.arange(count) + 0.5) * of / count).astype(np.intp)
-
-
-def _network(name: str) -> Callable[[FloatArray], BoolArray]:
-    """Return one of the networks, halved volume (N, N, N) -> brain, bool (2 N, 2 N, 2 N).
-
-    It is loaded anew for each scan, which takes 0.02 s: its memory would stay beside that of all that follows.
-    """
-    first, rest = (session((NETWORKS / f"{name}{part}.onnx").read_bytes()) for part in ("_first", ""))
-
-    def run(volume: FloatArray) -> BoolArray:
-        # the first layer by slabs, its sums over all of them, and the greatest of three planes for every second
-        padded = np.pad(volume, ((FIRST_REACH, FIRST_REACH), (0, 0), (0, 0)))
-        slabs = [padded[at : at + SLAB + 2 * FIRST_REACH] for at in range(0, len(volume), SLAB)]
-        parts, sums, squares = zip(*(first.run(None, {"planes": slab}) for slab in slabs), strict=True)
-        planes = np.concatenate(parts)
-        pooled = np.maximum(planes[::2], planes[1::2])
-        pooled[1:] = np.maximum(pooled[1:], planes[1:-1:2])
-        # the instance normalisation, and the ReLU
-        mean, square = (np.stack(of).sum(axis=0, dtype=np.float64) / volume.size for of in (sums, squares))
-        gain = 1 / np.sqrt(np.maximum(square - mean**2, 0) + NORM_EPSILON)
-        pooled -= mean.astype(np.float32)[:, None, None]
-        pooled *= gain.astype(np.float32)[:, None, None]
-        np.maximum(pooled, 0, out=pooled)
-        (logits,) = rest.run(None, {"x": np.ascontiguousarray(pooled.swapaxes(0, 1))[None]})
-        parities = (logits[0] > 0).reshape(2, 2, 2, *logits.shape[2:])
-        brain: BoolArray = parities.transpose(3, 0, 4, 1, 5, 2).reshape([2 * n for n in volume.shape])
-        return brain
-
-    return run
