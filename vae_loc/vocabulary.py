@@ -20,4 +20,5 @@ MAPS = (*METHODS, PLACE_Z, LEARNED)
 SAMPLE_SCORES = ("rec", "kl", "elbo")  # one number for a slice or a scan, in nats
 Polarity = Literal["any", "bright", "dark"]  # brighter or darker than the model expects
 BrainMask = Path | Literal["auto", "none"]  # a mask file, or how to find the brain
+MNI = "MNI152NLin2009aSym"  # the template that nilearn ships
 RESEARCH_ONLY = "research only; not a medical device"

@@ -20,7 +20,8 @@ from benchmarks.page import table
 from vae_loc.preprocessing.pose import BRAIN_OFFSET, cube_affine, grid_around, moved_grid
 from vae_loc.preprocessing.registration import align
 from vae_loc.preprocessing.resampling import low_passed, lowpass_sigmas, resampled
-from vae_loc.scoring.anatomy import ATLAS2MNI_MM, MNI, atlas, regions
+from vae_loc.scoring.anatomy import ATLAS2MNI_MM, atlas, regions
+from vae_loc.vocabulary import MNI
 
 KNOWN_MM = {  # left and right
     "hippocampus": ((-25, -21, -10), (29, -20, -10)),

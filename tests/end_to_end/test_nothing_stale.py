@@ -23,11 +23,15 @@ COMMANDS = {
     "more findings": ["segment", "--false-findings", "2"],
     "two maps": ["score", "--method", "combi", "--method", "rec-error"],
     "percentile": ["score", "--percentile"],
+    "template": ["segment", "--template-space"],
     "bright": ["score", "--polarity", "bright"],
 }
 COMBI, FOUND = {f"combi_{kind}" for kind in MAP}, {f"combi_{kind}" for kind in MASKS}
 OTHER = {f"recerror_{kind}" for kind in MAP}
 SHARE = {"combi_percentile.nii.gz"}
+SPACE = "space-MNI152NLin2009aSym_desc-"
+THERE = {f"{SPACE}{kind}" for kind in ("aligned_scan.nii.gz", "combi_anomaly.nii.gz", "combi_mask.nii.gz",
+                                       "combi_dseg.nii.gz")}  # fmt: skip
 BRIGHT = {f"combibright_{kind}" for kind in MAP}
 PAIRS = {  # what is there of a scan besides its JSON
     ("findings", "two maps"): COMBI | FOUND | OTHER,
@@ -42,9 +46,13 @@ PAIRS = {  # what is there of a scan besides its JSON
     ("percentile", "more findings"): COMBI | FOUND | SHARE,
     ("findings, page", "bright"): BRIGHT,  # one JSON is of one polarity
     ("bright", "findings"): COMBI | FOUND,
+    ("template", "two maps"): COMBI | FOUND | OTHER | THERE,
+    ("template", "more findings"): COMBI | FOUND,  # the masks there are of other findings
+    ("findings", "template"): COMBI | FOUND | THERE,
 }
 
-QUICK = [("findings, page", "two maps"), ("findings, page", "more findings")]  # one stays, one goes
+# one stays, one goes, and so does what is of other findings in the space of the template
+QUICK = [("findings, page", "two maps"), ("findings, page", "more findings"), ("template", "more findings")]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ def folder(tmp_path_factory, patients, healthy_folder, model_file):
     lines = [f"{patients / f'p{n}_t1.nii.gz'},p{n},patient,{60 + n}" for n in range(6)]
     lines += [f"{healthy_folder / f'sub{n}_t1.nii.gz'},c{n},control,{50 + n}" for n in range(5)]
     (folder / "table.csv").write_text("\n".join(["scan,subject,group,age", *lines]))
-    invoke("segment", folder / "table.csv", "-o", folder / "results", "-m", model_file)
+    invoke("segment", folder / "table.csv", "-o", folder / "results", "-m", model_file, "--template-space")
     return folder
 
 
@@ -44,4 +44,7 @@ def test_the_tutorial_on_groups_ends_with_a_figure_and_a_test(folder, monkeypatc
     assert known["more"] < 0.5
     assert 0 < known["test"].pvalue < 1
     assert len(known["people"]) == 11
+    assert "patient: a place where" in said
+    assert known["share"].shape == (99, 117, 95)
+    assert 2 / 6 <= known["share"].max() < 1  # of patients, whose balls lie side by side
     assert np.all(known["result"]["q"] >= known["result"]["p"])

@@ -10,7 +10,6 @@ from support.commands import invoke
 def derivatives(bids_dataset, small_model):
     """The derivatives of a whole BIDS dataset, by participant and then by group."""
     place = bids_dataset / "derivatives" / "vae-loc"
-    for level in ("participant", "group"):
-        options = ["--contrast", "all", "-m", small_model, *(["--report"] if level == "participant" else [])]
-        invoke("bids", bids_dataset, place, level, *options)
+    for level, options in (("participant", ["--report", "--template-space"]), ("group", [])):
+        invoke("bids", bids_dataset, place, level, "--contrast", "all", "-m", small_model, *options)
     return place

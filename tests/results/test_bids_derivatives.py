@@ -65,6 +65,8 @@ def test_every_scan_has_its_derivatives(derivatives, bids_dataset):
         sidecar = json.loads((folder / f"{source}_{label}_mask.json").read_text())
         assert sidecar["Sources"] == [f"bids:raw:{scan}"]
         assert sidecar["Type"] == "Lesion"
+        moved = folder / f"{source}_space-MNI152NLin2009aSym_desc-aligned_{suffix}.json"
+        assert json.loads(moved.read_text())["SkullStripped"] is True
     assert len(list(derivatives.glob("sub-*/figures/*.png"))) == len(SCANS)
 
 

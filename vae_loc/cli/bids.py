@@ -15,6 +15,7 @@ from vae_loc.cli.options import (
     Force,
     MachineOptions,
     MaskOptions,
+    MniSpace,
     PolarityOption,
     Report,
     TalkOptions,
@@ -50,6 +51,7 @@ def bids(
     model: ChosenModel = None,
     polarity: PolarityOption = "any",
     report: Report = False,
+    template_space: MniSpace = False,
     force: Force = False,
     brain_mask: BrainMaskOption = None,
     skip_bids_validation: Annotated[
@@ -80,7 +82,7 @@ def bids(
         device=machine.device,
         threads=machine.threads,
         polarity=polarity,
-        files=Files(segmentation=mask.segmentation(), percentile=True, report=report),
+        files=Files(mask.segmentation(), percentile=True, report=report, template_space=template_space),
         force=force,
     )
     run = machine.run_options(persons=not mask.no_persons)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 PANELS = {
     "Result": ("method", "contrast", "model", "polarity", "raw", "force"),
     "Mask": ("false_findings", "threshold", "fpr", "min_size"),
-    "Files": ("output", "report", "percentile", "dicom_seg", "brain_mask", "volume", "series"),
+    "Files": ("output", "report", "percentile", "template_space", "dicom_seg", "brain_mask", "volume", "series"),
     "Cohort": ("no_persons", "jobs", "skip_existing", "shard", "scheduler"),
     "Machine": ("device", "threads", "quiet", "as_json", "log_json"),
 }  # of --help, in this order; a parameter of no panel stands first

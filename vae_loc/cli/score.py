@@ -62,7 +62,7 @@ def _score(
         threads=machine.threads,
         polarity=of.polarity,
         raw=of.raw,
-        files=Files(segmentation=segmentation, percentile=of.percentile, report=of.report),
+        files=Files(segmentation, percentile=of.percentile, report=of.report, template_space=of.template_space),
         dicom_seg=dicom_seg,
         force=of.force,
     )

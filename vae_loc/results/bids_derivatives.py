@@ -22,12 +22,13 @@ from vae_loc.scoring.locate import Located
 from vae_loc.system.reading import read_text
 from vae_loc.system.versions import own_version
 from vae_loc.system.writing import check_place, together, write_atomically, write_json
-from vae_loc.vocabulary import Method, Polarity
+from vae_loc.vocabulary import MNI, Method, Polarity
 
 BIDS_VERSION = "1.10.0"
 DESCRIPTION = "dataset_description.json"
 FINDINGS = "findings"  # `desc-` of the numbered mask
-IMAGES = ("percentile.nii.gz", "mask.nii.gz", "dseg.nii.gz")  # those with a sidecar
+IMAGES = ("percentile.nii.gz", "mask.nii.gz", "dseg.nii.gz", "scan.nii.gz")  # those with a sidecar
+MIN_BRAIN_SHARE = 0.7  # of the voxels of a scan that are not 0, from which on its skull is taken for stripped
 DEFINED = ("index", "name")  # columns that BIDS describes itself
 PERSON_NUMBERED = "Findings of all contrasts of the session, numbered from the rarest in healthy people"
 SCAN_NUMBERED = "Findings, numbered from the strongest; the table beside it says what is known of each"
@@ -56,12 +57,13 @@ class Derivatives(OutputNames):
         label = f"label-anomaly_desc-{described}" if described else "label-anomaly"
         of_map, findings = (f"{other}{signed_name(name, self.polarity)}" for name in (method, FINDINGS))
         if kind == "anomaly.png":
-            subject = scan.relative_to(self.raw).parts[0]
-            return self.folder / subject / "figures" / f"{source}_desc-{of_map}_{kind}"
+            return self.folder / scan.relative_to(self.raw).parts[0] / "figures" / f"{source}_desc-{of_map}_{kind}"
+        own = "" if self.space else "space-orig_"
         name = {
-            "anomaly.nii.gz": f"space-orig_desc-{of_map}_{kind}",
-            "percentile.nii.gz": f"space-orig_{label}_probseg.nii.gz",
+            "anomaly.nii.gz": f"{own}desc-{of_map}_{kind}",
+            "percentile.nii.gz": f"{own}{label}_probseg.nii.gz",
             "mask.nii.gz": f"{label}_{kind}",
+            "scan.nii.gz": f"desc-aligned_{stem(scan).rpartition('_')[2]}.nii.gz",
         }
         return self._beside(scan, name.get(kind, f"desc-{findings}_{kind}"))
 
@@ -69,11 +71,10 @@ class Derivatives(OutputNames):
         """Return the path of a scan's JSON."""
         return self._beside(scan, f"desc-{_source(scan)[1]}anomaly_scores.json")
 
-    def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
-        """Return every path that may be written for a scan."""
-        brain = self._brain(scan)
-        images = [self.path(scan, method, kind) for method in methods for kind in IMAGES] + [brain]
-        return [brain, *map(_sidecar, images), *super().all_paths(scan, methods)]
+    def of_maps(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
+        """Return every path that may be written for the maps of a scan in one space."""
+        images = [self._brain(scan), *(self.path(scan, method, kind) for method in methods for kind in IMAGES)]
+        return [images[0], *map(_sidecar, images), *super().of_maps(scan, methods)]
 
     def companions(self, located: Located, masks: Mapping[Method, MaskSummary]) -> None:
         """Write the brain mask, and the sidecars that describe the images."""
@@ -82,7 +83,11 @@ class Derivatives(OutputNames):
         write_volume(brain, located.brain.astype(np.uint8), located.volume)
         about = f"Brain that was looked at, from: {located.scan.brain_source}"
         sidecars: dict[Path, dict[str, object]] = {brain: {"Description": about, "Type": "Brain"}}
+        stripped = bool(located.brain[located.volume.data != 0].mean() > MIN_BRAIN_SHARE)
         for method in located.maps:
+            if self.space:
+                moved = {"Description": "The scan, aligned to the template by an affine", "SkullStripped": stripped}
+                sidecars[self.path(scan, method, "scan.nii.gz")] = moved
             share = f"Share of the voxels of healthy brains with a lower anomaly score ({method})"
             sidecars[self.path(scan, method, "percentile.nii.gz")] = {"Description": share}
             if (mask := masks.get(method)) is not None:
@@ -98,8 +103,9 @@ class Derivatives(OutputNames):
                 numbered = {"Description": SCAN_NUMBERED} | _described(columns_of(Finding))
                 sidecars[self.path(scan, method, "dseg.nii.gz")] = facts | numbered
         source = self._uri(scan)
+        made_of = {"Sources": [source], "SpatialReference": MNI if self.space else source}
         for image, facts in sidecars.items():
-            write_json(_sidecar(image), facts | {"Sources": [source], "SpatialReference": source})
+            write_json(_sidecar(image), facts | made_of)
 
     def of_person(self, person: Person, method: Method, kind: str) -> Path:
         """Return the path of a person's map, mask or table, beside those of the first scan."""
@@ -131,7 +137,7 @@ class Derivatives(OutputNames):
         return self._beside(scan, f"desc-{_source(scan)[1]}brain_mask.nii.gz")
 
     def _beside(self, scan: Path, name: str) -> Path:
-        return self.folder / scan.parent.relative_to(self.raw) / f"{_source(scan)[0]}_{name}"
+        return self.folder / scan.parent.relative_to(self.raw) / f"{_source(scan)[0]}{self.space}_{name}"
 
 
 def write_description(where: Derivatives) -> None:

@@ -17,7 +17,7 @@ from vae_loc.scans.own_outputs import SCORES_ENDING, is_scores, wrote
 from vae_loc.scans.volume import stem
 from vae_loc.system.reading import opened, read_csv
 from vae_loc.system.writing import check_place, refuse_inputs
-from vae_loc.vocabulary import Method, Polarity
+from vae_loc.vocabulary import MNI, Method, Polarity
 
 if TYPE_CHECKING:
     from vae_loc.results.scan_summary import MaskSummary
@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 
 MASK_KINDS = ("mask.nii.gz", "dseg.nii.gz", "dseg.tsv")  # 0 and 1; numbered by finding; the facts of each
 KINDS = ("anomaly.nii.gz", "percentile.nii.gz", *MASK_KINDS, "anomaly.png")
+TEMPLATE_KINDS = (*KINDS[:4], "scan.nii.gz")  # in the space of the template: maps, masks, and the scan itself
 PERSON_KINDS = ("anomaly.nii.gz", "dseg.nii.gz", "dseg.tsv")
 PERSON_SCORES = "_desc-person_scores.json"
 PAGE_ENDING = "_report.html"
 PAGE_MARK, PAGE_HEAD_BYTES = b" - vae-loc</title>", 4096  # of our pages, and how much of a page holds it
 GROUP_TABLES = ("findings", "people", "burden")  # beside the cohort table, each with a data dictionary
 OWN_PARTS = ("_desc-", "_label-anomaly_")  # of names that no other program's files beside a scan have
-MAX_STEM_BYTES = 220  # 255 less the longest of our endings
+MAX_STEM_BYTES = 190  # 255 less the longest of our endings
 OTHER_SUFFIXES = (".gz", ".png", ".jpg", ".pdf", ".svg", ".json", ".csv", ".txt", ".safetensors", ".pt", ".pth", ".npy",
                   ".npz", ".hdr", ".img", ".mgh", ".mgz", ".mnc", ".nrrd", ".mha", ".dcm", ".zip", ".bz2")  # fmt: skip
 
@@ -45,15 +46,17 @@ class OutputNames(ABC):
     Attributes
     ----------
     folder : holds all of them
+    space : the part of each name that states the space of a template; empty on the scan's own grid
     percentile_top : the number that stands for a percentile of 100
     """
 
     folder: Path
+    space: str = field(default="", kw_only=True)
     percentile_top: ClassVar[float] = 100.0
 
     @abstractmethod
     def path(self, scan: Path, method: Method, kind: str) -> Path:
-        """Return the path of one of `KINDS`."""
+        """Return the path of one of `KINDS`, or in the space of the template of `TEMPLATE_KINDS`."""
 
     @abstractmethod
     def scores(self, scan: Path) -> Path:
@@ -75,9 +78,19 @@ class OutputNames(ABC):
         """Return names restricted to these scans, small enough to send to a worker."""
         return self
 
+    @property
+    def in_template(self) -> OutputNames:
+        """The names of the same outputs in the space of the template `MNI`."""
+        return replace(self, space=f"_space-{MNI}")
+
+    def of_maps(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
+        """Return every path that may be written for the maps of a scan in one space."""
+        kinds = TEMPLATE_KINDS if self.space else KINDS
+        return [self.path(scan, method, kind) for method in methods for kind in kinds]
+
     def all_paths(self, scan: Path, methods: Sequence[Method]) -> list[Path]:
         """Return every path that may be written for a scan, in the order in which its JSON lists them."""
-        maps = [self.path(scan, method, kind) for method in methods for kind in KINDS]
+        maps = self.of_maps(scan, methods) + self.in_template.of_maps(scan, methods)
         return [*maps, self.page(scan), self.scores(scan)]
 
     def person_paths(self, person: Person, methods: Sequence[Method]) -> list[Path]:
@@ -119,12 +132,13 @@ class FolderNames(OutputNames):
     polarity: Polarity = "any"
 
     def path(self, scan: Path, method: Method, kind: str) -> Path:
-        """Return the path of one of `KINDS`."""
+        """Return the path of one of `KINDS`, or in the space of the template of `TEMPLATE_KINDS`."""
+        name = self._of_scan(scan) + self.space
         if self.map_file is None:
-            return self.folder / f"{self._of_scan(scan)}_desc-{signed_name(method, self.polarity)}_{kind}"
-        if kind == "anomaly.nii.gz":
+            described = "aligned" if kind == "scan.nii.gz" else signed_name(method, self.polarity)
+            return self.folder / f"{name}_desc-{described}_{kind}"
+        if kind == "anomaly.nii.gz" and not self.space:
             return self.map_file
-        name = stem(self.map_file)
         return self.folder / (f"{name}.png" if kind == "anomaly.png" else f"{name}_{kind}")
 
     def scores(self, scan: Path) -> Path:

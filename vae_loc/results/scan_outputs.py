@@ -11,6 +11,7 @@ from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.facts import LEVELS
 from vae_loc.model.network import Model
 from vae_loc.results.earlier_outputs import Earlier, remove_segmentations, remove_stale
+from vae_loc.results.groups.template_space import in_template, numbers_in_template
 from vae_loc.results.montage import Shown, Slices, montage_png
 from vae_loc.results.output_names import MASK_KINDS, OutputNames
 from vae_loc.results.scan_page import Picture, scan_page
@@ -25,7 +26,6 @@ from vae_loc.system.writing import together, write_atomically, write_json
 from vae_loc.vocabulary import Method
 
 CEILING_FPR = 0.01  # where findings are not known, full colour is twice what this share of healthy voxels exceeds
-
 NOT_SEGMENTED = "the whole map, without findings: `vae-loc segment` finds them"
 
 
@@ -68,6 +68,8 @@ def write_outputs(
             pictures[method] = _write_picture(located, model, names, method, segmented, whole=options.files.report)
         names.companions(located, masks)
         summary = summarize(located, model, masks or None, options, inputs)
+        if options.files.template_space and summary.ras2mni_mm:
+            _write_in_template(located, model, names.in_template, pictures, summary)
         summary = earlier.joined(summary, [staged.path for staged in group.files])
         if options.files.report:
             write_atomically(names.page(scan), scan_page(located, model, pictures, summary))
@@ -115,6 +117,22 @@ def _write_mask(
         regions_ml=regions_ml(located, model, method, segmented.mask),
         findings=list(segmented.findings),
     )
+
+
+def _write_in_template(
+    located: Located, model: Model, names: OutputNames, pictures: dict[Method, Picture], summary: ScanSummary
+) -> None:
+    """Write maps, masks and scan in the space of the template `MNI`, by the way that the summary states."""
+    ras2mni_mm = np.array(summary.ras2mni_mm)
+    there, scan = in_template(located, ras2mni_mm), located.volume.path
+    for method, picture in pictures.items():
+        _write_map(there, model, names, method, percentile=summary.options["percentile"] is True)
+        if picture.numbers is not None:
+            numbers = numbers_in_template(picture.numbers, located.volume, ras2mni_mm)
+            write_volume(names.path(scan, method, "mask.nii.gz"), numbers > 0, there.volume)
+            write_volume(names.path(scan, method, "dseg.nii.gz"), numbers, there.volume)
+    write_volume(names.path(scan, next(iter(pictures)), "scan.nii.gz"), there.volume.data, there.volume)
+    names.companions(there, summary.masks or {})
 
 
 def _write_picture(

@@ -23,7 +23,7 @@ from vae_loc.scoring.score_options import EXTRAPOLATED, ScoreOptions
 from vae_loc.system.onnx_runtime import set_threads
 from vae_loc.system.reading import sha256_of
 from vae_loc.system.writing import refuse_inputs
-from vae_loc.vocabulary import BrainMask
+from vae_loc.vocabulary import MNI, BrainMask
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ def score_scan(options: ScoreOptions, task: Task) -> Entry:
         notes += tuple(f"warning: {printable(case.scan)}: {warning}" for warning in located.warnings)
         rules = [mask.threshold_from for mask in (summary.masks or {}).values()]
         notes += tuple(f"warning: findings by {rule}" for rule in rules if EXTRAPOLATED in rule)
+        if options.files.template_space and summary.ras2mni_mm is None:
+            notes += (f"warning: {printable(case.scan)}: its alignment to {MNI} is not sure: nothing is written there",)
         entry = replace(entry, status="done", facts=facts_of(summary), written=tuple(written), notes=notes)
     return _with_segmentations(entry, names, task.series) if task.series and options.dicom_seg else entry
 
@@ -104,12 +106,14 @@ def _existing(options: ScoreOptions, case: Case, earlier: Earlier) -> ScanSummar
     models = {model.digest: model for model in map(load_model, known)}
     if summary.model.sha256 not in models or len(earlier.whole) < len(earlier.files):
         return None
-    # each map, on the page, with percentiles, and with findings by the rule that is asked for
-    shown, masks = summary.options.get("report"), summary.masks or {}
+    # each map, on the page, with percentiles and masks, in each space, and with findings by the rule that is asked for
+    shown, masks, names = summary.options.get("report"), summary.masks or {}, earlier.names
+    asked = {"anomaly": True, "percentile": files.percentile, "mask": files.segmentation is not None}
+    spaces = [names, names.in_template] if files.template_space and summary.ras2mni_mm else [names]
     for method in options.methods:
         on_page = not files.report or (isinstance(shown, list) and method in shown)
-        percentile = not files.percentile or earlier.names.path(case.scan, method, "percentile.nii.gz") in earlier.whole
-        if method not in summary.maps or not (on_page and percentile):
+        wanted = [of.path(case.scan, method, f"{kind}.nii.gz") for of in spaces for kind in asked if asked[kind]]
+        if method not in summary.maps or not on_page or not earlier.whole.keys() >= {*wanted}:
             return None
         if files.segmentation is not None:
             rule = files.segmentation.rule(models[summary.model.sha256], method, bare=options.raw)

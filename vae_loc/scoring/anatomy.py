@@ -35,7 +35,6 @@ MAX_OTHERS, MIN_OTHER = 2, 0.05  # further regions of a finding that are named, 
 MIN_FLUID = 0.5  # of a finding's pixels: with less it is named after the tissue beside the fluid, as a tumour is
 ELSEWHERE = "elsewhere"  # in no region
 KEPT_ATLASES = 4  # atlases in memory of a process, one for each mean brain
-MNI = "MNI152NLin2009aSym"  # the template that nilearn ships
 ATLAS2MNI_MM = (  # of the atlas's mean brain, by benchmarks/measured/template_space.py
     (1.11253, -0.00048, -0.02386, -0.0635),
     (0.00033, 1.05833, 0.23416, -21.9765),

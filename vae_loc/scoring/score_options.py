@@ -94,11 +94,13 @@ class Files:
     segmentation : how masks are made; None makes none
     percentile : whether each map is also written as the percentile among healthy voxels
     report : whether a page for people is written
+    template_space : whether scan, maps and masks are also written in the space of the template `MNI`
     """
 
     segmentation: Segmentation | None = None
     percentile: bool = False
     report: bool = False
+    template_space: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ class ScoreOptions:
             "raw": self.raw,
             "percentile": self.files.percentile,
             "report": self.files.report,
+            "template_space": self.files.template_space,
             "force": self.force,
             "segmentation": None if self.files.segmentation is None else asdict(self.files.segmentation),
         }

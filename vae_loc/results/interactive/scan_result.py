@@ -148,7 +148,13 @@ class ScanResult:
         return scan_figure(slices, found.findings, title=title)
 
     def save(
-        self, folder: str | Path, *, percentile: bool = False, report: bool = False, **rule: Unpack[RuleOptions]
+        self,
+        folder: str | Path,
+        *,
+        percentile: bool = False,
+        report: bool = False,
+        template_space: bool = False,
+        **rule: Unpack[RuleOptions],
     ) -> list[Path]:
         """Write the files that `vae-loc segment` writes for the scan, all or none; return their paths.
 
@@ -156,16 +162,16 @@ class ScanResult:
         ----------
         folder : is made if it is not there; outputs of an earlier run for this scan are replaced
         percentile, report : whether percentile maps and the page are written too
+        template_space : whether scan, maps and masks are also written in MNI152NLin2009aSym, if the alignment is sure
         rule : as of `segment`
 
         Raises
         ------
         UnusableInput : if a file cannot be written, or would replace an input or a file that is not vae-loc's.
         """
-        files = Files(Segmentation(**rule), percentile=percentile, report=report)
+        files = Files(Segmentation(**rule), percentile=percentile, report=report, template_space=template_space)
         options = replace(self.options, files=files)
-        scans, maps = [self.case.scan], len(self.maps)
-        names = folder_names(Path(folder), scans=scans, methods=maps, polarity=options.polarity)
+        names = folder_names(Path(folder), scans=[self.case.scan], methods=len(self.maps), polarity=options.polarity)
         refuse_clashes([self.case], names, options)
         digest = digest_of(self.volume) if self.in_memory else None
         inputs = inputs_of(self.case, counting_mask(self.case, options.brain_mask), scan=digest)
