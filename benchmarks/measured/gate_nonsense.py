@@ -53,6 +53,8 @@ def nonsense(scan: Scan, seed: int = 0) -> Iterator[Made]:
         "smooth noise in the brain",
         lambda: other(scan, (100 + gaussian_filter(rng.normal(0, 300, data.shape), 3 / spacing)) * brain),
     )
+    smooth = gaussian_filter(rng.normal(0, 1, data.shape), 4 / spacing)
+    yield "a symmetric map of statistics", lambda: other(scan, (smooth + np.flip(smooth, axes["x"])) * brain)
     order = rng.permutation(data.shape[axes["z"]])
     yield (
         "slices in another order",
@@ -76,6 +78,7 @@ def hard(scan: Scan, seed: int = 0) -> Iterator[Made]:
     data, brain, axes = scan.volume.data, scan.brain, axes_of(scan)
     rng = np.random.default_rng(seed)
     level = float(np.median(data[brain]))
+    yield "a brain of mean 0", lambda: other(scan, (data - level) * brain)
     yield "mirrored left to right", lambda: other(scan, np.flip(data, axes["x"]), np.flip(brain, axes["x"]))
     yield "a child's size (0.88)", lambda: other(scan, affine=scan.volume.affine @ np.diag([0.88, 0.88, 0.88, 1]))
     yield "the upper 60 %", lambda: _part(scan, "z", 0.4, 1.0)
@@ -103,12 +106,19 @@ def objects(like: Volume) -> Iterator[Made]:
     noise = rng.normal(0, 3, shape)
     bowl = [(0, 0, 0), (45, 20, 0), (-45, 20, 0), (0, -50, 0), (20, 40, 40)]
     fruit = np.min([np.linalg.norm(world - centre, axis=-1) for centre in bowl], axis=0)
+    melon = (
+        70
+        + 60 * (radius < 66)
+        - 50 * (radius < 30)
+        + 40 * np.sin(9 * np.arctan2(world[..., 1], world[..., 0])) * (radius < 34)
+    )
     things = {
         "a sphere": (radius < 65, 100 + noise),
         "a shaded sphere": (radius < 65, 100 + 0.3 * world[..., 0] + noise),
         "a sphere of shells": (radius < 65, 60 + 40 * ((radius // 12) % 2) + noise),
         "an egg": (egg < 1, 100 + noise),
         "an egg of noise": (egg < 1, rng.uniform(50, 150, shape)),
+        "a melon": (radius < 78, melon + noise),
         "a bowl of fruit": (fruit < 40, 80 + 20 * np.sin(radius / 4) + noise),
     }
     for name, (inside, values) in things.items():

@@ -158,16 +158,20 @@ def test_padding_is_air(tmp_path, twin, signed, padding):
     assert found[:3].max() <= twin.get_fdata().min() + 1
 
 
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("packed", [None, "RLELossless", "JPEGLSLossless"])
 def test_overlays_in_unused_high_bits_are_removed(tmp_path, twin, packed):
-    from pydicom.uid import RLELossless
+    import pydicom.uid
+
+    if packed == "JPEGLSLossless":
+        pytest.importorskip("jpeg_ls")
 
     def overlaid(image, _):
         pixels = image.pixel_array
         pixels[5:9, 5:9] |= 0x4000
-        image.PixelData, image.BitsStored, image.HighBit = pixels.tobytes(), 12, 11
+        image.PixelData = pixels.tobytes()
         if packed:
-            image.compress(RLELossless, generate_instance_uid=False)
+            image.compress(getattr(pydicom.uid, packed), generate_instance_uid=False)
+        image.BitsStored, image.HighBit = 12, 11
 
     write_series(tmp_path / "s", change=overlaid)
     same(image_of(tmp_path / "s"), twin)

@@ -115,6 +115,19 @@ def test_noise_in_the_shape_of_a_brain_is_refused(samples, contrast, smooth):
     assert "its detail is not that of a brain" in found.refusals[0]
 
 
+def test_a_map_of_statistics_is_refused_also_where_it_is_symmetric(samples):
+    scan = samples[T1]
+    noise = gaussian_filter(np.random.default_rng(0).normal(0, 1, scan.brain.shape), 2)
+    noise += np.flip(noise, axis_of(scan, "LR"))
+    assert "values of both signs" in verdict(changed(scan, noise * scan.brain), "t1").refusals[0]
+
+
+def test_a_scan_whose_brain_has_mean_0_is_no_map_of_statistics(samples):
+    scan = samples[T1]
+    brain = scan.volume.data[scan.brain]
+    assert not verdict(changed(scan, (scan.volume.data - brain.mean()) / brain.std() * scan.brain), "t1").refusals
+
+
 def labels_of(scan):
     """A map of labels: blocks of one number each."""
     numbers = np.random.default_rng(0).integers(1, 150, [n // 12 + 1 for n in scan.brain.shape])

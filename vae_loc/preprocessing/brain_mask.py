@@ -193,5 +193,6 @@ def _plausible(volume: Volume, brain_like: BoolArray) -> BoolArray:
     darkest, brightest = np.percentile(data, (1, 99))
     difference = np.median(data[inside]) - np.median(data[~inside])
     if (contrast := float(difference / ((brightest - darkest) or 1.0))) < MIN_CONTRAST:
-        raise NoBrain(f"a region {contrast:.0%} brighter than the rest (of an MP2RAGE the denoised image is needed)")
+        hint = " (of an MP2RAGE take the image whose air is dark)" if contrast > MIN_CONTRAST / 2 else ""
+        raise NoBrain(f"a region {contrast:.0%} brighter than the rest{hint}")
     return largest

@@ -1,8 +1,7 @@
 """Whether a scan is a brain that the model can be asked about: fine, with a warning, or refused.
 
-The values of scans at hand are in docs/measured/scan-gate.md. The checks use only quantities
-computed for scoring: the brain, its alignment, and its detail between 4 and 24 mm.
-A refusal is for what no scan of an adult's brain reaches; a warning is for what may be one.
+The values of scans at hand are in docs/measured/scan-gate.md. The checks use only quantities computed for scoring: the
+brain, its alignment, and its detail. A refusal is for what no adult's brain reaches; a warning for what may be one.
 """
 
 from __future__ import annotations
@@ -42,6 +41,7 @@ MAX_CUTS = 2  # faces of a part of a brain that are cut straight; a block has si
 POOR_MATCH = 0.19  # correlation of the detail, below which the outline must be a brain's: fruit .18
 CLEAR_MATCH = 0.3  # correlation of the detail with that of two tissues, from which on no more is asked
 NO_MATCH = 0.1  # of the detail, with any of the mean brain or with its mirror image: noise .09, real scans .18
+MAX_NEGATIVE_SHARE = 0.1  # of a brain's voxels: scans .01 and less, those of mean 0 half; a z-map .53
 KNOTS_PERCENT = (2, 15, 30, 45, 60, 75, 90, 98)  # of the mean brain's intensities, of the curve that is fitted
 MAX_ZOOM_RATIO = 1.25  # of two axes, beyond which other poses are tried
 MIN_MATCH_GAIN = 1.3  # factor of the detail's correlation that another pose must gain to be the right one
@@ -135,6 +135,8 @@ def verdict_on(scan: Scan, canonical: CanonicalVolume, model: Model, *, force: b
         # a brain in a wrong pose may lack the mean brain's detail too
         posed = None if refusals or outline < NO_OUTLINE else _posed(scan, canonical, model, outline)
         refusals += [posed] if posed else without
+        if model.facts.contrast == tissue.contrast == "t1" and tissue.match < CLEAR_MATCH:
+            warnings.append(f"its detail is hardly that of a human adult's T1 (correlation {tissue.match:.2f})")
         if sharpness(canonical.data, canonical, template) < MIN_SHARPNESS * sharpness(template, canonical, template):
             warnings.append("it is blurred beyond what the model knows: findings may be missed")
     if refusals and not force:
@@ -166,23 +168,18 @@ def equal_share(data: FloatArray, brain: BoolArray) -> float:
     0.5
     """
     equal = pairs = 0
-    for axis, count in enumerate(data.shape):
-        first, second = (
-            tuple(np.s_[:] if a != axis else part for a in range(3)) for part in (np.s_[: count - 1], np.s_[1:])
-        )
-        both = brain[first] & brain[second]
+    for axis in range(data.ndim):
+        values, inside = np.moveaxis(data, axis, 0), np.moveaxis(brain, axis, 0)
+        both = inside[:-1] & inside[1:]
         pairs += int(np.count_nonzero(both))
-        equal += int(np.count_nonzero(both & (data[first] == data[second])))
+        equal += int(np.count_nonzero(both & (values[:-1] == values[1:])))
     return equal / max(1, pairs)
 
 
 def _without_anatomy(
     scan: Scan, canonical: CanonicalVolume, template: FloatArray, outline: float, tissue: TissueFit
 ) -> tuple[str, ...]:
-    """Return why what was aligned is no brain: its outline, or its detail.
-
-    Half a brain has neither either, but a straight cut, which fruit and noise have not.
-    """
+    """Return why what was aligned is no brain: its outline or detail; half a brain lacks both, but is cut straight."""
     part = 0 < int(cut_faces(scan.brain).sum()) <= MAX_CUTS
     if outline < NO_OUTLINE and not part:
         return (f"its brain mask does not have the shape of a brain (Dice {outline:.2f} with the mean brain)",)
@@ -191,6 +188,8 @@ def _without_anatomy(
     match = anatomy_match(canonical, template)
     if outline < POOR_OUTLINE and match < POOR_MATCH and not part:
         return (f"neither its shape nor its detail is that of a brain (Dice {outline:.2f}, correlation {match:.2f})",)
+    if match < POOR_MATCH and float(np.mean(scan.volume.data[scan.brain] < 0)) > MAX_NEGATIVE_SHARE:
+        return (f"it has values of both signs and not the detail of a brain (correlation {match:.2f}): statistics?",)
     if max(match, symmetry(canonical)) < NO_MATCH and not part:
         return (f"its detail is not that of a brain (correlation {match:.2f} with the mean brain): noise?",)
     return ()
@@ -271,8 +270,7 @@ def tissue_fit(canonical: CanonicalVolume, template: FloatArray) -> TissueFit:
     matter, white matter is much brighter only in T1, and fluid much darker or the tissues alike only in FLAIR. On
     FLAIR, sulci darken grey matter and lesions brighten white matter: middle intensities are fitted by themselves.
     """
-    mask = canonical.mask & (template > BRAIN_OFFSET)
-    mean = standardized(template, mask)
+    mean = standardized(template, mask := canonical.mask & (template > BRAIN_OFFSET))
     parts = (np.minimum(mean, GREY_SD), np.maximum(mean, GREY_SD))
     tissues = np.column_stack([detail_of(part, mask, canonical) for part in parts])
     detail = detail_of(canonical.data, mask, canonical)
