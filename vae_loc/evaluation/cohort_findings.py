@@ -17,13 +17,14 @@ from vae_loc.evaluation.lesions import (
 )
 from vae_loc.evaluation.metrics import subject_interval
 from vae_loc.evaluation.record import FindingPoint, FindingTable, HealthyRates, Interval, Missing
+from vae_loc.evaluation.scan_metrics import evaluated_maps
 from vae_loc.model.checkpoint import healthy_threshold
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.cases import Case
 from vae_loc.scoring.locate import locate
 from vae_loc.scoring.score_options import ScoreOptions
-from vae_loc.vocabulary import METHODS, BrainMask, Method
+from vae_loc.vocabulary import LEARNED, METHODS, BrainMask, Method
 
 STATED_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # of healthy voxels above a threshold
 NO_HEALTHY = "no healthy scans were given (--healthy)"
@@ -55,14 +56,13 @@ def measure_healthy(
     UnusableInput : if a scan cannot be used.
     UnusableModel : if the model has no healthy statistics.
     """
-    thresholds = {
-        method: [healthy_threshold(model.checkpoint, method, share) for share in STATED_SHARES] for method in METHODS
-    }
+    maps = evaluated_maps(model)
+    thresholds = {of: [healthy_threshold(model.checkpoint, of, share) for share in STATED_SHARES] for of in maps}
     scans = []
     for case in cases:
-        located = locate(open_scan(case, brain_mask=brain_mask), model, ScoreOptions(methods=METHODS, force=True))
+        located = locate(open_scan(case, brain_mask=brain_mask), model, ScoreOptions(methods=maps, force=True))
         shares: dict[Method, list[float]] = {}
-        for method in METHODS:
+        for method in maps:
             scores = located.maps[method][located.brain]
             shares[method] = [float(np.mean(scores > threshold)) for threshold in thresholds[method]]
         counts = {method: count_findings(of) for method, of in findings_of(located, model).items()}
@@ -78,7 +78,7 @@ def healthy_rates(scans: Sequence[HealthyScan], *, seed: int) -> HealthyRates:
     """
     subjects = [scan.subject for scan in scans]
     measured: dict[str, list[Interval]] = {}
-    for method in METHODS:
+    for method in scans[0].shares:
         columns = zip(*(scan.shares[method] for scan in scans), strict=True)
         measured[method] = [subject_interval(subjects, shares, seed=seed) for shares in columns]
     return HealthyRates(subjects=len(set(subjects)), stated=list(STATED_SHARES), measured=measured)
@@ -89,7 +89,7 @@ def finding_tables(
 ) -> dict[str, FindingTable | Missing]:
     """Return the figures of each map's findings at each rate; a map without findings in any scan is missing."""
     tables: dict[str, FindingTable | Missing] = {}
-    for method in METHODS:
+    for method in (*METHODS, *([LEARNED] if any(LEARNED in scan for scan in scans) else [])):
         if not all(method in scan for scan in scans):
             tables[method] = Missing(reason=NO_HEALTHY_FINDINGS)
             continue

@@ -15,14 +15,15 @@ from vae_loc.evaluation.cohort_metrics import Evaluation
 from vae_loc.evaluation.record import Missing
 from vae_loc.evaluation.scan_metrics import BASELINES
 from vae_loc.system.writing import write_atomically
-from vae_loc.vocabulary import METHODS
+from vae_loc.vocabulary import LEARNED, METHODS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # colour-blind safe
-COLOURS: dict[str, str] = dict(zip(METHODS, ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00"), strict=True))
+HUES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#000000")
+COLOURS: dict[str, str] = dict(zip((*METHODS, LEARNED), HUES, strict=True))
 BASELINE_COLOUR = "#888888"
 BASELINE_STYLES = dict(zip(BASELINES, ("-", "--", "-.", (0, (5, 1)), (0, (1, 1))), strict=True))
 LEAST_SHARE = 1e-5  # on a logarithmic axis
@@ -119,8 +120,7 @@ def _subjects(axis: Axes, result: Evaluation) -> None:
 def _froc(axis: Axes, result: Evaluation) -> None:
     """Draw lesions found against false findings: measured on healthy scans where there are any, else on patients."""
     measured = False
-    for name in METHODS:
-        table = result.record.findings[name]
+    for name, table in result.record.findings.items():
         if isinstance(table, Missing):
             continue
         rates = []

@@ -21,7 +21,17 @@ from vae_loc.scoring.locate import Located, locate
 from vae_loc.scoring.normalised_maps import intensity_features, normalised_maps, with_polarity
 from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.system.array_store import ArrayStore
-from vae_loc.vocabulary import METHODS, PLACE_Z, SAMPLE_SCORES, BoolArray, BrainMask, FloatArray, Method, Polarity
+from vae_loc.vocabulary import (
+    LEARNED,
+    METHODS,
+    PLACE_Z,
+    SAMPLE_SCORES,
+    BoolArray,
+    BrainMask,
+    FloatArray,
+    Method,
+    Polarity,
+)
 
 FPRS = {"fpr 1%": 0.01, "fpr 5%": 0.05, "fpr 10%": 0.1}  # healthy rates whose thresholds are judged
 MIN_LESION_PIXELS = 20  # of a diseased slice of 64x64; fewer, but not none: the slice is left out
@@ -83,6 +93,12 @@ class Measured:
     warnings: tuple[str, ...]
 
 
+def evaluated_maps(model: Model) -> tuple[Method, ...]:
+    """Return the maps that a model is evaluated by: those of the paper, and that of its judge if it has one."""
+    has_judge = model.facts.healthy is not None and LEARNED in model.facts.healthy.maps
+    return (*METHODS, LEARNED) if has_judge else METHODS
+
+
 def measure(pair: LabelledCase, model: Model, store: ScoreStore, *, brain_mask: BrainMask | None = None) -> Measured:
     """Score a scan, and compare maps, baselines and findings with its annotation; voxel scores go into the store.
 
@@ -93,7 +109,7 @@ def measure(pair: LabelledCase, model: Model, store: ScoreStore, *, brain_mask: 
     opened = open_scan(pair.case, brain_mask=brain_mask)
     volume, brain = opened.volume, opened.brain
     truth, notes = read_labels(pair.label, volume)
-    located = locate(opened, model, ScoreOptions(methods=METHODS, force=True))
+    located = locate(opened, model, ScoreOptions(methods=evaluated_maps(model), force=True))
     canonical = located.canonical
     # the annotation on the canonical grid, for the paper's protocol and for slices
     coverage = onto_grid(truth.astype(np.float32), volume, np.ones_like(truth), canonical.grid)
@@ -133,7 +149,7 @@ def _row(case: Case, name: str, lesion: FloatArray, other: FloatArray, model: Mo
     """Return the figures of one map or baseline, whose scores of lesion and of other voxels are (N,), ascending."""
     ranking = rank_sorted([lesion], [other])
     # a baseline has no healthy threshold, and neither has a model without healthy statistics
-    method = next((method for method in METHODS if method == name and model.facts.healthy), None)
+    method = next((method for method in evaluated_maps(model) if method == name and model.facts.healthy), None)
     thresholds = {"calibrated": model.facts.labelled.thresholds.get(name) if model.facts.labelled else None}
     for at, fpr in FPRS.items():
         thresholds[at] = None if method is None else healthy_threshold(model.checkpoint, method, fpr)
