@@ -1,9 +1,11 @@
 """A result in Python: findings, masks, figure and files as the commands make them."""
 
+import io
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.commands import invoke
 from support.phantoms import AFFINE, BALL, SHAPE, phantom, save
 
@@ -24,10 +26,10 @@ def found(ball, model_file):
 
 
 def test_what_is_saved_is_what_the_command_writes(tmp_path, ball, model_file):
-    options = ["--fpr", "0.02", "--report", "--percentile"]
+    options = ["--fpr", "0.02", "--report", "--percentile", "--template-space"]
     invoke("segment", ball, "-m", model_file, "-o", tmp_path / "command", *options)
     found = vae_loc.localize(ball, model=model_file)
-    written = found.save(tmp_path / "python", fpr=0.02, report=True, percentile=True)
+    written = found.save(tmp_path / "python", fpr=0.02, report=True, percentile=True, template_space=True)
     made = {path.name: path.read_bytes() for path in (tmp_path / "command").iterdir()}
     assert {path.name: path.read_bytes() for path in written} == made
 
@@ -61,6 +63,12 @@ def test_the_figure_shows_scan_map_and_outline_of_each_finding(found):
     assert pictures[2].collections  # the outline
     assert not pictures[0].collections
     assert "ml" in pictures[0].get_ylabel()
+    # the numbers stand on black, and below the last picture no more than a twentieth is empty
+    numbered = {text.get_text().strip(): text.get_bbox_patch().get_facecolor()[:3] for text in pictures[2].texts}
+    assert numbered["1"] == (0, 0, 0)
+    with Image.open(io.BytesIO(figure._repr_png_())) as drawn:
+        inked = np.flatnonzero((np.asarray(drawn.convert("L")) < 255).any(axis=1))
+        assert inked.max() > 0.95 * drawn.height
 
 
 def test_a_notebook_shows_the_figure_as_a_picture(found):

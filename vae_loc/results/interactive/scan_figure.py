@@ -21,6 +21,7 @@ FIGURE_ROWS = 3  # at most, each a slice with the strongest findings
 INCHES = 3.2  # of one picture's width
 MAP_COLOURS = "RdBu_r"  # red is brighter, blue is darker than expected; told apart by colour-blind readers
 OUTLINE = "#00b4b4"
+NUMBER_BOX = {"facecolor": "black", "pad": 1}  # of the number beside an outline, else lost on bright tissue
 OUTLINE_POINTS, OWN_POINTS = 0.8, 2.0  # of a finding, and of one that the slice is shown for
 MAP_OPACITY = 0.55  # of the map over the scan
 
@@ -44,7 +45,7 @@ def scan_figure(slices: Slices, findings: Sequence[Finding], *, title: str) -> F
     rows = slices.of_findings(findings)[:FIGURE_ROWS]
     rows = rows or [(int(slices.layers[2].sum(axis=(1, 2)).argmax()), [])]
     width, height = slices.tile
-    size = INCHES * len(VIEWS) + 1, INCHES * height / width * len(rows) + 0.8
+    size = INCHES * len(VIEWS) + 1.35, INCHES * height / width * len(rows) + 0.6
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(printable(title), fontsize="medium")
     axes = figure.subplots(len(rows), len(VIEWS), squeeze=False)
@@ -69,8 +70,7 @@ def _png(figure: Figure) -> bytes:
 def _draw_row(axes: Sequence[Axes], slices: Slices, at: int, own: Sequence[int]) -> None:
     """Draw one axial slice three times: scan, map, and scan with the findings; the outlines of `own` are heavier."""
     scan, signed, brain, numbers = (layer[at] for layer in slices.layers)
-    width, height = slices.tile
-    extent = (0, width, height, 0)
+    extent = (0, *slices.tile, 0)
     ceiling = slices.shown.ceiling
     findings = np.ma.masked_where(~slices.coloured(at), signed)
     for axis, values in zip(axes, (None, np.ma.masked_where(~brain, signed), findings), strict=True):
@@ -88,6 +88,6 @@ def _draw_row(axes: Sequence[Axes], slices: Slices, at: int, own: Sequence[int])
         points = OWN_POINTS if number in own else OUTLINE_POINTS
         axes[2].contour(x, y, inside, levels=[0.5], colors=[OUTLINE], linewidths=points)
         rows, columns = np.nonzero(inside)
-        axes[2].text(x[columns.max()], y[rows[columns.argmax()]], f" {number}", color=OUTLINE, fontsize="small")
+        axes[2].text(x[columns.max()], y[rows[columns.argmax()]], f" {number}", color="cyan", bbox=NUMBER_BOX)
     for x_share, side in ((0.02, "R"), (0.93, "L")):
         axes[0].text(x_share, 0.5, side, color="yellow", transform=axes[0].transAxes)
