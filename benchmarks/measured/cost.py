@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +62,24 @@ def measured(scan: str, arguments: tuple[str, ...], count: int) -> Cost:
         return Cost(first_s, (all_s - first_s) / (count - 1), peak_mb, maps_mb, sum(sizes.values()) - maps_mb)
 
 
+def memory_curve(scan: str, arguments: tuple[str, ...], count: int) -> list[tuple[int, float]]:
+    """Segment a folder of copies in one process; return scans done and memory in MB, at about ten moments."""
+    with tempfile.TemporaryDirectory() as name:
+        scans, out = Path(name) / "scans", Path(name) / "out"
+        scans.mkdir()
+        for number in range(count):
+            (scans / f"s{number:03}_{scan[-2:]}.nii.gz").symlink_to(SAMPLES / f"{scan}.nii.gz")
+        command = [sys.executable, "-m", "vae_loc", "segment", scans, "-o", out, "--jobs", "1", "--quiet", *arguments]
+        process, peaks = subprocess.Popen(command), dict[int, float]()
+        while process.poll() is None:
+            time.sleep(0.02)
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            if resident := re.search(r"VmRSS:\s+(\d+)", status):
+                done = len(list(out.glob("*_scores.json")))
+                peaks[done] = max(peaks.get(done, 0.0), int(resident[1]) / 1024)
+        return [(done, peaks[done]) for done in sorted(peaks) if done % max(1, count // 10) == 0 and done < count]
+
+
 def page(options: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of the page."""
     yield "# What a scan costs\n"
@@ -72,6 +93,12 @@ def page(options: argparse.Namespace) -> Iterator[str]:
             f"| {kind} | {cost.first_s:.1f} | {cost.further_s:.2f} | {cost.peak_mb:.0f} "
             f"| {cost.maps_mb:.1f} | {cost.others_mb:.1f} |"
         )
+    scan, arguments = KINDS["stripped, 1 mm"]
+    yield f"\nMemory of one process while it segments {options.many} stripped scans, MB, after so many:\n"
+    curve = memory_curve(scan, arguments, options.many)
+    yield "| scans done | " + " | ".join(str(done) for done, _ in curve) + " |"
+    yield "|---" * (len(curve) + 1) + "|"
+    yield "| peak in the next scan, MB | " + " | ".join(f"{peak:.0f}" for _, peak in curve) + " |"
     yield "\n## Many scans, on paper\n"
     yield f"This is arithmetic on the table above, for nodes of {NODE_CPUS} CPUs and {NODE_GB} GB."
     yield "No cohort of this size was run."
@@ -98,6 +125,7 @@ def main() -> None:
     """Print and write the page."""
     parser = parser_of(__doc__, output=True)
     parser.add_argument("--scans", type=int, default=8, help="copies in a folder")
+    parser.add_argument("--many", type=int, default=200, help="copies in the folder whose memory is watched")
     options = parser.parse_args()
     finish("\n".join(page(options)) + "\n", options.output)
 
