@@ -106,6 +106,16 @@ def test_an_enhanced_series_that_states_its_pixels_by_frame_has_a_segmentation(s
     found = hd.seg.segread(tmp_path / "out" / "s_desc-combi_dseg.dcm").get_volume(combine_segments=True)
     mask = nib.load(tmp_path / "out" / "s_desc-combi_mask.nii.gz").get_fdata()
     assert np.count_nonzero(found.array) == np.count_nonzero(mask) > 0
+    # each finding names the frame of its peak
+    places = [
+        frame.PlanePositionSequence[0].ImagePositionPatient for frame in enhanced.PerFrameFunctionalGroupsSequence
+    ]
+    findings = json.loads((tmp_path / "out" / "s_scores.json").read_text())["masks"]["combi"]["findings"]
+    affine = nib.load(tmp_path / "out" / "s.nii.gz").affine
+    for finding in findings:
+        x, y, z = places[int(finding["image_number"]) - 1]
+        assert round((np.linalg.inv(affine) @ [-x, -y, z, 1])[2]) == finding["peak_voxel"][2]
+    assert findings
 
 
 def test_the_images_of_the_findings_are_said_by_their_numbers(segmented, series_folder):

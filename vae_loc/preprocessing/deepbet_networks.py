@@ -93,7 +93,7 @@ def _nearest(count: int, of: int) -> NDArray[np.intp]:
 
 
 def _found(name: str, halved: FloatArray) -> BoolArray:
-    """Return what one of the networks calls brain, bool (2 N, 2 N, 2 N), in a halved volume (N, N, N).
+    """Return the brain that one of the networks finds in a halved volume (N, N, N), bool (2 N, 2 N, 2 N).
 
     It is loaded anew for each scan, which takes 0.02 s: its memory would stay beside that of all that follows.
     """

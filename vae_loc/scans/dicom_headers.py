@@ -73,14 +73,20 @@ class Series:
         return self.uid.partition("#")[0]
 
     def images_of(self, affine: NDArray[np.float64]) -> dict[int, tuple[str, str]]:
-        """Return InstanceNumber and SOPInstanceUID of the image of each slice k of the NIfTI scan with this affine."""
+        """Return number and SOPInstanceUID of the image of each slice k of the NIfTI scan with this affine.
+
+        The number is InstanceNumber, or that of a frame, from 1.
+        """
         images, to_voxel = {}, np.linalg.inv(affine)
         for name, content in dicom_contents(self.source, self.files):
-            header = parsed(self.source, name, content, header_only=True)
-            x, y, z = vector(header, "ImagePositionPatient", 3)
-            if np.isfinite([x, y, z]).all():  # an enhanced file states it for each frame
-                named = text_of(header, "InstanceNumber"), text_of(header, "SOPInstanceUID")
-                images[round((to_voxel @ [-x, -y, z, 1])[2])] = named
+            header = parsed(self.source, name, content)
+            places = [(text_of(header, "InstanceNumber"), header)]
+            for frame_number, frame in enumerate(header.get("PerFrameFunctionalGroupsSequence", []), 1):
+                places += [(str(frame_number), place) for place in frame.get("PlanePositionSequence", [])]
+            for number, place in places:
+                x, y, z = vector(place, "ImagePositionPatient", 3)
+                if np.isfinite([x, y, z]).all():
+                    images[round((to_voxel @ [-x, -y, z, 1])[2])] = number, text_of(header, "SOPInstanceUID")
         return images
 
     def datasets(self) -> list[Dataset]:

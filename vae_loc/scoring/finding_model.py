@@ -68,7 +68,7 @@ class Finding(BaseModel):
     symmetric: bool | None = Field(description="whether the mirrored place is as strong")
     fluid: bool | None = Field(description="whether it is as bright or as dark as the fluid of the scan's ventricles")
     edge: bool | None = Field(description="whether most of it lies within 7.5 mm of the edge of the brain mask")
-    image_number: str | None = Field(None, description="InstanceNumber of the image of the peak in a DICOM series")
+    image_number: str | None = Field(None, description="InstanceNumber, or number of the frame, of the peak in DICOM")
     image_uid: str | None = Field(None, description="SOPInstanceUID of that image")
 
     @property
