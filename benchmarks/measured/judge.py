@@ -6,6 +6,9 @@ The healthy people are the held-out IXI subjects and ds002748; each has statisti
 Three of four are hosts: judges learn from them, as they are and with four made lesions each.
 Judges are tried on lesions that another maker transplanted into the others, and on patients.
 The patients' statistics are the shipped model's.
+The maximum over scales is that of Combi and of it smoothed by 7, 14 and 24 mm, each over its spread in the hosts.
+Without mass effect, the made lesions are the same ones, but none pushes tissue aside; else three of ten do.
+The U-Net sees whole brains with 16 of the 25 features, 12 times each (`benchmarks/measured/judge_unet.py`).
 Values are the mean AP on the canonical grid of 3 mm, without the evidence at half the pixel, and oracle Dice of gliomas.
 Brackets hold the 95 % interval of a bootstrap over people.
 """
@@ -13,6 +16,7 @@ Brackets hold the 95 % interval of a bootstrap over people.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +26,7 @@ import torch
 
 from benchmarks.cohorts import LABELS, cases_in
 from benchmarks.command import finish, made_by, parser_of, reading
+from benchmarks.measured.judge_unet import unet
 from benchmarks.page import interval, table
 from benchmarks.transplants import gliomas_of, lesions_in
 from benchmarks.trial import Folds, Healthy, folds, healthy_people
@@ -45,6 +50,8 @@ SEEDS = 3
 COUNTS = (10, 20, 40)  # of hosts
 MAPS = ("combi", "rec-error", "place-z")
 SAMPLED = ("residual", "kl-magnitude", "intensity", "fine")  # the features of a brain that a judge's are made of
+HEALTHY = "healthy"  # the kind of a host as he is
+SCALES_MM = (0.0, 7.0, 14.0, 24.0)  # by which Combi is smoothed once more
 Odds = Callable[[FloatArray], FloatArray]  # log-odds (N,) of features (N, F)
 
 
@@ -52,13 +59,14 @@ Odds = Callable[[FloatArray], FloatArray]  # log-odds (N,) of features (N, F)
 class Seen:
     """Voxels that judges learn from.
 
-    features : float32 (N, F)
+    features, unmoved : float32 (N, F); of the same lesions without mass effect
     lesion : bool (N,)
     host, kind : int (N,); the kind of -1 is a host as he is
     scanner : str (N,)
     """
 
     features: FloatArray
+    unmoved: FloatArray
     lesion: BoolArray
     host: np.ndarray
     kind: np.ndarray
@@ -70,8 +78,8 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Test:
-    """A brain with a lesion: its kind, features, mask, lesion and maps."""
+class Brain:
+    """A brain, healthy or with a lesion: its kind, features of its voxels, (N, F), mask, lesion and maps, (N,) each."""
 
     kind: str
     features: FloatArray
@@ -85,11 +93,18 @@ class Test:
         ranking = rank_sorted([np.sort(of[truth])], [np.sort(of[~truth])])
         return ranking.average_precision or 0.0, ranking.best_dice or 0.0
 
-    def judged(self, odds: Odds) -> tuple[float, float]:
+    def judged(self, odds: BrainOdds) -> tuple[float, float]:
         """Return AP and oracle Dice of a judge."""
-        values = np.zeros(self.mask.shape, dtype=np.float32)
-        values[self.mask] = odds(self.features)
-        return self.ranked(np.logaddexp(0, smoothed(values, self.mask, 3.0, JUDGE_FWHM_MM)[self.mask]))
+        return self.ranked(np.logaddexp(0, self.smoothed(odds(self), JUDGE_FWHM_MM)))
+
+    def smoothed(self, values: FloatArray, fwhm_mm: float) -> FloatArray:
+        """Return values of the brain's voxels, (N,), smoothed."""
+        volume = np.zeros(self.mask.shape, dtype=np.float32)
+        volume[self.mask] = values
+        return smoothed(volume, self.mask, 3.0, fwhm_mm)[self.mask]
+
+
+BrainOdds = Callable[[Brain], FloatArray]  # log-odds (N,)
 
 
 def main() -> None:
@@ -103,11 +118,11 @@ def main() -> None:
     people = [replace(brain, features=features_of(brain.canonical, model)) for brain in people]
     of = folds(people, "IXI, ds002748", modes=True)
     hosts = [brain for number, brain in enumerate(people) if number % EVERY]
-    names, seen = voxels_seen(hosts, model, of)
+    names, seen, brains = voxels_seen(hosts, model, of)
     tests = [*patients(model, options.shared), *transplants(model, people[::EVERY], of, options.shared)]
     print(len(hosts), "hosts", seen.features.shape, "voxels", len(tests), "brains with a lesion", flush=True)
     text = f"# The judge of the learned map\n\n{made_by('benchmarks.measured.judge')}\n{reading(__doc__)}"
-    finish(text + page(seen, names, tests), options.output)
+    finish(text + page(seen, names, brains, tests), options.output)
 
 
 def features_of(canonical: CanonicalVolume, model: Model) -> Features:
@@ -123,38 +138,56 @@ def voxels_of_judge(features: Features, mask: BoolArray, by: Statistics) -> dict
     return judge_features(judged_maps(wide, mask, by.reference, by.modes), mask)
 
 
-def voxels_seen(hosts: Sequence[Healthy], model: Model, of: Folds) -> tuple[list[str], Seen]:
-    """Return the names of the judge's features, and voxels of each host, as he is and with made lesions."""
-    rng, parts, donor = np.random.default_rng(0), [], hosts[0].canonical
+def voxels_seen(hosts: Sequence[Healthy], model: Model, of: Folds) -> tuple[list[str], Seen, list[Brain]]:
+    """Return the names of the judge's features, voxels of each host, as he is and with made lesions, and all of both."""
+    rng, parts, brains, donor = np.random.default_rng(0), [], [], hosts[0].canonical
     kinds = list(LESION_KINDS)
+    names: list[str] = []
     for number, host in enumerate(hosts):
         fold, mask = of.of[host.case.subject], host.canonical.mask
+        by, nothing = of.without[fold], np.zeros_like(mask)
         for kind in (-1, *rng.choice(len(kinds), BRAINS_PER_HOST, p=list(LESION_KINDS.values()))):
-            sick, lesion = host.canonical, None
+            sick, lesion, features, still = host.canonical, nothing, host.features, host.canonical
             if kind >= 0:
-                sick, lesion = made_lesion(host.canonical, donor, rng, {kinds[kind]: 1.0})
-            features = host.features if lesion is None else features_of(sick, model)
-            named = voxels_of_judge(features, mask, of.without[fold])
-            chosen = voxels_looked_at(Specimen({}, mask, fold, lesion), rng)
-            looked_at = np.stack([values[chosen] for values in named.values()], axis=1)
-            inside = np.zeros(len(chosen), bool) if lesion is None else lesion[mask][chosen]
+                only, twin = {kinds[kind]: 1.0}, deepcopy(rng)
+                still, _ = made_lesion(host.canonical, donor, twin, only, push=(0.0, 0.0))
+                sick, lesion = made_lesion(host.canonical, donor, rng, only)
+                features = features_of(sick, model)
+            named = voxels_of_judge(features, mask, by)
+            chosen = voxels_looked_at(Specimen({}, mask, fold, lesion if kind >= 0 else None), rng)
+            names, looked_at = list(named), at(named, chosen)
+            unmoved = looked_at
+            if (still.data != sick.data).any():
+                unmoved = at(voxels_of_judge(features_of(still, model), mask, by), chosen)
             same = [np.full(len(chosen), value) for value in (number, kind)]
-            parts.append((looked_at, inside, *same, np.full(len(chosen), host.scanner)))
+            parts.append((looked_at, unmoved, lesion[mask][chosen], *same, np.full(len(chosen), host.scanner)))
+            every = np.stack(list(named.values()), axis=1).astype(np.float16)
+            maps = maps_of(features, mask, by) if kind < 0 else {}
+            brains.append(Brain(HEALTHY if kind < 0 else kinds[kind], every, mask, lesion, maps))
         donor = host.canonical
-    return list(named), Seen(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    return names, Seen(*(np.concatenate(part) for part in zip(*parts, strict=True))), brains
 
 
-def tested(kind: str, features: Features, canonical: CanonicalVolume, lesion: BoolArray, by: Statistics) -> Test:
-    """Return a brain with a lesion, with its maps by statistics that do not know it."""
-    mask = canonical.mask
+def at(named: dict[str, FloatArray], chosen: np.ndarray) -> FloatArray:
+    """Return the features of some voxels, (N, F)."""
+    return np.stack([values[chosen] for values in named.values()], axis=1)
+
+
+def maps_of(features: Features, mask: BoolArray, by: Statistics) -> dict[str, FloatArray]:
+    """Return the maps of a brain without the evidence at half the pixel, (N,) each."""
     coarse = {name: values.astype(np.float32) for name, values in features.items() if name != "fine"}
     maps = normalised_maps(coarse, mask, by.reference, MAPS, by.modes, contrast="t1")
-    named = voxels_of_judge(features, mask, by)
-    stacked = np.stack(list(named.values()), axis=1)
-    return Test(kind, stacked, mask, lesion, {name: values[mask] for name, values in maps.items()})
+    return {name: values[mask] for name, values in maps.items()}
 
 
-def patients(model: Model, shared: Path) -> Iterator[Test]:
+def tested(kind: str, features: Features, canonical: CanonicalVolume, lesion: BoolArray, by: Statistics) -> Brain:
+    """Return a brain with a lesion, with its maps by statistics that do not know it."""
+    mask = canonical.mask
+    stacked = np.stack(list(voxels_of_judge(features, mask, by).values()), axis=1)
+    return Brain(kind, stacked, mask, lesion, maps_of(features, mask, by))
+
+
+def patients(model: Model, shared: Path) -> Iterator[Brain]:
     """Yield the patients with an annotated lesion."""
     by = Statistics(model.reference, model.checkpoint.modes)
     for folder in LABELS:
@@ -169,7 +202,7 @@ def patients(model: Model, shared: Path) -> Iterator[Test]:
                 yield tested(kind, features, canonical, lesion & canonical.mask, by)
 
 
-def transplants(model: Model, hosts: Sequence[Healthy], of: Folds, shared: Path) -> Iterator[Test]:
+def transplants(model: Model, hosts: Sequence[Healthy], of: Folds, shared: Path) -> Iterator[Brain]:
     """Yield healthy people with a glioma, a hole and a spot, one at a time."""
     gliomas, rng = gliomas_of(model, shared), np.random.default_rng(0)
     for number, host in enumerate(hosts):
@@ -179,31 +212,47 @@ def transplants(model: Model, hosts: Sequence[Healthy], of: Folds, shared: Path)
             yield tested(f"{kind}, transplanted", features_of(sick, model), sick, lesion, of.without[fold])
 
 
-def page(seen: Seen, names: Sequence[str], tests: Sequence[Test]) -> str:
-    """Return the table of maps and judges."""
+def page(seen: Seen, names: Sequence[str], brains: Sequence[Brain], tests: Sequence[Brain]) -> str:
+    """Return the table of maps and judges; `brains` are those that `seen` are voxels of."""
     kinds = list(dict.fromkeys(test.kind for test in tests))
     counts = [f"{kind} ({sum(test.kind == kind for test in tests)})" for kind in kinds]
     rows = [[name, *cells(kinds, tests, lambda test, of=name: test.ranked(test.maps[of]))] for name in MAPS]
-    for title, learn, chosen in judges(seen, names):
-        odds = learn(chosen)
+    scaled = over_scales([brain for brain in brains if brain.kind == HEALTHY])
+    rows.append(["combi, maximum over scales", *cells(kinds, tests, lambda test: test.ranked(scaled(test)))])
+    for title, learned in judges(seen, names, brains):
+        odds = learned()
         rows.append([title, *cells(kinds, tests, lambda test, odds=odds: test.judged(odds))])
         print(rows[-1], flush=True)
     return f"\n{table(['map or judge', *counts, 'oracle Dice of gliomas'], rows)}"
 
 
-def cells(kinds: Sequence[str], tests: Sequence[Test], ranked: Callable[[Test], tuple[float, float]]) -> Iterator[str]:
+def over_scales(healthy: Sequence[Brain]) -> Callable[[Brain], FloatArray]:
+    """Return the magnitude of Combi, (N,) of a brain, at each voxel's strongest scale, in healthy people's spreads."""
+
+    def at_scale(brain: Brain, fwhm_mm: float) -> FloatArray:
+        values = brain.maps["combi"]
+        return brain.smoothed(values, fwhm_mm) if fwhm_mm else values
+
+    spreads = {of: float(np.std(np.concatenate([at_scale(brain, of) for brain in healthy]))) for of in SCALES_MM}
+    return lambda brain: np.max([np.abs(at_scale(brain, of)) / spread for of, spread in spreads.items()], axis=0)
+
+
+def cells(
+    kinds: Sequence[str], tests: Sequence[Brain], ranked: Callable[[Brain], tuple[float, float]]
+) -> Iterator[str]:
     """Yield the mean AP of each kind of brain, and the gliomas' oracle Dice."""
     of = {kind: np.array([ranked(test) for test in tests if test.kind == kind]) for kind in kinds}
     yield from (interval(list(values[:, 0])) for values in of.values())
     yield interval(list(of["gliomas"][:, 1]))
 
 
-def judges(seen: Seen, names: Sequence[str]) -> Iterator[tuple[str, Callable[[Seen], Odds], Seen]]:
-    """Yield the title of each judge, how it learns, and the voxels that it learns from."""
+def judges(seen: Seen, names: Sequence[str], brains: Sequence[Brain]) -> Iterator[tuple[str, Callable[[], BrainOdds]]]:
+    """Yield the title of each judge, and the function that learns it."""
     for seed in range(SEEDS):
-        yield f"**learned**, seed {seed}", partial(network, seed=seed), seen
-    yield "logistic regression", logistic, seen
-    yield "gradient-boosted trees", trees, seen
+        yield f"**learned**, seed {seed}", of_voxels(partial(network, seed=seed), seen)
+    yield "logistic regression", of_voxels(logistic, seen)
+    yield "gradient-boosted trees", of_voxels(trees, seen)
+    yield "small 3-D U-Net", partial(unet, brains, names)
     # without some features: they are all 0
     parts = {
         "without the network's features": ("residual", "kl"),
@@ -214,15 +263,26 @@ def judges(seen: Seen, names: Sequence[str]) -> Iterator[tuple[str, Callable[[Se
     gone["without the mirrored place"] = [name.endswith(".mirrored") for name in names]
     gone["without neighbourhoods"] = [name.split(".")[-1] in {"1", "2", "4", "8", "spread"} for name in names]
     for title, left_out in gone.items():
-        yield title, partial(without, left_out=np.array(left_out)), seen
+        yield title, of_voxels(partial(without, left_out=np.array(left_out)), seen)
     # fewer hosts, hosts of one scanner, without one kind of lesion
     order = np.random.default_rng(0).permutation(seen.host.max() + 1)
     for count in COUNTS:
-        yield f"{count} hosts", network, seen.of(np.isin(seen.host, order[:count]))
+        yield f"{count} hosts", of_voxels(network, seen.of(np.isin(seen.host, order[:count])))
     for scanner in np.unique(seen.scanner):
-        yield f"hosts of {scanner}", network, seen.of(seen.scanner == scanner)
+        yield f"hosts of {scanner}", of_voxels(network, seen.of(seen.scanner == scanner))
+    yield "without mass effect", of_voxels(network, replace(seen, features=seen.unmoved))
     for number, kind in enumerate(LESION_KINDS):
-        yield f"without lesions that are {kind}", network, seen.of(seen.kind != number)
+        yield f"without lesions that are {kind}", of_voxels(network, seen.of(seen.kind != number))
+
+
+def of_voxels(learn: Callable[[Seen], Odds], seen: Seen) -> Callable[[], BrainOdds]:
+    """Return the function that learns a judge of single voxels."""
+
+    def learned() -> BrainOdds:
+        odds = learn(seen)
+        return lambda brain: odds(brain.features)
+
+    return learned
 
 
 def network(seen: Seen, seed: int = 0) -> Odds:

@@ -45,6 +45,8 @@ def made_lesion(
     donor: CanonicalVolume,
     rng: np.random.Generator,
     kinds: Mapping[str, float] = LESION_KINDS,
+    *,
+    push: tuple[float, float] = PUSH,
 ) -> tuple[CanonicalVolume, BoolArray]:
     """Return a brain with a lesion, and the lesion's pixels, bool (I, I, I).
 
@@ -52,13 +54,14 @@ def made_lesion(
     ----------
     host, donor : with their fine intensities; the donor, who may be the host, gives foreign tissue
     kinds : probability of each kind
+    push : least and greatest m of lesions that push tissue aside; with 0 and 0 nothing else changes
     """
     # the blob, and the numbers of its equation
     radius = float(np.exp(rng.uniform(*np.log(RADIUS_MM)))) * len(host.mask) / FIELD_OF_VIEW_MM
     share, centre = _blob(host.mask, radius, rng)
     while not (share > INSIDE_SHARE).any():  # the smallest may be blurred away
         share, centre = _blob(host.mask, radius, rng)
-    push = rng.uniform(*PUSH) if rng.random() < PUSHED else 0.0
+    pushing = rng.uniform(*push) if rng.random() < PUSHED else 0.0
     kind = rng.choice(list(kinds), p=list(kinds.values()))
     lift = np.float32(rng.choice([-1, 1]) * rng.uniform(*LIFT_SD))
     texture = _noise(host.mask, rng.uniform(0.8, 3), rng) * np.float32(rng.uniform(0, TEXTURE_SD))
@@ -68,7 +71,7 @@ def made_lesion(
     def laid_into(values: FloatArray, other: FloatArray, mask: BoolArray) -> FloatArray:
         scale = len(mask) // len(share)
         part, rough = (of if scale == 1 else doubled(of, np.ones_like(of, bool)) for of in (share, texture))
-        x = _pushed(values, mask, scale * (centre + 0.5) - 0.5, scale * radius, push) if push else values
+        x = _pushed(values, mask, scale * (centre + 0.5) - 0.5, scale * radius, pushing) if pushing else values
         moved = np.roll(other, tuple(scale * offset), (0, 1, 2))
         if kind == "shifted":
             inside = x + lift + rough
