@@ -2,8 +2,9 @@
 
 python -m benchmarks.measured.cohort_speed --scans 24 --repeats 3 -o docs/measured/cohort-speed.md
 
-The scans are copies of one sample scan (synthetic-mass_t1, 120x120x90, and patient07_t1, 182x218x182), each with a
-brain mask. CPU times hold on a busy machine too; wall times, and scans per minute, only on an idle one.
+The scans are copies of one sample scan: synthetic-mass_t1, 120x120x90, and patient07_t1, 182x218x182, each with a brain
+mask, and crtut_t2, 181x217x181, whose brain is extracted. With dask, processes are workers of a cluster on this machine.
+CPU times hold on a busy machine too; wall times, and scans per minute, only on an idle one.
 """
 
 from __future__ import annotations
@@ -30,24 +31,30 @@ import numpy as np  # isort: skip
 from benchmarks.page import table  # isort: skip
 
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLES = {"2 mm head, 1.3 M voxels": "synthetic-mass_t1", "1 mm brain, 7.2 M voxels": "patient07_t1"}
+SAMPLES = {
+    "2 mm head, 1.3 M voxels": "synthetic-mass_t1",
+    "1 mm brain, 7.2 M voxels": "patient07_t1",
+    "1 mm head, extracted": "crtut_t2",
+}
 ENVIRONMENT = AS_INSTALLED | {"OMP_NUM_THREADS": "1"}
 
 
 def fill(folder: Path, sample: str, count: int) -> None:
-    """Copy a sample scan and its brain mask `count` times."""
+    """Copy a sample scan `count` times, with its brain mask unless it is a T2."""
     import nibabel as nib
 
     folder.mkdir()
     scan = ROOT / "sample_data" / f"{sample}.nii.gz"
     mask = ROOT / "sample_data" / f"{sample.rpartition('_')[0]}_brainmask.nii.gz"
-    if not mask.exists():
+    contrast = sample.rpartition("_")[2]
+    if not mask.exists() and contrast == "t1":
         image = nib.Nifti1Image.load(scan)
         mask = folder.parent / f"{sample}_mask.nii.gz"
         nib.save(nib.Nifti1Image((np.asarray(image.dataobj) > 0).astype(np.uint8), image.affine), mask)
     for number in range(count):
-        shutil.copy(scan, folder / f"s{number:03}_t1.nii.gz")
-        shutil.copy(mask, folder / f"s{number:03}_brainmask.nii.gz")
+        shutil.copy(scan, folder / f"s{number:03}_{contrast}.nii.gz")
+        if contrast == "t1":
+            shutil.copy(mask, folder / f"s{number:03}_brainmask.nii.gz")
 
 
 class Peak(threading.Thread):
@@ -72,13 +79,13 @@ class Peak(threading.Thread):
             time.sleep(0.1)
 
 
-def run(folder: Path, place: Path, jobs: int) -> dict[str, float]:
+def run(folder: Path, place: Path, jobs: int, *further: str) -> dict[str, float]:
     """Score a folder once; return seconds and MB."""
     out, log = place / "out", place / "log.jsonl"
     shutil.rmtree(out, ignore_errors=True)
     log.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "vae_loc", "score", folder, "-o", out, "-m", "t1", "--jobs", jobs, "--quiet"]
-    command += ["--log-json", log]
+    command = [sys.executable, "-m", "vae_loc", "score", folder, "-o", out, "--jobs", jobs, "--quiet"]
+    command += ["--log-json", log, *further]
     began = time.perf_counter()
     process = subprocess.Popen([*map(str, command)], env=ENVIRONMENT, start_new_session=True)
     peak = Peak(process.pid)
@@ -114,7 +121,8 @@ def waiting(folder: Path, place: Path, count: int) -> dict[str, tuple[float, flo
     from vae_loc.system.onnx_runtime import set_threads
 
     set_threads(1)
-    model = load_model("t1")
+    cases = find_cases([folder])[: count + 1]
+    model = load_model(cases[0].scan.name.removesuffix(".nii.gz").rpartition("_")[2])
     names = folder_names(place / "phases", scans=[], methods=1)
     options, inputs = ScoreOptions(), Inputs(scan="", brain_mask=None)
     spent: dict[str, list[tuple[float, float]]] = {"reading": [], "scoring": [], "writing": []}
@@ -125,8 +133,8 @@ def waiting(folder: Path, place: Path, count: int) -> dict[str, tuple[float, flo
         spent[name].append((time.perf_counter() - wall, time.process_time() - cpu))
         return found
 
-    for case in find_cases([folder])[: count + 1]:
-        for path in (case.scan, case.brain_mask):
+    for case in cases:
+        for path in filter(None, (case.scan, case.brain_mask)):
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -145,7 +153,7 @@ def _located(volume, model, mask):
     from vae_loc.scoring.locate import locate
     from vae_loc.scoring.score_options import ScoreOptions
 
-    located = locate(Scan(volume, *find_brain(volume, mask)), model, ScoreOptions(force=True))
+    located = locate(Scan(volume, *find_brain(volume, mask or "auto")), model, ScoreOptions(force=True))
     assert located.maps
     return located
 
@@ -175,7 +183,7 @@ Waiting is the time that reading the next scan and writing the last one, while o
 """
 
 
-def page(found: dict[str, dict[int, list[dict[str, float]]]], phases: dict[str, dict[str, tuple[float, float]]]) -> str:
+def page(found: dict[str, dict[str, list[dict[str, float]]]], phases: dict[str, dict[str, tuple[float, float]]]) -> str:
     """Return the page."""
     facts = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next((line.split(": ")[1].strip() for line in facts if line.startswith("model name")), "")
@@ -225,10 +233,12 @@ def main() -> None:
         for number, (sample, scan) in enumerate(SAMPLES.items()):
             folder = place / f"in{number}"
             fill(folder, scan, options.scans)
-            found[sample] = {jobs: [] for jobs in options.jobs}
+            ways = {str(jobs): (jobs,) for jobs in options.jobs}
+            ways[f"{options.jobs[-1]}, dask"] = (options.jobs[-1], "--scheduler", "dask")
+            found[sample] = {way: [] for way in ways}
             for _ in range(options.repeats):  # turn by turn, so that a slow minute touches all
-                for jobs in options.jobs:
-                    found[sample][jobs].append(run(folder, place, jobs))
+                for way, how in ways.items():
+                    found[sample][way].append(run(folder, place, *how))
             phases[sample] = waiting(folder, place, min(8, options.scans - 1))
     text = page(found, phases)
     finish(text, options.output)
