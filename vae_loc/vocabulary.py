@@ -17,6 +17,7 @@ METHODS: tuple[Method, ...] = ("rec-error", "kl-grad", "rec-grad", "elbo-grad", 
 PLACE_Z: Method = "place-z"  # needs no network: the intensity, set against healthy brains at the same place
 LEARNED: Method = "learned"  # by a judge of made lesions, which not every model has
 MAPS = (*METHODS, PLACE_Z, LEARNED)
+EVALUATED = (*METHODS, LEARNED)
 SAMPLE_SCORES = ("rec", "kl", "elbo")  # one number for a slice or a scan, in nats
 Polarity = Literal["any", "bright", "dark"]  # brighter or darker than the model expects
 BrainMask = Path | Literal["auto", "none"]  # a mask file, or how to find the brain

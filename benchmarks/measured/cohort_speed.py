@@ -3,7 +3,7 @@
 python -m benchmarks.measured.cohort_speed --scans 24 --repeats 3 -o docs/measured/cohort-speed.md
 
 The scans are copies of one sample scan: synthetic-mass_t1, 120x120x90, and patient07_t1, 182x218x182, each with a brain
-mask, and crtut_t2, 181x217x181, whose brain is extracted. With dask, processes are workers of a cluster on this machine.
+mask, and crtut_t2, 156x175x146, whose brain is extracted. With dask, processes are workers of a cluster on this machine.
 CPU times hold on a busy machine too; wall times, and scans per minute, only on an idle one.
 """
 

@@ -203,7 +203,7 @@ def patients(model: Model, shared: Path) -> Iterator[Brain]:
 
 
 def transplants(model: Model, hosts: Sequence[Healthy], of: Folds, shared: Path) -> Iterator[Brain]:
-    """Yield healthy people with a glioma, a hole and a spot, one at a time."""
+    """Yield healthy people with a glioma, a hole, a spot and a faint lesion, one at a time."""
     gliomas, rng = gliomas_of(model, shared), np.random.default_rng(0)
     for number, host in enumerate(hosts):
         fold = of.of[host.case.subject]

@@ -318,7 +318,7 @@ def naive(scan: Path, mask: Path, output: Path) -> None:
 
 
 def floor(scan: Path, output: Path) -> None:
-    """Do the least that a tool with a network does: read, the layers of one small U-Net by onnxruntime, write."""
+    """Do the least that a tool with a network does: read, the coarse layers of one small U-Net by onnxruntime, write."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
@@ -362,7 +362,7 @@ def whole(options: argparse.Namespace) -> Iterator[str]:
         scan, mask = large_scan(folder)
         commands = {
             "naive script": (*own, "--naive", scan, mask, folder / "naive.nii.gz"),
-            "floor: one small U-Net": (*own, "--floor", scan, folder / "floor.nii.gz"),
+            "floor: the coarse layers of a U-Net": (*own, "--floor", scan, folder / "floor.nii.gz"),
             "vae-loc score": (python, "-m", "vae_loc", "score", scan, "-m", MODEL, "-o", folder / "out"),
             "vae-loc score --method all": (python, "-m", "vae_loc", "score", scan, "-m", MODEL, "-o", folder / "all",
                                            "--method", "all"),

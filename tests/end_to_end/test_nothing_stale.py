@@ -32,6 +32,7 @@ SHARE = {"combi_percentile.nii.gz"}
 SPACE = "space-MNI152NLin2009aSym_desc-"
 THERE = {f"{SPACE}{kind}" for kind in ("aligned_scan.nii.gz", "combi_anomaly.nii.gz", "combi_mask.nii.gz",
                                        "combi_dseg.nii.gz")}  # fmt: skip
+THERE_STILL = {name for name in THERE if "mask" not in name and "dseg" not in name}  # those are of other findings
 BRIGHT = {f"combibright_{kind}" for kind in MAP}
 PAIRS = {  # what is there of a scan besides its JSON
     ("findings", "two maps"): COMBI | FOUND | OTHER,
@@ -47,7 +48,7 @@ PAIRS = {  # what is there of a scan besides its JSON
     ("findings, page", "bright"): BRIGHT,  # one JSON is of one polarity
     ("bright", "findings"): COMBI | FOUND,
     ("template", "two maps"): COMBI | FOUND | OTHER | THERE,
-    ("template", "more findings"): COMBI | FOUND,  # the masks there are of other findings
+    ("template", "more findings"): COMBI | FOUND | THERE_STILL,
     ("findings", "template"): COMBI | FOUND | THERE,
 }
 

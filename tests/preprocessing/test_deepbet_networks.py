@@ -53,6 +53,15 @@ def test_specks_do_not_widen_the_box(monkeypatch):
     assert boxes[1] == (slice(36, 84),) * 3
 
 
+def test_slabs_of_another_size_find_the_same_brain(monkeypatch):
+    data = read_volume(SAMPLES / "IXI012_t1.nii.gz").data
+    halved = deepbet_networks._halved(data, tuple(slice(0, n) for n in data.shape), 128, (0.0, float(data.max())))
+    found = deepbet_networks._found("box", halved)
+    monkeypatch.setattr(deepbet_networks, "SLAB", 32)
+    assert 0 < np.count_nonzero(found) < found.size / 2
+    assert dice(found, deepbet_networks._found("box", halved)) > 0.9998  # sums in another order
+
+
 def test_the_networks_agree_with_deepbet_s_own_mask():
     volume = read_volume(SAMPLES / "IXI012_t1.nii.gz")
     own = read_mask(SAMPLES / "IXI012_brainmask.nii.gz", volume)  # by deepbet 1.0.2

@@ -21,9 +21,10 @@ from vae_loc.preprocessing.brain_mask import find_brain
 from vae_loc.preprocessing.canonical import standardized
 from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.preprocessing.regions import depth_mm
+from vae_loc.scoring import scan_gate
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.locate import locate
-from vae_loc.scoring.scan_gate import equal_share, tissue_fit, verdict_on
+from vae_loc.scoring.scan_gate import TissueFit, equal_share, tissue_fit, verdict_on
 
 REAL = ("patient07_t1", "patient07_t2", "patient07_flair", "IXI012_t1", "crtut_t2")
 T1 = "IXI012_t1"
@@ -122,10 +123,20 @@ def test_a_map_of_statistics_is_refused_also_where_it_is_symmetric(samples):
     assert "values of both signs" in verdict(changed(scan, noise * scan.brain), "t1").refusals[0]
 
 
-def test_a_scan_whose_brain_has_mean_0_is_no_map_of_statistics(samples):
-    scan = samples[T1]
-    brain = scan.volume.data[scan.brain]
-    assert not verdict(changed(scan, (scan.volume.data - brain.mean()) / brain.std() * scan.brain), "t1").refusals
+@pytest.mark.parametrize(("name", "first"), [(T1, 0), ("crtut_t2", 0.4)])
+def test_a_brain_of_mean_0_or_a_part_of_one_is_no_map_of_statistics(samples, name, first):
+    scan = samples[name]
+    axis, brain = axis_of(scan, "SI"), scan.brain.copy()
+    used = np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis})))
+    np.moveaxis(brain, axis, 0)[: round(used[0] + first * np.ptp(used))] = False
+    values = scan.volume.data[brain]
+    mean_0 = (scan.volume.data - values.mean()) / values.std() * brain
+    assert not verdict(changed(scan, mean_0, brain), name.rpartition("_")[2]).refusals
+
+
+def test_a_t1_with_hardly_the_detail_of_a_human_brain_is_warned_about(samples, monkeypatch):
+    monkeypatch.setattr(scan_gate, "tissue_fit", lambda *_: TissueFit(0.1, 0.3, 0.5, 0.2))
+    assert any("hardly that of a human adult" in warning for warning in verdict(samples[T1], "t1").warnings)
 
 
 def labels_of(scan):

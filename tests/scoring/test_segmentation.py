@@ -61,8 +61,7 @@ def located_of(signed, *, brain=None, affine=BOX):
 
 def model_of(*, findings=None, labelled=None, template=None, contrast="t1"):
     healthy = None if findings is None else SimpleNamespace(findings={"combi": findings})
-    training = SimpleNamespace(synthesized_from=None)
-    facts = SimpleNamespace(healthy=healthy, labelled=labelled, contrast=contrast, training=training)
+    facts = SimpleNamespace(healthy=healthy, labelled=labelled, contrast=contrast)
     return SimpleNamespace(facts=facts, reference={} if template is None else {"template": template})
 
 

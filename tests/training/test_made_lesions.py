@@ -48,7 +48,7 @@ def test_lesions_are_brighter_as_often_as_darker(host):
     assert 5 <= brighter <= 15
 
 
-def test_without_a_push_the_same_lesion_pushes_no_tissue_aside(host, monkeypatch):
+def test_without_a_push_the_same_lesion_changes_fewer_pixels(host, monkeypatch):
     monkeypatch.setattr(made_lesions, "PUSHED", 1.0)
     (pushed, lesion), (still, same) = (
         made_lesion(host, host, np.random.default_rng(1), {"fluid": 1.0}, **of) for of in ({}, {"push": (0.0, 0.0)})

@@ -15,10 +15,10 @@ from vae_loc.cli.options import (
     Force,
     MachineOptions,
     MaskOptions,
-    MniSpace,
     PolarityOption,
     Report,
     TalkOptions,
+    TemplateSpace,
 )
 from vae_loc.errors import UnusableOption
 
@@ -51,7 +51,7 @@ def bids(
     model: ChosenModel = None,
     polarity: PolarityOption = "any",
     report: Report = False,
-    template_space: MniSpace = False,
+    template_space: TemplateSpace = False,
     force: Force = False,
     brain_mask: BrainMaskOption = None,
     skip_bids_validation: Annotated[

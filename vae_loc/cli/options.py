@@ -74,7 +74,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors alone."
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 PolarityOption = Annotated[PolarityChoice, typer.Option(metavar="any|bright|dark", help="Sign of what is kept.")]
 Force = Annotated[bool, typer.Option("--force", help="Score what does not look like a brain MRI; do not trust it.")]
-MniSpace = Annotated[bool, typer.Option("--template-space", help="Write maps and masks in MNI152NLin2009aSym too.")]
+TemplateSpace = Annotated[
+    bool, typer.Option("--template-space", help="Write scan, maps and masks in MNI152NLin2009aSym too.")
+]
 Report = Annotated[bool, typer.Option("--report", help="Write a page for each scan too.")]
 
 
@@ -99,7 +101,7 @@ class ScanOptions:
     raw: Annotated[bool, typer.Option("--raw", help="Write bare scores, not normalised.")] = False
     percentile: Annotated[bool, typer.Option("--percentile", help="Write percentiles of healthy voxels too.")] = False
     report: Report = False
-    template_space: MniSpace = False
+    template_space: TemplateSpace = False
     brain_mask: BrainMaskOption = None
     volume: Annotated[int | None, typer.Option(min=0, metavar="N", help="Volume of a 4D file, from 0.")] = None
     series: Annotated[str | None, typer.Option(metavar="UID", help="Series of a DICOM folder with several.")] = None

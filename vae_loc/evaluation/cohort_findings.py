@@ -24,7 +24,7 @@ from vae_loc.preprocessing.open_scan import open_scan
 from vae_loc.scans.cases import Case
 from vae_loc.scoring.locate import locate
 from vae_loc.scoring.score_options import ScoreOptions
-from vae_loc.vocabulary import LEARNED, METHODS, BrainMask, Method
+from vae_loc.vocabulary import EVALUATED, LEARNED, METHODS, BrainMask, Method
 
 STATED_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # of healthy voxels above a threshold
 NO_HEALTHY = "no healthy scans were given (--healthy)"
@@ -89,7 +89,7 @@ def finding_tables(
 ) -> dict[str, FindingTable | Missing]:
     """Return the figures of each map's findings at each rate; a map without findings in any scan is missing."""
     tables: dict[str, FindingTable | Missing] = {}
-    for method in (*METHODS, *([LEARNED] if any(LEARNED in scan for scan in scans) else [])):
+    for method in EVALUATED if any(LEARNED in scan for scan in scans) else METHODS:
         if not all(method in scan for scan in scans):
             tables[method] = Missing(reason=NO_HEALTHY_FINDINGS)
             continue

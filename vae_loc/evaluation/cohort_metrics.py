@@ -37,7 +37,7 @@ from vae_loc.scans.cases import Case
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.system.progress import BarMaker
 from vae_loc.system.versions import versions
-from vae_loc.vocabulary import LEARNED, METHODS, BrainMask
+from vae_loc.vocabulary import EVALUATED, BrainMask
 
 Rates = dict[str, NDArray[np.float64]]  # of a curve, by name
 CURVE_POINTS = 200  # of a curve that is kept
@@ -125,7 +125,7 @@ def beaten_by(pixel: dict[str, MapFigures]) -> dict[str, list[str]]:
     for figure in ("auroc", "average_precision"):
         intervals = {name: of.per_subject[figure] for name, of in pixel.items() if of.per_subject}
         means = {name: of.mean for name, of in intervals.items() if of.mean is not None}
-        best = max((means[name] for name in (*METHODS, LEARNED) if name in means), default=np.inf)
+        best = max((means[name] for name in EVALUATED if name in means), default=np.inf)
         beaten[figure] = [name for name in BASELINES if name in means and means[name] >= best]
     return beaten
 
@@ -134,7 +134,7 @@ def _pixel(
     measured: Sequence[Measured], store: ScoreStore, seed: int, bars: BarMaker
 ) -> tuple[dict[str, MapFigures], dict[str, Rates]]:
     """Return the figures and the pooled curves of each map and baseline."""
-    names = sorted({row.map for one in measured for row in one.rows}, key=(*BASELINES, *METHODS, LEARNED).index)
+    names = sorted({row.map for one in measured for row in one.rows}, key=(*BASELINES, *EVALUATED).index)
     advance = bars("ranking", len(names))
     table: dict[str, MapFigures] = {}
     curves: dict[str, Rates] = {}

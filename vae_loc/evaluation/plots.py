@@ -15,7 +15,7 @@ from vae_loc.evaluation.cohort_metrics import Evaluation
 from vae_loc.evaluation.record import Missing
 from vae_loc.evaluation.scan_metrics import BASELINES
 from vae_loc.system.writing import write_atomically
-from vae_loc.vocabulary import LEARNED, METHODS
+from vae_loc.vocabulary import EVALUATED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # colour-blind safe
 HUES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#000000")
-COLOURS: dict[str, str] = dict(zip((*METHODS, LEARNED), HUES, strict=True))
+COLOURS: dict[str, str] = dict(zip(EVALUATED, HUES, strict=True))
 BASELINE_COLOUR = "#888888"
 BASELINE_STYLES = dict(zip(BASELINES, ("-", "--", "-.", (0, (5, 1)), (0, (1, 1))), strict=True))
 LEAST_SHARE = 1e-5  # on a logarithmic axis

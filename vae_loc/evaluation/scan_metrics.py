@@ -21,17 +21,7 @@ from vae_loc.scoring.locate import Located, locate
 from vae_loc.scoring.normalised_maps import intensity_features, normalised_maps, with_polarity
 from vae_loc.scoring.score_options import ScoreOptions
 from vae_loc.system.array_store import ArrayStore
-from vae_loc.vocabulary import (
-    LEARNED,
-    METHODS,
-    PLACE_Z,
-    SAMPLE_SCORES,
-    BoolArray,
-    BrainMask,
-    FloatArray,
-    Method,
-    Polarity,
-)
+from vae_loc.vocabulary import EVALUATED, PLACE_Z, SAMPLE_SCORES, BoolArray, BrainMask, FloatArray, Method, Polarity
 
 FPRS = {"fpr 1%": 0.01, "fpr 5%": 0.05, "fpr 10%": 0.1}  # healthy rates whose thresholds are judged
 MIN_LESION_PIXELS = 20  # of a diseased slice of 64x64; fewer, but not none: the slice is left out
@@ -95,8 +85,7 @@ class Measured:
 
 def evaluated_maps(model: Model) -> tuple[Method, ...]:
     """Return the maps that a model is evaluated by: those of the paper, and that of its judge if it has one."""
-    has_judge = model.facts.healthy is not None and LEARNED in model.facts.healthy.maps
-    return (*METHODS, LEARNED) if has_judge else METHODS
+    return EVALUATED if model.facts.healthy and {*EVALUATED} <= {*model.facts.healthy.maps} else EVALUATED[:-1]
 
 
 def measure(pair: LabelledCase, model: Model, store: ScoreStore, *, brain_mask: BrainMask | None = None) -> Measured:

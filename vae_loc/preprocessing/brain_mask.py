@@ -1,6 +1,6 @@
 """Volume -> brain mask: a file, the whole volume, an already stripped scan, or deepbet.
 
-Whole heads are extracted by `deepbet_networks`; here is decided whether what they found can be a brain.
+Whole heads are extracted by `deepbet_networks`; this module checks that their result can be a brain.
 """
 
 from __future__ import annotations

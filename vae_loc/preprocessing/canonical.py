@@ -236,7 +236,7 @@ def onto_grid(values: FloatArray, volume: Volume, mask: BoolArray, grid: Grid) -
     """Bring `values` (I, J, K) of a volume's own grid onto `grid`: a low-pass, then linear; zero outside `mask`."""
     box, box_affine = boxed_affine(mask, volume.affine)
     sigmas = lowpass_sigmas(volume.spacing_mm, grid.pixel_mm)
-    return resampled(low_passed((values * mask)[box].astype(np.float32), sigmas), box_affine, grid)
+    return resampled(low_passed((values[box] * mask[box]).astype(np.float32, copy=False), sigmas), box_affine, grid)
 
 
 def _sampled(brain: SmoothBrain, grid: Grid) -> tuple[FloatArray, BoolArray]:

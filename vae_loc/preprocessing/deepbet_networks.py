@@ -124,7 +124,7 @@ def _first_layer(layer: Layer, volume: FloatArray) -> FloatArray:
 
 
 def _last_layers(coarse: FloatArray, to_blocks: Layer, to_fine: Layer, to_brain: Layer) -> BoolArray:
-    """Return which voxels are brain, bool (2 N, 2 N, 2 N), from what is a quarter as fine (1, C, N/2, N/2, N/2)."""
+    """Return the brain, bool (2 N, 2 N, 2 N), from features at a quarter of its resolution (1, C, N/2, N/2, N/2)."""
     rows, sides, size = SLAB // 2, coarse.shape[2:], 8 * coarse[0, 0].size
     kept = np.empty((sides[0] // rows, 8 * FINE_CHANNELS, rows, *sides[1:]), dtype=np.float32)  # blocks, later voxels
     padded = np.pad(coarse, ((0, 0), (0, 0), (0, 1), (0, 0), (0, 0)))
@@ -148,12 +148,7 @@ def _last_layers(coarse: FloatArray, to_blocks: Layer, to_fine: Layer, to_brain:
 
 
 def _rectified(values: FloatArray, moments: Sequence[Sequence[NDArray[np.float32]]], count: int) -> FloatArray:
-    """Bring each channel of values (C, ...) in place to mean 0 and spread 1, and cut it at 0.
-
-    Parameters
-    ----------
-    moments : sums of the channels (C,), and of their squares (C,), over parts of `count` numbers in all
-    """
+    """Bring channels (C, ...) in place to mean 0 and spread 1, by sums of parts and their squares, and cut at 0."""
     mean, square = np.array(moments, dtype=np.float64).sum(axis=0) / count
     gain = 1 / np.sqrt(np.maximum(square - mean**2, 0) + NORM_EPSILON)
     across = (slice(None), *[None] * (values.ndim - 1))

@@ -28,7 +28,6 @@ BIDS_VERSION = "1.10.0"
 DESCRIPTION = "dataset_description.json"
 FINDINGS = "findings"  # `desc-` of the numbered mask
 IMAGES = ("percentile.nii.gz", "mask.nii.gz", "dseg.nii.gz", "scan.nii.gz")  # those with a sidecar
-MIN_BRAIN_SHARE = 0.7  # of the voxels of a scan that are not 0, from which on its skull is taken for stripped
 DEFINED = ("index", "name")  # columns that BIDS describes itself
 PERSON_NUMBERED = "Findings of all contrasts of the session, numbered from the rarest in healthy people"
 SCAN_NUMBERED = "Findings, numbered from the strongest; the table beside it says what is known of each"
@@ -83,9 +82,9 @@ class Derivatives(OutputNames):
         write_volume(brain, located.brain.astype(np.uint8), located.volume)
         about = f"Brain that was looked at, from: {located.scan.brain_source}"
         sidecars: dict[Path, dict[str, object]] = {brain: {"Description": about, "Type": "Brain"}}
-        stripped = bool(located.brain[located.volume.data != 0].mean() > MIN_BRAIN_SHARE)
         for method in located.maps:
             if self.space:
+                stripped = located.scan.brain_source == "skull-stripped"
                 moved = {"Description": "The scan, aligned to the template by an affine", "SkullStripped": stripped}
                 sidecars[self.path(scan, method, "scan.nii.gz")] = moved
             share = f"Share of the voxels of healthy brains with a lower anomaly score ({method})"

@@ -1,8 +1,8 @@
 """The outputs of an earlier run of a scan: which are still true, so that they stay, and which contradict the new ones.
 
 An output is still true if it is of the same scan, brain mask, model, version and options that shape maps (`SHAPING`).
-Maps of other methods stay, and so do the masks of maps that are not segmented again. A page, and what is in the space
-of the template, stays if every other file stays as it was. What stays is listed in the new scores JSON.
+Maps of other methods stay, and so do the masks of maps that are not segmented again. A page stays if
+every file that it shows stays as it was. What stays is listed in the new scores JSON.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class Earlier:
     ) -> tuple[ScanSummary, dict[Path, str]]:
         """Return a new summary with all files of the scan and options that state them, and these files.
 
-        Those that stay beside the new ones are of maps and masks that are still true; a page, and what is in the
-        space of the template, stays if all that it was made of is as it was.
+        Those that stay beside the new ones are of maps and masks that are still true, in each space. A page stays if
+        all that it was made of is as it was.
 
         Parameters
         ----------
@@ -101,7 +101,8 @@ class Earlier:
         """
         names, scan, page = self.names, self.scan, self.names.page(self.scan)
         masks, found, old_options = new.masks or {}, dict(written), dict[str, object]()
-        beside = [page, *names.in_template.of_maps(scan, MAPS)]
+        there = names.in_template
+        in_template = there.of_maps(scan, MAPS)
         # what stays
         if self.summary is not None:
             old, old_options = self.summary.masks or {}, self.summary.options
@@ -112,14 +113,20 @@ class Earlier:
                 if method in self.summary.maps and (kind not in MASK_KINDS or method in masks)
             )
             found |= {path: self.whole[path] for path in of_maps if path in self.whole and path not in written}
-            same = all(found.get(path) == digest for path, digest in self.files.items() if path not in beside)
-            if same and all(masks.get(m) == old[m] for m in old):
-                found = {path: self.whole[path] for path in beside if path in self.whole} | found
+            same = {path for path, digest in self.files.items() if found.get(path) == digest}
+            if same | {page, *in_template} >= self.files.keys() and all(masks.get(m) == old[m] for m in old):
+                found = {path: self.whole[path] for path in [page] if path in self.whole} | found
+            # in the space of the template, masks of the same findings, and maps of the same values
+            changed = [(m, MASK_KINDS[:2]) for m in old if masks.get(m) != old[m]]
+            changed += [(m, KINDS[:2]) for m in self.summary.maps if names.path(scan, m, KINDS[0]) not in same]
+            stale = {there.path(scan, m, kind).name.partition(".")[0] for m, kinds in changed for kind in kinds}
+            still = [path for path in in_template if path in self.whole and path.name.partition(".")[0] not in stale]
+            found = {path: self.whole[path] for path in still} | found
         files = declared(found, names.all_paths(scan, [*new.maps, *MAPS]), scan)
         options = new.options | {
             "methods": list(new.maps),
             "percentile": any(names.path(scan, method, "percentile.nii.gz") in files for method in new.maps),
-            "template_space": not files.keys().isdisjoint(beside[1:]),
+            "template_space": not files.keys().isdisjoint(in_template),
             "report": shown or (old_options["report"] if page in files else []),
             "segmentation": new.options["segmentation"] or (old_options["segmentation"] if new.masks else None),
         }

@@ -84,7 +84,7 @@ def score_scan(options: ScoreOptions, task: Task) -> Entry:
         rules = [mask.threshold_from for mask in (summary.masks or {}).values()]
         notes += tuple(f"warning: findings by {rule}" for rule in rules if EXTRAPOLATED in rule)
         if options.files.template_space and summary.ras2mni_mm is None:
-            notes += (f"warning: {printable(case.scan)}: its alignment to {MNI} is not sure: nothing is written there",)
+            notes += (f"warning: {printable(case.scan)}: it has no sure place in {MNI}: nothing is written there",)
         entry = replace(entry, status="done", facts=facts_of(summary), written=tuple(written), notes=notes)
     return _with_segmentations(entry, names, task.series) if task.series and options.dicom_seg else entry
 

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from vae_loc.scans.dicom_images import Image
 
 RANKING = ("MRAcquisitionType", "SpacingBetweenSlices", "SliceThickness")
+GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 HEADER_TAGS = ["SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "PatientName", "PatientID",
-               "Rows", "Columns", "NumberOfFrames", *RANKING, *STATING, *IMAGE_TAGS]  # fmt: skip
+               "Rows", "Columns", "NumberOfFrames", *RANKING, *STATING, *IMAGE_TAGS, GROUPS[1]]  # fmt: skip
 NEEDED = ("SeriesInstanceUID", "Rows", "Columns", "NumberOfFrames")  # of these, what cannot be guessed
 NO_SCANS = ("SEG", "RTDOSE")  # modalities of images that are made of scans; ours too
 MR, UNKNOWN_MODALITIES = "MR", ("", "OT")  # modalities of what the models are for, and of what may be it
-GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 SHARED_BY_FRAMES = ("PixelMeasuresSequence", "PlaneOrientationSequence")  # of a regular volume
 MAY_BE_EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
                 "AccessionNumber", "ReferringPhysicianName")  # fmt: skip
@@ -73,13 +73,10 @@ class Series:
         return self.uid.partition("#")[0]
 
     def images_of(self, affine: NDArray[np.float64]) -> dict[int, tuple[str, str]]:
-        """Return number and SOPInstanceUID of the image of each slice k of the NIfTI scan with this affine.
-
-        The number is InstanceNumber, or that of a frame, from 1.
-        """
+        """Return InstanceNumber, or number of the frame, and SOPInstanceUID by slice k of the scan of this affine."""
         images, to_voxel = {}, np.linalg.inv(affine)
         for name, content in dicom_contents(self.source, self.files):
-            header = parsed(self.source, name, content)
+            header = parsed(self.source, name, content, header_only=True)
             places = [(text_of(header, "InstanceNumber"), header)]
             for frame_number, frame in enumerate(header.get("PerFrameFunctionalGroupsSequence", []), 1):
                 places += [(str(frame_number), place) for place in frame.get("PlanePositionSequence", [])]

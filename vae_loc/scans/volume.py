@@ -43,7 +43,7 @@ class Volume:
     missing : bool (I, J, K) where the file had NaN or infinity, or lost slices; None if nowhere
     warnings : what the user should know about the file, one line each
     lost : by axis, the slices of zeros inside the head (`voxels.lost_slices`)
-    images : of a DICOM series, by slice k: InstanceNumber and SOPInstanceUID of its image
+    images : of a DICOM series, by slice k: InstanceNumber, or number of the frame, and SOPInstanceUID
     """
 
     data: FloatArray
@@ -167,14 +167,15 @@ def read_labels(path: Path, like: Volume, *, what: str = "lesion") -> tuple[Bool
     return array > 0, note
 
 
-def read_numbers(path: Path, like: Volume) -> NDArray[np.uint16]:
-    """Read a numbered mask on the grid of `like`: uint16 (I, J, K), 0 where nothing is.
+def read_numbers(path: Path, like: Volume) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Read a numbered mask on the grid of `like`: uint8, or uint16 from 256 numbers on, (I, J, K), 0 where nothing is.
 
     Raises
     ------
     UnusableInput : if it is damaged, or of another shape or place.
     """
-    return _on_grid_of(like, path).astype(np.uint16)
+    numbers = _on_grid_of(like, path).astype(np.uint16)
+    return numbers if numbers.max() > 255 else numbers.astype(np.uint8)
 
 
 def write_volume(path: str | Path, data: NDArray[np.generic], like: Volume) -> None:

@@ -188,7 +188,8 @@ def _without_anatomy(
     match = anatomy_match(canonical, template)
     if outline < POOR_OUTLINE and match < POOR_MATCH and not part:
         return (f"neither its shape nor its detail is that of a brain (Dice {outline:.2f}, correlation {match:.2f})",)
-    if match < POOR_MATCH and float(np.mean(scan.volume.data[scan.brain] < 0)) > MAX_NEGATIVE_SHARE:
+    signed = float(np.mean(scan.volume.data[scan.brain] < 0)) > MAX_NEGATIVE_SHARE
+    if signed and match < POOR_MATCH and not part:
         return (f"it has values of both signs and not the detail of a brain (correlation {match:.2f}): statistics?",)
     if max(match, symmetry(canonical)) < NO_MATCH and not part:
         return (f"its detail is not that of a brain (correlation {match:.2f} with the mean brain): noise?",)
@@ -270,7 +271,8 @@ def tissue_fit(canonical: CanonicalVolume, template: FloatArray) -> TissueFit:
     matter, white matter is much brighter only in T1, and fluid much darker or the tissues alike only in FLAIR. On
     FLAIR, sulci darken grey matter and lesions brighten white matter: middle intensities are fitted by themselves.
     """
-    mean = standardized(template, mask := canonical.mask & (template > BRAIN_OFFSET))
+    mask = canonical.mask & (template > BRAIN_OFFSET)
+    mean = standardized(template, mask)
     parts = (np.minimum(mean, GREY_SD), np.maximum(mean, GREY_SD))
     tissues = np.column_stack([detail_of(part, mask, canonical) for part in parts])
     detail = detail_of(canonical.data, mask, canonical)

@@ -26,7 +26,6 @@ from vae_loc.scoring.findings import (
     known_findings,
     strength_of,
 )
-from vae_loc.scoring.learned_map import likeness_counts
 from vae_loc.scoring.locate import Located
 from vae_loc.scoring.score_options import Rule, Segmentation
 from vae_loc.vocabulary import BoolArray, FloatArray, Method
@@ -64,7 +63,7 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
     """
     rule = segmentation.rule(model, method, bare=located.bare)
     heat, signed = located.maps[method], located.signed_maps[method]
-    likeness = located.likeness if likeness_counts(method, model.facts) else None
+    likeness = located.likeness if method == "combi" else None
     # voxels beyond the threshold, grouped into parts
     voxels = np.argwhere((heat > rule.threshold) & located.brain)
     pixels = _nearest_pixels(located, method, voxels)

@@ -28,7 +28,7 @@ TASKS_A_WORKER = 4  # a worker's start costs as much CPU time as it takes to sco
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LOGGER = "vae_loc"  # of the library
 TRACKER_WARNING = "ignore:resource_tracker"  # of semaphores, when a signal ended the command: it removes them then
-JOB_MB = 750  # the peak of a process with whole heads of 1 mm (docs/measured/cost.md), rounded up
+JOB_MB = 800  # the peak of a process with whole heads of 1 mm (docs/measured/cost.md), or in template space, rounded up
 FREE_MEMORY, MEMORY_LIMIT = "/proc/meminfo", "/sys/fs/cgroup/memory.max"  # of the machine, of a container
 CPU_QUOTA = "/sys/fs/cgroup/cpu.max"  # of a container: microseconds of CPU time, and of wall time
 

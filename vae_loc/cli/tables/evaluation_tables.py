@@ -9,7 +9,7 @@ from vae_loc.evaluation.cohort_metrics import Evaluation
 from vae_loc.evaluation.lesions import CLASS_NAMES
 from vae_loc.evaluation.record import FindingTable, Interval, Missing
 from vae_loc.training.calibrate import MapDice
-from vae_loc.vocabulary import LEARNED, METHODS
+from vae_loc.vocabulary import EVALUATED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,11 +69,11 @@ def _voxel_tables(result: Evaluation) -> list[Table]:
     masks = _table("Masks of a threshold: Dice, and unannotated voxels flagged", THRESHOLDED)
     pooled = _table("All voxels pooled; the paper's way counts the background: trust neither alone", POOLED)
     for name, figures in result.record.pixel.items():
-        style = None if name in (*METHODS, LEARNED) else "dim"
+        style = None if name in EVALUATED else "dim"
         of = figures.per_subject or {}
         if of:
             ranked.add_row(name, *(_interval(of.get(figure)) for figure in RANKED.values()), style=style)
-        if name in (*METHODS, LEARNED):
+        if name in EVALUATED:
             masks.add_row(name, *(_interval(of.get(figure)) for figure in THRESHOLDED.values()))
         all_voxels = (figures.pooled.auroc, figures.pooled.average_precision) if figures.pooled else (None, None)
         pooled.add_row(name, *map(_mean, (*all_voxels, figures.paper_protocol.auroc)), style=style)
