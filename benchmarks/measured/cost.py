@@ -83,7 +83,7 @@ def memory_curve(scan: str, arguments: tuple[str, ...], count: int) -> list[tupl
 def page(options: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of the page."""
     yield "# What a scan costs\n"
-    yield f"Made by `python -m benchmarks.measured.cost --scans {options.scans}`: {machine()}."
+    yield f"Made by `python -m benchmarks.measured.cost --scans {options.scans} --many {options.many}`: {machine()}."
     yield "Each row is `vae-loc segment` with one thread in one process; a busy machine inflates CPU seconds.\n"
     yield "| kind of scan | CPU s, first | CPU s, each further | peak memory, MB | volumes, MB per scan | other files, MB |"
     yield "|---|---|---|---|---|---|"
