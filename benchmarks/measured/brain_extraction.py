@@ -31,6 +31,7 @@ from vae_loc.preprocessing.brain_mask import find_brain
 from vae_loc.scans.cases import find_cases
 from vae_loc.scans.volume import Volume, read_mask, read_volume
 
+OURS = "vae-loc (the networks of deepbet 1.0.2)"
 HEAD = SAMPLES / "crtut_t2.nii.gz"  # 1 mm
 OWN = """
 import sys
@@ -95,9 +96,9 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3, help="heads that each tool strips in a process of its own")
     options = parser.parse_args()
-    tools = {"deepbet": lambda v: find_brain(v, "auto")[0], "brainextractor": bet}
+    tools = {OURS: lambda v: find_brain(v, "auto")[0], "brainextractor": bet}
     cases = find_cases([options.data])[:: max(1, 155 // options.n)][: options.n]
-    tools["deepbet"](read_volume(cases[0].scan))  # loading weights and compiling are not timed
+    tools[OURS](read_volume(cases[0].scan))  # loading weights and compiling are not timed
     tools["brainextractor"](read_volume(cases[0].scan))
     results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in tools}
     for case in cases:
@@ -113,7 +114,7 @@ def main() -> None:
     for name, rows in results.items():
         dice, ratio, seconds = np.array(rows).T
         lines.append(
-            f"| {name} {'1.0.2' if name == 'deepbet' else version(name)} | {dice.mean():.3f} | {dice.std(ddof=1):.3f} | {dice.min():.3f} | {ratio.mean():.2f} | {np.median(seconds):.1f} |"
+            f"| {name if name == OURS else f'{name} {version(name)}'} | {dice.mean():.3f} | {dice.std(ddof=1):.3f} | {dice.min():.3f} | {ratio.mean():.2f} | {np.median(seconds):.1f} |"
         )
     text = (
         f"# Brain extraction\n\n{len(cases)} IXI scans, one thread, {platform.machine()}. "
