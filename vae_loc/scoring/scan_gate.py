@@ -41,7 +41,7 @@ MAX_CUTS = 2  # faces of a part of a brain that are cut straight; a block has si
 POOR_MATCH = 0.19  # correlation of the detail, below which the outline must be a brain's: fruit .18
 CLEAR_MATCH = 0.3  # correlation of the detail with that of two tissues, from which on no more is asked
 NO_MATCH = 0.1  # of the detail, with any of the mean brain or with its mirror image: noise .09, real scans .18
-MAX_NEGATIVE_SHARE = 0.1  # of a brain's voxels: scans .01 and less, those of mean 0 half; a z-map .53
+MAX_NEGATIVE_SHARE, SIGNED_MATCH = 0.1, 0.13  # of a brain's voxels, of the detail: statistics, z-map .53 and .10
 KNOTS_PERCENT = (2, 15, 30, 45, 60, 75, 90, 98)  # of the mean brain's intensities, of the curve that is fitted
 MAX_ZOOM_RATIO = 1.25  # of two axes, beyond which other poses are tried
 MIN_MATCH_GAIN = 1.3  # factor of the detail's correlation that another pose must gain to be the right one
@@ -188,8 +188,7 @@ def _without_anatomy(
     match = anatomy_match(canonical, template)
     if outline < POOR_OUTLINE and match < POOR_MATCH and not part:
         return (f"neither its shape nor its detail is that of a brain (Dice {outline:.2f}, correlation {match:.2f})",)
-    signed = float(np.mean(scan.volume.data[scan.brain] < 0)) > MAX_NEGATIVE_SHARE
-    if signed and match < POOR_MATCH and not part:
+    if match < SIGNED_MATCH and np.mean(scan.volume.data[scan.brain] < 0) > MAX_NEGATIVE_SHARE and not part:
         return (f"it has values of both signs and not the detail of a brain (correlation {match:.2f}): statistics?",)
     if max(match, symmetry(canonical)) < NO_MATCH and not part:
         return (f"its detail is not that of a brain (correlation {match:.2f} with the mean brain): noise?",)
@@ -237,7 +236,8 @@ def _posed(scan: Scan, canonical: CanonicalVolume, model: Model, outline: float)
     half_turns = [turn for turn in HALF_TURNS if outline - _turned_dice(canonical, turn, template) <= MAX_OUTLINE_LOSS]
     # of the many quarter turns, those that make the brain fit best before it is aligned
     bare = to_canonical(brain, contrast=contrast)
-    quarter_turns = sorted(QUARTER_TURNS, key=lambda turn: -_turned_dice(bare, turn, template))[:MAX_QUARTER_TURNS]
+    turns = () if cut_faces(scan.brain).any() else QUARTER_TURNS  # a part of a brain fits many
+    quarter_turns = sorted(turns, key=lambda turn: -_turned_dice(bare, turn, template))[:MAX_QUARTER_TURNS]
     for turn in (*half_turns, *quarter_turns):
         # turned about its middle
         about = np.eye(4)
