@@ -82,11 +82,11 @@ class Derivatives(OutputNames):
         write_volume(brain, located.brain.astype(np.uint8), located.volume)
         about = f"Brain that was looked at, from: {located.scan.brain_source}"
         sidecars: dict[Path, dict[str, object]] = {brain: {"Description": about, "Type": "Brain"}}
+        if self.space:
+            stripped = located.scan.brain_source == "skull-stripped"
+            moved = {"Description": "The scan, aligned to the template by an affine", "SkullStripped": stripped}
+            sidecars[self.path(scan, next(iter(located.maps)), "scan.nii.gz")] = moved
         for method in located.maps:
-            if self.space:
-                stripped = located.scan.brain_source == "skull-stripped"
-                moved = {"Description": "The scan, aligned to the template by an affine", "SkullStripped": stripped}
-                sidecars[self.path(scan, method, "scan.nii.gz")] = moved
             share = f"Share of the voxels of healthy brains with a lower anomaly score ({method})"
             sidecars[self.path(scan, method, "percentile.nii.gz")] = {"Description": share}
             if (mask := masks.get(method)) is not None:

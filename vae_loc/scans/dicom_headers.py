@@ -78,8 +78,8 @@ class Series:
         for name, content in dicom_contents(self.source, self.files):
             header = parsed(self.source, name, content, header_only=True)
             places = [(text_of(header, "InstanceNumber"), header)]
-            for frame_number, frame in enumerate(header.get("PerFrameFunctionalGroupsSequence", []), 1):
-                places += [(str(frame_number), place) for place in frame.get("PlanePositionSequence", [])]
+            for frame_number, frame in enumerate(header.get(GROUPS[1]) or (), 1):
+                places += [(str(frame_number), place) for place in getattr(frame, "PlanePositionSequence", ())]
             for number, place in places:
                 x, y, z = vector(place, "ImagePositionPatient", 3)
                 if np.isfinite([x, y, z]).all():
