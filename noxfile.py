@@ -4,6 +4,7 @@ Sessions run in the present environment (`pip install -e '.[dev,docs]'`). `.ci/r
 """
 
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -89,6 +90,21 @@ def sbom(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Pin what the scoring image installs, with hashes (needs a network and Python 3.11)."""
     session.run(sys.executable, "docker/lock.py")
+
+
+@nox.session(python=False)
+def measured(session: nox.Session) -> None:
+    """Tell how old each page of figures is, and make some anew, or all `due`: `nox -s measured -- cost speed`."""
+    for page in sorted((ROOT / "docs/measured").glob("*.md")):
+        said = {"silent": True, "log": False, "external": True}
+        made = str(session.run("git", "log", "-1", "--format=%h", "--", str(page), **said)).strip()
+        newer = session.run("git", "rev-list", "--count", f"{made}..HEAD", "--", "vae_loc", "models", **said)
+        behind = int(str(newer))
+        session.log(f"{page.stem}: written at {made}; commits of package and models since: {behind}")
+        if page.stem in session.posargs or (session.posargs == ["due"] and behind):
+            command = re.search(r"`python (-m benchmarks\.[^`]*?)( -o [^`]*)?`", page.read_text())
+            output = [] if page.with_suffix(".csv").exists() else ["-o", str(page)]  # that of ablation grows by rows
+            session.run(sys.executable, *command[1].split(), *output, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session(python=False)
