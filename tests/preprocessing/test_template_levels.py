@@ -6,7 +6,8 @@ from scipy.ndimage import map_coordinates
 from skimage.measure import block_reduce
 
 from vae_loc.preprocessing.pose import BRAIN_OFFSET
-from vae_loc.preprocessing.template_levels import KNOTS, NORM_MM, joined, known, sampled, template_levels
+from vae_loc.preprocessing.resampling import block_means
+from vae_loc.preprocessing.template_levels import KNOTS, NORM_MM, known, sampled, template_levels
 
 SIZE, PIXEL_MM = 40, 3.0
 AXES = np.meshgrid(*[(np.arange(SIZE) - (SIZE - 1) / 2) * PIXEL_MM] * 3, indexing="ij")
@@ -30,7 +31,7 @@ def small_affine(scale, seed=0):
 @pytest.mark.parametrize("block", [1, 2, 4])
 def test_joined_voxels_are_their_mean(block):
     image = np.random.default_rng(0).random((SIZE,) * 3, dtype=np.float32)
-    np.testing.assert_allclose(joined(image, block), block_reduce(image, (block,) * 3, np.mean), rtol=1e-5)
+    np.testing.assert_allclose(block_means(image, (block,) * 3), block_reduce(image, (block,) * 3, np.mean), rtol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -62,7 +63,7 @@ def test_steepest_descent_is_how_a_small_motion_changes_the_template(smooth):
     change = small_affine(0.001) - np.eye(4)
     motion = (change[:3] * (NORM_MM, NORM_MM, NORM_MM, 1)).ravel()
     for level in template_levels(smooth, PIXEL_MM):
-        small = joined(smooth, level.block)
+        small = block_means(smooth, (level.block,) * 3)
         there, back = (sampled(small, level, np.eye(4) + sign * change) for sign in (1, -1))
         expected = (there - back) / 2
         assert np.abs(level.steepest @ motion - expected).mean() < 0.02 * np.abs(expected).mean()
@@ -71,7 +72,7 @@ def test_steepest_descent_is_how_a_small_motion_changes_the_template(smooth):
 def test_the_columns_of_the_curve_give_every_piecewise_linear_curve_of_the_template(smooth):
     heights = np.random.default_rng(0).normal(size=len(KNOTS))
     for level in template_levels(smooth, PIXEL_MM):
-        values = sampled(joined(smooth, level.block), level, np.eye(4))
+        values = sampled(block_means(smooth, (level.block,) * 3), level, np.eye(4))
         curved = level.shades[:, : len(KNOTS)] @ heights
         np.testing.assert_allclose(curved, np.interp(values, KNOTS, heights), atol=1e-4)
 
@@ -82,7 +83,7 @@ def test_the_columns_of_the_shading_are_the_template_times_a_polynomial(smooth):
     for level, order in ((levels[0], 1), (levels[-1], 2)):
         x, y, z = (level.points / NORM_MM).T
         terms = [x, y, z] if order == 1 else [x, y, z, x * x, x * y, x * z, y * y, y * z, z * z]
-        values = sampled(joined(smooth, level.block), level, np.eye(4))
+        values = sampled(block_means(smooth, (level.block,) * 3), level, np.eye(4))
         np.testing.assert_allclose(level.shades[:, len(KNOTS) :], values[:, None] * np.stack(terms, 1), atol=1e-5)
 
 

@@ -21,10 +21,11 @@ from vae_loc.preprocessing.brain_mask import find_brain
 from vae_loc.preprocessing.canonical import standardized
 from vae_loc.preprocessing.open_scan import Scan
 from vae_loc.preprocessing.regions import depth_mm
+from vae_loc.scans.voxels import equal_share
 from vae_loc.scoring import scan_gate
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.locate import locate
-from vae_loc.scoring.scan_gate import TissueFit, equal_share, tissue_fit, verdict_on
+from vae_loc.scoring.scan_gate import TissueFit, tissue_fit, verdict_on
 
 REAL = ("patient07_t1", "patient07_t2", "patient07_flair", "IXI012_t1", "crtut_t2")
 T1 = "IXI012_t1"

@@ -179,7 +179,7 @@ def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
     if version != FORMAT_VERSION:
         mend = "train it again, or use the vae-loc it is of"
         raise UnusableModel(path, f"expected model format {FORMAT_VERSION}, found {version}; {mend}")
-    if _sha256(facts, tensors, raw[8 + size :]) != digest:
+    if _sha256(facts, tensors, memoryview(raw)[8 + size :]) != digest:
         raise UnusableModel(path, "its SHA-256 does not fit its content: damaged or tampered; fetch it again")
     try:
         return Facts.model_validate_json(json.dumps(facts)), digest
@@ -190,16 +190,17 @@ def _parsed(path: Path, raw: bytes) -> tuple[Facts, str]:
 
 
 def _tensors(model: Checkpoint) -> Tensors:
-    reference = {f"{REFERENCE}{name}": tensor.astype(np.float16) for name, tensor in model.reference.items()}
-    modes = {f"{MODES}{name}": tensor.astype(np.float16) for name, tensor in model.modes.items()}
-    judge = {f"{JUDGE}{name}": tensor.astype(np.float16) for name, tensor in model.judge.items()}
-    tensors = {**model.weights, **reference, **modes, **judge}
+    tensors = dict(model.weights)
+    for kind, small in ((REFERENCE, model.reference), (MODES, model.modes), (JUDGE, model.judge)):
+        tensors |= {f"{kind}{name}": tensor.astype(np.float16) for name, tensor in small.items()}
     return {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}  # as safetensors 0.8 needs them
 
 
-def _sha256(facts: object, tensors: object, content: bytes) -> str:
+def _sha256(facts: object, tensors: object, content: bytes | memoryview) -> str:
     head = json.dumps({"facts": facts, "tensors": tensors}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(head.encode() + content).hexdigest()
+    digest = hashlib.sha256(head.encode())
+    digest.update(content)
+    return digest.hexdigest()
 
 
 def _read_tensor_file(path: Path) -> bytes:

@@ -178,13 +178,17 @@ def to_canonical(
 def with_fine(canonical: CanonicalVolume, brain: SmoothBrain) -> CanonicalVolume:
     """Return a brain with its intensities at half the pixel, of which the canonical ones fill what is not covered."""
     halved = canonical.halved
+    box, box_affine = boxed_affine(halved.mask, halved.grid.affine)
+    inside = halved.mask[box]
     # what the brain's own voxels cover at half the pixel
-    summed, coverage = (resampled(values, brain.affine, halved.grid) for values in brain.fine)
+    place = Grid(inside.shape, box_affine, halved.grid.pixel_mm)
+    summed, coverage = (resampled(values, brain.affine, place) for values in brain.fine)
+    known = inside & (coverage >= MIN_COVERAGE)
+    values = standardized(np.divide(summed, coverage, out=np.zeros_like(summed), where=known), known)
     # elsewhere the canonical intensities, interpolated
-    values = np.where(halved.mask, doubled(canonical.data, canonical.mask), BACKGROUND_SD)
-    known = halved.mask & (coverage >= MIN_COVERAGE)
-    fine = standardized(np.divide(summed, coverage, out=np.zeros_like(summed), where=known), known)
-    return replace(canonical, fine=np.where(known, fine, values).astype(np.float32))
+    fine = np.full(halved.mask.shape, BACKGROUND_SD, dtype=np.float32)
+    np.copyto(fine[box], np.where(known, values, doubled(canonical.data, canonical.mask)[box]), where=inside)
+    return replace(canonical, fine=fine)
 
 
 def standardized(values: FloatArray, mask: BoolArray) -> FloatArray:

@@ -110,4 +110,4 @@ def cut_faces(mask: BoolArray) -> BoolArray:
     6
     """
     inside = mask[bounding_box(mask)]
-    return np.array([[np.take(inside, end, axis).mean() > CUT_FACE for end in (0, -1)] for axis in range(3)])
+    return np.array([[np.moveaxis(inside, axis, 0)[end].mean() > CUT_FACE for end in (0, -1)] for axis in range(3)])

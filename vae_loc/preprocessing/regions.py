@@ -131,10 +131,8 @@ def highest_near(values: NumberArray, reach: int) -> NumberArray:
 
 def filled(mask: BoolArray) -> BoolArray:
     """Return a mask with its holes: what no 6-connected path leads out of."""
-    import SimpleITK as sitk
-
-    whole = sitk.GetArrayFromImage(sitk.BinaryFillhole(itk_image(np.pad(mask, 1)))).T
-    result: BoolArray = whole[1:-1, 1:-1, 1:-1].astype(bool)
+    outside = components(np.pad(~mask, 1, constant_values=True), fully_connected=False)
+    result: BoolArray = (outside != outside[0, 0, 0])[1:-1, 1:-1, 1:-1]
     return result
 
 

@@ -30,13 +30,13 @@ from vae_loc.preprocessing.pose import (
     windowed,
 )
 from vae_loc.preprocessing.regions import bounding_box, itk_image
+from vae_loc.preprocessing.resampling import block_means
 from vae_loc.preprocessing.robust_fit import REGISTRATION_CUT_SD, SD_PER_MAD, bisquare
 from vae_loc.preprocessing.template_levels import (
     KNOTS,
     NORM_MM,
     Limits,
     TemplateLevel,
-    joined,
     known,
     sampled,
     template_levels,
@@ -63,7 +63,7 @@ def align(data: FloatArray, mask: BoolArray, template: FloatArray, pixel_mm: flo
         return np.eye(4), False
     start, limits = _start(mask, brain, pixel_mm)
     image = windowed(data, mask)
-    pairs = [(joined(image, level.block), level) for level in template_levels(template, pixel_mm)]
+    pairs = [(block_means(image, (level.block,) * 3), level) for level in template_levels(template, pixel_mm)]
     # all 12 numbers at once: right for nearly every brain
     affine = _fitted(pairs, start, limits)
     outline = functools.partial(_outline, *pairs[1], limits)

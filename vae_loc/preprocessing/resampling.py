@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_loc.preprocessing.regions import Box, itk_image
+from vae_loc.preprocessing.regions import Box, bounding_box, itk_image
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 FWHM_PER_SIGMA = 2.3548  # of a Gaussian
@@ -57,11 +57,24 @@ def resampled(values: FloatArray, affine: NDArray[np.float64], target: Grid) -> 
     return interpolated(values, np.linalg.inv(affine) @ target.affine, target.shape)
 
 
+def block_means(values: NDArray[Any], size: tuple[int, ...]) -> FloatArray:
+    """Return the means, float32, of blocks of so many voxels along each axis of an array that they divide."""
+    for axis, count in enumerate(size):
+        parts = [values[(slice(None),) * axis + (slice(part, None, count),)] for part in range(count)]
+        values = parts[0] if count == 1 else np.add(parts[0], parts[1])
+        for part in parts[2:]:
+            values += part
+    return values.astype(np.float32) * np.float32(1 / np.prod(size))
+
+
 def doubled(values: FloatArray, mask: BoolArray) -> FloatArray:
     """Return an array (I, I, I) at half the pixel, (2I, 2I, 2I): linear interpolation among the voxels of `mask`."""
-    weight = _between(mask.astype(np.float32))
-    result: FloatArray = _between(np.where(mask, values, np.float32(0)))
-    np.divide(result, weight, out=result, where=weight > 0)
+    result: FloatArray = np.zeros([2 * count for count in mask.shape], dtype=np.float32)
+    if mask.any():
+        box = bounding_box(mask, (1, 1, 1))
+        weight = _between(mask[box].astype(np.float32))
+        summed = _between(np.where(mask[box], values[box], np.float32(0)))
+        np.divide(summed, weight, out=result[tuple(slice(2 * s.start, 2 * s.stop) for s in box)], where=weight > 0)
     return result
 
 
@@ -129,17 +142,11 @@ class Blocks:
 
     def means(self, values: NDArray[np.float32] | NDArray[np.uint8]) -> FloatArray:
         """Return the mean of each block, float32, for values of the box; 0 stands for what lies beyond the volume."""
-        joined: NDArray[Any] = values
-        if values.dtype == np.uint8 and np.prod(self.size) > np.iinfo(np.uint8).max:
-            joined = values.astype(np.uint16)  # holds the sum of ones of a block of the finest voxels taken, 0.05 mm
+        # 16 bits hold the sum of ones of a block of the finest voxels taken, 0.05 mm
+        joined: NDArray[Any] = values.astype(np.uint16) if values.dtype == np.uint8 else values
         if any(self.before) or any(self.after):
             joined = np.pad(joined, list(zip(self.before, self.after, strict=True)))
-        for axis, size in enumerate(self.size):
-            parts = [joined[(slice(None),) * axis + (slice(part, None, size),)] for part in range(size)]
-            joined = parts[0] if size == 1 else np.add(parts[0], parts[1])
-            for part in parts[2:]:
-                joined += part
-        return joined.astype(np.float32) * np.float32(1 / np.prod(self.size))
+        return block_means(joined, self.size)
 
     def affine(self, affine: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the affine of the array of blocks, float64 (4, 4), for that of the volume."""

@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 
+from vae_loc.preprocessing.regions import bounding_box
 from vae_loc.preprocessing.resampling import FWHM_PER_SIGMA, low_passed
 from vae_loc.vocabulary import BoolArray, FloatArray
 
@@ -22,15 +23,18 @@ def smoothed(values: FloatArray, mask: BoolArray, pixel_mm: float, fwhm_mm: floa
     mask : bool (I, I, I), the brain; the result is 0 outside
     pixel_mm, fwhm_mm : edge of a pixel, and full width at half maximum of the Gaussian
     """
-    sigmas = (fwhm_mm / FWHM_PER_SIGMA / pixel_mm,) * 3
-    weight = _smooth_weight(np.packbits(mask).tobytes(), mask.shape, sigmas)
-    summed = low_passed(values * mask, sigmas)
     result: FloatArray = np.zeros_like(values)
-    np.divide(summed, weight, out=result, where=mask)
+    if not mask.any():
+        return result
+    box = bounding_box(mask)
+    inside = mask[box]
+    sigmas = (fwhm_mm / FWHM_PER_SIGMA / pixel_mm,) * 3
+    weight = _smooth_weight(np.packbits(inside).tobytes(), inside.shape, sigmas)
+    np.divide(low_passed(values[box] * inside, sigmas), weight, out=result[box], where=inside)
     return result
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def _smooth_weight(packed: bytes, shape: tuple[int, ...], sigmas: tuple[float, ...]) -> FloatArray:
     """Return a smoothed mask: several maps of one brain need the same."""
     mask = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=int(np.prod(shape))).reshape(shape)
@@ -40,5 +44,4 @@ def _smooth_weight(packed: bytes, shape: tuple[int, ...], sigmas: tuple[float, .
 def two_scales(values: FloatArray, mask: BoolArray, pixel_mm: float) -> FloatArray:
     """Smooth a map, float32 (I, I, I), by the Gaussians of `SMOOTHING_FWHM_MM`, in one sum; see `smoothed`."""
     narrow, wide = (smoothed(values, mask, pixel_mm, fwhm_mm) for fwhm_mm in SMOOTHING_FWHM_MM)
-    result: FloatArray = (1 - WIDE_SHARE) * narrow + WIDE_SHARE * wide
-    return result.astype(np.float32)
+    return np.float32(1 - WIDE_SHARE) * narrow + np.float32(WIDE_SHARE) * wide

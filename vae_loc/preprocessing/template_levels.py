@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.preprocessing.pose import BRAIN_OFFSET, Affine
-from vae_loc.preprocessing.resampling import low_passed
+from vae_loc.preprocessing.resampling import block_means, low_passed
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 # coarse to fine: blocks of pixels joined, every n-th voxel, steps at most, order of the shading
@@ -54,12 +54,6 @@ def template_levels(template: FloatArray, pixel_mm: float) -> tuple[TemplateLeve
     return tuple(_level(raw, len(template), pixel_mm, *of) for of in RESOLUTIONS)
 
 
-def joined(image: FloatArray, block: int) -> FloatArray:
-    """Return the means of blocks of pixels of an image (N, N, N)."""
-    n = len(image) // block
-    return image.reshape(n, block, n, block, n, block).mean(axis=(1, 3, 5)) if block > 1 else image
-
-
 def known(level: TemplateLevel, affine: Affine, limits: Limits) -> FloatArray:
     """Return 1 where the image is known at the points moved by `affine`, else 0, float32 (N,)."""
     if not np.isfinite(limits).any():
@@ -94,7 +88,7 @@ def sampled(image: FloatArray, level: TemplateLevel, affine: Affine) -> FloatArr
 @functools.lru_cache(maxsize=4 * len(RESOLUTIONS))  # of four templates
 def _level(raw: bytes, side: int, pixel_mm: float, block: int, every: int, steps: int, order: int) -> TemplateLevel:
     """Return a template at one resolution, at every `every`-th voxel in or beside the brain."""
-    small = joined(np.frombuffer(raw, dtype=np.float32).reshape((side,) * 3), block)
+    small = block_means(np.frombuffer(raw, dtype=np.float32).reshape((side,) * 3), (block,) * 3)
     # points in or beside the brain
     near = low_passed((small > BRAIN_OFFSET / 6).astype(np.float32), (RIM_SIGMA,) * 3) > MIN_RIM
     index = np.argwhere(near)

@@ -119,3 +119,14 @@ def looks_like_ct(data: FloatArray) -> bool:
     if data.min() > CT_AIR[1]:
         return False
     return bool(np.mean((data >= CT_AIR[0]) & (data <= CT_AIR[1])) >= CT_AIR_SHARE)
+
+
+def equal_share(data: FloatArray, brain: BoolArray) -> float:
+    """Return the share of neighbouring voxels (I, J, K), both in the brain, that have the same value."""
+    equal = pairs = 0
+    for axis in range(data.ndim):
+        values, inside = np.moveaxis(data, axis, 0), np.moveaxis(brain, axis, 0)
+        both = inside[:-1] & inside[1:]
+        pairs += int(np.count_nonzero(both))
+        equal += int(np.count_nonzero(both & (values[:-1] == values[1:])))
+    return equal / max(1, pairs)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_loc.preprocessing.canonical import CanonicalVolume
-from vae_loc.preprocessing.resampling import doubled_mask, low_passed
+from vae_loc.preprocessing.resampling import block_means, low_passed
 from vae_loc.preprocessing.robust_fit import FIELD_CUT_SD, own_scale, robust_fit
 from vae_loc.preprocessing.smoothing import two_scales
 from vae_loc.scoring.fine_scale import fine_evidence, fine_intensity, fused
@@ -72,9 +72,7 @@ def moments(values: FloatArray, mask: BoolArray) -> Moments:
     mask : bool (I, I, I), where the brain is
     """
     if values.shape != mask.shape:
-        parts = [side for count in mask.shape for side in (count, 2)]
-        eighths = (values * doubled_mask(mask)).reshape(parts)
-        return np.stack([mask, *(of.mean(axis=(1, 3, 5)) for of in (eighths, eighths**2))]).astype(np.float64)
+        return np.stack([mask, *(mask * block_means(of, (2, 2, 2)) for of in (values, values**2))]).astype(np.float64)
     inside = values * mask
     return np.stack([mask, inside, inside.astype(np.float64) ** 2]).astype(np.float64)
 
@@ -264,7 +262,7 @@ def _judged_maps(
     maps["kl"] = log_relative_to_place(features["kl-magnitude"], mask, reference["kl-magnitude.mean"])
     maps["own"] = own_scale(features["intensity"], mask)
     fine, zero = features.get("fine", features["intensity"]), np.zeros_like(reference["residual.mean"])
-    means = fine if fine.shape == mask.shape else moments(fine, mask)[1].astype(np.float32)
+    means = fine if fine.shape == mask.shape else mask * block_means(fine, (2, 2, 2))
     maps["fine"] = at_place(means, mask, *(reference.get(f"fine.{part}", zero) for part in ("mean", "sd")))
     return maps
 

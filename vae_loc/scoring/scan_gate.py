@@ -28,9 +28,10 @@ from vae_loc.preprocessing.pose import (
     cut_faces,
     outline_dice,
 )
+from vae_loc.preprocessing.regions import bounding_box
 from vae_loc.preprocessing.robust_fit import FIELD_CUT_SD, SD_PER_MAD, robust_fit
 from vae_loc.preprocessing.smoothing import smoothed
-from vae_loc.scans.voxels import BRAIN_RANGE_ML, looks_like_ct
+from vae_loc.scans.voxels import BRAIN_RANGE_ML, equal_share, looks_like_ct
 from vae_loc.vocabulary import BoolArray, FloatArray
 
 POSSIBLE_ML = (100.0, 3000.0)  # of a brain mask: refused beyond, warned about beyond `BRAIN_RANGE_ML`
@@ -153,27 +154,14 @@ def _of_another_kind(scan: Scan) -> Iterator[str]:
         yield f"its header says that it is a map of {kind} (intent code {intent})"
     if looks_like_ct(scan.volume.data):
         yield "its intensities look like CT (air near -1000); the models are for MRI"
-    if equal_share(scan.volume.data, scan.brain) > MAX_EQUAL_SHARE:
-        values, counts = np.unique(scan.volume.data[scan.brain], return_counts=True)
-        shown = scan.brain & (scan.volume.data != values[counts.argmax()])  # a wide mask holds background
+    box = bounding_box(scan.brain)
+    data, brain = scan.volume.data[box], scan.brain[box]
+    if equal_share(data, brain) > MAX_EQUAL_SHARE:
+        values, counts = np.unique(data[brain], return_counts=True)
+        shown = brain & (data != values[counts.argmax()])  # a wide mask holds background
         whole = len(values) <= MAX_LABELS and np.array_equal(values, np.round(values))
-        if whole and equal_share(scan.volume.data, shown) > MAX_EQUAL_SHARE:
+        if whole and equal_share(data, shown) > MAX_EQUAL_SHARE:
             yield f"it looks like a map of {len(values)} labels: most neighbouring voxels are equal"
-
-
-def equal_share(data: FloatArray, brain: BoolArray) -> float:
-    """Return the share of neighbouring voxels (I, J, K), both in the brain, that have the same value.
-
-    >>> equal_share(np.array([[[1.0, 1.0, 2.0]]], dtype=np.float32), np.ones((1, 1, 3), dtype=bool))
-    0.5
-    """
-    equal = pairs = 0
-    for axis in range(data.ndim):
-        values, inside = np.moveaxis(data, axis, 0), np.moveaxis(brain, axis, 0)
-        both = inside[:-1] & inside[1:]
-        pairs += int(np.count_nonzero(both))
-        equal += int(np.count_nonzero(both & (values[:-1] == values[1:])))
-    return equal / max(1, pairs)
 
 
 def _without_anatomy(

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from vae_loc.model.facts import SCAN_KINDS, HealthyFindings
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import FIELD_OF_VIEW_MM
-from vae_loc.preprocessing.regions import boxed_affine, components, highest_near
-from vae_loc.preprocessing.resampling import interpolated
+from vae_loc.preprocessing.regions import components, highest_near
 from vae_loc.scoring.anatomy import ELSEWHERE, Labels, Place, labels_for, place_of, regions
 from vae_loc.scoring.finding_flags import Flags, Indices, scene_of
 from vae_loc.scoring.finding_model import Finding, Measures, measures
@@ -65,11 +64,11 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
     heat, signed = located.maps[method], located.signed_maps[method]
     likeness = located.likeness if method == "combi" else None
     # voxels beyond the threshold, grouped into parts
-    voxels = np.argwhere((heat > rule.threshold) & located.brain)
-    pixels = _nearest_pixels(located, method, voxels)
+    at = _indices((heat > rule.threshold) & located.brain)
+    voxels, pixels = np.stack(at, axis=1), _nearest_pixels(located, method, at)
     if rule.min_strength:
         cut = partial(cut_for, located.frame(method).grid.pixel_mm, rule.threshold, model.facts.contrast)
-        parts = _of_candidates(signed, pixels, heat[tuple(voxels.T)], rule, cut, likeness)
+        parts = _of_candidates(signed, pixels, heat[at], rule, cut, likeness)
     else:
         near = None if likeness is None else likeness[pixels]
         parts = _connected(voxels, heat, bright=signed[pixels] > 0, likeness=near)
@@ -98,12 +97,10 @@ def segment(located: Located, model: Model, method: Method, segmentation: Segmen
 
 def signed_on_grid(located: Located, method: Method, *, beyond: float) -> FloatArray:
     """Return a map on the scan's own grid with its sign, float32 (I, J, K), where it is beyond a value; 0 elsewhere."""
-    heat, grid = located.maps[method], located.frame(method).grid
-    box, box_affine = boxed_affine(located.brain, located.volume.affine)
-    voxel2pixel = np.linalg.inv(grid.affine) @ box_affine
-    of_nearest = interpolated(located.signed_maps[method], voxel2pixel, heat[box].shape, nearest=True)
+    heat = located.maps[method]
+    at = _indices(heat > beyond)
     signed: FloatArray = np.zeros_like(heat)
-    np.copysign(heat[box], of_nearest, out=signed[box], where=(heat[box] > beyond) & located.brain[box])
+    signed[at] = np.copysign(heat[at], located.signed_maps[method][_nearest_pixels(located, method, at)])
     return signed
 
 
@@ -118,7 +115,7 @@ def regions_ml(located: Located, model: Model, method: Method, mask: BoolArray) 
     if labels is None:
         return None
     finer = located.signed_maps[method].shape[0] // len(labels)
-    pixels = _nearest_pixels(located, method, np.argwhere(mask))
+    pixels = _nearest_pixels(located, method, _indices(mask))
     counts = np.bincount(labels[tuple(axis // finer for axis in pixels)])
     named = {index: regions()[index].words if index else ELSEWHERE for index in np.flatnonzero(counts).tolist()}
     return {name: float(counts[index]) * located.volume.voxel_mm3 / 1000 for index, name in named.items()}
@@ -133,12 +130,18 @@ class _Part:
     strength: float
 
 
-def _nearest_pixels(located: Located, method: Method, voxels: Voxels) -> tuple[NDArray[np.intp], ...]:
-    """Return the pixel of a signed map nearest to each voxel (N, 3): its indices, three arrays (N,)."""
+def _indices(mask: BoolArray) -> Indices:
+    """Return the indices of the voxels of a mask (I, J, K), in the order of NIfTI: three arrays (N,)."""
+    return np.unravel_index(np.flatnonzero(mask.T), mask.T.shape)[::-1]
+
+
+def _nearest_pixels(located: Located, method: Method, voxels: Indices) -> Indices:
+    """Return the pixel of a signed map nearest to each voxel: indices, three arrays (N,) each."""
     grid = located.frame(method).grid
     voxel2pixel = np.linalg.inv(grid.affine) @ located.volume.affine
-    pixels = np.rint(voxels @ voxel2pixel[:3, :3].T + voxel2pixel[:3, 3]).astype(np.intp)
-    return tuple(np.clip(pixels, 0, grid.shape[0] - 1).T)
+    i, j, k = voxels
+    pixels = (np.rint(a * i + b * j + c * k + shift).astype(np.intp) for a, b, c, shift in voxel2pixel[:3])
+    return tuple(np.clip(of, 0, grid.shape[0] - 1) for of in pixels)
 
 
 def _of_candidates(

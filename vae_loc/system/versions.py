@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
@@ -21,6 +22,7 @@ def versions() -> dict[str, str]:
     return known | {name: number for name, number in found.items() if number is not None}
 
 
+@functools.cache
 def installed_version(package: str) -> str | None:
     """Return the version of a package, or None if it is not installed."""
     try:
