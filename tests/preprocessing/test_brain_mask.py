@@ -161,6 +161,17 @@ def test_what_holds_no_brain_is_refused_by_name_with_a_remedy(tmp_path, content)
         find_brain(volume_of(tmp_path, data, affine), "auto")
 
 
+@pytest.mark.parametrize(("brightest", "hint"), [(150, True), (198, False)])
+def test_air_nearly_as_bright_as_the_brain_is_taken_for_an_mp2rage(tmp_path, monkeypatch, stripped, brightest, hint):
+    """Air of an MP2RAGE is noise over the whole range of the brain's intensities."""
+    _, inside = stripped
+    air = np.random.default_rng(0).uniform(0, brightest, SHAPE)
+    monkeypatch.setattr("vae_loc.preprocessing.brain_mask.extract_brain", lambda _: inside)
+    with pytest.raises(UnusableInput, match="brighter than the rest") as refused:
+        find_brain(volume_of(tmp_path, np.where(inside, 100, air)), "auto")
+    assert ("MP2RAGE" in str(refused.value)) == hint
+
+
 @pytest.mark.full
 def test_a_whole_head_is_extracted_silently_and_alike_however_it_is_turned(tmp_path, capfd):
     scan = SAMPLES / "IXI012_t1.nii.gz"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from pydicom.data import get_testdata_file
-from support.dicoms import series_of
+from support.dicoms import series_of, write_series
 
 from vae_loc.errors import UnusableInput
 from vae_loc.scans.dicom_headers import DATE, TIME, parsed
@@ -41,3 +41,14 @@ def test_a_date_has_eight_digits_that_are_one(value, valid):
 )
 def test_a_time_has_hours_and_what_follows(value, valid):
     assert bool(TIME.fullmatch(value)) == valid
+
+
+def test_frames_that_are_no_sequence_have_no_place(tmp_path):
+    """As a damaged or careless header may state them: the images are still known by their own places."""
+
+    def change(image, _):
+        image.add_new(0x52009230, "OB", b"no sequence")
+
+    affine, _ = write_series(tmp_path, change=change)
+    images = series_of(tmp_path)
+    assert set(images.images_of(affine)) == set(range(len(images.files)))

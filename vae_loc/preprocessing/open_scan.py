@@ -58,7 +58,7 @@ def open_scan(case: Case, *, brain_mask: BrainMask | None = None, volume: int | 
 def with_brain(volume: Volume, how: BrainMask) -> Scan:
     """Return a scan with its brain, found as asked for; see `find_brain`."""
     brain, source = find_brain(volume, how)
-    return Scan(volume, brain, source)
+    return Scan(volume, np.asfortranarray(brain), source)  # as NIfTI stores it, like the scan
 
 
 def counting_mask(case: Case, brain_mask: BrainMask | None) -> BrainMask:
