@@ -23,6 +23,9 @@ def bare_checkout(monkeypatch):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(module, "version", missing)
+    versions.cache_clear()
+    yield
+    versions.cache_clear()
 
 
 def test_a_checkout_that_was_never_installed_states_a_version(bare_checkout):

@@ -15,6 +15,7 @@ def own_version() -> str:
     return installed_version("vae-loc") or UNKNOWN
 
 
+@functools.cache  # 0.03 s
 def versions() -> dict[str, str]:
     """Return the versions of Python, of vae-loc, and of the reported packages that are installed."""
     known = {"python": platform.python_version(), "vae-loc": own_version()}
@@ -22,7 +23,6 @@ def versions() -> dict[str, str]:
     return known | {name: number for name, number in found.items() if number is not None}
 
 
-@functools.cache
 def installed_version(package: str) -> str | None:
     """Return the version of a package, or None if it is not installed."""
     try:
