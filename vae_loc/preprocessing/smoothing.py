@@ -24,9 +24,7 @@ def smoothed(values: FloatArray, mask: BoolArray, pixel_mm: float, fwhm_mm: floa
     pixel_mm, fwhm_mm : edge of a pixel, and full width at half maximum of the Gaussian
     """
     result: FloatArray = np.zeros_like(values)
-    if not mask.any():
-        return result
-    box = bounding_box(mask)
+    box = bounding_box(mask) if mask.any() else np.s_[:1, :1, :1]  # all outside
     inside = mask[box]
     sigmas = (fwhm_mm / FWHM_PER_SIGMA / pixel_mm,) * 3
     weight = _smooth_weight(np.packbits(inside).tobytes(), inside.shape, sigmas)

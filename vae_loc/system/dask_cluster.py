@@ -26,6 +26,7 @@ OURS = {
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
+    "distributed.nanny.pre-spawn-environ": {},  # dask's would give memory back at once, and each scan take it anew
     "distributed.nanny.environ.DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]",
 }
 TIMEOUT_S = 60  # to reach a scheduler
