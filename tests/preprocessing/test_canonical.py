@@ -9,6 +9,7 @@ from scipy.ndimage import binary_dilation
 from support.grids import COS, GRIDS, SIN, geometry
 from support.phantoms import AFFINE, SHAPE, centred, phantom, save
 
+from vae_loc.errors import UnusableInput
 from vae_loc.preprocessing.brain_mask import find_brain
 from vae_loc.preprocessing.canonical import all_from_canonical, smooth_brain, to_canonical
 from vae_loc.scans.volume import read_volume, write_volume
@@ -99,3 +100,14 @@ def test_a_wide_mask_is_tightened_where_fluid_is_dark(tmp_path):
     expected = to_canonical(smooth_brain(volume, inside)).mask.sum()
     assert tight == pytest.approx(expected, rel=0.03)
     assert wide_kept > 1.1 * expected
+
+
+def test_a_mask_that_fills_no_pixel_is_refused(tmp_path):
+    """A plate of one voxel: no canonical pixel is brain, and nothing can be scaled by it."""
+    affine = centred(np.diag([2.0, 2.0, 1.0]), (80, 80, 60))
+    data = np.random.default_rng(0).normal(100, 20, (80, 80, 60))
+    plate = np.zeros(data.shape, dtype=bool)
+    plate[10:70, 10:70, 40] = True
+    volume = read_volume(save(tmp_path / "a_t1.nii.gz", data, affine))
+    with pytest.raises(UnusableInput, match=r"a_t1\.nii\.gz: expected a brain, the mask is a few millimetres thin"):
+        smooth_brain(volume, plate)

@@ -44,6 +44,7 @@ WIDE_CLIP_SD = (-12.0, 20.0)  # before resampling: one absurd voxel must not spr
 BACKGROUND_SD = -4.0  # outside the brain: a value that no tissue has
 SD_PER_IQR = 0.7413  # of a normal distribution
 MIN_COVERAGE = 0.5  # share of brain under a canonical pixel from which on it counts as brain
+MIN_CORE = 0.75  # the same, that some pixel of any brain has
 MIN_WEIGHT = 1e-3  # of brain pixels around a voxel, below which it gets no score
 MIN_BRAIN_VOXELS = 100  # fewer give no robust statistics
 MAX_OUTSIDE_SHARE = 0.01  # of the brain beyond the field of view before the user is told
@@ -128,9 +129,7 @@ def smooth_brain(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> Sm
     summed, weight = blocks.means(volume.data[blocks.box] * inside), blocks.means(inside.view(np.uint8))
     values = np.divide(summed, weight, out=summed, where=weight > 0)
     # robust standard deviations from the median of the brain
-    tissue = values[weight >= MIN_COVERAGE]
-    if not tissue.size:
-        tissue = np.zeros(1, dtype=np.float32)
+    tissue = values[weight >= min(MIN_COVERAGE, float(weight.max()))]
     darkest, low, median, high, brightest = np.percentile(tissue, (1, 25, 50, 75, 99))
     scale = float(SD_PER_IQR * (high - low) or np.std(np.clip(tissue, darkest, brightest)))
     if scale == 0:
@@ -141,6 +140,8 @@ def smooth_brain(volume: Volume, mask: BoolArray, *, image_size: int = 64) -> Sm
     for size in (image_size, 2 * image_size):
         sigmas = lowpass_sigmas(blocks.spacing_mm(volume.spacing_mm), FIELD_OF_VIEW_MM / size)
         parts.append(tuple(low_passed(values, sigmas) if any(sigmas) else values for values in (summed, weight)))
+    if parts[0][1].max() < MIN_CORE:
+        raise UnusableInput(volume.path, "expected a brain, the mask is a few millimetres thin; check the mask")
     centre_mm = volume.affine[:3, :3] @ centroid + volume.affine[:3, 3]
     return SmoothBrain(parts[0], parts[1], blocks.affine(volume.affine), centre_mm, image_size)
 
