@@ -370,7 +370,7 @@ def page(rows: list[dict]) -> str:
     by_run: dict[tuple[str, int, str], dict] = {(row["part"], int(row["seed"]), row["kind"]): row for row in rows}
     for title, parts in (("Parts of the training", TRAININGS), ("Parts of the scoring", {KEPT: None, **SCORINGS})):
         text += f"## {title}\n\n| | seeds | findings per healthy scan | " + " | ".join(f"{kind}: AP" for kind in KINDS)
-        text += " | spots found | five gliomas: AP |\n|---|---|---|---|---|---|---|---|\n"
+        text += " | spots found | five gliomas: AP |\n" + "|---" * (len(KINDS) + 5) + "|\n"
         for part in parts:
             seeds = [seed for seed in SEEDS if (part, seed, "healthy") in by_run]
             if seeds:
