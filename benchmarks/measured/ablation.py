@@ -5,7 +5,7 @@
 Parts of the training: the network is trained anew without one, as `vae-loc train` does.
 Parts of the scoring: the networks as kept stay, and one part is taken out of what follows them.
 What was tried and is not kept has rows too: foreign patches, low frequencies replaced, an ensemble (beside seed 0).
-The column "seeds" says with how many of the seeds 0, 1 and 2 a row was run.
+The column "seeds" says with how many of the seeds 0, 1 and 2 a row was run; what has no row was not run anew.
 
 Judged are the 67 healthy people that the network did not learn from, and lesions transplanted into them, as in
 [findings](findings.md): by statistics of others, in five folds.
