@@ -95,8 +95,8 @@ def lock(session: nox.Session) -> None:
 @nox.session(python=False)
 def measured(session: nox.Session) -> None:
     """Tell how old each page of figures is, and make some anew, or all `due`: `nox -s measured -- cost speed`."""
+    said = {"silent": True, "log": False, "external": True}
     for page in sorted((ROOT / "docs/measured").glob("*.md")):
-        said = {"silent": True, "log": False, "external": True}
         made = str(session.run("git", "log", "-1", "--format=%h", "--", str(page), **said)).strip()
         newer = session.run("git", "rev-list", "--count", f"{made}..HEAD", "--", "vae_loc", "models", **said)
         behind = int(str(newer))

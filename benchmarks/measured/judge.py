@@ -39,7 +39,7 @@ from vae_loc.scans.volume import read_labels
 from vae_loc.scoring.aligned_scan import canonical_of
 from vae_loc.scoring.learned_map import JUDGE_FWHM_MM, judge_features, log_odds
 from vae_loc.scoring.locate import score_canonical
-from vae_loc.scoring.normalised_maps import Features, judged_maps, moments, normalised_maps
+from vae_loc.scoring.normalised_maps import Features, judged_maps, normalised_maps
 from vae_loc.training.cross_fit import Statistics
 from vae_loc.training.learned_judge import BRAINS_PER_HOST, Specimen, trained_judge, voxels_looked_at
 from vae_loc.training.made_lesions import LESION_KINDS, made_lesion
@@ -134,7 +134,6 @@ def features_of(canonical: CanonicalVolume, model: Model) -> Features:
 def voxels_of_judge(features: Features, mask: BoolArray, by: Statistics) -> dict[str, FloatArray]:
     """Return the judge's features, (N,) each."""
     wide = {name: values.astype(np.float32) for name, values in features.items()}
-    wide["fine"] = moments(wide["fine"], mask)[1].astype(np.float32)
     return judge_features(judged_maps(wide, mask, by.reference, by.modes), mask)
 
 

@@ -488,7 +488,8 @@ def main() -> None:
         return naive(*options.naive)
     if options.floor:
         return floor(*options.floor)
-    lines = [f"{machine()}. Made by `python -m benchmarks.measured.speed`: {options.rounds} rounds, seed 0."]
+    arguments = f"--rounds {options.rounds} --scans {options.scans}"
+    lines = [f"{machine()}. Made by `python -m benchmarks.measured.speed {arguments}`; seed 0."]
     for name in options.only:
         start = len(lines)
         lines += ["", f"### {PARTS[name].__doc__.splitlines()[0]}", ""]

@@ -61,9 +61,7 @@ def block_means(values: NDArray[Any], size: tuple[int, ...]) -> FloatArray:
     """Return the means, float32, of blocks of so many voxels along each axis of an array that they divide."""
     for axis, count in enumerate(size):
         parts = [values[(slice(None),) * axis + (slice(part, None, count),)] for part in range(count)]
-        values = parts[0] if count == 1 else np.add(parts[0], parts[1])
-        for part in parts[2:]:
-            values += part
+        values = sum(parts[1:], start=parts[0])
     return values.astype(np.float32) * np.float32(1 / np.prod(size))
 
 

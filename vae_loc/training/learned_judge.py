@@ -18,10 +18,11 @@ from vae_loc.model.facts import JUDGE_WIDTHS
 from vae_loc.model.network import Model
 from vae_loc.preprocessing.canonical import CanonicalVolume
 from vae_loc.preprocessing.regions import distance_mm
+from vae_loc.preprocessing.resampling import block_means
 from vae_loc.preprocessing.robust_fit import SD_PER_MAD
 from vae_loc.scoring.learned_map import judge_features
 from vae_loc.scoring.locate import score_canonical
-from vae_loc.scoring.normalised_maps import Features, judged_maps, moments
+from vae_loc.scoring.normalised_maps import Features, judged_maps
 from vae_loc.system.array_store import ArrayStore
 from vae_loc.system.blas_threads import one_blas_thread
 from vae_loc.training.cross_fit import Statistics
@@ -68,7 +69,7 @@ class MadeLesions:
                 sick, second = made_lesion(sick, donor, rng)
                 lesion = lesion | second
             found = score_canonical(sick, self._model, ("combi",)).features
-            found["fine"] = moments(found["fine"], sick.mask)[1].astype(np.float32)
+            found["fine"] = sick.mask * block_means(found["fine"], (2, 2, 2))
             kept = {name: self._store.kept(of) for name, of in found.items()}
             self.specimens.append(Specimen(kept, sick.mask, fold, lesion))
         self._donor = host
